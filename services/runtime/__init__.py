@@ -1,0 +1,1 @@
+"""Mechanism that the services share: settings, ClickHouse, Kafka, keys, HTTP, metrics, logs, clock."""

@@ -1,0 +1,95 @@
+"""The envelope: one Kafka record with many events, one canonical JSON line an event.
+
+Value: newline-terminated JSON lines whose keys are the columns of the events (or identity_log) table, so that the
+worker, ClickHouse's own Kafka engine and any other consumer can read them without knowing this module.
+Header `ids`: the 16-byte event ids of the lines, in order, so that a consumer can find repeats without parsing.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+from msgspec import Raw, Struct
+
+IDS_HEADER = "ids"
+ID_BYTES = 16
+
+
+class EventLine(Struct, gc=False):
+    """One row of the events table. Times are UTC; `properties` is a JSON object on one line.
+
+    `event_id` is 32 hexadecimal digits. `original_timestamp` keeps a time too far in the future, as it was sent.
+    """
+
+    project_id: str
+    event_id: str
+    event: str
+    distinct_id: str
+    timestamp: datetime
+    received_at: datetime
+    properties: Raw
+    idempotency_key: str = ""
+    original_timestamp: str = ""
+
+
+class IdentityLine(Struct, kw_only=True):
+    """One row of the identity_log table. `kind` is identify, alias or group.
+
+    A merge is asked for where `old_id` is not empty: `old_id` joins the person of `distinct_id`.
+    """
+
+    project_id: str
+    event_id: str
+    kind: str
+    distinct_id: str
+    timestamp: datetime
+    received_at: datetime
+    old_id: str = ""
+    user_id: str = ""
+    group_type: str = ""
+    group_key: str = ""
+    traits: Raw = msgspec.field(default_factory=lambda: Raw(b"{}"))
+    idempotency_key: str = ""
+
+
+class Envelope(Struct, frozen=True):
+    """`ids` holds 16 bytes a line of `lines`; `lines` ends with a newline."""
+
+    ids: bytes
+    lines: bytes
+
+    def headers(self) -> list[tuple[str, bytes]]:
+        return [(IDS_HEADER, self.ids)]
+
+
+class MalformedEnvelopeError(Exception):
+    """A record that is not an envelope: no ids, or as many ids as lines is not what it holds."""
+
+
+_encoder = msgspec.json.Encoder()
+
+
+def pack(ids: Sequence[bytes], lines: Sequence[EventLine] | Sequence[IdentityLine]) -> Envelope:
+    """Write an envelope of at least one line. No line may contain a raw newline (see `Raw` fields)."""
+    return Envelope(b"".join(ids), _encoder.encode_lines(lines))
+
+
+def merge(envelopes: Sequence[Envelope]) -> Envelope:
+    """One envelope with the lines of all, in order."""
+    if len(envelopes) == 1:
+        return envelopes[0]
+    return Envelope(b"".join([e.ids for e in envelopes]), b"".join([e.lines for e in envelopes]))
+
+
+def unpack(value: bytes | None, ids: bytes | None) -> Envelope:
+    """Read a record. Raises MalformedEnvelopeError where lines and ids do not agree in number."""
+    if not value:
+        raise MalformedEnvelopeError("the record is empty")
+    if ids is None:
+        raise MalformedEnvelopeError("the record has no ids header")
+    if not value.endswith(b"\n"):
+        value += b"\n"
+    lines = value.count(b"\n")
+    if len(ids) != lines * ID_BYTES:
+        raise MalformedEnvelopeError(f"{lines} lines, but ids for {len(ids) / ID_BYTES:g}")
+    return Envelope(ids, value)

@@ -1,0 +1,197 @@
+"""The only place that imports the ClickHouse driver: connect, ask, insert, and tell failures apart.
+
+Values travel as server-side parameters (`{name:Type}` in the SQL); no caller puts user text into SQL.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+import clickhouse_connect
+from clickhouse_connect.driver.asyncclient import AsyncClient
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from services.runtime.settings import ClickHouseSettings
+
+Parameters = Mapping[str, Any]
+Settings = Mapping[str, Any]
+
+# Numeric codes of ClickHouse's ErrorCodes.cpp.
+_LIMIT_CODES = {
+    158,  # TOO_MANY_ROWS
+    159,  # TIMEOUT_EXCEEDED
+    160,  # TOO_SLOW
+    191,  # SET_SIZE_LIMIT_EXCEEDED
+    241,  # MEMORY_LIMIT_EXCEEDED
+    307,  # TOO_MANY_BYTES
+    396,  # TOO_MANY_ROWS_OR_BYTES
+}
+_BAD_DATA_CODES = {
+    6,  # CANNOT_PARSE_TEXT
+    25,  # CANNOT_PARSE_ESCAPE_SEQUENCE
+    26,  # CANNOT_PARSE_QUOTED_STRING
+    27,  # CANNOT_PARSE_INPUT_ASSERTION_FAILED
+    33,  # CANNOT_READ_ALL_DATA
+    38,  # CANNOT_PARSE_DATE
+    41,  # CANNOT_PARSE_DATETIME
+    53,  # TYPE_MISMATCH
+    69,  # ARGUMENT_OUT_OF_BOUND
+    72,  # CANNOT_PARSE_NUMBER
+    117,  # INCORRECT_DATA
+    130,  # CANNOT_READ_ARRAY_FROM_TEXT
+    131,  # TOO_LARGE_STRING_SIZE
+    321,  # VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
+    376,  # CANNOT_PARSE_UUID
+    407,  # DECIMAL_OVERFLOW
+    467,  # CANNOT_PARSE_BOOL
+    636,  # CANNOT_EXTRACT_TABLE_STRUCTURE
+}
+
+
+class StoreError(Exception):
+    """ClickHouse did not do what was asked. `code` is its number, where it gave one."""
+
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class StoreUnavailableError(StoreError):
+    """No answer, or no capacity. Of an insert: it may or may not be stored; the same block may be sent again."""
+
+
+class LimitExceededError(StoreError):
+    """The question needs more time, memory or rows than it was given."""
+
+
+class BadDataError(StoreError):
+    """The rows cannot be read as the table's columns. Nothing of the block is stored."""
+
+
+class ClickHouse:
+    """A pool of HTTP connections to one ClickHouse. Methods raise StoreError and its kinds, nothing of the driver."""
+
+    def __init__(self, client: AsyncClient, database: str) -> None:
+        self._client = client
+        self.database = database
+
+    @classmethod
+    async def connect(cls, settings: ClickHouseSettings, *, database: str | None = None) -> Self:
+        """Raises StoreUnavailableError when ClickHouse does not answer. `database` overrides the settings' one."""
+        url = urlsplit(settings.clickhouse_url)
+        name = settings.clickhouse_database if database is None else database
+        try:
+            client = await clickhouse_connect.get_async_client(
+                host=url.hostname or "127.0.0.1",
+                port=url.port or (8443 if url.scheme == "https" else 8123),
+                interface=url.scheme,
+                username=settings.clickhouse_user,
+                password=settings.clickhouse_password,
+                database=name,
+                compress=False,
+                query_limit=0,
+                query_retries=0,
+                connect_timeout=5,
+                send_receive_timeout=settings.clickhouse_timeout_s,
+                autogenerate_session_id=False,
+                connector_limit=100,
+                connector_limit_per_host=100,
+            )
+        except _FAILURES as error:
+            raise _translate(error) from error
+        return cls(client, name)
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def rows(
+        self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None
+    ) -> list[Sequence[Any]]:
+        """The answer's rows, as Python values."""
+        try:
+            result = await self._client.query(sql, parameters=dict(parameters or {}), settings=dict(settings or {}))
+        except _FAILURES as error:
+            raise _translate(error) from error
+        return list(result.result_rows)
+
+    async def raw(
+        self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None, fmt: str = "JSONEachRow"
+    ) -> bytes:
+        """The answer's bytes in one of ClickHouse's output formats."""
+        try:
+            return await self._client.raw_query(
+                sql, parameters=dict(parameters or {}), settings=dict(settings or {}), fmt=fmt
+            )
+        except _FAILURES as error:
+            raise _translate(error) from error
+
+    async def command(self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None) -> None:
+        """A statement without an answer (DDL, small INSERT ... SELECT, KILL)."""
+        try:
+            await self._client.command(sql, parameters=dict(parameters or {}), settings=dict(settings or {}))
+        except _FAILURES as error:
+            raise _translate(error) from error
+
+    async def insert_lines(
+        self,
+        table: str,
+        columns: Sequence[str],
+        lines: bytes,
+        token: str | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        """Insert JSON lines. With a `token`, a repeat of the same block under the same token is stored once."""
+        options: dict[str, Any] = {"date_time_input_format": "best_effort", "async_insert": 0, **(settings or {})}
+        if token is not None:
+            options["insert_deduplication_token"] = token
+        try:
+            await self._client.raw_insert(table, columns, lines, settings=options, fmt="JSONEachRow")
+        except _FAILURES as error:
+            raise _translate(error) from error
+
+    async def ping(self) -> bool:
+        try:
+            await self._client.command("SELECT 1")
+        except _FAILURES:
+            return False
+        return True
+
+
+_FAILURES = (ClickHouseError, aiohttp.ClientError, asyncio.TimeoutError, OSError)
+
+
+def _translate(error: BaseException) -> StoreError:
+    code = getattr(error, "code", None)
+    message = str(error) or type(error).__name__
+    if not isinstance(code, int):
+        return StoreUnavailableError(message)
+    if code in _LIMIT_CODES:
+        return LimitExceededError(message, code)
+    if code in _BAD_DATA_CODES:
+        return BadDataError(message, code)
+    if code in _UNAVAILABLE_CODES:
+        return StoreUnavailableError(message, code)
+    return StoreError(message, code)
+
+
+_UNAVAILABLE_CODES = {
+    3,  # UNEXPECTED_END_OF_FILE
+    24,  # CANNOT_WRITE_TO_OSTREAM
+    74,  # CANNOT_READ_FROM_FILE_DESCRIPTOR
+    75,  # CANNOT_WRITE_TO_FILE_DESCRIPTOR
+    202,  # TOO_MANY_SIMULTANEOUS_QUERIES
+    209,  # SOCKET_TIMEOUT
+    210,  # NETWORK_ERROR
+    236,  # ABORTED
+    242,  # TABLE_IS_READ_ONLY
+    243,  # NOT_ENOUGH_SPACE
+    252,  # TOO_MANY_PARTS
+    285,  # TOO_FEW_LIVE_REPLICAS
+    286,  # UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE
+    319,  # UNKNOWN_STATUS_OF_INSERT
+    394,  # QUERY_WAS_CANCELLED
+    439,  # CANNOT_SCHEDULE_TASK
+    999,  # KEEPER_EXCEPTION
+}

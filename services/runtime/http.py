@@ -1,0 +1,133 @@
+"""What edge and query have in common as HTTP services: error answers, health, metrics, serving until SIGTERM."""
+
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import uvicorn
+from prometheus_client import Counter
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from services.contract.errors import ApiError, ErrorBody, ErrorCode
+from services.runtime.clickhouse import LimitExceededError, StoreError
+from services.runtime.logs import get_logger
+from services.runtime.metrics import render_metrics
+
+log = get_logger(__name__)
+
+ERRORS = Counter("headrace_http_errors_total", "Error answers by code.", ["service", "code"])
+REQUEST_ID_HEADER = "x-request-id"
+
+_encode = msgspec.json.Encoder().encode
+
+_STATUS_CODES = {
+    404: (ErrorCode.NOT_FOUND, "There is no such address. See /openapi.json for the calls."),
+    405: (ErrorCode.METHOD_NOT_ALLOWED, "This address does not take this method. See /openapi.json for the calls."),
+}
+
+
+def json_response(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(_encode(body), status, headers, "application/json")
+
+
+def request_id_of(request: Request) -> str:
+    """The caller's X-Request-Id where it is a sane one, else a new one."""
+    given = request.headers.get(REQUEST_ID_HEADER, "")
+    return given if 0 < len(given) <= 128 and given.isprintable() and given.isascii() else uuid.uuid4().hex
+
+
+def error_response(request: Request, error: ApiError, service: str) -> Response:
+    """The one shape of every error; counts it."""
+    ERRORS.labels(service, error.code.code).inc()
+    request_id = request_id_of(request)
+    headers = {REQUEST_ID_HEADER: request_id}
+    if error.retry_after_s is not None:
+        headers["retry-after"] = str(error.retry_after_s)
+    if error.code is ErrorCode.UNAUTHORIZED:
+        headers["www-authenticate"] = "Bearer"
+    return json_response(ErrorBody(error.detail(), request_id), error.code.status, headers)
+
+
+def exception_handlers(service: str) -> dict[Any, Callable[[Request, Exception], Awaitable[Response]]]:
+    """Starlette's exception handlers: everything that a request can raise becomes an answer of the one shape."""
+
+    async def on_api_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, ApiError)  # noqa: S101 (narrows the type that Starlette passes)
+        return error_response(request, error, service)
+
+    async def on_http_exception(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101
+        code, message = _STATUS_CODES.get(error.status_code, (ErrorCode.INVALID_FIELD, str(error.detail)))
+        response = error_response(request, ApiError(code, message), service)
+        response.headers.update(error.headers or {})
+        return response
+
+    async def on_store_error(request: Request, error: Exception) -> Response:
+        if isinstance(error, LimitExceededError):
+            advice = "Narrow the window, filter more, or ask for less, and try again."
+            return error_response(
+                request, ApiError(ErrorCode.QUERY_TOO_EXPENSIVE, f"The question needs too much. {advice}"), service
+            )
+        log.error("store_error", path=request.url.path, reason=str(error)[:2000])
+        message = "The store cannot answer now. Try again."
+        return error_response(request, ApiError(ErrorCode.STORE_UNAVAILABLE, message, retry_after_s=2), service)
+
+    async def on_bug(request: Request, error: Exception) -> Response:
+        request_id = request_id_of(request)
+        log.error("internal_error", path=request.url.path, request_id=request_id, exc_info=error)
+        bug = ApiError(ErrorCode.INTERNAL_ERROR, "This is a fault of the server. Please report the request_id.")
+        return error_response(request, bug, service)
+
+    return {
+        ApiError: on_api_error,
+        HTTPException: on_http_exception,
+        StoreError: on_store_error,
+        Exception: on_bug,
+    }
+
+
+def operation_routes(ready: Callable[[], Awaitable[dict[str, bool]]]) -> list[Route]:
+    """/health/live, /health/ready (503 while any named check is false), /metrics."""
+
+    async def live(request: Request) -> Response:
+        return PlainTextResponse("ok\n")
+
+    async def readiness(request: Request) -> Response:
+        checks = await ready()
+        ok = all(checks.values())
+        return json_response({"ready": ok, "checks": checks}, 200 if ok else 503)
+
+    async def metrics(request: Request) -> Response:
+        text, content_type = render_metrics()
+        return Response(text, headers={"content-type": content_type})
+
+    return [
+        Route("/health/live", live),
+        Route("/health/ready", readiness),
+        Route("/metrics", metrics),
+    ]
+
+
+def serve(app: ASGIApp, host: str, port: int, drain_timeout_s: int) -> None:
+    """Serve until SIGTERM or SIGINT; then take no more, finish what is under way, and return."""
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=drain_timeout_s,
+        backlog=4096,
+    )
+    uvicorn.Server(config).run()

@@ -1,0 +1,163 @@
+"""Project keys: made, listed, revoked, and looked up. A key is stored as its SHA-256 and never logged.
+
+A key is 256 random bits, so a plain hash cannot be turned back by guessing.
+"""
+
+import asyncio
+import hashlib
+import secrets
+import time
+from datetime import datetime
+from enum import StrEnum
+
+from msgspec import Struct
+
+from services.contract.errors import ApiError, ErrorCode
+from services.contract.events_table import API_KEYS
+from services.runtime.clickhouse import ClickHouse, StoreError
+from services.runtime.clock import utc_now
+from services.runtime.logs import get_logger
+
+log = get_logger(__name__)
+
+KEY_PREFIX = "hr_"
+# An unknown key asks ClickHouse at once, so that a new key works immediately; but not more often than this.
+_ASK_AGAIN_S = 0.5
+
+
+class Scope(StrEnum):
+    INGEST = "ingest"
+    QUERY = "query"
+
+
+class Key(Struct, frozen=True):
+    """What a valid key stands for."""
+
+    project_id: str
+    scopes: frozenset[Scope]
+
+
+class KeyRecord(Struct, frozen=True):
+    """A stored key, without the key. `key_id` names it for revoke."""
+
+    key_id: str
+    project_id: str
+    scopes: list[str]
+    name: str
+    created_at: datetime
+    revoked: bool
+
+
+def new_key() -> str:
+    return KEY_PREFIX + secrets.token_urlsafe(32)
+
+
+def hash_of(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+async def create_key(store: ClickHouse, key: str, project_id: str, scopes: set[Scope], name: str = "") -> None:
+    """Put a key in, or change the project, scopes and name of the one that is there (and take back its revocation)."""
+    await store.command(
+        f"INSERT INTO {API_KEYS} (key_hash, project_id, scopes, name, created_at, revoked, version) VALUES "
+        "({hash:String}, {project:String}, {scopes:Array(String)}, {name:String}, now64(6), false, {version:UInt64})",
+        {
+            "hash": hash_of(key),
+            "project": project_id,
+            "scopes": sorted(scopes),
+            "name": name,
+            "version": time.time_ns(),
+        },
+    )
+
+
+async def list_keys(store: ClickHouse) -> list[KeyRecord]:
+    rows = await store.rows(
+        "SELECT key_hash, project_id, scopes, name, created_at, revoked "
+        f"FROM {API_KEYS} FINAL ORDER BY project_id, created_at"
+    )
+    return [KeyRecord(r[0][:12], r[1], list(r[2]), r[3], r[4], r[5]) for r in rows]
+
+
+async def revoke_key(store: ClickHouse, key_id: str) -> int:
+    """Revoke the keys whose hash begins with `key_id` (at least 8 digits); the number of keys revoked."""
+    found = await store.rows(
+        f"SELECT count() FROM {API_KEYS} FINAL WHERE startsWith(key_hash, {{id:String}}) AND NOT revoked",
+        {"id": key_id},
+    )
+    await store.command(
+        f"INSERT INTO {API_KEYS} SELECT * REPLACE (true AS revoked, {{version:UInt64}} AS version) "
+        f"FROM {API_KEYS} FINAL WHERE startsWith(key_hash, {{id:String}}) AND NOT revoked",
+        {"id": key_id, "version": time.time_ns()},
+    )
+    return int(found[0][0])
+
+
+class KeyCache:
+    """All valid keys, in memory. Goes on with what it has while ClickHouse is away; knows nothing before `refresh`."""
+
+    def __init__(self, store: ClickHouse, refresh_s: float) -> None:
+        self._store = store
+        self._refresh_s = refresh_s
+        self._keys: dict[str, Key] = {}
+        self._asked_at = 0.0
+        self._lock = asyncio.Lock()
+        self.loaded_at: datetime | None = None
+
+    async def refresh(self) -> None:
+        """Read all keys. Raises StoreError, and keeps what was known."""
+        self._asked_at = time.monotonic()
+        rows = await self._store.rows(f"SELECT key_hash, project_id, scopes FROM {API_KEYS} FINAL WHERE NOT revoked")
+        known = set(Scope)
+        self._keys = {r[0]: Key(r[1], frozenset(Scope(s) for s in r[2] if s in known)) for r in rows}
+        self.loaded_at = utc_now()
+
+    async def refresh_forever(self) -> None:
+        failing = False
+        while True:
+            try:
+                await self.refresh()
+                failing = False
+            except StoreError as error:
+                if not failing:
+                    log.warning("keys_not_refreshed", reason=str(error))
+                failing = True
+            await asyncio.sleep(self._refresh_s)
+
+    async def find(self, key: str) -> Key | None:
+        digest = hash_of(key)
+        found = self._keys.get(digest)
+        if found is not None:
+            return found
+        async with self._lock:
+            if digest not in self._keys and time.monotonic() - self._asked_at > _ASK_AGAIN_S:
+                try:
+                    await self.refresh()
+                except StoreError as error:
+                    log.warning("keys_not_refreshed", reason=str(error))
+        return self._keys.get(digest)
+
+    async def authorize(self, authorization: str | None, scope: Scope) -> Key:
+        """The key of an `Authorization: Bearer ...` header. Raises 401, 403, or 503 before keys were ever read."""
+        if authorization is None:
+            raise ApiError(ErrorCode.UNAUTHORIZED, "Send the project key: `Authorization: Bearer <project key>`.")
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise ApiError(
+                ErrorCode.UNAUTHORIZED, "The Authorization header must have the form `Bearer <project key>`."
+            )
+        return await self.authorize_key(token.strip(), scope)
+
+    async def authorize_key(self, token: str, scope: Scope) -> Key:
+        key = await self.find(token)
+        if key is None:
+            if self.loaded_at is None:
+                raise ApiError(
+                    ErrorCode.STORE_UNAVAILABLE, "Project keys could not be read yet. Try again.", retry_after_s=2
+                )
+            raise ApiError(ErrorCode.UNAUTHORIZED, "This project key is not known, or was revoked.")
+        if scope not in key.scopes:
+            raise ApiError(
+                ErrorCode.FORBIDDEN, f"This project key does not have the scope `{scope}`. Use a key that has it."
+            )
+        return key
