@@ -9,6 +9,7 @@ class ErrorCode(Enum):
     """Each code has one HTTP status. The names are what clients match on; they never change their meaning."""
 
     INVALID_JSON = ("invalid_json", 400)
+    INVALID_ENCODING = ("invalid_encoding", 400)
     INVALID_FIELD = ("invalid_field", 400)
     MISSING_FIELD = ("missing_field", 400)
     INVALID_TIMESTAMP = ("invalid_timestamp", 400)

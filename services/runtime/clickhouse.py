@@ -73,45 +73,61 @@ class BadDataError(StoreError):
 class ClickHouse:
     """A pool of HTTP connections to one ClickHouse. Methods raise StoreError and its kinds, nothing of the driver."""
 
-    def __init__(self, client: AsyncClient, database: str) -> None:
-        self._client = client
-        self.database = database
+    def __init__(self, settings: ClickHouseSettings, *, database: str | None = None) -> None:
+        """Connects on first use. `database` overrides the settings' one."""
+        self._settings = settings
+        self.database = settings.clickhouse_database if database is None else database
+        self._client: AsyncClient | None = None
+        self._connecting = asyncio.Lock()
 
     @classmethod
     async def connect(cls, settings: ClickHouseSettings, *, database: str | None = None) -> Self:
-        """Raises StoreUnavailableError when ClickHouse does not answer. `database` overrides the settings' one."""
-        url = urlsplit(settings.clickhouse_url)
-        name = settings.clickhouse_database if database is None else database
+        """Connect now. Raises StoreUnavailableError when ClickHouse does not answer."""
+        store = cls(settings, database=database)
         try:
-            client = await clickhouse_connect.get_async_client(
-                host=url.hostname or "127.0.0.1",
-                port=url.port or (8443 if url.scheme == "https" else 8123),
-                interface=url.scheme,
-                username=settings.clickhouse_user,
-                password=settings.clickhouse_password,
-                database=name,
-                compress=False,
-                query_limit=0,
-                query_retries=0,
-                connect_timeout=5,
-                send_receive_timeout=settings.clickhouse_timeout_s,
-                autogenerate_session_id=False,
-                connector_limit=100,
-                connector_limit_per_host=100,
-            )
+            await store._connected()
         except _FAILURES as error:
             raise _translate(error) from error
-        return cls(client, name)
+        return store
 
     async def close(self) -> None:
-        await self._client.close()
+        if self._client is not None:
+            await self._client.close()
+
+    async def _connected(self) -> AsyncClient:
+        if self._client is None:
+            async with self._connecting:
+                if self._client is None:
+                    self._client = await self._open()
+        return self._client
+
+    async def _open(self) -> AsyncClient:
+        url = urlsplit(self._settings.clickhouse_url)
+        return await clickhouse_connect.get_async_client(
+            host=url.hostname or "127.0.0.1",
+            port=url.port or (8443 if url.scheme == "https" else 8123),
+            interface=url.scheme,
+            username=self._settings.clickhouse_user,
+            password=self._settings.clickhouse_password,
+            database=self.database,
+            compress=False,
+            query_limit=0,
+            query_retries=0,
+            connect_timeout=5,
+            send_receive_timeout=self._settings.clickhouse_timeout_s,
+            autogenerate_session_id=False,
+            connector_limit=100,
+            connector_limit_per_host=100,
+        )
 
     async def rows(
         self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None
     ) -> list[Sequence[Any]]:
         """The answer's rows, as Python values."""
         try:
-            result = await self._client.query(sql, parameters=dict(parameters or {}), settings=dict(settings or {}))
+            result = await (await self._connected()).query(
+                sql, parameters=dict(parameters or {}), settings=dict(settings or {})
+            )
         except _FAILURES as error:
             raise _translate(error) from error
         return list(result.result_rows)
@@ -121,7 +137,7 @@ class ClickHouse:
     ) -> bytes:
         """The answer's bytes in one of ClickHouse's output formats."""
         try:
-            return await self._client.raw_query(
+            return await (await self._connected()).raw_query(
                 sql, parameters=dict(parameters or {}), settings=dict(settings or {}), fmt=fmt
             )
         except _FAILURES as error:
@@ -130,7 +146,9 @@ class ClickHouse:
     async def command(self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None) -> None:
         """A statement without an answer (DDL, small INSERT ... SELECT, KILL)."""
         try:
-            await self._client.command(sql, parameters=dict(parameters or {}), settings=dict(settings or {}))
+            await (await self._connected()).command(
+                sql, parameters=dict(parameters or {}), settings=dict(settings or {})
+            )
         except _FAILURES as error:
             raise _translate(error) from error
 
@@ -147,13 +165,13 @@ class ClickHouse:
         if token is not None:
             options["insert_deduplication_token"] = token
         try:
-            await self._client.raw_insert(table, columns, lines, settings=options, fmt="JSONEachRow")
+            await (await self._connected()).raw_insert(table, columns, lines, settings=options, fmt="JSONEachRow")
         except _FAILURES as error:
             raise _translate(error) from error
 
     async def ping(self) -> bool:
         try:
-            await self._client.command("SELECT 1")
+            await (await self._connected()).command("SELECT 1")
         except _FAILURES:
             return False
         return True

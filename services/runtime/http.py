@@ -8,12 +8,14 @@ import msgspec
 import uvicorn
 from prometheus_client import Counter
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from services import __version__
 from services.contract.errors import ApiError, ErrorBody, ErrorCode
+from services.contract.openapi import openapi_document
 from services.runtime.clickhouse import LimitExceededError, StoreError
 from services.runtime.logs import get_logger
 from services.runtime.metrics import render_metrics
@@ -77,6 +79,9 @@ def exception_handlers(service: str) -> dict[Any, Callable[[Request, Exception],
         message = "The store cannot answer now. Try again."
         return error_response(request, ApiError(ErrorCode.STORE_UNAVAILABLE, message, retry_after_s=2), service)
 
+    async def on_disconnect(request: Request, error: Exception) -> Response:
+        return Response(status_code=400)  # nobody is there to read it
+
     async def on_bug(request: Request, error: Exception) -> Response:
         request_id = request_id_of(request)
         log.error("internal_error", path=request.url.path, request_id=request_id, exc_info=error)
@@ -85,6 +90,7 @@ def exception_handlers(service: str) -> dict[Any, Callable[[Request, Exception],
 
     return {
         ApiError: on_api_error,
+        ClientDisconnect: on_disconnect,
         HTTPException: on_http_exception,
         StoreError: on_store_error,
         Exception: on_bug,
@@ -111,6 +117,15 @@ def operation_routes(ready: Callable[[], Awaitable[dict[str, bool]]]) -> list[Ro
         Route("/health/ready", readiness),
         Route("/metrics", metrics),
     ]
+
+
+def openapi_route() -> Route:
+    """/openapi.json: all calls of edge and query service, whichever of them is asked."""
+
+    async def openapi(request: Request) -> Response:
+        return Response(openapi_document(__version__), media_type="application/json")
+
+    return Route("/openapi.json", openapi)
 
 
 def serve(app: ASGIApp, host: str, port: int, drain_timeout_s: int) -> None:

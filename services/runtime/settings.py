@@ -15,20 +15,25 @@ class KafkaSettings(BaseSettings):
 
     model_config = _CONFIG
 
-    kafka_bootstrap: str = Field("127.0.0.1:9092", description="Brokers, comma-separated host:port.")
+    kafka_bootstrap: str = Field(default="127.0.0.1:9092", description="Brokers, comma-separated host:port.")
     kafka_topic_prefix: str = Field(
-        "headrace", pattern=r"^[a-zA-Z0-9_.-]{1,100}$", description="First part of topic names."
+        default="headrace", pattern=r"^[a-zA-Z0-9_.-]{1,100}$", description="First part of topic names."
     )
     kafka_partitions: int = Field(
-        8, ge=1, le=1024, description="Partitions of new topics. Change it only on an empty log: ids are spread by it."
+        default=8,
+        ge=1,
+        le=1024,
+        description="Partitions of new topics. Change it only on an empty log: ids are spread by it.",
     )
-    kafka_replication: int = Field(1, ge=1, le=15, description="Replicas of new topics; 3 in production.")
+    kafka_replication: int = Field(default=1, ge=1, le=15, description="Replicas of new topics; 3 in production.")
     kafka_min_insync_replicas: int = Field(
-        1, ge=1, le=15, description="min.insync.replicas of new topics; 2 in production."
+        default=1, ge=1, le=15, description="min.insync.replicas of new topics; 2 in production."
     )
-    kafka_retention_hours: int = Field(168, ge=1, description="How long new topics keep records.")
-    kafka_idempotence: bool = Field(True, description="Idempotent producer. Off only for brokers that lack it.")
-    kafka_compression: Literal["none", "gzip", "lz4", "zstd"] = Field("lz4", description="Compression of records.")
+    kafka_retention_hours: int = Field(default=168, ge=1, description="How long new topics keep records.")
+    kafka_idempotence: bool = Field(default=True, description="Idempotent producer. Off only for brokers that lack it.")
+    kafka_compression: Literal["none", "gzip", "lz4", "zstd"] = Field(
+        default="lz4", description="Compression of records."
+    )
 
 
 class ClickHouseSettings(BaseSettings):
@@ -36,16 +41,18 @@ class ClickHouseSettings(BaseSettings):
 
     model_config = _CONFIG
 
-    clickhouse_url: str = Field("http://127.0.0.1:8123", description="HTTP(S) address of ClickHouse.")
-    clickhouse_database: str = Field("headrace", pattern=r"^[a-zA-Z_][a-zA-Z0-9_]{0,63}$", description="Database.")
-    clickhouse_user: str = Field("default", description="User.")
-    clickhouse_password: str = Field("", description="Password.", repr=False)
+    clickhouse_url: str = Field(default="http://127.0.0.1:8123", description="HTTP(S) address of ClickHouse.")
+    clickhouse_database: str = Field(
+        default="headrace", pattern=r"^[a-zA-Z_][a-zA-Z0-9_]{0,63}$", description="Database."
+    )
+    clickhouse_user: str = Field(default="default", description="User.")
+    clickhouse_password: str = Field(default="", description="Password.", repr=False)
     clickhouse_cluster: str = Field(
-        "",
+        default="",
         pattern=r"^[a-zA-Z0-9_-]{0,64}$",
         description="Name of the cluster for ON CLUSTER and Replicated tables; empty: one server, plain tables.",
     )
-    clickhouse_timeout_s: float = Field(60, gt=0, description="How long one request to ClickHouse may take.")
+    clickhouse_timeout_s: float = Field(default=60, gt=0, description="How long one request to ClickHouse may take.")
 
 
 class LogSettings(BaseSettings):
@@ -53,65 +60,83 @@ class LogSettings(BaseSettings):
 
     model_config = _CONFIG
 
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is written.")
-    log_format: Literal["json", "console"] = Field("json", description="json for machines, console for people.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level that is written."
+    )
+    log_format: Literal["json", "console"] = Field(default="json", description="json for machines, console for people.")
 
 
 class EdgeSettings(KafkaSettings, ClickHouseSettings, LogSettings):
     """The ingest edge."""
 
-    edge_host: str = Field("127.0.0.1", description="Address to listen on.")
-    edge_port: Port = Field(8001, description="Port to listen on.")
+    edge_host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    edge_port: Port = Field(default=8001, description="Port to listen on.")
     edge_publish_timeout_s: float = Field(
-        10, gt=0, description="How long a request waits for the brokers' acknowledgement before it answers 503."
+        default=10, gt=0, description="How long a request waits for the brokers' acknowledgement before it answers 503."
     )
     edge_max_pending_bytes: int = Field(
-        64 * 1024 * 1024, ge=1024 * 1024, description="Bytes of events waiting for Kafka; above it requests get 503."
+        default=64 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="Bytes of events waiting for Kafka; above it requests get 503.",
     )
     edge_max_body_bytes: int = Field(
-        10 * 1024 * 1024, ge=1024, le=100 * 1024 * 1024, description="Limit of one body, decompressed."
+        default=10 * 1024 * 1024, ge=1024, le=100 * 1024 * 1024, description="Limit of one body, decompressed."
     )
     edge_rate_limit_events_s: int = Field(
-        0, ge=0, description="Events a second that one project may send through this process; 0: no limit."
+        default=0, ge=0, description="Events a second that one project may send through this process; 0: no limit."
     )
-    edge_drain_timeout_s: int = Field(20, ge=1, description="On SIGTERM: how long requests under way may take.")
-    keys_refresh_s: float = Field(2, gt=0, le=60, description="How often project keys are read again.")
+    edge_drain_timeout_s: int = Field(default=20, ge=1, description="On SIGTERM: how long requests under way may take.")
+    keys_refresh_s: float = Field(default=2, gt=0, le=60, description="How often project keys are read again.")
 
 
 class WorkerSettings(KafkaSettings, ClickHouseSettings, LogSettings):
     """The worker."""
 
-    worker_host: str = Field("127.0.0.1", description="Address of health and metrics.")
-    worker_port: Port = Field(8003, description="Port of health and metrics.")
-    worker_group: str = Field("headrace-worker", pattern=r"^[a-zA-Z0-9_.-]{1,200}$", description="Consumer group.")
-    worker_block_events: int = Field(100_000, ge=1, description="An insert is sent when so many events wait ...")
-    worker_block_bytes: int = Field(64 * 1024 * 1024, ge=1024, description="... or so many bytes ...")
-    worker_block_age_s: float = Field(0.5, gt=0, le=60, description="... or when the oldest has waited so long.")
-    worker_block_records: int = Field(2000, ge=1, description="... or so many Kafka records.")
+    worker_host: str = Field(default="127.0.0.1", description="Address of health and metrics.")
+    worker_port: Port = Field(default=8003, description="Port of health and metrics.")
+    worker_group: str = Field(
+        default="headrace-worker", pattern=r"^[a-zA-Z0-9_.-]{1,200}$", description="Consumer group."
+    )
+    worker_block_events: int = Field(
+        default=100_000, ge=1, description="An insert is sent when so many events wait ..."
+    )
+    worker_block_bytes: int = Field(default=64 * 1024 * 1024, ge=1024, description="... or so many bytes ...")
+    worker_block_age_s: float = Field(
+        default=0.5, gt=0, le=60, description="... or when the oldest has waited so long."
+    )
+    worker_block_records: int = Field(default=2000, ge=1, description="... or so many Kafka records.")
     worker_dedupe_window_hours: int = Field(
-        168, ge=1, description="How far back a repeated idempotency key is recognised."
+        default=168, ge=1, description="How far back a repeated idempotency key is recognised."
     )
     worker_dead_letter_max_ratio: float = Field(
-        0.1,
+        default=0.1,
         gt=0,
         le=1,
         description="When more than this part of the last 1000 lines were bad, the worker stops instead of going on.",
     )
     worker_session_timeout_s: float = Field(
-        30, ge=6, description="Kafka gives a silent worker's partitions away after it."
+        default=30, ge=6, description="Kafka gives a silent worker's partitions away after it."
     )
-    worker_drain_timeout_s: int = Field(30, ge=1, description="On SIGTERM: how long the last insert may take.")
+    worker_drain_timeout_s: int = Field(default=30, ge=1, description="On SIGTERM: how long the last insert may take.")
 
 
 class QuerySettings(ClickHouseSettings, LogSettings):
     """The query service."""
 
-    query_host: str = Field("127.0.0.1", description="Address to listen on.")
-    query_port: Port = Field(8002, description="Port to listen on.")
-    query_max_execution_s: float = Field(20, gt=0, description="Time limit of one question in ClickHouse.")
-    query_max_memory_bytes: int = Field(2 * 1024**3, ge=64 * 1024**2, description="Memory limit of one question.")
-    query_max_rows: int = Field(1_000_000_000, ge=1, description="Rows that one question may read.")
-    query_concurrency_per_project: int = Field(4, ge=1, description="Questions of one project that run at once.")
-    query_queue_per_project: int = Field(32, ge=0, description="Questions of one project that wait; above it: 429.")
-    query_drain_timeout_s: int = Field(20, ge=1, description="On SIGTERM: how long requests under way may take.")
-    keys_refresh_s: float = Field(2, gt=0, le=60, description="How often project keys are read again.")
+    query_host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    query_port: Port = Field(default=8002, description="Port to listen on.")
+    query_max_execution_s: float = Field(default=20, gt=0, description="Time limit of one question in ClickHouse.")
+    query_max_memory_bytes: int = Field(
+        default=2 * 1024**3, ge=64 * 1024**2, description="Memory limit of one question."
+    )
+    query_max_rows: int = Field(default=1_000_000_000, ge=1, description="Rows that one question may read.")
+    query_concurrency_per_project: int = Field(
+        default=4, ge=1, description="Questions of one project that run at once."
+    )
+    query_queue_per_project: int = Field(
+        default=32, ge=0, description="Questions of one project that wait; above it: 429."
+    )
+    query_drain_timeout_s: int = Field(
+        default=20, ge=1, description="On SIGTERM: how long requests under way may take."
+    )
+    keys_refresh_s: float = Field(default=2, gt=0, le=60, description="How often project keys are read again.")

@@ -5,7 +5,7 @@
 -- edge, so that stray years cannot make partitions). deduplication_window: a repeated insert of the same block under
 -- the same token is dropped. Properties are kept as the JSON text that came.
 -- Roll back: DROP TABLE events (loses all events).
-CREATE TABLE events {on_cluster}
+CREATE TABLE IF NOT EXISTS events {on_cluster}
 (
     project_id LowCardinality(String),
     event_id UUID,

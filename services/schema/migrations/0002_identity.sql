@@ -4,7 +4,7 @@
 -- row with the highest version counts. version is the number of merges that the set of ids is made of, so that
 -- whoever knows more wins, in whatever order rows arrive.
 -- Roll back: DROP TABLE person_ids; DROP TABLE identity_log (loses traits, merges and groups).
-CREATE TABLE identity_log {on_cluster}
+CREATE TABLE IF NOT EXISTS identity_log {on_cluster}
 (
     project_id LowCardinality(String),
     event_id UUID,
@@ -23,7 +23,7 @@ ENGINE = {replacing_merge_tree}
 ORDER BY (project_id, kind, distinct_id, event_id)
 SETTINGS {deduplication_window} = 10000;
 
-CREATE TABLE person_ids {on_cluster}
+CREATE TABLE IF NOT EXISTS person_ids {on_cluster}
 (
     project_id LowCardinality(String),
     distinct_id String,

@@ -1,7 +1,7 @@
 -- Project keys (hashed) and dashboards. The row with the highest version counts.
 --
 -- Roll back: DROP TABLE dashboards; DROP TABLE api_keys (every producer is locked out until keys are made again).
-CREATE TABLE api_keys {on_cluster}
+CREATE TABLE IF NOT EXISTS api_keys {on_cluster}
 (
     key_hash String,
     project_id String,
@@ -14,7 +14,7 @@ CREATE TABLE api_keys {on_cluster}
 ENGINE = {replacing_merge_tree:version}
 ORDER BY key_hash;
 
-CREATE TABLE dashboards {on_cluster}
+CREATE TABLE IF NOT EXISTS dashboards {on_cluster}
 (
     project_id String,
     dashboard_id String,

@@ -1,0 +1,36 @@
+"""A dead letter: what could not be taken, why, and where it came from. One JSON object a Kafka record."""
+
+from datetime import datetime
+
+import msgspec
+from msgspec import Struct
+
+
+class Origin(Struct, kw_only=True, omit_defaults=True):
+    """Where the payload was found: at the edge (`index` in its batch), or in the log (`line` counts from 0)."""
+
+    service: str
+    index: int | None = None
+    topic: str | None = None
+    partition: int | None = None
+    offset: int | None = None
+    line: int | None = None
+
+
+class DeadLetter(Struct, kw_only=True):
+    """`payload` is the event as it came (bytes that are no UTF-8 are replaced); `code` says why it was not taken."""
+
+    code: str
+    message: str
+    origin: Origin
+    payload: str
+    at: datetime
+    project_id: str = ""
+
+    def encode(self) -> bytes:
+        return msgspec.json.encode(self)
+
+
+def decode_dead_letter(value: bytes) -> DeadLetter:
+    """Raises msgspec.DecodeError."""
+    return msgspec.json.decode(value, type=DeadLetter)

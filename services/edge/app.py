@@ -1,0 +1,84 @@
+"""The edge's composition root: connects Kafka and ClickHouse (for the keys), puts the routes together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from aiokafka.errors import KafkaError
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+
+from services.edge.kafka_log import KafkaEventLog
+from services.edge.rate_limit import RateLimit
+from services.edge.routes import EdgeRoutes
+from services.runtime.clickhouse import ClickHouse
+from services.runtime.clock import utc_now
+from services.runtime.http import exception_handlers, openapi_route, operation_routes, serve
+from services.runtime.keys import KeyCache
+from services.runtime.logs import configure_logs, get_logger
+from services.runtime.settings import EdgeSettings
+
+log = get_logger(__name__)
+_RETRY_S = 1.0
+_CORS = Middleware(
+    CORSMiddleware,
+    allow_origins=["*"],
+    allow_methods=["POST", "OPTIONS"],
+    allow_headers=["Authorization", "Content-Type", "Content-Encoding", "Idempotency-Key", "X-Request-Id"],
+    expose_headers=["Retry-After", "X-Request-Id"],
+    max_age=86_400,
+)
+
+
+def create_app(settings: EdgeSettings) -> Starlette:
+    """The edge as an ASGI application. Takes requests at once; is ready when Kafka and the keys are there."""
+    event_log = KafkaEventLog(settings)
+    store = ClickHouse(settings)
+    keys = KeyCache(store, settings.keys_refresh_s)
+    calls = EdgeRoutes(
+        event_log, keys, utc_now, RateLimit(settings.edge_rate_limit_events_s), settings.edge_max_body_bytes
+    )
+
+    async def ready() -> dict[str, bool]:
+        return {"kafka": await event_log.is_ready(), "keys": keys.loaded_at is not None}
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(_start_log(event_log)), asyncio.create_task(keys.refresh_forever())]
+        yield
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        await event_log.stop()
+        await store.close()
+
+    return Starlette(
+        routes=[*calls.routes(), *operation_routes(ready), openapi_route()],
+        middleware=[_CORS],
+        exception_handlers=exception_handlers("edge"),
+        lifespan=lifespan,
+    )
+
+
+async def _start_log(event_log: KafkaEventLog) -> None:
+    """Until Kafka answers, appends are refused and readiness is false."""
+    waiting = False
+    while True:
+        try:
+            await event_log.start()
+            log.info("event_log_ready")
+            return
+        except (KafkaError, OSError) as error:
+            if not waiting:
+                log.warning("event_log_not_ready", reason=repr(error))
+            waiting = True
+            await asyncio.sleep(_RETRY_S)
+
+
+def main() -> None:
+    settings = EdgeSettings()
+    configure_logs(settings, "edge")
+    log.info("edge_starting", host=settings.edge_host, port=settings.edge_port)
+    serve(create_app(settings), settings.edge_host, settings.edge_port, settings.edge_drain_timeout_s)

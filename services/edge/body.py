@@ -1,0 +1,101 @@
+"""Reads a request's body: media type, encoding, and the limit on what it may become, met before it is inflated."""
+
+import io
+import zlib
+
+import zstandard
+from starlette.requests import Request
+
+from services.contract.errors import ApiError, ErrorCode
+
+# text/plain is what navigator.sendBeacon sends for a string.
+_MEDIA_TYPES = frozenset({"", "application/json", "text/plain"})
+_ENCODINGS = "gzip, deflate and zstd"
+_ZSTD_MAX_WINDOW_BYTES = 8 * 1024 * 1024
+
+
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """The decompressed body, at most `max_bytes`. Raises ApiError 400, 413 or 415."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in _MEDIA_TYPES:
+        raise ApiError(
+            ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"Content-Type `{media_type[:100]}` is not taken. Send application/json."
+        )
+    body = await _receive(request, max_bytes)
+    encoding = request.headers.get("content-encoding", "").strip().lower()
+    if encoding in ("", "identity"):
+        return body
+    return inflate(body, encoding, max_bytes)
+
+
+async def _receive(request: Request, max_bytes: int) -> bytes:
+    announced = request.headers.get("content-length", "0")
+    if announced.isdigit() and int(announced) > max_bytes:
+        raise _too_large(max_bytes)
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+def inflate(body: bytes, encoding: str, max_bytes: int) -> bytes:
+    """Decompress, but never more than `max_bytes` + 1 bytes. Raises ApiError."""
+    try:
+        if encoding in ("gzip", "x-gzip"):
+            inflated = _inflate_zlib(body, 31, max_bytes)
+        elif encoding == "deflate":
+            inflated = _inflate_deflate(body, max_bytes)
+        elif encoding == "zstd":
+            inflated = _inflate_zstd(body, max_bytes)
+        else:
+            raise ApiError(
+                ErrorCode.UNSUPPORTED_ENCODING,
+                f"Content-Encoding `{encoding[:100]}` is not taken. Use one of {_ENCODINGS}, or none.",
+            )
+    except (zlib.error, zstandard.ZstdError, EOFError) as error:
+        raise ApiError(ErrorCode.INVALID_ENCODING, f"The body is not valid {encoding}: {error}.") from error
+    if len(inflated) > max_bytes:
+        raise _too_large(max_bytes)
+    return inflated
+
+
+def _inflate_deflate(body: bytes, max_bytes: int) -> bytes:
+    """RFC 9110 means the zlib format; some clients send raw deflate."""
+    try:
+        return _inflate_zlib(body, 15, max_bytes)
+    except zlib.error:
+        return _inflate_zlib(body, -15, max_bytes)
+
+
+def _inflate_zlib(body: bytes, window_bits: int, max_bytes: int) -> bytes:
+    inflated = b""
+    while body:
+        stream = zlib.decompressobj(window_bits)
+        inflated += stream.decompress(body, max_bytes + 1 - len(inflated))
+        if len(inflated) > max_bytes:
+            return inflated
+        if not stream.eof:
+            raise EOFError("it ends too early")
+        body = stream.unused_data.lstrip(b"\0")  # a further gzip member, or padding
+    return inflated
+
+
+def _inflate_zstd(body: bytes, max_bytes: int) -> bytes:
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_MAX_WINDOW_BYTES)
+    source = io.BytesIO(body)
+    with decompressor.stream_reader(source, read_across_frames=True) as stream:
+        inflated = stream.read(max_bytes + 1)
+    if not inflated and body:
+        raise EOFError("it ends too early")
+    return inflated
+
+
+def _too_large(max_bytes: int) -> ApiError:
+    return ApiError(
+        ErrorCode.BODY_TOO_LARGE,
+        f"The body is larger than {max_bytes} bytes (decompressed). Send fewer events at once.",
+    )

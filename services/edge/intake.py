@@ -1,0 +1,253 @@
+"""Track events: from body bytes to canonical lines. Pure: no I/O, no clock.
+
+A clean body is decoded and checked in one pass (`_take_clean`). Any fault in it, however small, sends the body
+through the second pass (`_take_each`), which looks at each event on its own, so that a bad event costs only itself
+and unknown fields become warnings.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import TypeVar
+
+import msgspec
+from msgspec import Raw, Struct, field
+from xxhash import xxh3_128_digest
+
+from services.contract.dead_letter import DeadLetter, Origin
+from services.contract.envelope import EventLine
+from services.contract.errors import ApiError, ErrorCode
+from services.contract.event_ids import fresh_ids, project_prefix
+from services.contract.messages import (
+    MAX_BATCH_EVENTS,
+    MAX_EVENT_BYTES,
+    MAX_NESTING_LEVELS,
+    Batch,
+    EventName,
+    Id,
+    IdempotencyKey,
+    TrackEvent,
+)
+from services.contract.validation import invalid_json, invalid_message
+from services.edge.json_text import json_object, one_line, refuse_nul
+from services.edge.times import parse_time, resolve_time
+
+T = TypeVar("T")
+
+_MAX_WARNINGS = 20
+_EVENT_FIELDS = frozenset(TrackEvent.__struct_fields__)
+
+
+class Rejected(Struct, frozen=True):
+    """An event that was not taken: its place in the batch, why, and its bytes."""
+
+    index: int
+    error: ApiError
+    payload: bytes
+
+    def dead_letter(self, project_id: str, now: datetime) -> DeadLetter:
+        return DeadLetter(
+            code=self.error.code.code,
+            message=self.error.message,
+            origin=Origin(service="edge", index=self.index),
+            payload=self.payload.decode(errors="replace"),
+            at=now,
+            project_id=project_id,
+        )
+
+
+class Intake(Struct):
+    """What becomes of a body. `ids` are the 16-byte event ids of `lines`, in order."""
+
+    ids: list[bytes] = field(default_factory=list)
+    lines: list[EventLine] = field(default_factory=list)
+    rejected: list[Rejected] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+class _LooseEvent(Struct):
+    """A track event with unknown fields let through and the timestamp left for later."""
+
+    event: EventName
+    distinct_id: Id
+    properties: Raw = field(default_factory=Raw)
+    timestamp: Raw = field(default_factory=Raw)
+    idempotency_key: IdempotencyKey | None = None
+
+
+_decode_batch = msgspec.json.Decoder(Batch).decode
+_decode_events = msgspec.json.Decoder(list[TrackEvent]).decode
+_decode_event = msgspec.json.Decoder(TrackEvent).decode
+_decode_loose = msgspec.json.Decoder(_LooseEvent).decode
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_items = msgspec.json.Decoder(list[Raw]).decode
+
+
+class _NotCleanError(Exception):
+    """The second pass has to look at the body."""
+
+
+def take_batch(body: bytes, project_id: str, now: datetime) -> Intake:
+    """`{"events": [...]}`. Raises ApiError when nothing of the body can be taken as a batch."""
+    body = one_line(body)
+    try:
+        return _take_clean(_decode_batch(body).events, body, project_id, now)
+    except (msgspec.DecodeError, RecursionError, OverflowError, _NotCleanError):
+        return _take_each(*_batch_items(body), project_id, now)
+
+
+def take_track(body: bytes, project_id: str, now: datetime, header_key: str | None) -> Intake:
+    """One event, or an array of 1..1000. `header_key` stands for the missing key of a single event."""
+    body = one_line(body)
+    if body.lstrip()[:1] == b"[":
+        try:
+            return _take_clean(_some(_decode_events(body)), body, project_id, now)
+        except (msgspec.DecodeError, RecursionError, OverflowError, _NotCleanError):
+            return _take_each(_some(_items(body, "")), [], project_id, now)
+    try:
+        event = _decode_event(body)
+        if event.idempotency_key is None:
+            event.idempotency_key = header_key
+        return _take_clean([event], body, project_id, now)
+    except (msgspec.DecodeError, RecursionError, OverflowError, _NotCleanError):
+        return _take_single(body, project_id, now, header_key)
+
+
+def _take_clean(events: Sequence[TrackEvent], body: bytes, project_id: str, now: datetime) -> Intake:
+    """All events of a body without a fault; raises _NotCleanError at the first doubt."""
+    if len(events) > MAX_BATCH_EVENTS or b"\\u0000" in body:
+        raise _NotCleanError
+    prefix = project_prefix(project_id)
+    small = len(body) <= MAX_EVENT_BYTES
+    intake = Intake()
+    add_id, add_line = intake.ids.append, intake.lines.append
+    fresh = iter(fresh_ids(sum([event.idempotency_key is None for event in events])))
+    for event in events:
+        properties = event.properties
+        text = bytes(properties)
+        if text[:1] != b"{" or text.count(b"{") + text.count(b"[") > MAX_NESTING_LEVELS:
+            try:
+                properties = json_object(properties, "properties")
+            except ApiError as error:
+                raise _NotCleanError from error
+        if not small and len(text) > MAX_EVENT_BYTES // 2:
+            raise _NotCleanError
+        time, original = now, ""
+        if event.timestamp is not None:
+            try:
+                time, original = resolve_time(event.timestamp, now)
+            except ApiError as error:
+                raise _NotCleanError from error
+            if original:
+                _warn_of_future(intake.warnings, len(intake.lines), original)
+        key = event.idempotency_key
+        event_id = next(fresh) if key is None else xxh3_128_digest(prefix + key.encode())
+        add_id(event_id)
+        add_line(
+            EventLine(
+                project_id, event_id.hex(), event.event, event.distinct_id, time, now, properties, key or "", original
+            )
+        )
+    return intake
+
+
+def _take_each(items: Sequence[Raw], warnings: list[str], project_id: str, now: datetime) -> Intake:
+    """Each event on its own: the bad ones are rejected with their reason, the others taken."""
+    if len(items) > MAX_BATCH_EVENTS:
+        raise ApiError(
+            ErrorCode.BATCH_TOO_LARGE,
+            f"{len(items)} events; at most {MAX_BATCH_EVENTS} fit in a batch. Nothing was taken: split it.",
+            field="events",
+        )
+    intake = Intake(warnings=warnings)
+    for index, item in enumerate(items):
+        text = bytes(item)
+        try:
+            _take_one(intake, text, project_id, now, index)
+        except ApiError as error:
+            intake.rejected.append(Rejected(index, error, text))
+    return intake
+
+
+def _take_single(body: bytes, project_id: str, now: datetime, header_key: str | None) -> Intake:
+    intake = Intake()
+    _take_one(intake, body, project_id, now, None, header_key)
+    return intake
+
+
+def _take_one(
+    intake: Intake, text: bytes, project_id: str, now: datetime, index: int | None, header_key: str | None = None
+) -> None:
+    """Add one event to `intake`. Raises ApiError."""
+    if len(text) > MAX_EVENT_BYTES:
+        raise ApiError(
+            ErrorCode.EVENT_TOO_LARGE,
+            f"The event has {len(text)} bytes; at most {MAX_EVENT_BYTES} are taken. Shorten its properties.",
+            index=index,
+        )
+    try:
+        unknown = sorted(set(_decode_fields(text)) - _EVENT_FIELDS)
+        event = _decode_loose(text)
+    except msgspec.ValidationError as error:
+        raise invalid_message(error, index=index) from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise invalid_json(error) from error
+    for name in ("event", "distinct_id", "idempotency_key"):
+        refuse_nul(getattr(event, name), name)
+    properties = json_object(event.properties, "properties")
+    time, original = resolve_time(parse_time(bytes(event.timestamp)), now)
+    if original:
+        _warn_of_future(intake.warnings, index, original)
+    _warn_of_unknown(intake.warnings, unknown)
+    key = event.idempotency_key or header_key
+    event_id = fresh_ids(1)[0] if key is None else xxh3_128_digest(project_prefix(project_id) + key.encode())
+    intake.ids.append(event_id)
+    intake.lines.append(
+        EventLine(
+            project_id, event_id.hex(), event.event, event.distinct_id, time, now, properties, key or "", original
+        )
+    )
+
+
+def _batch_items(body: bytes) -> tuple[list[Raw], list[str]]:
+    """The events of a batch as bytes, and warnings about the fields beside them."""
+    try:
+        fields = _decode_fields(body)
+    except msgspec.ValidationError as error:
+        raise invalid_message(error) from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise invalid_json(error) from error
+    if "events" not in fields:
+        raise ApiError(ErrorCode.MISSING_FIELD, "`events` is required.", field="events")
+    warnings: list[str] = []
+    _warn_of_unknown(warnings, sorted(set(fields) - {"events"}))
+    return _items(bytes(fields["events"]), "events"), warnings
+
+
+def _items(text: bytes, name: str) -> list[Raw]:
+    try:
+        return _decode_items(text)
+    except msgspec.ValidationError as error:
+        raise invalid_message(error, at=name) from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise invalid_json(error) from error
+
+
+def _some(items: list[T]) -> list[T]:
+    if not items:
+        raise ApiError(ErrorCode.INVALID_FIELD, "An array of events must hold at least one.")
+    return items
+
+
+def _warn_of_future(warnings: list[str], index: int | None, original: str) -> None:
+    place = "" if index is None else f" of event {index}"
+    _warn(warnings, f"timestamp{place} is more than 1 h ahead ({original}): the receive time is used")
+
+
+def _warn_of_unknown(warnings: list[str], names: Iterable[str]) -> None:
+    for name in names:
+        _warn(warnings, f"unknown field `{name[:100]}` ignored")
+
+
+def _warn(warnings: list[str], text: str) -> None:
+    if len(warnings) < _MAX_WARNINGS and text not in warnings:
+        warnings.append(text)

@@ -1,0 +1,60 @@
+"""Checks on JSON text that the decoder leaves to us: encoding, one line, depth, objects where objects belong."""
+
+import re
+
+import msgspec
+from msgspec import Raw
+
+from services.contract.errors import ApiError, ErrorCode
+from services.contract.messages import MAX_NESTING_LEVELS
+from services.contract.validation import invalid_json
+
+EMPTY_OBJECT = Raw(b"{}")
+_TOKENS = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]')
+
+
+def one_line(body: bytes) -> bytes:
+    """The body without raw newlines, because it becomes part of a line. Raises ApiError for what is not UTF-8."""
+    try:
+        if not body.isascii():
+            body.decode()
+        if b"\n" in body:
+            return msgspec.json.format(body, indent=-1)
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
+        raise invalid_json(error) from error
+    return body
+
+
+def json_object(value: Raw, name: str) -> Raw:
+    """`value` as it is when it is an object of legal depth, `{}` when it is absent or null; raises ApiError."""
+    text = bytes(value)
+    if text in (b"", b"null"):
+        return EMPTY_OBJECT
+    if not text.startswith(b"{"):
+        raise ApiError(ErrorCode.INVALID_FIELD, f"`{name}`: expected an object.", field=name)
+    if nesting_levels(text) > MAX_NESTING_LEVELS:
+        raise ApiError(
+            ErrorCode.TOO_DEEP, f"`{name}` is nested deeper than {MAX_NESTING_LEVELS} levels. Flatten it.", field=name
+        )
+    return value
+
+
+def nesting_levels(text: bytes) -> int:
+    """How many objects and arrays are open at the deepest place of valid JSON."""
+    if text.count(b"{") + text.count(b"[") <= MAX_NESTING_LEVELS:
+        return text.count(b"{") + text.count(b"[")  # an upper bound that is low enough
+    depth = deepest = 0
+    for token in _TOKENS.finditer(text):
+        first = text[token.start()]
+        if first in b"{[":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif first in b"}]":
+            depth -= 1
+    return deepest
+
+
+def refuse_nul(value: str | None, name: str) -> None:
+    """Names and ids end up in URLs, files and C programs: NUL is refused there (in properties it is kept)."""
+    if value is not None and "\0" in value:
+        raise ApiError(ErrorCode.INVALID_FIELD, f"`{name}` must not contain the character NUL.", field=name)

@@ -1,0 +1,241 @@
+"""The event log on Kafka: puts lines into envelopes, and returns after the acknowledgement of all in-sync replicas.
+
+Each partition has a lane. While a lane's records are on their way, what arrives gathers and becomes the next
+record, so that many small requests share a record without any of them waiting for a timer.
+"""
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from msgspec import Struct
+from prometheus_client import Counter, Gauge, Histogram
+
+from services.contract.dead_letter import DeadLetter
+from services.contract.envelope import Envelope, EventLine, IdentityLine, merge, pack
+from services.contract.topics import Topics, partition_of
+from services.edge.event_log import LogUnavailableError
+from services.runtime.kafka import ensure_topics, make_producer, topics_of
+from services.runtime.logs import get_logger
+from services.runtime.settings import EdgeSettings
+
+log = get_logger(__name__)
+
+# A record stays below Kafka's usual limit of 1 MiB; an envelope with a single larger event goes alone.
+_RECORD_BYTES = 768 * 1024
+# A second record may leave while the first is on its way; more would only queue in the client.
+_RECORDS_IN_FLIGHT = 2
+
+PENDING_BYTES = Gauge("headrace_edge_pending_bytes", "Bytes of events waiting for Kafka's acknowledgement.")
+RECORDS = Counter("headrace_edge_records_total", "Kafka records sent and acknowledged.", ["topic"])
+RECORD_FAILURES = Counter("headrace_edge_record_failures_total", "Kafka records that were not acknowledged.", ["topic"])
+ACK_SECONDS = Histogram(
+    "headrace_edge_ack_seconds",
+    "From the send of a record to its acknowledgement.",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+
+
+class _Append:
+    """One request's parts on several lanes; `done` is resolved when all are acknowledged, or the first has failed."""
+
+    __slots__ = ("done", "remaining")
+
+    def __init__(self, parts: int) -> None:
+        self.remaining = parts
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def acknowledge(self) -> None:
+        self.remaining -= 1
+        if self.remaining == 0 and not self.done.done():
+            self.done.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        if not self.done.done():
+            self.done.set_exception(LogUnavailableError(f"the event log did not take the events: {error!r}"))
+            self.done.exception()  # the request may have gone: its exception is then nobody's
+
+
+class _Part(Struct, gc=False):
+    envelope: Envelope
+    append: _Append
+    size: int
+
+
+class _Lane:
+    """One partition: what waits for it, and the records on their way."""
+
+    def __init__(self, owner: "KafkaEventLog", topic: str, partition: int) -> None:
+        self._owner = owner
+        self._topic = topic
+        self._partition = partition
+        self._waiting: deque[_Part] = deque()
+        self._in_flight = 0
+        self._scheduled = False
+
+    def add(self, part: _Part) -> None:
+        self._waiting.append(part)
+        if self._in_flight < _RECORDS_IN_FLIGHT and not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._launch)
+
+    def _launch(self) -> None:
+        self._scheduled = False
+        while self._waiting and self._in_flight < _RECORDS_IN_FLIGHT:
+            self._in_flight += 1
+            self._owner.spawn(self._send(self._gather()))
+
+    def _gather(self) -> list[_Part]:
+        parts = [self._waiting.popleft()]
+        size = parts[0].size
+        while self._waiting and size + self._waiting[0].size <= _RECORD_BYTES:
+            parts.append(self._waiting.popleft())
+            size += parts[-1].size
+        return parts
+
+    async def _send(self, parts: list[_Part]) -> None:
+        try:
+            envelope = merge([part.envelope for part in parts])
+            await self._owner.send(self._topic, self._partition, envelope)
+            for part in parts:
+                part.append.acknowledge()
+        except Exception as error:
+            for part in parts:
+                part.append.fail(error)
+            if not isinstance(error, KafkaError | asyncio.TimeoutError | OSError):
+                raise
+        finally:
+            self._in_flight -= 1
+            self._owner.release(sum([part.size for part in parts]))
+            self._launch()
+
+
+class KafkaEventLog:
+    """EventLog on a Kafka producer. Holds at most `edge_max_pending_bytes`; refuses above that instead of growing."""
+
+    def __init__(self, settings: EdgeSettings) -> None:
+        self._settings = settings
+        self._topics: Topics = topics_of(settings)
+        self._producer: AIOKafkaProducer | None = None
+        self._partitions = 0
+        self._identity_partitions = 0
+        self._lanes: dict[tuple[str, int], _Lane] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._pending_bytes = 0
+
+    async def start(self) -> None:
+        """Connect and make missing topics. Raises KafkaError; may be called again."""
+        await ensure_topics(self._settings)
+        producer = make_producer(self._settings, timeout_s=self._settings.edge_publish_timeout_s)
+        try:
+            await producer.start()
+            self._partitions = len(await producer.partitions_for(self._topics.events))
+            self._identity_partitions = len(await producer.partitions_for(self._topics.identity))
+        except BaseException:
+            await producer.stop()
+            raise
+        self._producer = producer
+
+    async def stop(self) -> None:
+        """Wait for what is under way, then disconnect."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+        if self._producer is not None:
+            await self._producer.stop()
+
+    async def append_events(self, ids: Sequence[bytes], lines: Sequence[EventLine]) -> None:
+        partitions = self._partitions
+        if partitions == 0:
+            raise LogUnavailableError("the event log has not answered yet")
+        if len(ids) == 1:
+            await self._append([(self._topics.events, partition_of(ids[0], partitions), pack(ids, lines))])
+            return
+        by_partition: defaultdict[int, tuple[list[bytes], list[EventLine]]] = defaultdict(lambda: ([], []))
+        for event_id, line in zip(ids, lines, strict=True):
+            part_ids, part_lines = by_partition[partition_of(event_id, partitions)]
+            part_ids.append(event_id)
+            part_lines.append(line)
+        envelopes = []
+        for partition, (part_ids, part_lines) in by_partition.items():
+            for envelope in _bounded(part_ids, part_lines):
+                envelopes.append((self._topics.events, partition, envelope))
+        await self._append(envelopes)
+
+    async def append_identity(self, event_id: bytes, line: IdentityLine) -> None:
+        if self._identity_partitions == 0:
+            raise LogUnavailableError("the event log has not answered yet")
+        # crc32-like spreading is not needed: any fixed function of the project keeps a project's order.
+        partition = sum(line.project_id.encode()) % self._identity_partitions
+        await self._append([(self._topics.identity, partition, pack([event_id], [line]))])
+
+    async def append_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        if self._producer is None:
+            raise LogUnavailableError("the event log has not answered yet")
+        try:
+            async with asyncio.timeout(self._settings.edge_publish_timeout_s):
+                acks = [await self._producer.send(self._topics.dead_letters, letter.encode()) for letter in letters]
+                await asyncio.gather(*acks)
+        except (KafkaError, TimeoutError, OSError) as error:
+            raise LogUnavailableError(f"the event log did not take the rejected events: {error!r}") from error
+
+    async def is_ready(self) -> bool:
+        if self._producer is None:
+            return False
+        try:
+            async with asyncio.timeout(2):
+                await self._producer.client.fetch_all_metadata()
+        except (KafkaError, TimeoutError, OSError):
+            return False
+        return True
+
+    async def _append(self, envelopes: Sequence[tuple[str, int, Envelope]]) -> None:
+        size = sum([len(envelope.lines) + len(envelope.ids) for _, _, envelope in envelopes])
+        if self._pending_bytes and self._pending_bytes + size > self._settings.edge_max_pending_bytes:
+            raise LogUnavailableError("too much waits for the event log already")
+        self._pending_bytes += size
+        PENDING_BYTES.set(self._pending_bytes)
+        append = _Append(len(envelopes))
+        for topic, partition, envelope in envelopes:
+            lane = self._lanes.get((topic, partition))
+            if lane is None:
+                lane = self._lanes[topic, partition] = _Lane(self, topic, partition)
+            lane.add(_Part(envelope, append, len(envelope.lines) + len(envelope.ids)))
+        try:
+            await asyncio.wait_for(asyncio.shield(append.done), self._settings.edge_publish_timeout_s)
+        except TimeoutError as error:
+            raise LogUnavailableError("the event log did not acknowledge in time") from error
+
+    async def send(self, topic: str, partition: int, envelope: Envelope) -> None:
+        """Send one record and wait for its acknowledgement. For the lanes."""
+        assert self._producer is not None  # noqa: S101 (appends are refused before start)
+        with ACK_SECONDS.time():
+            try:
+                ack = await self._producer.send(topic, envelope.lines, partition=partition, headers=envelope.headers())
+                await ack
+            except BaseException:
+                RECORD_FAILURES.labels(topic).inc()
+                raise
+        RECORDS.labels(topic).inc()
+
+    def release(self, size: int) -> None:
+        """Bytes that no longer wait. For the lanes."""
+        self._pending_bytes -= size
+        PENDING_BYTES.set(self._pending_bytes)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a lane's send; the set keeps the task alive."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _bounded(ids: list[bytes], lines: list[EventLine]) -> list[Envelope]:
+    """One envelope, or several where one would be larger than a record should be."""
+    envelope = pack(ids, lines)
+    if len(envelope.lines) <= _RECORD_BYTES or len(lines) == 1:
+        return [envelope]
+    half = len(lines) // 2
+    return _bounded(ids[:half], lines[:half]) + _bounded(ids[half:], lines[half:])

@@ -1,0 +1,165 @@
+"""The edge's calls: HTTP only. What a body means is intake's; that it is kept is the event log's."""
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import TypeVar
+
+from msgspec import UNSET
+from prometheus_client import Counter, Histogram
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from services.contract.errors import ApiError, ErrorCode
+from services.contract.messages import MAX_IDEMPOTENCY_KEY_CHARS, Accepted, AliasResult, Done, RejectedEvent
+from services.edge.body import read_body
+from services.edge.event_log import EventLog, LogUnavailableError
+from services.edge.identity_intake import IdentityIntake, take_alias, take_group, take_identify
+from services.edge.intake import Intake, take_batch, take_track
+from services.edge.json_text import refuse_nul
+from services.edge.rate_limit import RateLimit
+from services.runtime.clock import Clock
+from services.runtime.http import json_response
+from services.runtime.keys import Key, KeyCache, Scope
+
+BASE = "/v1/analytics"
+_RETRY_AFTER_S = 2
+
+EVENTS = Counter("headrace_edge_events_total", "Events by what became of them.", ["call", "result"])
+SECONDS = Histogram(
+    "headrace_edge_request_seconds",
+    "From the first byte of a request to its answer.",
+    ["call"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+
+R = TypeVar("R")
+
+
+class EdgeRoutes:
+    """The five ingest calls over an event log."""
+
+    def __init__(self, log: EventLog, keys: KeyCache, clock: Clock, rate_limit: RateLimit, max_body_bytes: int) -> None:
+        self._log = log
+        self._keys = keys
+        self._clock = clock
+        self._rate_limit = rate_limit
+        self._max_body_bytes = max_body_bytes
+
+    def routes(self) -> list[Route]:
+        calls: dict[str, Callable[[Request], Awaitable[Response]]] = {
+            "track": self.track,
+            "batch": self.batch,
+            "identify": self.identify,
+            "alias": self.alias,
+            "group": self.group,
+        }
+        return [Route(f"{BASE}/{name}", call, methods=["POST"], name=name) for name, call in calls.items()]
+
+    async def track(self, request: Request) -> Response:
+        with SECONDS.labels("track").time():
+            key = await self._authorize(request)
+            header_key = _idempotency_header(request)
+            body = await read_body(request, self._max_body_bytes)
+            now = self._clock()
+            return await self._keep("track", take_track(body, key.project_id, now, header_key), key.project_id, now)
+
+    async def batch(self, request: Request) -> Response:
+        with SECONDS.labels("batch").time():
+            key = await self._authorize(request)
+            body = await read_body(request, self._max_body_bytes)
+            now = self._clock()
+            return await self._keep("batch", take_batch(body, key.project_id, now), key.project_id, now)
+
+    async def identify(self, request: Request) -> Response:
+        warnings = (await self._identity(request, "identify", take_identify)).warnings
+        return json_response(Done(warnings=warnings or UNSET))
+
+    async def group(self, request: Request) -> Response:
+        warnings = (await self._identity(request, "group", take_group)).warnings
+        return json_response(Done(warnings=warnings or UNSET))
+
+    async def alias(self, request: Request) -> Response:
+        intake = await self._identity(request, "alias", take_alias)
+        return json_response(AliasResult(merged=intake.line is not None, warnings=intake.warnings or UNSET))
+
+    async def _keep(self, call: str, intake: Intake, project_id: str, now: datetime) -> Response:
+        """Log what was taken and what was rejected, then answer."""
+        self._rate_limit.take(project_id, len(intake.lines) + len(intake.rejected))
+        try:
+            if intake.lines:
+                await self._log.append_events(intake.ids, intake.lines)
+            if intake.rejected:
+                await self._log.append_dead_letters([r.dead_letter(project_id, now) for r in intake.rejected])
+        except LogUnavailableError as error:
+            raise _unavailable(error) from error
+        accepted, rejected = len(intake.lines), len(intake.rejected)
+        EVENTS.labels(call, "accepted").inc(accepted)
+        if rejected == 0:
+            return json_response(Accepted(ok=True, accepted=accepted, warnings=intake.warnings or UNSET))
+        EVENTS.labels(call, "rejected").inc(rejected)
+        if accepted == 0:
+            raise _none_valid(intake)
+        errors = [
+            RejectedEvent(r.index, r.error.code.code, r.error.message, r.error.field or UNSET) for r in intake.rejected
+        ]
+        return json_response(Accepted(ok=False, accepted=accepted, errors=errors, warnings=intake.warnings or UNSET))
+
+    async def _identity(
+        self, request: Request, call: str, take: Callable[[bytes, str, datetime, str | None], IdentityIntake]
+    ) -> IdentityIntake:
+        with SECONDS.labels(call).time():
+            key = await self._authorize(request)
+            header_key = _idempotency_header(request)
+            body = await read_body(request, self._max_body_bytes)
+            intake = take(body, key.project_id, self._clock(), header_key)
+            self._rate_limit.take(key.project_id, 1)
+            if intake.line is not None:
+                try:
+                    await self._log.append_identity(intake.event_id, intake.line)
+                except LogUnavailableError as error:
+                    raise _unavailable(error) from error
+            EVENTS.labels(call, "accepted").inc()
+            return intake
+
+    async def _authorize(self, request: Request) -> Key:
+        header = request.headers.get("authorization")
+        token = request.query_params.get("key") if header is None and request.url.query else None
+        if token is None:
+            return await self._keys.authorize(header, Scope.INGEST)
+        key = await self._keys.authorize_key(token, Scope.INGEST)
+        if key.scopes != {Scope.INGEST}:
+            raise ApiError(
+                ErrorCode.FORBIDDEN,
+                "A key in the address must have the scope `ingest` alone: addresses end up in logs and histories.",
+            )
+        return key
+
+
+def _idempotency_header(request: Request) -> str | None:
+    value = request.headers.get("idempotency-key")
+    if value is None:
+        return None
+    if not 1 <= len(value) <= MAX_IDEMPOTENCY_KEY_CHARS:
+        raise ApiError(
+            ErrorCode.INVALID_FIELD,
+            f"The Idempotency-Key header must have 1 to {MAX_IDEMPOTENCY_KEY_CHARS} characters.",
+            field="Idempotency-Key",
+        )
+    refuse_nul(value, "Idempotency-Key")
+    return value
+
+
+def _none_valid(intake: Intake) -> ApiError:
+    first = intake.rejected[0]
+    others = len(intake.rejected) - 1
+    more = f" (and {others} more: no event of the batch is valid)" if others else ""
+    return ApiError(first.error.code, first.error.message + more, field=first.error.field, index=first.index)
+
+
+def _unavailable(error: LogUnavailableError) -> ApiError:
+    return ApiError(
+        ErrorCode.LOG_UNAVAILABLE,
+        f"The events cannot be kept now: {error}. Send them again with the same idempotency keys.",
+        retry_after_s=_RETRY_AFTER_S,
+    )

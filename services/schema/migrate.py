@@ -1,0 +1,125 @@
+"""Applies the numbered SQL files of `migrations/`, each once, in order. Files that were applied must not change.
+
+The files are templates for engine and cluster only: with HEADRACE_CLICKHOUSE_CLUSTER set, the same files create
+Replicated tables ON CLUSTER (the server's macros {shard} and {replica} must be set); without it, plain tables.
+"""
+
+import hashlib
+import re
+from importlib import resources
+
+from msgspec import Struct
+
+from services.runtime.clickhouse import ClickHouse
+from services.runtime.settings import ClickHouseSettings
+
+_REPLICA = "'/clickhouse/tables/{uuid}/{shard}', '{replica}'"
+
+
+class Migration(Struct, frozen=True):
+    """One file. `statements` are ready to run."""
+
+    name: str
+    checksum: str
+    statements: list[str]
+
+
+class MigrationError(Exception):
+    """The database and the files do not agree; the message says what to do."""
+
+
+def load_migrations(cluster: str = "") -> list[Migration]:
+    """All files in order of their numbers, as SQL for one server (`cluster` empty) or for that cluster."""
+    folder = resources.files("services.schema") / "migrations"
+    files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
+    return [_read(f.name, f.read_text(encoding="utf-8"), cluster) for f in files]
+
+
+async def migrate(settings: ClickHouseSettings, *, dry_run: bool = False) -> list[str]:
+    """Bring the database up to date; the names of the files that were (or, with `dry_run`, would be) applied.
+
+    Safe to repeat and to run from several places at once: every statement is IF NOT EXISTS or the like. Raises
+    MigrationError when an applied file has changed, StoreError when ClickHouse refuses.
+    """
+    migrations = load_migrations(settings.clickhouse_cluster)
+    store = await ClickHouse.connect(settings, database="default")
+    try:
+        applied = await _applied(store, settings)
+        _check_unchanged(migrations, applied)
+        pending = [m for m in migrations if m.name not in applied]
+        if pending and not dry_run:
+            await _prepare(store, settings)
+            for migration in pending:
+                await _apply(store, settings, migration)
+        return [m.name for m in pending]
+    finally:
+        await store.close()
+
+
+def _read(name: str, text: str, cluster: str) -> Migration:
+    sql = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--"))
+    statements = [_render(s.strip(), cluster) for s in sql.split(";\n") if s.strip()]
+    return Migration(name, hashlib.sha256(text.encode()).hexdigest(), [s.rstrip(";") for s in statements])
+
+
+def _render(statement: str, cluster: str) -> str:
+    def engine(match: re.Match[str]) -> str:
+        version = match.group(1) or ""
+        if cluster:
+            return f"ReplicatedReplacingMergeTree({_REPLICA}{', ' + version if version else ''})"
+        return f"ReplacingMergeTree({version})"
+
+    statement = re.sub(r"\{replacing_merge_tree(?::(\w+))?\}", engine, statement)
+    window = "replicated_deduplication_window" if cluster else "non_replicated_deduplication_window"
+    return statement.replace("{deduplication_window}", window).replace("{on_cluster}", _on_cluster(cluster))
+
+
+def _on_cluster(cluster: str) -> str:
+    return f"ON CLUSTER '{cluster}'" if cluster else ""
+
+
+async def _applied(store: ClickHouse, settings: ClickHouseSettings) -> dict[str, str]:
+    there = await store.rows(
+        "SELECT 1 FROM system.tables WHERE database = {database:String} AND name = 'schema_migrations'",
+        {"database": settings.clickhouse_database},
+    )
+    if not there:
+        return {}
+    rows = await store.rows(f"SELECT name, checksum FROM {settings.clickhouse_database}.schema_migrations")
+    return {row[0]: row[1] for row in rows}
+
+
+def _check_unchanged(migrations: list[Migration], applied: dict[str, str]) -> None:
+    for migration in migrations:
+        if applied.get(migration.name, migration.checksum) != migration.checksum:
+            raise MigrationError(
+                f"{migration.name} was applied and has changed since. Put the file back and add a new one instead."
+            )
+    unknown = sorted(set(applied) - {m.name for m in migrations})
+    if unknown:
+        raise MigrationError(f"The database is newer than this program: it has {', '.join(unknown)}. Upgrade Headrace.")
+
+
+async def _prepare(store: ClickHouse, settings: ClickHouseSettings) -> None:
+    database, on_cluster = settings.clickhouse_database, _on_cluster(settings.clickhouse_cluster)
+    engine = _render("{replacing_merge_tree}", settings.clickhouse_cluster)
+    await store.command(f"CREATE DATABASE IF NOT EXISTS {database} {on_cluster}")
+    await store.command(
+        f"CREATE TABLE IF NOT EXISTS {database}.schema_migrations {on_cluster} "
+        "(name String, checksum String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3)) "
+        f"ENGINE = {engine} ORDER BY name"
+    )
+
+
+async def _apply(store: ClickHouse, settings: ClickHouseSettings, migration: Migration) -> None:
+    target = await ClickHouse.connect(settings)
+    try:
+        for statement in migration.statements:
+            await target.command(statement)
+    finally:
+        await target.close()
+    await store.command(
+        f"INSERT INTO {settings.clickhouse_database}.schema_migrations (name, checksum) "
+        "VALUES ({name:String}, {checksum:String})",
+        {"name": migration.name, "checksum": migration.checksum},
+    )
