@@ -61,3 +61,14 @@ def _check(response: object) -> None:
         error = for_code(code)
         if code != 0 and error is not TopicAlreadyExistsError:
             raise error(f"creating {topic}")
+
+
+async def count_partitions(settings: KafkaSettings, topic: str) -> int:
+    """How many partitions a topic has. Raises KafkaError."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap.split(","), request_timeout_ms=10_000)
+    try:
+        await admin.start()
+        described = await admin.describe_topics([topic])
+        return len(described[0]["partitions"])
+    finally:
+        await admin.close()

@@ -1,0 +1,156 @@
+"""The worker's composition root and its Faust wiring: topics to batchers, assignments to the index, shutdown."""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import faust
+from aiokafka.errors import KafkaError
+from faust.types import TP
+
+from services.contract.dead_letter import DeadLetter
+from services.contract.envelope import IDS_HEADER
+from services.runtime.clickhouse import ClickHouse
+from services.runtime.kafka import count_partitions, ensure_topics, topics_of
+from services.runtime.logs import configure_logs, get_logger
+from services.runtime.settings import WorkerSettings
+from services.worker.batcher import Batcher, BlockLimits, Record
+from services.worker.clickhouse_sink import ClickHouseSink, until_stored
+from services.worker.dead_letter import DeadLetterTopic, PoisonGate
+from services.worker.identity import IdentityStore
+from services.worker.lag import LagMeter
+from services.worker.pages import add_pages
+from services.worker.stored_ids import StoredIds
+
+log = get_logger(__name__)
+
+_IDENTITY_BLOCK = BlockLimits(events=1000, size_bytes=4 * 1024 * 1024, records=1000, age_s=0.2)
+_KAFKA_RETRY_S = 1.0
+
+
+def create_app(settings: WorkerSettings, partitions: int, data_dir: str) -> faust.App:
+    """The Faust application. `partitions` is the events topic's number; `data_dir` an empty folder for Faust."""
+    topics = topics_of(settings)
+    app = faust.App(settings.worker_group, **_faust_settings(settings, data_dir))
+    store = ClickHouse(settings)
+    stored_ids = StoredIds(store, settings.worker_dedupe_window_hours * 3600, partitions)
+    dead_letter_topic = _topic(app, topics.dead_letters)
+    dead_letters = DeadLetterTopic(lambda value: dead_letter_topic.send(value=value))
+    gate = PoisonGate(settings.worker_dead_letter_max_ratio)
+    sink = ClickHouseSink(store, stored_ids, dead_letters.put, gate)
+    limits = BlockLimits(
+        settings.worker_block_events,
+        settings.worker_block_bytes,
+        settings.worker_block_records,
+        settings.worker_block_age_s,
+    )
+    _consume(app, topics.events, Batcher(limits, sink.store))
+    identity = _identity_step(IdentityStore(store), dead_letters.put, gate)
+    _consume(app, topics.identity, Batcher(_IDENTITY_BLOCK, identity))
+
+    @app.on_partitions_revoked.connect
+    async def forget(sender: Any, *args: Any, **_: Any) -> None:
+        revoked: set[TP] = args[0]
+        stored_ids.forget({tp.partition for tp in revoked if tp.topic == topics.events})
+
+    @app.on_before_shutdown.connect
+    async def limit_drain(sender: Any, *_: Any, **__: Any) -> None:
+        asyncio.get_running_loop().call_later(settings.worker_drain_timeout_s, _give_up, settings)
+
+    lag = LagMeter(app, settings)
+    app.task(lag.run)
+    add_pages(app, store, lag)
+    return app
+
+
+def _faust_settings(settings: WorkerSettings, data_dir: str) -> dict[str, Any]:
+    """Only as much is buffered before the batcher as keeps it busy: memory must not follow the lag."""
+    return {
+        "broker": [f"kafka://{address}" for address in settings.kafka_bootstrap.split(",")],
+        "datadir": data_dir,
+        "store": "memory://",
+        "topic_allow_declare": False,
+        "topic_disable_leader": True,
+        "consumer_auto_offset_reset": "earliest",
+        "broker_commit_interval": 1.0,
+        "broker_session_timeout": settings.worker_session_timeout_s,
+        "broker_heartbeat_interval": settings.worker_session_timeout_s / 10,
+        "broker_max_poll_records": 500,
+        "stream_buffer_maxsize": 64,
+        "stream_wait_empty": True,
+        "stream_recovery_delay": 0.0,
+        "producer_max_request_size": 4 * 1024 * 1024,
+        "web_enabled": True,
+        "web_bind": settings.worker_host,
+        "web_host": settings.worker_host,
+        "web_port": settings.worker_port,
+    }
+
+
+def _topic(app: faust.App, name: str) -> Any:
+    return app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+
+
+def _consume(app: faust.App, topic: str, batcher: Batcher) -> None:
+    """Feed a topic's records to a batcher. Faust commits only what the batcher has acknowledged."""
+
+    async def read(stream: Any) -> None:
+        async for event in stream.noack().events():
+            message = event.message
+            headers = dict(message.headers or ())
+            await batcher.add(
+                Record(topic, message.partition, message.offset, message.value, headers.get(IDS_HEADER), event.ack)
+            )
+
+    async def store_blocks() -> None:
+        try:
+            await batcher.run()
+        except Exception as error:
+            log.critical("worker_stops", topic=topic, reason=str(error), exc_info=error)
+            await app.crash(error)
+
+    app.agent(_topic(app, topic), name=topic)(read)
+    app.task(store_blocks)
+
+
+def _identity_step(
+    identity: IdentityStore, put: Callable[[list[DeadLetter]], Awaitable[None]], gate: PoisonGate
+) -> Callable[[list[Record]], Awaitable[None]]:
+    async def step(records: list[Record]) -> None:
+        bad = await until_stored(lambda: identity.keep(records))
+        gate.count(len(records), len(bad))
+        await put(bad)
+
+    return step
+
+
+def _give_up(settings: WorkerSettings) -> None:
+    """The last insert does not come through. Nothing is lost by leaving: its records are not committed."""
+    log.error("drain_timed_out", after_s=settings.worker_drain_timeout_s)
+    os._exit(1)
+
+
+async def _prepare(settings: WorkerSettings) -> int:
+    """Wait for Kafka, make missing topics, and say how many partitions the events topic has."""
+    waiting = False
+    while True:
+        try:
+            await ensure_topics(settings)
+            return await count_partitions(settings, topics_of(settings).events)
+        except (KafkaError, OSError) as error:
+            if not waiting:
+                log.warning("kafka_not_ready", reason=repr(error))
+            waiting = True
+            await asyncio.sleep(_KAFKA_RETRY_S)
+
+
+def main() -> None:
+    settings = WorkerSettings()
+    configure_logs(settings, "worker")
+    partitions = asyncio.run(_prepare(settings))
+    log.info("worker_starting", partitions=partitions, host=settings.worker_host, port=settings.worker_port)
+    with tempfile.TemporaryDirectory(prefix="headrace-worker-") as data_dir:
+        app = create_app(settings, partitions, data_dir)
+        faust.Worker(app, override_logging=False, redirect_stdouts=False, quiet=True).execute_from_commandline()
