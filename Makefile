@@ -24,3 +24,28 @@ lock: $(READY) ## resolve pyproject.toml again into requirements/*.txt (pinned, 
 .PHONY: help
 help: ## print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-14s %s\n", $$1, $$2}'
+
+.PHONY: run
+run: $(READY) ## start the whole pipeline on this machine, with an embedded broker and database
+	@$(BIN)/headrace dev
+
+.PHONY: demo
+demo: $(READY) ## send a real clickstream through the pipeline and print its answers
+	@$(BIN)/headrace demo
+
+.PHONY: format
+format: $(READY) ## format the code and mend what the linter can mend
+	$(BIN)/ruff format services tests
+	$(BIN)/ruff check --fix services tests
+
+.PHONY: check
+check: $(READY) ## format, lint, types, import rules, unit and property tests: no network, a minute or so
+	$(BIN)/ruff format --check services tests
+	$(BIN)/ruff check services tests
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q -m "not integration" tests
+
+.PHONY: test
+test: $(READY) ## all tests, on the strongest broker and engine that are there; says which
+	$(BIN)/pytest tests

@@ -3,21 +3,28 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
+from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
 
+from services.edge.event_log import LogUnavailableError
+from services.operations.dead_letters import StoredLetter, put_back, read_letters
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.keys import Scope, create_key, list_keys, new_key, revoke_key
-from services.runtime.settings import ClickHouseSettings
+from services.runtime.settings import ClickHouseSettings, EdgeSettings, KafkaSettings
 from services.schema.migrate import MigrationError
 from services.schema.migrate import migrate as apply_migrations
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Headrace: event pipeline for product analytics.")
 keys_app = typer.Typer(no_args_is_help=True, help="Project keys. A key is shown once, when it is made.")
 app.add_typer(keys_app, name="keys")
+letters_app = typer.Typer(no_args_is_help=True, help="Dead letters: what could not be stored, and why.")
+app.add_typer(letters_app, name="dead-letters")
 out = Console()
 
 
@@ -49,6 +56,14 @@ def query() -> None:
 def dev() -> None:
     """Run the whole pipeline on this machine, with an embedded broker and database (what `make run` does)."""
     from services.devstack.supervisor import run
+
+    raise SystemExit(run())
+
+
+@app.command()
+def demo() -> None:
+    """Send a real clickstream of 31,106 events through the pipeline and print its retention and paths."""
+    from services.devstack.demo import run
 
     raise SystemExit(run())
 
@@ -118,6 +133,58 @@ def keys_revoke(
     _with_store(revoke)
 
 
+@letters_app.command("list")
+def letters_list(
+    project: Annotated[str, typer.Option(help="Only letters of this project.")] = "",
+    code: Annotated[str, typer.Option(help="Only letters with this code.")] = "",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a line: repair the payloads, then `dead-letters replay`.")
+    ] = False,
+) -> None:
+    """List the dead letters that are in the topic."""
+
+    async def show() -> None:
+        table = Table("place", "at", "project", "code", "origin", "reason", "payload")
+        async for stored in read_letters(KafkaSettings()):
+            letter = stored.letter
+            if (project and letter.project_id != project) or (code and letter.code != code):
+                continue
+            if as_json:
+                sys.stdout.buffer.write(msgspec.json.encode(stored) + b"\n")
+                continue
+            origin = msgspec.json.encode(letter.origin).decode()
+            table.add_row(
+                f"{stored.partition}:{stored.offset}",
+                f"{letter.at:%Y-%m-%d %H:%M:%S}",
+                letter.project_id,
+                letter.code,
+                origin,
+                letter.message,
+                letter.payload[:200],
+            )
+        if not as_json:
+            out.print(table)
+
+    asyncio.run(show())
+
+
+@letters_app.command("replay")
+def letters_replay(
+    file: Annotated[
+        Path, typer.Argument(help="Repaired letters, in the form of `dead-letters list --json`.", exists=True)
+    ],
+) -> None:
+    """Put repaired letters back into the log, each once however often it is replayed."""
+    decoder = msgspec.json.Decoder(StoredLetter)
+    letters = [decoder.decode(line) for line in file.read_bytes().splitlines() if line.strip()]
+    replayed = asyncio.run(put_back(EdgeSettings(), letters))
+    out.print(f"put back {replayed.put_back} of {len(letters)} letters")
+    for partition, offset, reason in replayed.failed:
+        out.print(f"{partition}:{offset} is still not valid: {reason}", highlight=False)
+    if replayed.failed:
+        raise SystemExit(1)
+
+
 def _with_store(work: Callable[[ClickHouse], Awaitable[None]]) -> None:
     async def run() -> None:
         store = await ClickHouse.connect(ClickHouseSettings())
@@ -133,7 +200,7 @@ def main() -> None:
     """Entry point: errors that the operator can mend are one line, not a traceback."""
     try:
         app()
-    except (StoreError, MigrationError) as error:
+    except (StoreError, MigrationError, KafkaError, LogUnavailableError, msgspec.DecodeError) as error:
         print(f"headrace: {error}", file=sys.stderr)
         raise SystemExit(1) from error
 

@@ -97,6 +97,22 @@ def exception_handlers(service: str) -> dict[Any, Callable[[Request, Exception],
     }
 
 
+async def receive_body(request: Request, max_bytes: int, advice: str) -> bytes:
+    """The body as it comes. Raises ApiError 413, with the advice, as soon as it is too large."""
+    too_large = ApiError(ErrorCode.BODY_TOO_LARGE, f"The body is larger than {max_bytes} bytes. {advice}")
+    announced = request.headers.get("content-length", "0")
+    if announced.isdigit() and int(announced) > max_bytes:
+        raise too_large
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > max_bytes:
+            raise too_large
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
 def operation_routes(ready: Callable[[], Awaitable[dict[str, bool]]]) -> list[Route]:
     """/health/live, /health/ready (503 while any named check is false), /metrics."""
 

@@ -41,8 +41,9 @@ def configure_logs(settings: LogSettings, service: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
-    for noisy in ("aiokafka", "faust", "mode", "uvicorn.access", "asyncio"):
-        logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    chatty = logging.DEBUG if settings.log_level == "debug" else max(logging.WARNING, root.level)
+    for name in ("aiokafka", "faust", "mode", "uvicorn.access", "asyncio"):
+        logging.getLogger(name).setLevel(chatty)
     structlog.contextvars.bind_contextvars(service=service)
 
 

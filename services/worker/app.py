@@ -51,12 +51,12 @@ def create_app(settings: WorkerSettings, partitions: int, data_dir: str) -> faus
     _consume(app, topics.identity, Batcher(_IDENTITY_BLOCK, identity))
 
     @app.on_partitions_revoked.connect
-    async def forget(sender: Any, *args: Any, **_: Any) -> None:
+    async def forget(sender: Any, /, *args: Any, signal: Any, **_: Any) -> None:
         revoked: set[TP] = args[0]
         stored_ids.forget({tp.partition for tp in revoked if tp.topic == topics.events})
 
     @app.on_before_shutdown.connect
-    async def limit_drain(sender: Any, *_: Any, **__: Any) -> None:
+    async def limit_drain(sender: Any, /, *_: Any, signal: Any, **__: Any) -> None:
         asyncio.get_running_loop().call_later(settings.worker_drain_timeout_s, _give_up, settings)
 
     lag = LagMeter(app, settings)

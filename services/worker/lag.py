@@ -3,11 +3,14 @@
 import asyncio
 
 import faust
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 from prometheus_client import Gauge
 
+from services.runtime.logs import get_logger
 from services.runtime.settings import WorkerSettings
+
+log = get_logger(__name__)
 
 LAG = Gauge("headrace_worker_lag_records", "Kafka records that are not stored and committed.", ["topic", "partition"])
 _EVERY_S = 1.0
@@ -22,31 +25,38 @@ class LagMeter:
         self.records: int | None = None
 
     async def run(self) -> None:
-        admin = AIOKafkaAdminClient(bootstrap_servers=self._settings.kafka_bootstrap.split(","))
-        await admin.start()
+        # A consumer that never subscribes: it only asks for offsets, and takes no partitions from the group.
+        offsets = AIOKafkaConsumer(
+            bootstrap_servers=self._settings.kafka_bootstrap.split(","),
+            group_id=self._settings.worker_group,
+            enable_auto_commit=False,
+        )
+        await offsets.start()
         try:
             while True:
                 try:
-                    self.records = await self.measure(admin)
-                except (KafkaError, OSError, TimeoutError):
+                    self.records = await self._measure(offsets)
+                except (KafkaError, OSError, TimeoutError) as error:
+                    log.warning("lag_not_measured", reason=repr(error))
                     self.records = None
                 await asyncio.sleep(_EVERY_S)
         finally:
-            await admin.close()
+            await offsets.stop()
 
-    async def measure(self, admin: AIOKafkaAdminClient) -> int | None:
-        assigned = set(self._app.consumer.assignment())
-        if not assigned or self._app.rebalancing:
-            LAG.clear()
-            return 0 if self._app.unassigned else None
-        ends = await self._app.consumer.highwaters(*assigned)
-        starts = await self._app.consumer.earliest_offsets(*assigned)
-        committed = await admin.list_consumer_group_offsets(self._settings.worker_group)
+    async def _measure(self, offsets: AIOKafkaConsumer) -> int | None:
+        if self._app.rebalancing:
+            return None
+        assigned = [TopicPartition(tp.topic, tp.partition) for tp in self._app.consumer.assignment()]
         LAG.clear()
+        if not assigned:
+            return 0 if self._app.unassigned else None
+        offsets.assign(assigned)
+        ends = await offsets.end_offsets(assigned)
+        starts = await offsets.beginning_offsets(assigned)
         total = 0
         for tp in assigned:
-            stored = committed.get(tp)
-            behind = max(0, ends[tp] - (starts[tp] if stored is None or stored.offset < 0 else stored.offset))
+            committed = await offsets.committed(tp)
+            behind = max(0, ends[tp] - (starts[tp] if committed is None else committed))
             LAG.labels(tp.topic, tp.partition).set(behind)
             total += behind
         return total

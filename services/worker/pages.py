@@ -31,4 +31,4 @@ def add_pages(app: faust.App, store: ClickHouse, lag: LagMeter) -> None:
     @app.page("/metrics")
     async def metrics(self: View, request: Request) -> Response:
         text, content_type = render_metrics()
-        return self.bytes(text, content_type=content_type)
+        return self.bytes(text, headers={"Content-Type": content_type})
