@@ -1,0 +1,1 @@
+"""The query service: questions over HTTP, answered by ClickHouse."""

@@ -1,0 +1,55 @@
+"""The query service's composition root: connects ClickHouse, puts the routes together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from starlette.applications import Starlette
+
+from services.query.dashboards import Dashboards
+from services.query.execute import Limits, ProjectQueues, QuestionStore
+from services.query.routes import QueryRoutes
+from services.query.window import zone_names
+from services.runtime.clickhouse import ClickHouse
+from services.runtime.clock import Clock, utc_now
+from services.runtime.http import exception_handlers, openapi_route, operation_routes, serve
+from services.runtime.keys import KeyCache
+from services.runtime.logs import configure_logs, get_logger
+from services.runtime.settings import QuerySettings
+
+log = get_logger(__name__)
+
+
+def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
+    """The query service as an ASGI application. Takes requests at once; is ready when ClickHouse and the keys are."""
+    store = ClickHouse(settings)
+    keys = KeyCache(store, settings.keys_refresh_s)
+    limits = Limits.of(settings)
+    calls = QueryRoutes(QuestionStore(store, limits), ProjectQueues(limits), Dashboards(store), keys, clock)
+
+    async def ready() -> dict[str, bool]:
+        return {"clickhouse": await store.ping(), "keys": keys.loaded_at is not None}
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        zone_names()  # once, before the first request needs it
+        # Connects as well, again and again until ClickHouse answers.
+        refreshing = asyncio.create_task(keys.refresh_forever())
+        yield
+        refreshing.cancel()
+        with suppress(asyncio.CancelledError):
+            await refreshing
+        await store.close()
+
+    return Starlette(
+        routes=[*calls.routes(), *operation_routes(ready), openapi_route()],
+        exception_handlers=exception_handlers("query"),
+        lifespan=lifespan,
+    )
+
+
+def main() -> None:
+    settings = QuerySettings()
+    configure_logs(settings, "query")
+    log.info("query_starting", host=settings.query_host, port=settings.query_port)
+    serve(create_app(settings), settings.query_host, settings.query_port, settings.query_drain_timeout_s)

@@ -1,0 +1,157 @@
+"""Typed conditions -> SQL over `events AS e` and server-side parameters. The only place that reads stored properties.
+
+A property is looked up once as JSON text, which ClickHouse writes in one way whatever was stored: a string begins with
+a quote, a number with a digit or a minus, a missing one is empty. Integers compare exactly, other numbers as doubles.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct, field
+
+from services.query.filters import Condition, Scalar
+from services.query.persons import PERSON
+
+_COLUMN_SQL = {"event": "e.event", "distinct_id": "e.distinct_id", "person_id": PERSON}
+_COMPARISONS = {"eq": "=", "ne": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+_INT64_MIN, _INT64_MAX, _UINT64_MAX = -(2**63), 2**63 - 1, 2**64 - 1
+
+
+class FilterSql(Struct, frozen=True):
+    """`where` is joined to other conditions by AND. `needs_persons`: it speaks of JOIN_PERSONS' columns."""
+
+    where: str
+    parameters: dict[str, Any]
+    needs_persons: bool
+
+
+class _Parameters(Struct):
+    """Names the values: f0, f1, ..."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def add(self, value: Any, kind: str) -> str:
+        name = f"f{len(self.values)}"
+        self.values[name] = value
+        return f"{{{name}:{kind}}}"
+
+
+def filter_sql(conditions: Sequence[Condition]) -> FilterSql:
+    parameters = _Parameters()
+    where = [_column(c, parameters) if c.is_column else _property(c, parameters) for c in conditions]
+    needs_persons = any(c.key == "person_id" for c in conditions)
+    return FilterSql("".join(f" AND ({sql})" for sql in where), parameters.values, needs_persons)
+
+
+def _column(condition: Condition, parameters: _Parameters) -> str:
+    column, operator, operand = _COLUMN_SQL[condition.key], condition.operator, condition.operand
+    if operator == "exists":
+        return "1" if operand else "0"
+    if operator in ("in", "not_in"):
+        negation = "NOT " if operator == "not_in" else ""
+        return f"{column} {negation}IN {parameters.add(operand, 'Array(String)')}"
+    if operator == "contains":
+        return f"position({column}, {parameters.add(operand, 'String')}) > 0"
+    return f"{column} {_COMPARISONS[operator]} {parameters.add(operand, 'String')}"
+
+
+def _property(condition: Condition, parameters: _Parameters) -> str:
+    text, operator, operand = _property_text(condition.key, parameters), condition.operator, condition.operand
+    if operator == "exists":
+        return f"{text} != ''" if operand else f"{text} = ''"
+    if operator == "contains":
+        return _contains(text, operand, parameters)
+    if operator in ("gt", "gte", "lt", "lte"):
+        return _ordered(text, _COMPARISONS[operator], operand, parameters)
+    equal = _equals_any(text, operand if isinstance(operand, list) else [operand], parameters)
+    return f"NOT ({equal})" if operator in ("ne", "not_in") else equal
+
+
+def _property_text(key: str, parameters: _Parameters) -> str:
+    """A dotted key is a property of that very name where there is one, else the way into nested objects."""
+    whole = f"JSONExtractRaw(e.properties, {parameters.add(key, 'String')})"
+    if "." not in key:
+        return whole
+    path = ", ".join(parameters.add(name, "String") for name in key.split("."))
+    return f"if({whole} != '', {whole}, JSONExtractRaw(e.properties, {path}))"
+
+
+def _is_string(text: str) -> str:
+    return f"startsWith({text}, '\"')"
+
+
+def _is_number(text: str) -> str:
+    return f"({text} >= '-' AND {text} < ':')"  # '-' . / 0-9 are the characters before ':'
+
+
+def _equals_any(text: str, members: Sequence[Scalar], parameters: _Parameters) -> str:
+    """JSON text that equals one of the members, by type and value. Without members: never."""
+    strings = [m for m in members if isinstance(m, str)]
+    numbers = [m for m in members if isinstance(m, (int, float)) and not isinstance(m, bool)]
+    literals = [{None: "null", True: "true", False: "false"}[m] for m in members if m is None or isinstance(m, bool)]
+    found = []
+    if strings:
+        listed = parameters.add(strings, "Array(String)")
+        found.append(f"{_is_string(text)} AND has({listed}, JSONExtractString({text}))")
+    if numbers:
+        found.append(_equals_number(text, numbers, parameters))
+    if literals:
+        found.append(f"has({parameters.add(literals, 'Array(String)')}, {text})")
+    return "(" + " OR ".join(f"({sql})" for sql in found or ["0"]) + ")"
+
+
+def _equals_number(text: str, numbers: Sequence[float], parameters: _Parameters) -> str:
+    """Each stored type is looked up among the members that it can hold, so that 2^53 and 2^53 + 1 stay different."""
+    integers = [int(n) for n in numbers if n == int(n)]
+    signed = parameters.add([n for n in integers if _INT64_MIN <= n <= _INT64_MAX], "Array(Int64)")
+    unsigned = parameters.add([n for n in integers if _INT64_MAX < n <= _UINT64_MAX], "Array(UInt64)")
+    doubles = parameters.add([_double(n) for n in numbers], "Array(Float64)")
+    return f"{_is_number(text)} AND " + _by_number_type(
+        text,
+        f"has({signed}, JSONExtractInt({text}))",
+        f"has({unsigned}, JSONExtractUInt({text}))",
+        f"has({doubles}, JSONExtractFloat({text}))",
+    )
+
+
+def _ordered(text: str, comparison: str, operand: Scalar, parameters: _Parameters) -> str:
+    """Numbers with numbers, strings with strings (by Unicode code point), nothing else."""
+    if isinstance(operand, str):
+        return f"{_is_string(text)} AND JSONExtractString({text}) {comparison} {parameters.add(operand, 'String')}"
+    bound = _number_parameter(operand or 0, parameters)
+    return f"{_is_number(text)} AND " + _by_number_type(
+        text,
+        f"JSONExtractInt({text}) {comparison} {bound}",
+        f"JSONExtractUInt({text}) {comparison} {bound}",
+        f"JSONExtractFloat({text}) {comparison} {bound}",
+    )
+
+
+def _contains(text: str, operand: Scalar, parameters: _Parameters) -> str:
+    """An array with such a member; of a string operand also a string with it inside."""
+    member = _equals_any("member", [operand], parameters)
+    in_array = f"startsWith({text}, '[') AND arrayExists(member -> {member}, JSONExtractArrayRaw({text}))"
+    if not isinstance(operand, str):
+        return in_array
+    inside = f"position(JSONExtractString({text}), {parameters.add(operand, 'String')}) > 0"
+    return f"({in_array}) OR ({_is_string(text)} AND {inside})"
+
+
+def _by_number_type(text: str, signed: str, unsigned: str, double: str) -> str:
+    return f"multiIf(JSONType({text}) = 'Int64', {signed}, JSONType({text}) = 'UInt64', {unsigned}, {double})"
+
+
+def _number_parameter(number: float, parameters: _Parameters) -> str:
+    if isinstance(number, int) and _INT64_MIN <= number <= _INT64_MAX:
+        return parameters.add(number, "Int64")
+    if isinstance(number, int) and 0 < number <= _UINT64_MAX:
+        return parameters.add(number, "UInt64")
+    return parameters.add(_double(number), "Float64")
+
+
+def _double(number: float) -> float:
+    """The nearest double; of integers that are larger than any, infinity."""
+    try:
+        return float(number)
+    except OverflowError:
+        return float("inf") if number > 0 else float("-inf")

@@ -1,0 +1,173 @@
+"""A request body -> a typed question, or an ApiError that names the field and what was expected. Pure.
+
+Fields that no question knows are left out and named in warnings.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from services.contract.errors import ApiError, ErrorCode
+from services.contract.messages import IdempotencyKey
+from services.contract.questions import (
+    MAX_DASHBOARD_QUERIES,
+    DashboardDelete,
+    DashboardName,
+    EventsQuery,
+    PathQuery,
+    RetentionQuery,
+    SavedEvents,
+    SavedPath,
+    SavedRetention,
+)
+from services.contract.validation import invalid_json, invalid_message
+from services.query.cursor import read_cursor
+from services.query.events import EventsQuestion, question_identity
+from services.query.filters import parse_filter
+from services.query.path import PathQuestion
+from services.query.retention import RetentionQuestion
+from services.query.window import parse_window
+
+_MAX_WARNINGS = 20
+_DEFAULT_EVENTS, _DEFAULT_DEPTH, _DEFAULT_TOP = 1000, 5, 10
+
+T = TypeVar("T", bound=Struct)
+
+
+class NewDashboard(Struct, frozen=True):
+    """`queries` are valid, and as they were sent."""
+
+    name: str
+    queries: list[Raw]
+    idempotency_key: str | None
+
+
+class _DashboardCreate(Struct):
+    name: DashboardName
+    queries: list[Raw]
+    idempotency_key: IdempotencyKey | None = None
+
+
+class _Typed(Struct):
+    type: str
+    title: Raw = field(default_factory=Raw)
+
+
+def parse_events(body: bytes, project_id: str) -> tuple[EventsQuestion, list[str]]:
+    query, warnings = _decode(body, EventsQuery)
+    return events_question(query, project_id), warnings
+
+
+def parse_retention(body: bytes) -> tuple[RetentionQuestion, list[str]]:
+    query, warnings = _decode(body, RetentionQuery)
+    return retention_question(query), warnings
+
+
+def parse_path(body: bytes) -> tuple[PathQuestion, list[str]]:
+    query, warnings = _decode(body, PathQuery)
+    return path_question(query), warnings
+
+
+def parse_dashboard(body: bytes, project_id: str) -> tuple[NewDashboard, list[str]]:
+    created, warnings = _decode(body, _DashboardCreate)
+    _refuse_nul(created.name, "name")
+    if len(created.queries) > MAX_DASHBOARD_QUERIES:
+        raise ApiError(
+            ErrorCode.INVALID_FIELD,
+            f"`queries`: {len(created.queries)} of them; a dashboard holds at most {MAX_DASHBOARD_QUERIES}.",
+            field="queries",
+        )
+    for i, query in enumerate(created.queries):
+        place = f"queries[{i}]"
+        try:
+            unknown = check_saved_query(bytes(query), project_id)
+        except ApiError as error:
+            raise _within(place, error) from error
+        warnings += [f"{place}: {warning}" for warning in unknown]
+    return NewDashboard(created.name, created.queries, created.idempotency_key), warnings[:_MAX_WARNINGS]
+
+
+def parse_delete(body: bytes) -> list[str]:
+    """The warnings; nothing else of the body matters."""
+    return _decode(body, DashboardDelete)[1] if body.strip() else []
+
+
+def events_question(query: EventsQuery, project_id: str) -> EventsQuestion:
+    window = parse_window(query.since, query.until, query.timezone)
+    conditions, descending = parse_filter(query.filter), query.order == "desc"
+    after = None
+    if query.cursor is not None:
+        after = read_cursor(query.cursor, question_identity(project_id, window, conditions, descending))
+    return EventsQuestion(window, conditions, query.limit or _DEFAULT_EVENTS, descending, after)
+
+
+def retention_question(query: RetentionQuery) -> RetentionQuestion:
+    _refuse_nul(query.born_event, "born_event")
+    _refuse_nul(query.return_event, "return_event")
+    window = parse_window(query.since, query.until, query.timezone)
+    return RetentionQuestion.of(query.born_event, query.return_event, window, query.interval or "day")
+
+
+def path_question(query: PathQuery) -> PathQuestion:
+    _refuse_nul(query.start_event, "start_event")
+    _refuse_nul(query.end_event, "end_event")
+    return PathQuestion(
+        start_event=query.start_event,
+        window=parse_window(query.since, query.until, query.timezone),
+        max_depth=query.max_depth or _DEFAULT_DEPTH,
+        top=query.top or _DEFAULT_TOP,
+        collapse_repeats=bool(query.collapse_repeats),
+        session_gap_s=query.session_gap_seconds,
+        end_event=query.end_event,
+    )
+
+
+_SAVED: dict[str, tuple[type[Struct], Callable[[Any, str], object]]] = {
+    "events": (SavedEvents, events_question),
+    "retention": (SavedRetention, lambda query, _: retention_question(query)),
+    "path": (SavedPath, lambda query, _: path_question(query)),
+}
+
+
+def check_saved_query(query: bytes, project_id: str) -> list[str]:
+    """Raises ApiError for a query that could not be asked; the warnings about one that could."""
+    kind = _decode(query, _Typed, known=None)[0].type
+    if kind not in _SAVED:
+        raise ApiError(
+            ErrorCode.INVALID_FIELD, f"`type`: there is no `{kind[:50]}`; use one of {', '.join(_SAVED)}.", field="type"
+        )
+    saved, question = _SAVED[kind]
+    parsed, warnings = _decode(query, saved, known=("type",))
+    question(parsed, project_id)
+    return warnings
+
+
+def _decode(body: bytes, kind: type[T], known: Collection[str] | None = ()) -> tuple[T, list[str]]:
+    """`known`: fields that `kind` does not list and that are no reason to warn; None: do not look for any."""
+    try:
+        body.decode()
+        value = msgspec.json.decode(body, type=kind)
+        if known is None:
+            return value, []
+        return value, _warnings(msgspec.json.decode(body, type=dict[str, Raw]), {*kind.__struct_fields__, *known})
+    except msgspec.ValidationError as error:
+        raise invalid_message(error) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise invalid_json(error) from error
+
+
+def _warnings(sent: Collection[str], known: Collection[str]) -> list[str]:
+    unknown: Sequence[str] = sorted(set(sent) - set(known))
+    return [f"unknown field `{name[:100]}` ignored" for name in unknown[:_MAX_WARNINGS]]
+
+
+def _within(place: str, error: ApiError) -> ApiError:
+    """The same error, of a value inside another one."""
+    return ApiError(error.code, f"{place}: {error.message}", field=f"{place}.{error.field}" if error.field else place)
+
+
+def _refuse_nul(value: str | None, name: str) -> None:
+    if value is not None and "\0" in value:
+        raise ApiError(ErrorCode.INVALID_FIELD, f"`{name}` must not contain the character NUL.", field=name)

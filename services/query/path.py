@@ -1,0 +1,132 @@
+"""The path question: what people did after their first start event, as a prefix tree."""
+
+import asyncio
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+
+from services.contract.errors import ApiError, ErrorCode
+from services.contract.questions import PathAnswer
+from services.query.execute import QuestionStore
+from services.query.path_tree import DistinctPaths, TooManyNodesError, path_tree
+from services.query.persons import JOIN_PERSONS, PERSON
+from services.query.source import EVENTS_WITH_REPEATS, IN_WINDOW, window_parameters
+from services.query.window import SECOND_US, Window
+from services.runtime.clickhouse import StoreUnavailableError
+
+# What one answer may be made of: at the deepest 168 MB of paths, and an answer of about 10 MB.
+MAX_DISTINCT_PATHS = 1_000_000
+MAX_NODES = 100_000
+MAX_EVENT_NAMES = 100_000
+
+
+class PathQuestion(Struct, frozen=True):
+    """The options act in this order: `session_gap_s`, `collapse_repeats`, `end_event`, `max_depth`, `top`."""
+
+    start_event: str
+    window: Window
+    max_depth: int
+    top: int
+    collapse_repeats: bool
+    session_gap_s: int | None
+    end_event: str | None
+
+
+async def answer_path(store: QuestionStore, project_id: str, question: PathQuestion) -> PathAnswer:
+    """Raises ApiError when the paths differ too much from each other to be an answer."""
+    sql, parameters = path_sql(project_id, question)
+    table = await store.raw(sql, parameters, "RowBinary")
+    # The names after the paths, so that each event of a path has one.
+    names = await store.rows(*names_sql(project_id, question))
+    if len(names) > MAX_EVENT_NAMES or len(table) > MAX_DISTINCT_PATHS * 8 * (question.max_depth + 1):
+        raise _too_expensive("There are too many different paths.")
+    try:
+        return await asyncio.to_thread(_tree, table, names, question)
+    except TooManyNodesError as error:
+        raise _too_expensive(f"The tree has more than {MAX_NODES} nodes.") from error
+
+
+def path_sql(project_id: str, question: PathQuestion) -> tuple[str, dict[str, Any]]:
+    """Rows of `max_depth` event codes and a number of people, all UInt64; code 0 is the end of a path.
+
+    A person's events are one array of 256-bit numbers made of (time, event id, code of the event name): sorting
+    and taking away repeats are then work on plain numbers, 2.3 times faster than on tuples.
+    """
+    depth = question.max_depth
+    parameters = {**window_parameters(project_id, question.window), "start": question.start_event}
+    per_person = (
+        f"WITH {', '.join(_steps(question, parameters))} "
+        f"SELECT {PERSON} AS person, arrayResize(steps, {depth:d}, toUInt64(0)) AS path "
+        f"FROM {EVENTS_WITH_REPEATS} {JOIN_PERSONS} WHERE {IN_WINDOW} "
+        "GROUP BY person HAVING started > 0"
+    )
+    columns = ", ".join(f"path[{i + 1:d}]" for i in range(depth))
+    return (
+        f"SELECT {columns}, count() AS people FROM ({per_person}) GROUP BY path LIMIT {MAX_DISTINCT_PATHS + 1:d}",
+        parameters,
+    )
+
+
+def _steps(question: PathQuestion, parameters: dict[str, Any]) -> list[str]:
+    """From a person's rows to `steps`, the codes after the start event."""
+    steps = [
+        "bitShiftLeft(toUInt256(toUnixTimestamp64Micro(e.timestamp)), 192)"
+        " + bitShiftLeft(toUInt256(toUInt128(e.event_id)), 64) + toUInt256(sipHash64(e.event)) AS packed",
+        "arrayCompact(arraySort(groupArray(packed))) AS history",
+        "indexOf(arrayMap(x -> toUInt64(x), history), sipHash64({start:String})) AS started",
+    ]
+    # Repeats are skipped without limit; else no more than the depth is ever looked at.
+    length = "" if question.collapse_repeats else f", {question.max_depth + 1:d}"
+    steps.append(f"arraySlice(history, started{length}) AS onward")
+    if question.session_gap_s is None:
+        steps.append("onward AS session")
+    else:
+        parameters["gap"] = question.session_gap_s * SECOND_US
+        steps += [
+            "arrayDifference(arrayMap(x -> toInt64(bitShiftRight(x, 192)), onward)) AS pauses",
+            "arrayFirstIndex(x -> x > {gap:Int64}, pauses) AS pause",
+            "if(pause = 0, onward, arraySlice(onward, 1, pause - 1)) AS session",
+        ]
+    codes = "arrayMap(x -> toUInt64(x), session)"
+    steps.append(f"arraySlice({f'arrayCompact({codes})' if question.collapse_repeats else codes}, 2) AS after")
+    if question.end_event is None:
+        steps.append("after AS steps")
+    else:
+        parameters["end"] = question.end_event
+        steps += [
+            "indexOf(after, sipHash64({end:String})) AS ended",
+            "if(ended = 0, after, arraySlice(after, 1, ended)) AS steps",
+        ]
+    return steps
+
+
+def names_sql(project_id: str, question: PathQuestion) -> tuple[str, dict[str, Any]]:
+    """Rows (code, event name), in order of the names."""
+    return (
+        f"SELECT sipHash64(e.event) AS code, e.event FROM {EVENTS_WITH_REPEATS} WHERE {IN_WINDOW} "
+        f"GROUP BY e.event ORDER BY e.event LIMIT {MAX_EVENT_NAMES + 1:d}"
+    ), window_parameters(project_id, question.window)
+
+
+def _tree(table: bytes, names: list[Any], question: PathQuestion) -> PathAnswer:
+    rows = np.frombuffer(table, dtype="<u8").reshape(-1, question.max_depth + 1)
+    codes = np.array([0, *(code for code, _ in names)], dtype="<u8")
+    ascending = np.argsort(codes)
+    found = np.minimum(np.searchsorted(codes, rows[:, :-1], sorter=ascending), len(codes) - 1)
+    events = ascending[found]
+    if not np.array_equal(codes[events], rows[:, :-1]):
+        raise StoreUnavailableError("events were deleted while their paths were read")
+    paths = DistinctPaths(events.T, rows[:, -1].astype(np.int64), ["", *(name for _, name in names)])
+    root = path_tree(paths, question.start_event, question.top, MAX_NODES)
+    return PathAnswer(
+        root=root.event, count=root.count, drop_off=root.drop_off, other=root.other, children=root.children
+    )
+
+
+def _too_expensive(reason: str) -> ApiError:
+    return ApiError(
+        ErrorCode.QUERY_TOO_EXPENSIVE,
+        f"{reason} Ask for a smaller `max_depth` or `top`, a narrower window, or `collapse_repeats`.",
+        field="max_depth",
+    )

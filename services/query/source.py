@@ -1,0 +1,25 @@
+"""The rows that questions read: one project's events of a window. The only place that says how repeats are kept out.
+
+A row may be stored twice until ClickHouse merges its parts (the sorting key ends with the event id). Questions whose
+answer a repeat would change read EVENTS_ONCE; those that take repeats away themselves read EVENTS_WITH_REPEATS, which
+costs a third.
+"""
+
+from services.contract.events_table import EVENTS
+from services.query.window import Window
+
+EVENTS_ONCE = f"{EVENTS} AS e FINAL"
+EVENTS_WITH_REPEATS = f"{EVENTS} AS e"
+
+# Safe because the partition is a function of a column of the sorting key: repeats never lie in two partitions.
+SETTINGS = {"do_not_merge_across_partitions_select_final": 1}
+
+IN_WINDOW = (
+    "e.project_id = {project:String}"
+    " AND e.timestamp >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
+    " AND e.timestamp < fromUnixTimestamp64Micro({until:Int64}, 'UTC')"
+)
+
+
+def window_parameters(project_id: str, window: Window) -> dict[str, str | int]:
+    return {"project": project_id, "since": window.since_us, "until": window.until_us}
