@@ -1,0 +1,107 @@
+"""Random histories of a project for hypothesis, and how they get into the store."""
+
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from hypothesis import strategies as st
+
+from services.contract.events_table import EVENTS, PERSON_IDS
+from services.runtime.settings import ClickHouseSettings
+from tests.support.engine import insert_lines
+from tests.support.oracle import Event, History
+
+NAMES = ["home", "view", "cart", "pay", "páy ✓"]
+IDS = ["u1", "u2", "u3", "u4", "u5", "ü6 '\\", "u7"]
+# A moment at which something is odd about the local calendar, or nothing is.
+ODD_MOMENTS = {
+    "UTC": datetime(2024, 2, 29, 0, 0, tzinfo=UTC),
+    "Europe/Berlin": datetime(2024, 3, 31, 1, 0, tzinfo=UTC),  # 02:00 -> 03:00
+    "America/New_York": datetime(2023, 11, 5, 6, 0, tzinfo=UTC),  # 02:00 -> 01:00
+    "America/Sao_Paulo": datetime(2018, 11, 4, 3, 0, tzinfo=UTC),  # midnight -> 01:00
+    "America/Havana": datetime(2023, 11, 5, 5, 0, tzinfo=UTC),  # 01:00 -> midnight again
+    "Pacific/Apia": datetime(2011, 12, 30, 10, 0, tzinfo=UTC),  # 30 December left out
+    "Asia/Kathmandu": datetime(2024, 1, 1, 18, 15, tzinfo=UTC),  # midnight, 5:45 ahead
+    "Australia/Lord_Howe": datetime(2024, 4, 6, 15, 0, tzinfo=UTC),  # half an hour back
+}
+PROPERTY_VALUES: list[Any] = [
+    *["", "1", "pro", "true", "null", "é ✓ \" \\ ' \t\n", "a\x00b", "Z", "[1]"],
+    *[0, 1, 1.0, -1, 0.1, 2, 1e3, 2**53, 2**53 + 1, 2**63 - 1, -(2**63), 2**64 - 1, 1e300, -1e-300, 123456.123456789],
+    *[True, False, None],
+    *[[], [1, "1", None, True, 0.1], ["pro", "a\x00b"], {}, {"b": 1}, {"b": {"c": "pro"}}, {"b": None}, [{"b": 1}]],
+]
+PROPERTY_KEYS = ["a", "a.b", "a.b.c", "b", "n", "schlüssel 'x'", ""]
+
+offsets = st.one_of(
+    st.sampled_from([0, 1, -1, 3_600_000_000, -3_600_000_000, 86_400_000_000, -86_400_000_000, 1_800_000_000]),
+    st.integers(-4 * 86_400, 4 * 86_400).map(lambda seconds: seconds * 1_000_000),
+)
+properties = st.dictionaries(st.sampled_from(PROPERTY_KEYS), st.sampled_from(PROPERTY_VALUES), max_size=3)
+
+
+@st.composite
+def histories(draw: st.DrawFn, zone: str, max_events: int = 40) -> History:
+    """Events close to the zone's odd moment, many of them at the same time."""
+    times = draw(st.lists(offsets, min_size=1, max_size=8))
+    rows = draw(
+        st.lists(
+            st.tuples(st.sampled_from(NAMES), st.sampled_from(IDS), st.sampled_from(times), properties, st.uuids()),
+            max_size=max_events,
+            unique_by=lambda row: row[4],
+        )
+    )
+    person_of = draw(st.dictionaries(st.sampled_from(IDS), st.sampled_from([*IDS[:3], "someone"]), max_size=5))
+    moment = ODD_MOMENTS[zone]
+    return History(
+        [
+            Event(str(event_id), name, distinct_id, moment + timedelta(microseconds=offset), json.dumps(values))
+            for name, distinct_id, offset, values, event_id in rows
+        ],
+        person_of,
+    )
+
+
+@st.composite
+def windows(draw: st.DrawFn, zone: str) -> tuple[datetime, datetime]:
+    """Often with a border at an event's time or at a local midnight."""
+    since, until = sorted(draw(st.lists(offsets, min_size=2, max_size=2, unique=True)))
+    moment = ODD_MOMENTS[zone]
+    window = moment + timedelta(microseconds=since), moment + timedelta(microseconds=until)
+    if draw(st.booleans()):
+        window = _midnight(window[0], zone), _midnight(window[1], zone) + timedelta(days=1)
+    return window
+
+
+def _midnight(time: datetime, zone: str) -> datetime:
+    local = time.astimezone(ZoneInfo(zone)).replace(hour=0, minute=0, second=0, microsecond=0)
+    return local.astimezone(UTC)
+
+
+def event_line(project: str, event: Event) -> bytes:
+    return json.dumps(
+        {
+            "project_id": project,
+            "event_id": event.event_id,
+            "event": event.event,
+            "distinct_id": event.distinct_id,
+            "timestamp": event.time.astimezone(UTC).isoformat(),
+            "received_at": event.time.astimezone(UTC).isoformat(),
+            "properties": event.properties,
+        }
+    ).encode()
+
+
+def store(settings: ClickHouseSettings, histories: dict[str, History], repeats: int = 0) -> None:
+    """By project. The first `repeats` events are stored again in a block of their own, and superseded merges too."""
+    lines = [event_line(project, event) for project, history in histories.items() for event in history.events]
+    insert_lines(settings, EVENTS, b"\n".join(lines))
+    insert_lines(settings, EVENTS, b"\n".join(lines[:repeats]))
+    merges = [
+        {"project_id": project, "distinct_id": merged, "person_id": who, "version": version}
+        for project, history in histories.items()
+        for merged, person in history.person_of.items()
+        for who, version in ((str(uuid.uuid4()), 1), (person, 2))
+    ]
+    insert_lines(settings, PERSON_IDS, "\n".join(json.dumps(row) for row in merges).encode())

@@ -1,0 +1,224 @@
+"""Answers by brute force in plain Python, for comparison with the query service. Knows nothing of its SQL or code."""
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Event:
+    """`time` is aware, `properties` JSON text."""
+
+    event_id: str
+    event: str
+    distinct_id: str
+    time: datetime
+    properties: str = "{}"
+
+
+@dataclass(frozen=True)
+class History:
+    """One project: its events, and which id (of those that were merged) is which person."""
+
+    events: Sequence[Event]
+    person_of: Mapping[str, str] = field(default_factory=dict)
+
+    def person(self, event: Event) -> str:
+        return self.person_of.get(event.distinct_id, event.distinct_id)
+
+    def within(self, since: datetime, until: datetime) -> list[Event]:
+        """In order of time, ties by event id."""
+        inside = [e for e in self.events if since <= e.time < until]
+        return sorted(inside, key=lambda e: (e.time, int(e.event_id.replace("-", ""), 16)))
+
+
+def events(
+    history: History, since: datetime, until: datetime, conditions: Mapping[str, Any] | None = None, order: str = "asc"
+) -> list[str]:
+    """The ids of the events asked for, in order."""
+    found = [e.event_id for e in history.within(since, until) if _all_hold(history, e, conditions or {})]
+    return found[::-1] if order == "desc" else found
+
+
+_MISSING = object()
+
+
+def _all_hold(history: History, event: Event, conditions: Mapping[str, Any]) -> bool:
+    for key, condition in conditions.items():
+        if key == "person_id":
+            value: Any = history.person(event)
+        elif key in ("event", "distinct_id"):
+            value = getattr(event, key)
+        else:
+            value = _property(json.loads(event.properties), key)
+        if not isinstance(condition, dict):
+            condition = {"in" if isinstance(condition, list) else "eq": condition}
+        if not all(_holds(value, operator, operand) for operator, operand in condition.items()):
+            return False
+    return True
+
+
+def _property(properties: dict[str, Any], key: str) -> Any:
+    if key in properties:
+        return properties[key]
+    value: Any = properties
+    for name in key.split("."):
+        if not isinstance(value, dict) or name not in value:
+            return _MISSING
+        value = value[name]
+    return value
+
+
+def _same(value: Any, other: Any) -> bool:
+    if isinstance(value, bool) or isinstance(other, bool):
+        return value is other
+    if isinstance(value, int | float) and isinstance(other, int | float):
+        return value == other
+    return type(value) is type(other) and not isinstance(value, dict | list) and bool(value == other)
+
+
+def _holds(value: Any, operator: str, operand: Any) -> bool:
+    match operator:
+        case "eq":
+            return _same(value, operand)
+        case "ne":
+            return not _same(value, operand)
+        case "in":
+            return any(_same(value, member) for member in operand)
+        case "not_in":
+            return not any(_same(value, member) for member in operand)
+        case "exists":
+            return (value is not _MISSING) is operand
+        case "contains":
+            if isinstance(value, list):
+                return any(_same(member, operand) for member in value)
+            return isinstance(value, str) and isinstance(operand, str) and operand in value
+    numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in (value, operand))
+    if not numbers and not (isinstance(value, str) and isinstance(operand, str)):
+        return False
+    return bool(
+        {
+            "gt": value > operand,
+            "gte": value >= operand,
+            "lt": value < operand,
+            "lte": value <= operand,
+        }[operator]
+    )
+
+
+def retention(
+    history: History, born: str, back: str, since: datetime, until: datetime, interval: str, zone: ZoneInfo
+) -> list[list[int]]:
+    """By labels of the local calendar; a day that a zone left out is none."""
+    labels = _labels(since, until, interval, zone)
+    cohort: dict[str, int] = {}
+    returned: dict[str, set[int]] = {}
+    for event in history.within(since, until):
+        person, period = history.person(event), labels.index(_label(event.time, since, interval, zone))
+        if event.event == born:
+            cohort.setdefault(person, period)
+        if event.event == back:
+            returned.setdefault(person, set()).add(period)
+    return [
+        [
+            sum(1 for person, began in cohort.items() if began == i and (j == i or j in returned.get(person, ())))
+            for j in range(i, len(labels))
+        ]
+        for i in range(len(labels))
+    ]
+
+
+def _label(time: datetime, since: datetime, interval: str, zone: ZoneInfo) -> date | int:
+    if interval == "hour":
+        hour_of_since = since.astimezone(zone).replace(minute=0, second=0, microsecond=0)
+        return (time - hour_of_since.astimezone(UTC)) // timedelta(hours=1)
+    day = time.astimezone(zone).date()
+    if interval == "week":
+        return day - timedelta(days=day.isoweekday() - 1)
+    return day.replace(day=1) if interval == "month" else day
+
+
+def _labels(since: datetime, until: datetime, interval: str, zone: ZoneInfo) -> list[date | int]:
+    """Of all moments, a quarter of an hour apart: every period is longer than that."""
+    labels: dict[date | int, None] = {}
+    time = since
+    while time < until:
+        labels[_label(time, since, interval, zone)] = None
+        time += timedelta(minutes=15)
+    labels[_label(until - timedelta(microseconds=1), since, interval, zone)] = None
+    return list(labels)
+
+
+@dataclass
+class Tree:
+    """A node of the path tree."""
+
+    event: str
+    count: int
+    drop_off: int
+    other: int
+    children: list["Tree"]
+
+
+def path(
+    history: History,
+    start: str,
+    since: datetime,
+    until: datetime,
+    *,
+    max_depth: int = 5,
+    top: int = 10,
+    collapse_repeats: bool = False,
+    session_gap_seconds: int | None = None,
+    end_event: str | None = None,
+) -> Tree:
+    by_person: dict[str, list[Event]] = {}
+    for event in history.within(since, until):
+        by_person.setdefault(history.person(event), []).append(event)
+    walks: list[list[str]] = []
+    for timeline in by_person.values():
+        while timeline and timeline[0].event != start:
+            timeline = timeline[1:]
+        if timeline:
+            walk = _session(timeline, session_gap_seconds)
+            walk = _without_repeats(walk) if collapse_repeats else walk
+            walks.append(_until(walk[1:], end_event)[:max_depth])
+    return _grow(start, walks, top)
+
+
+def _session(timeline: list[Event], gap_s: int | None) -> list[str]:
+    names = [timeline[0].event]
+    for before, event in itertools.pairwise(timeline):
+        if gap_s is not None and event.time - before.time > timedelta(seconds=gap_s):
+            break
+        names.append(event.event)
+    return names
+
+
+def _without_repeats(names: list[str]) -> list[str]:
+    return [name for i, name in enumerate(names) if i == 0 or name != names[i - 1]]
+
+
+def _until(names: list[str], end: str | None) -> list[str]:
+    return names[: names.index(end) + 1] if end in names else names
+
+
+def _grow(event: str, walks: list[list[str]], top: int) -> Tree:
+    groups: dict[str, list[list[str]]] = {}
+    for walk in walks:
+        if walk:
+            groups.setdefault(walk[0], []).append(walk[1:])
+    largest = sorted(groups, key=lambda name: (-len(groups[name]), name))
+    return Tree(
+        event=event,
+        count=len(walks),
+        drop_off=sum(1 for walk in walks if not walk),
+        other=sum(len(groups[name]) for name in largest[top:]),
+        children=[_grow(name, groups[name], top) for name in largest[:top]],
+    )

@@ -1,0 +1,90 @@
+"""Filter objects that are taken, and those that are refused with the key that is at fault."""
+
+import json
+from typing import Any
+
+import pytest
+from msgspec import Raw
+
+from services.contract.errors import ApiError, ErrorCode
+from services.query.filter_sql import filter_sql
+from services.query.filters import MAX_CONDITIONS, MAX_FILTER_BYTES, MAX_KEY_LEVELS, MAX_LIST_MEMBERS, parse_filter
+
+
+@pytest.mark.parametrize("text", [b"", b"null", b"{}"])
+def test_no_filter_is_no_condition(text: bytes) -> None:
+    assert parse_filter(Raw(text)) == []
+    assert filter_sql([]).where == ""
+
+
+def test_operators_of_one_key_are_conditions_each() -> None:
+    parsed = parse_filter(Raw(b'{"a": {"gt": 1, "lt": 2.5}, "b": ["x", null], "c": false}'))
+    assert [(c.key, c.operator, c.operand) for c in parsed] == [
+        ("a", "gt", 1),
+        ("a", "lt", 2.5),
+        ("b", "in", ["x", None]),
+        ("c", "eq", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "field", "says"),
+    [
+        ([], "filter", "an object"),
+        ("x", "filter", "an object"),
+        (1, "filter", "an object"),
+        ({"a": {"like": "x"}}, "filter.a", "`like`"),
+        ({"a": {"eq": 1, "$gt": 2}}, "filter.a", "`$gt`"),
+        ({"a": {}}, "filter.a", "no operator"),
+        ({"a": {"b": {"c": 1}}}, "filter.a", "with dots"),
+        ({"a": [[1]]}, "filter.a", "a list of at most"),
+        ({"a": [{"b": 1}]}, "filter.a", "a list of at most"),
+        ({"a": {"eq": [1]}}, "filter.a", "`eq` takes"),
+        ({"a": {"ne": {"b": 1}}}, "filter.a", "`ne` takes"),
+        ({"a": {"in": "x"}}, "filter.a", "`in` takes"),
+        ({"a": {"not_in": {"x": 1}}}, "filter.a", "`not_in` takes"),
+        ({"a": {"gt": None}}, "filter.a", "a number or a string"),
+        ({"a": {"lte": True}}, "filter.a", "a number or a string"),
+        ({"a": {"lt": [1]}}, "filter.a", "a number or a string"),
+        ({"a": {"exists": 1}}, "filter.a", "true or false"),
+        ({"a": {"exists": "yes"}}, "filter.a", "true or false"),
+        ({"a": {"contains": ["x"]}}, "filter.a", "`contains` takes"),
+        ({"event": 1}, "filter.event", "strings"),
+        ({"event": ["a", None]}, "filter.event", "strings"),
+        ({"distinct_id": {"gt": 5}}, "filter.distinct_id", "strings"),
+        ({"person_id": None}, "filter.person_id", "strings"),
+        ({"x" * 300: {}}, "filter." + "x" * 100, "no operator"),
+        ({".".join("a" * (MAX_KEY_LEVELS + 1)): 1}, "filter." + ".".join("a" * 17), "deeper"),
+        ({f"k{i}": i for i in range(MAX_CONDITIONS + 1)}, "filter", "conditions"),
+        ({"a": list(range(MAX_LIST_MEMBERS + 1))}, "filter.a", "a list of at most"),
+        ({"a": "x" * MAX_FILTER_BYTES}, "filter", "bytes"),
+    ],
+)
+def test_refused(conditions: Any, field: str, says: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        parse_filter(Raw(json.dumps(conditions).encode()))
+    assert caught.value.code is ErrorCode.INVALID_FILTER
+    assert caught.value.field == field
+    assert says in caught.value.message
+
+
+@pytest.mark.parametrize("text", [b'{"a": 1e400}', b'{"a": [-1e999]}', b'{"a": {"gt": 1e309}}'])
+def test_numbers_that_no_double_holds_are_refused(text: bytes) -> None:
+    with pytest.raises(ApiError) as caught:
+        parse_filter(Raw(text))
+    assert caught.value.code is ErrorCode.INVALID_FILTER
+
+
+def test_integers_are_looked_up_among_integers_of_their_own_size() -> None:
+    sql = filter_sql(parse_filter(Raw(b'{"a": [1, 2.0, 0.5, 9223372036854775808, 100000000000000000000000]}')))
+    assert list(sql.parameters.values()) == [
+        "a",
+        [1, 2],
+        [9223372036854775808],
+        [1.0, 2.0, 0.5, 9223372036854775808.0, 1e23],
+    ]
+
+
+def test_only_a_question_about_people_needs_them() -> None:
+    assert filter_sql(parse_filter(Raw(b'{"person_id": "u"}'))).needs_persons
+    assert not filter_sql(parse_filter(Raw(b'{"distinct_id": "u", "x": 1}'))).needs_persons

@@ -1,0 +1,62 @@
+"""Where hours, days, weeks and months begin, in zones whose clocks do odd things."""
+
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from services.contract.errors import ApiError, ErrorCode
+from services.contract.questions import Interval
+from services.query.periods import MAX_PERIODS, local_time, period_starts
+from services.query.window import parse_window
+
+
+def starts(since: str, until: str, interval: Interval, zone: str) -> list[str]:
+    found = period_starts(parse_window(since, until, zone), interval)
+    return [local_time(us, ZoneInfo(zone)).isoformat() for us in found]
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "interval", "zone", "expected"),
+    [
+        ("2024-02-28", "2024-03-02", "day", "UTC", ["2024-02-28T00:00:00+00:00", "2024-02-29T00:00:00+00:00", "2024-03-01T00:00:00+00:00"]),
+        # The first period begins before the window; the window's end begins no further one.
+        ("2024-02-28T12:00", "2024-02-29", "day", "UTC", ["2024-02-28T00:00:00+00:00"]),
+        ("2024-02-28T23:59:59.999999", "2024-02-29T00:00:00.000001", "day", "UTC", ["2024-02-28T00:00:00+00:00", "2024-02-29T00:00:00+00:00"]),
+        # Monday to Monday, over a change of the clock.
+        ("2024-03-27", "2024-04-03", "week", "Europe/Berlin", ["2024-03-25T00:00:00+01:00", "2024-04-01T00:00:00+02:00"]),
+        ("2023-12-15", "2024-03-01", "month", "America/New_York", ["2023-12-01T00:00:00-05:00", "2024-01-01T00:00:00-05:00", "2024-02-01T00:00:00-05:00"]),
+        # Midnight does not exist: the day begins at 01:00.
+        ("2018-11-03", "2018-11-05", "day", "America/Sao_Paulo", ["2018-11-03T00:00:00-03:00", "2018-11-04T01:00:00-02:00"]),
+        # Midnight comes twice: the day begins with the first.
+        ("2023-11-05", "2023-11-06", "day", "America/Havana", ["2023-11-05T00:00:00-04:00"]),
+        # 00:01 goes back to 23:01 of the day before; the day has begun all the same, and does not begin again.
+        ("2008-11-01T23:30:00-03:30", "2008-11-03", "day", "America/St_Johns", ["2008-11-02T00:00:00-02:30"]),
+        # 30 December was left out.
+        ("2011-12-29", "2012-01-01", "day", "Pacific/Apia", ["2011-12-29T00:00:00-10:00", "2011-12-31T00:00:00+14:00"]),
+        ("2024-10-27T01:30", "2024-10-27T04:00", "hour", "Europe/Berlin", ["2024-10-27T01:00:00+02:00", "2024-10-27T02:00:00+02:00", "2024-10-27T02:00:00+01:00", "2024-10-27T03:00:00+01:00"]),
+        ("2024-01-01T00:10", "2024-01-01T01:10", "hour", "Asia/Kathmandu", ["2024-01-01T00:00:00+05:45", "2024-01-01T01:00:00+05:45"]),
+        # An offset with seconds cannot be written: UTC then.
+        ("1971-01-01", "1971-01-02", "day", "Africa/Monrovia", ["1971-01-01T00:44:30+00:00"]),
+    ],
+)  # fmt: skip
+def test_starts(since: str, until: str, interval: Interval, zone: str, expected: list[str]) -> None:
+    assert starts(since, until, interval, zone) == expected
+
+
+def test_too_many_periods() -> None:
+    assert len(period_starts(parse_window(0, MAX_PERIODS * 3600, None), "hour")) == MAX_PERIODS
+    with pytest.raises(ApiError) as caught:
+        period_starts(parse_window(0, MAX_PERIODS * 3600 + 1, None), "hour")
+    assert (caught.value.code, caught.value.field) == (ErrorCode.QUERY_TOO_EXPENSIVE, "interval")
+
+
+@pytest.mark.parametrize(
+    "zone", ["Europe/London", "Africa/Casablanca", "America/Asuncion", "Asia/Gaza", "Pacific/Apia"]
+)
+def test_every_day_of_fifty_years_begins_at_its_first_moment(zone: str) -> None:
+    tz = ZoneInfo(zone)
+    for year in range(1975, 2025, 2):
+        for start in period_starts(parse_window(f"{year}-01-01", f"{year + 2}-01-01", zone), "day"):
+            first = local_time(start, tz)
+            assert local_time(start - 1, tz).date() < first.date()
+            assert first.time().hour in (0, 1)
