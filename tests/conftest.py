@@ -1,5 +1,48 @@
-"""Fixtures of all tests."""
+"""What all tests share: the engine, the pipelines, and the last lines that say what the tests ran on."""
 
-from tests.support.engine import clickhouse, clickhouse_url
+from collections.abc import Iterator
+
+import pytest
+from _pytest.terminal import TerminalReporter
+
+from tests.support.brokers import broker_kinds, stack_setting
+from tests.support.engine import clickhouse, clickhouse_url, engine_kind
+from tests.support.pipeline import Pipeline, started_pipeline
 
 __all__ = ["clickhouse", "clickhouse_url"]
+
+_BROKER_NAMES = {
+    "environment": "Kafka at HEADRACE_TEST_KAFKA",
+    "docker": "Apache Kafka in Docker",
+    "apache": "Apache Kafka by Maven",
+    "embedded": "the embedded broker (Tansu, in memory)",
+}
+_ENGINE_NAMES = {
+    "environment": "ClickHouse at HEADRACE_TEST_CLICKHOUSE_URL",
+    "docker": "ClickHouse in Docker",
+    "chdb": "the embedded engine (chDB)",
+}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "pipeline" in metafunc.fixturenames:
+        metafunc.parametrize("pipeline", broker_kinds()[0], indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def pipeline(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    """The running pipeline on a broker; a test that asks for it runs once on each broker that is there."""
+    kind: str = request.param
+    with stack_setting(kind) as broker, started_pipeline(tmp_path_factory.mktemp(kind), broker) as running:
+        yield running
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    if "not integration" in (config.option.markexpr or ""):
+        return
+    kinds, weaker_because = broker_kinds()
+    terminalreporter.section("what the tests ran on")
+    terminalreporter.line("broker: " + " and ".join(_BROKER_NAMES[kind] for kind in kinds))
+    terminalreporter.line("engine: " + _ENGINE_NAMES[engine_kind()])
+    if weaker_because:
+        terminalreporter.line(f"FALLBACK to the embedded broker: {weaker_because}")

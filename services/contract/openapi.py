@@ -9,8 +9,9 @@ import msgspec
 
 from services.contract.calls import BASE_PATH, INGEST_CALLS, Call
 from services.contract.errors import ErrorBody, ErrorCode
+from services.contract.questions import QUERY_CALLS
 
-CALLS: tuple[Call, ...] = INGEST_CALLS
+CALLS: tuple[Call, ...] = (*INGEST_CALLS, *QUERY_CALLS)
 
 
 @cache

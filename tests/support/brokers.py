@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import cache
 
 from services.devstack.broker import KafkaUnavailableError, find_kafka_jars
+from services.devstack.child_process import free_port
 from tests.support.engine import docker_answers
 
 ADDRESS = "HEADRACE_TEST_KAFKA"
@@ -33,9 +34,30 @@ def stack_setting(kind: str) -> Iterator[str]:
     if kind == "environment":
         yield os.environ[ADDRESS]
     elif kind == "docker":
-        from testcontainers.kafka import KafkaContainer
-
-        with KafkaContainer(IMAGE).with_kraft() as container:
-            yield container.get_bootstrap_server()
+        with _docker() as address:
+            yield address
     else:
         yield kind
+
+
+@contextmanager
+def _docker() -> Iterator[str]:
+    """One node in KRaft mode. Its port outside is chosen here, because the broker tells it to its clients."""
+    from testcontainers.core.container import DockerContainer
+    from testcontainers.core.wait_strategies import LogMessageWaitStrategy
+
+    port = free_port()
+    container = (
+        DockerContainer(IMAGE)
+        .with_bind_ports(9092, port)
+        .with_env("KAFKA_NODE_ID", "1")
+        .with_env("KAFKA_PROCESS_ROLES", "broker,controller")
+        .with_env("KAFKA_LISTENERS", "PLAINTEXT://:9092,CONTROLLER://:9093")
+        .with_env("KAFKA_ADVERTISED_LISTENERS", f"PLAINTEXT://127.0.0.1:{port}")
+        .with_env("KAFKA_CONTROLLER_LISTENER_NAMES", "CONTROLLER")
+        .with_env("KAFKA_CONTROLLER_QUORUM_VOTERS", "1@localhost:9093")
+        .with_env("KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR", "1")
+        .waiting_for(LogMessageWaitStrategy("Kafka Server started"))
+    )
+    with container:
+        yield f"127.0.0.1:{port}"

@@ -24,10 +24,11 @@ def engine_kind() -> str:
     """environment, docker or chdb: the strongest that there is."""
     if os.environ.get(ADDRESS):
         return "environment"
-    return "docker" if _docker_answers() else "chdb"
+    return "docker" if docker_answers() else "chdb"
 
 
-def _docker_answers() -> bool:
+def docker_answers() -> bool:
+    """Whether a Docker engine can be asked here."""
     if not os.environ.get("DOCKER_HOST") and not Path("/var/run/docker.sock").exists():
         return False
     import docker  # type: ignore[import-untyped]  # a dependency of testcontainers
