@@ -17,7 +17,8 @@ def invalid_json(error: Exception) -> ApiError:
         return ApiError(ErrorCode.TOO_DEEP, "The JSON is nested too deeply. Flatten it.")
     if isinstance(error, UnicodeDecodeError):
         return ApiError(ErrorCode.INVALID_JSON, f"The body is not valid UTF-8: {error.reason} (byte {error.start}).")
-    return ApiError(ErrorCode.INVALID_JSON, f"The body is not valid JSON: {_lower_first(str(error))}.")
+    reason = str(error).removeprefix("JSON is malformed: ")
+    return ApiError(ErrorCode.INVALID_JSON, f"The body is not valid JSON: {_lower_first(reason)}.")
 
 
 def invalid_message(error: msgspec.ValidationError, at: str = "", index: int | None = None) -> ApiError:
@@ -31,7 +32,7 @@ def invalid_message(error: msgspec.ValidationError, at: str = "", index: int | N
         field = _join(at, path, missing.group(1))
         return ApiError(ErrorCode.MISSING_FIELD, f"`{field}` is required.", field=field, index=index)
     field = _join(at, path)
-    subject = f"`{field}`" if field else "The body"
+    subject = f"`{field}`" if field else "The body" if index is None else "The event"
     return ApiError(ErrorCode.INVALID_FIELD, f"{subject}: {_plain(reason)}.", field=field or None, index=index)
 
 
