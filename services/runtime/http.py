@@ -38,9 +38,12 @@ def json_response(body: Any, status: int = 200, headers: dict[str, str] | None =
 
 
 def request_id_of(request: Request) -> str:
-    """The caller's X-Request-Id where it is a sane one, else a new one."""
+    """The caller's X-Request-Id where it is a sane one, else a new one; the same one however often it is asked."""
     given = request.headers.get(REQUEST_ID_HEADER, "")
-    return given if 0 < len(given) <= 128 and given.isprintable() and given.isascii() else uuid.uuid4().hex
+    if 0 < len(given) <= 128 and given.isprintable() and given.isascii():
+        return given
+    made: str = request.scope.setdefault("request_id", uuid.uuid4().hex)
+    return made
 
 
 def error_response(request: Request, error: ApiError, service: str) -> Response:
@@ -101,7 +104,7 @@ async def receive_body(request: Request, max_bytes: int, advice: str) -> bytes:
     """The body as it comes. Raises ApiError 413, with the advice, as soon as it is too large."""
     too_large = ApiError(ErrorCode.BODY_TOO_LARGE, f"The body is larger than {max_bytes} bytes. {advice}")
     announced = request.headers.get("content-length", "0")
-    if announced.isdigit() and int(announced) > max_bytes:
+    if announced.isdecimal() and float(announced) > max_bytes:  # float: takes any number of digits
         raise too_large
     chunks: list[bytes] = []
     size = 0
