@@ -106,6 +106,10 @@ class KeyCache:
 
     async def refresh(self) -> None:
         """Read all keys. Raises StoreError, and keeps what was known."""
+        async with self._lock:
+            await self._refresh()
+
+    async def _refresh(self) -> None:
         self._asked_at = time.monotonic()
         rows = await self._store.rows(f"SELECT key_hash, project_id, scopes FROM {API_KEYS} FINAL WHERE NOT revoked")
         known = set(Scope)
@@ -129,10 +133,14 @@ class KeyCache:
         found = self._keys.get(digest)
         if found is not None:
             return found
+        came_at = time.monotonic()
         async with self._lock:
-            if digest not in self._keys and time.monotonic() - self._asked_at > _ASK_AGAIN_S:
+            # Waits rather than answers from what was read before the key may have been made; one question of
+            # ClickHouse answers all that wait.
+            if digest not in self._keys and self._asked_at <= came_at:
+                await asyncio.sleep(max(0.0, self._asked_at + _ASK_AGAIN_S - time.monotonic()))
                 try:
-                    await self.refresh()
+                    await self._refresh()
                 except StoreError as error:
                     log.warning("keys_not_refreshed", reason=str(error))
         return self._keys.get(digest)
