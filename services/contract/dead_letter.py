@@ -5,6 +5,9 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
+# A letter has to fit into a record of the topic, also where JSON writes six bytes for one (NUL).
+MAX_PAYLOAD_BYTES = 512 * 1024
+
 
 class Origin(Struct, kw_only=True, omit_defaults=True):
     """Where the payload was found: at the edge (`index` in its batch), or in the log (`line` counts from 0)."""
@@ -18,7 +21,7 @@ class Origin(Struct, kw_only=True, omit_defaults=True):
 
 
 class DeadLetter(Struct, kw_only=True):
-    """`payload` is the event as it came (bytes that are no UTF-8 are replaced); `code` says why it was not taken."""
+    """`payload` is the event as it came (see `payload_text`); `code` says why it was not taken."""
 
     code: str
     message: str
@@ -29,6 +32,11 @@ class DeadLetter(Struct, kw_only=True):
 
     def encode(self) -> bytes:
         return msgspec.json.encode(self)
+
+
+def payload_text(payload: bytes) -> str:
+    """As much of a payload as a letter can carry, as text: bytes that are no UTF-8 are replaced."""
+    return payload[:MAX_PAYLOAD_BYTES].decode(errors="replace")
 
 
 def decode_dead_letter(value: bytes) -> DeadLetter:

@@ -19,7 +19,7 @@ from msgspec import Struct
 from prometheus_client import Counter, Gauge, Histogram
 from xxhash import xxh3_128_hexdigest
 
-from services.contract.dead_letter import DeadLetter, Origin
+from services.contract.dead_letter import DeadLetter, Origin, payload_text
 from services.contract.envelope import ID_BYTES, Envelope, EventLine, MalformedEnvelopeError, unpack
 from services.contract.events_table import EVENT_COLUMNS, EVENTS
 from services.runtime.clickhouse import BadDataError, ClickHouse, StoreError
@@ -254,6 +254,4 @@ def _origin(record: Record, line: int) -> Origin:
 
 
 def _dead_letter(line: bytes, reason: str, origin: Origin) -> DeadLetter:
-    return DeadLetter(
-        code="unreadable_line", message=reason, origin=origin, payload=line.decode(errors="replace"), at=utc_now()
-    )
+    return DeadLetter(code="unreadable_line", message=reason, origin=origin, payload=payload_text(line), at=utc_now())

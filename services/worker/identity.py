@@ -14,7 +14,7 @@ from msgspec import Struct
 from prometheus_client import Counter
 from xxhash import xxh3_128_hexdigest
 
-from services.contract.dead_letter import DeadLetter, Origin
+from services.contract.dead_letter import DeadLetter, Origin, payload_text
 from services.contract.envelope import IdentityLine
 from services.contract.events_table import IDENTITY_COLUMNS, IDENTITY_LOG, PERSON_IDS
 from services.runtime.clickhouse import ClickHouse
@@ -146,7 +146,7 @@ def _decode_records(records: Sequence[Record]) -> tuple[list[IdentityLine], list
                         code="unreadable_line",
                         message=str(error),
                         origin=origin,
-                        payload=text.decode(errors="replace"),
+                        payload=payload_text(text),
                         at=utc_now(),
                     )
                 )
