@@ -22,7 +22,7 @@ def people_of(edges: Iterable[Edge]) -> dict[str, tuple[str, int]]:
     counts: defaultdict[str, int] = defaultdict(int)
     for old_id, _ in unique:
         counts[_root(parent, old_id)] += 1
-    merged_away = {old_id for old_id, _ in unique}
+    merged_away = {old_id for old_id, new_id in unique if old_id != new_id}
     people = {}
     for root, members in sets.items():
         person = min([m for m in members if m not in merged_away] or members)
