@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 from xxhash import xxh3_128_digest
 
-from services.contract.dead_letter import DeadLetter, Origin
+from services.contract.dead_letter import DeadLetter, Origin, payload_text
 from services.contract.envelope import EventLine
 from services.contract.errors import ApiError, ErrorCode
 from services.contract.event_ids import fresh_ids, project_prefix
@@ -49,7 +49,7 @@ class Rejected(Struct, frozen=True):
             code=self.error.code.code,
             message=self.error.message,
             origin=Origin(service="edge", index=self.index),
-            payload=self.payload.decode(errors="replace"),
+            payload=payload_text(self.payload),
             at=now,
             project_id=project_id,
         )
@@ -107,12 +107,14 @@ def take_track(body: bytes, project_id: str, now: datetime, header_key: str | No
         event = _decode_event(body)
         if event.idempotency_key is None:
             event.idempotency_key = header_key
-        return _take_clean([event], body, project_id, now)
+        return _take_clean([event], body, project_id, now, single=True)
     except (msgspec.DecodeError, RecursionError, OverflowError, _NotCleanError):
         return _take_single(body, project_id, now, header_key)
 
 
-def _take_clean(events: Sequence[TrackEvent], body: bytes, project_id: str, now: datetime) -> Intake:
+def _take_clean(
+    events: Sequence[TrackEvent], body: bytes, project_id: str, now: datetime, *, single: bool = False
+) -> Intake:
     """All events of a body without a fault; raises _NotCleanError at the first doubt."""
     if len(events) > MAX_BATCH_EVENTS or b"\\u0000" in body:
         raise _NotCleanError
@@ -124,13 +126,13 @@ def _take_clean(events: Sequence[TrackEvent], body: bytes, project_id: str, now:
     for event in events:
         properties = event.properties
         text = bytes(properties)
+        if not small and len(text) > MAX_EVENT_BYTES // 2:
+            raise _NotCleanError
         if text[:1] != b"{" or text.count(b"{") + text.count(b"[") > MAX_NESTING_LEVELS:
             try:
                 properties = json_object(properties, "properties")
             except ApiError as error:
                 raise _NotCleanError from error
-        if not small and len(text) > MAX_EVENT_BYTES // 2:
-            raise _NotCleanError
         time, original = now, ""
         if event.timestamp is not None:
             try:
@@ -138,7 +140,7 @@ def _take_clean(events: Sequence[TrackEvent], body: bytes, project_id: str, now:
             except ApiError as error:
                 raise _NotCleanError from error
             if original:
-                _warn_of_future(intake.warnings, len(intake.lines), original)
+                _warn_of_future(intake.warnings, None if single else len(intake.lines), original)
         key = event.idempotency_key
         event_id = next(fresh) if key is None else xxh3_128_digest(prefix + key.encode())
         add_id(event_id)
