@@ -1,5 +1,6 @@
 """Timestamps as producers send them -> UTC, within what the store takes."""
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -11,6 +12,12 @@ MAX_AHEAD = timedelta(hours=1)
 # Numbers from here on are milliseconds: as seconds they would be past the year 5000.
 _MILLISECONDS_FROM = 100_000_000_000
 
+# datetime.fromisoformat takes more than ISO 8601: any separator, and NUL.
+_ISO_8601 = re.compile(
+    r"\d{4}-?(?:\d\d-?\d\d|W\d\d(?:-?\d)?)"
+    r"(?:[T ]\d\d(?::?\d\d(?::?\d\d(?:[.,]\d+)?)?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?",
+    re.ASCII | re.IGNORECASE,
+)
 _FORMS = "Use ISO 8601 (2026-11-20T12:34:56Z) or Unix epoch in seconds or milliseconds."
 
 
@@ -24,7 +31,10 @@ def parse_time(text: bytes) -> datetime | int | float | None:
         if not text.startswith(b'"'):
             raise _invalid("expected a string or a number") from error
     try:
-        return datetime.fromisoformat(msgspec.json.decode(text, type=str).strip())
+        written = msgspec.json.decode(text, type=str).strip()
+        if not _ISO_8601.fullmatch(written):
+            raise ValueError
+        return datetime.fromisoformat(written.upper())
     except ValueError as error:
         raise _invalid("it is not a date and time") from error
 
