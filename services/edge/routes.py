@@ -16,7 +16,6 @@ from services.edge.body import read_body
 from services.edge.event_log import EventLog, LogUnavailableError
 from services.edge.identity_intake import IdentityIntake, take_alias, take_group, take_identify
 from services.edge.intake import Intake, take_batch, take_track
-from services.edge.json_text import refuse_nul
 from services.edge.rate_limit import RateLimit
 from services.runtime.clock import Clock
 from services.runtime.http import json_response
@@ -140,13 +139,14 @@ def _idempotency_header(request: Request) -> str | None:
     value = request.headers.get("idempotency-key")
     if value is None:
         return None
-    if not 1 <= len(value) <= MAX_IDEMPOTENCY_KEY_CHARS:
+    # HTTP does not say how other characters are written in a header, and a key must be the same key here as in a body.
+    if not (1 <= len(value) <= MAX_IDEMPOTENCY_KEY_CHARS and value.isascii() and value.isprintable()):
         raise ApiError(
             ErrorCode.INVALID_FIELD,
-            f"The Idempotency-Key header must have 1 to {MAX_IDEMPOTENCY_KEY_CHARS} characters.",
+            f"The Idempotency-Key header must have 1 to {MAX_IDEMPOTENCY_KEY_CHARS} printable ASCII characters. "
+            "Send other keys in the body.",
             field="Idempotency-Key",
         )
-    refuse_nul(value, "Idempotency-Key")
     return value
 
 
