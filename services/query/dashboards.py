@@ -84,8 +84,9 @@ class Dashboards:
             await self._store.command(
                 f"INSERT INTO {DASHBOARDS} SELECT * REPLACE "
                 "(true AS deleted, now64(6) AS updated_at, version + 1 AS version) "
-                f"FROM {DASHBOARDS} FINAL WHERE project_id = {{project:String}} AND dashboard_id = {{id:String}} "
-                "AND NOT deleted",
+                # Unqualified, `deleted` would be the value that replaces it.
+                f"FROM {DASHBOARDS} AS d FINAL WHERE d.project_id = {{project:String}} "
+                "AND d.dashboard_id = {id:String} AND NOT d.deleted",
                 {"project": project_id, "id": str(identity)},
             )
 

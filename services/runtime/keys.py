@@ -87,7 +87,8 @@ async def revoke_key(store: ClickHouse, key_id: str) -> int:
     )
     await store.command(
         f"INSERT INTO {API_KEYS} SELECT * REPLACE (true AS revoked, {{version:UInt64}} AS version) "
-        f"FROM {API_KEYS} FINAL WHERE startsWith(key_hash, {{id:String}}) AND NOT revoked",
+        # Unqualified, `revoked` would be the value that replaces it.
+        f"FROM {API_KEYS} AS k FINAL WHERE startsWith(k.key_hash, {{id:String}}) AND NOT k.revoked",
         {"id": key_id, "version": time.time_ns()},
     )
     return int(found[0][0])

@@ -173,7 +173,7 @@ def test_the_path_tree_is_that_of_the_oracle(
                     "max_depth": st.integers(1, 20),
                     "top": st.integers(1, 4),
                     "collapse_repeats": st.booleans(),
-                    "session_gap_seconds": st.sampled_from([1, 3600, 86_400]),
+                    "session_gap_seconds": st.sampled_from(pauses(history)),
                     "end_event": st.sampled_from(NAMES),
                 },
             )
@@ -183,6 +183,13 @@ def test_the_path_tree_is_that_of_the_oracle(
         answer["event"] = answer.pop("root")
         assert answer == dataclasses.asdict(oracle.path(history, start, since, until, **options))
         _adds_up(answer)
+
+
+def pauses(history: History) -> list[int]:
+    """Between events of the history, in seconds: as a limit, each is just kept or just not."""
+    times = sorted({e.time for e in history.events})
+    lengths = {round((b - a).total_seconds()) for i, a in enumerate(times) for b in times[i + 1 :]}
+    return sorted({1, *(length for length in lengths if length > 0)})
 
 
 def _adds_up(node: dict[str, Any]) -> None:

@@ -55,7 +55,9 @@ class QueryClient:
 
     @classmethod
     @contextmanager
-    def started(cls, settings: ClickHouseSettings, projects: int = 1000, **options: Any) -> Iterator[Self]:
+    def started(
+        cls, settings: ClickHouseSettings, projects: int = 1000, wait: bool = True, **options: Any
+    ) -> Iterator[Self]:
         keys = list(itertools.islice(project_keys(), projects))
         insert_keys(settings, [(project, key, ["query"]) for project, key in keys])
         app = create_app(QuerySettings(**{**settings.model_dump(), **options}))
@@ -64,7 +66,8 @@ class QueryClient:
             runner.run(lifespan.__aenter__())
             client = cls(app, runner, keys)
             try:
-                client.run(client.until_ready())
+                if wait:
+                    client.run(client.until_ready())
                 yield client
             finally:
                 runner.run(client.http.aclose())
