@@ -25,6 +25,8 @@ def parse_time(text: bytes) -> datetime | int | float | None:
     """A JSON value -> what `resolve_time` takes. Empty text is absent. Raises ApiError."""
     if not text:
         return None
+    if b"\\u0000" in text:  # the decoder takes it for the end of a date
+        raise _invalid("it is not a date and time")
     try:
         return msgspec.json.decode(text, type=datetime | int | float | None)
     except (msgspec.DecodeError, OverflowError) as error:
