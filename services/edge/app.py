@@ -21,7 +21,7 @@ from services.runtime.settings import EdgeSettings
 
 log = get_logger(__name__)
 _RETRY_S = 1.0
-_CORS = Middleware(
+CORS = Middleware(
     CORSMiddleware,
     allow_origins=["*"],
     allow_methods=["POST", "OPTIONS"],
@@ -56,7 +56,7 @@ def create_app(settings: EdgeSettings) -> Starlette:
 
     return Starlette(
         routes=[*calls.routes(), *operation_routes(ready), openapi_route()],
-        middleware=[_CORS],
+        middleware=[CORS],
         exception_handlers=exception_handlers("edge"),
         lifespan=lifespan,
     )
