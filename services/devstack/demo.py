@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 from services.devstack.clickstream import EVENT_COUNT, batches
-from services.devstack.supervisor import DevSettings, development_key
+from services.devstack.stack_settings import StackSettings, development_key
 
 _WINDOW = {"since": "2024-01-01T00:00:00Z", "until": "2024-07-01T00:00:00Z"}
 _READY_TIMEOUT_S = 180
@@ -30,11 +30,11 @@ class DemoError(Exception):
 
 def run() -> int:
     """Start the stack if none answers at the port, send, wait, ask, print. The exit status."""
-    settings = DevSettings()
+    settings = StackSettings()
     base = f"http://127.0.0.1:{settings.port}"
     try:
         with _stack(base), httpx.Client(base_url=f"{base}/v1/analytics", timeout=60) as client:
-            client.headers["authorization"] = f"Bearer {development_key(settings)}"
+            client.headers["authorization"] = f"Bearer {development_key(settings)[0]}"
             _send(client)
             _show_retention(client)
             _show_path(client)

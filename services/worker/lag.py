@@ -22,6 +22,8 @@ class LagMeter:
     def __init__(self, app: faust.App, settings: WorkerSettings) -> None:
         self._app = app
         self._settings = settings
+        self._offsets: AIOKafkaConsumer | None = None
+        self._asking = asyncio.Lock()
         self.records: int | None = None
 
     async def run(self) -> None:
@@ -32,18 +34,25 @@ class LagMeter:
             enable_auto_commit=False,
         )
         await offsets.start()
+        self._offsets = offsets
         try:
             while True:
-                try:
-                    self.records = await self._measure(offsets)
-                except (KafkaError, OSError, TimeoutError) as error:
-                    log.warning("lag_not_measured", reason=repr(error))
-                    self.records = None
+                await self.measure()
                 await asyncio.sleep(_EVERY_S)
         finally:
             await offsets.stop()
 
-    async def _measure(self, offsets: AIOKafkaConsumer) -> int | None:
+    async def measure(self) -> int | None:
+        """Measure now."""
+        async with self._asking:
+            try:
+                self.records = None if self._offsets is None else await self._ask(self._offsets)
+            except (KafkaError, OSError, TimeoutError) as error:
+                log.warning("lag_not_measured", reason=repr(error))
+                self.records = None
+            return self.records
+
+    async def _ask(self, offsets: AIOKafkaConsumer) -> int | None:
         if self._app.rebalancing:
             return None
         assigned = [TopicPartition(tp.topic, tp.partition) for tp in self._app.consumer.assignment()]

@@ -25,7 +25,7 @@ def add_pages(app: faust.App, store: ClickHouse, lag: LagMeter) -> None:
 
     @app.page("/lag")
     async def behind(self: View, request: Request) -> Response:
-        body: dict[str, Any] = {"records": lag.records}
+        body: dict[str, Any] = {"records": await lag.measure()}
         return self.json(body)
 
     @app.page("/metrics")

@@ -1,0 +1,34 @@
+"""What `make run` takes from the environment, and the key of the development project."""
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from services.runtime.keys import new_key
+
+
+class StackSettings(BaseSettings):
+    """The development stack as a whole; the services it starts have their own settings."""
+
+    model_config = SettingsConfigDict(env_prefix="HEADRACE_", extra="ignore", frozen=True)
+
+    port: int = Field(default=8000, ge=1, le=65535, description="The one address, on 127.0.0.1, that serves all calls.")
+    data: Path = Field(default=Path(".data"), description="What is kept between runs.")
+    broker: str = Field(default="embedded", min_length=1, description="embedded, apache, or host:port[,host:port].")
+    log_console: bool = Field(default=False, description="Show what the parts log here as well.")
+    drain_timeout_s: float = Field(default=60, gt=0, description="On a stop: how long what was accepted may take.")
+    api_key: str = Field(default="", validation_alias="INFRAI_API_KEY", repr=False)
+
+
+def development_key(settings: StackSettings) -> tuple[str, bool]:
+    """The key, and whether it is ours: made once and kept in the data directory, readable by its owner alone."""
+    if settings.api_key:
+        return settings.api_key, False
+    kept = settings.data / "key"
+    if not kept.exists():
+        settings.data.mkdir(parents=True, exist_ok=True)
+        with os.fdopen(os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(new_key())
+    return kept.read_text().strip(), True
