@@ -1,0 +1,259 @@
+"""A request's body: media types, encodings, and limits that are met before anything large exists."""
+
+import gzip
+import tracemalloc
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+import zstandard
+from starlette.requests import Request
+from starlette.types import Message
+
+from services.contract.errors import ApiError, ErrorCode
+from services.edge.body import inflate, read_body
+
+LIMIT = 1024 * 1024
+TEXT = b'{"event": "a", "distinct_id": "b"}' * 20
+
+
+def raw_deflate(data: bytes) -> bytes:
+    compressor = zlib.compressobj(wbits=-15)
+    return compressor.compress(data) + compressor.flush()
+
+
+COMPRESS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "x-gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "zstd": zstandard.compress,
+}
+EVERY_ENCODING = pytest.mark.parametrize("encoding", list(COMPRESS))
+
+
+def request(chunks: list[bytes], headers: dict[str, str] | None = None) -> Request:
+    """A request whose body comes in these chunks."""
+    messages: Iterator[Message] = iter(
+        [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
+        + [{"type": "http.request", "body": b"", "more_body": False}]
+    )
+
+    async def receive() -> Message:
+        return next(messages)
+
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
+    return Request({"type": "http", "method": "POST", "path": "/", "headers": raw}, receive)
+
+
+def refusal(body: bytes, encoding: str, limit: int = LIMIT) -> ApiError:
+    with pytest.raises(ApiError) as refused:
+        inflate(body, encoding, limit)
+    return refused.value
+
+
+@EVERY_ENCODING
+@pytest.mark.parametrize("data", [TEXT, b"x", b"\0" * LIMIT, bytes(range(256)) * 4096], ids=["text", "1", "0s", "all"])
+def test_what_was_compressed_comes_back(encoding: str, data: bytes) -> None:
+    assert inflate(COMPRESS[encoding](data), encoding, LIMIT) == data
+
+
+def test_deflate_may_come_without_the_zlib_frame() -> None:
+    assert inflate(raw_deflate(TEXT), "deflate", LIMIT) == TEXT
+
+
+def test_gzip_may_have_several_members_and_padding() -> None:
+    assert inflate(gzip.compress(b"one ") + gzip.compress(b"two") + b"\0" * 512, "gzip", LIMIT) == b"one two"
+
+
+def test_zstd_may_have_several_frames() -> None:
+    skippable = b"\x50\x2a\x4d\x18\x03\x00\x00\x00abc"
+    assert inflate(zstandard.compress(b"one ") + skippable + zstandard.compress(b"two"), "zstd", LIMIT) == b"one two"
+
+
+def test_zstd_without_its_size_in_the_header() -> None:
+    stream = zstandard.ZstdCompressor(write_content_size=False).compressobj()
+    assert inflate(stream.compress(TEXT) + stream.flush(), "zstd", LIMIT) == TEXT
+
+
+@EVERY_ENCODING
+def test_the_limit_is_on_what_comes_out(encoding: str) -> None:
+    compress = COMPRESS[encoding]
+    assert len(inflate(compress(b"a" * 1000), encoding, 1000)) == 1000
+    error = refusal(compress(b"a" * 1001), encoding, 1000)
+    assert (error.code, error.field) == (ErrorCode.BODY_TOO_LARGE, None)
+    assert "larger than 1000 bytes (decompressed)" in error.message
+    assert refusal(compress(b"a" * 600) + compress(b"a" * 600), encoding, 1000).code is ErrorCode.BODY_TOO_LARGE
+
+
+@EVERY_ENCODING
+def test_a_truncated_body_is_refused_or_only_lacks_its_checksum(encoding: str) -> None:
+    whole = (
+        zstandard.ZstdCompressor(write_checksum=True).compress(TEXT) if encoding == "zstd" else COMPRESS[encoding](TEXT)
+    )
+
+    def outcome(size: int) -> bytes | ErrorCode:
+        try:
+            return inflate(whole[:size], encoding, LIMIT)
+        except ApiError as error:
+            return error.code
+
+    outcomes = [outcome(size) for size in range(1, len(whole))]
+    assert set(outcomes) <= {ErrorCode.INVALID_ENCODING, TEXT}
+    assert outcomes.count(TEXT) <= 4
+
+
+@EVERY_ENCODING
+@pytest.mark.parametrize(
+    "garbage",
+    [b"{}", b"\xff" * 100, b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"\x78\x9c\xff\xff\xff", bytes(range(256))],
+    ids=["json", "ff", "gzip magic", "zstd magic", "zlib header", "all bytes"],
+)
+def test_garbage_is_refused(encoding: str, garbage: bytes) -> None:
+    error = refusal(garbage, encoding)
+    assert error.code is ErrorCode.INVALID_ENCODING
+    assert f"not valid {encoding}" in error.message
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_wrong_checksum_is_refused(encoding: str) -> None:
+    whole = bytearray(COMPRESS[encoding](TEXT))
+    whole[-5 if encoding == "gzip" else -1] ^= 1
+    assert refusal(bytes(whole), encoding).code is ErrorCode.INVALID_ENCODING
+
+
+@pytest.mark.parametrize("encoding", ["br", "compress", "gzip, gzip", "aws-chunked", "x" * 300])
+def test_an_unknown_encoding_says_which_are_taken(encoding: str) -> None:
+    error = refusal(TEXT, encoding)
+    assert error.code is ErrorCode.UNSUPPORTED_ENCODING
+    assert "gzip, deflate and zstd" in error.message
+    assert len(error.message) < 250
+
+
+def test_a_zstd_window_beyond_8_mib_is_refused() -> None:
+    parameters = zstandard.ZstdCompressionParameters(window_log=27)
+    stream = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    body = stream.compress(b"x" * 1000) + stream.flush()
+    assert refusal(body, "zstd").code is ErrorCode.INVALID_ENCODING
+
+
+GIB = 1024**3
+ZEROS = b"\0" * (1024 * 1024)
+
+
+def gibibyte_of_zeros(encoding: str) -> bytes:
+    if encoding == "zstd":
+        stream = zstandard.ZstdCompressor(level=1).compressobj()
+        return b"".join([stream.compress(ZEROS) for _ in range(1024)]) + stream.flush()
+    # A mebibyte of zeros compresses to a few bytes that repeat: full blocks can be put together without compressing.
+    compressor = zlib.compressobj(1, wbits=-15)
+    first = compressor.compress(ZEROS) + compressor.flush(zlib.Z_FULL_FLUSH)
+    body = first * 1024 + zlib.compressobj(wbits=-15).flush()
+    return body if encoding == "deflate" else gzip.compress(b"")[:10] + body + b"\0" * 8
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "zstd"])
+def test_a_bomb_is_refused_without_inflating_it(encoding: str) -> None:
+    bomb = gibibyte_of_zeros(encoding)
+    assert len(bomb) < 10 * 1024 * 1024
+    limit = 10 * 1024 * 1024
+    tracemalloc.start()
+    try:
+        assert refusal(bomb, encoding, limit).code is ErrorCode.BODY_TOO_LARGE
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 4 * limit
+
+
+def test_a_body_of_very_many_gzip_members_is_refused_at_once() -> None:
+    error = refusal(gzip.compress(b"", mtime=0) * 100_000, "gzip")
+    assert error.code is ErrorCode.INVALID_ENCODING
+    assert "more than 200 members" in error.message
+    assert inflate(gzip.compress(b"x", mtime=0) * 200, "gzip", LIMIT) == b"x" * 200
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        None,
+        "",
+        "application/json",
+        "Application/JSON; charset=utf-8",
+        " application/json ;charset=UTF-8",
+        "text/plain",
+        "text/plain;charset=UTF-8",
+    ],
+)
+async def test_json_and_beacon_media_types_are_taken(media_type: str | None) -> None:
+    headers = {} if media_type is None else {"content-type": media_type}
+    assert await read_body(request([TEXT], headers), LIMIT) == TEXT
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    ["text/html", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "json", "x" * 999],
+)
+async def test_another_media_type_is_refused(media_type: str) -> None:
+    with pytest.raises(ApiError, match="Send application/json") as refused:
+        await read_body(request([TEXT], {"content-type": media_type}), LIMIT)
+    assert refused.value.code is ErrorCode.UNSUPPORTED_MEDIA_TYPE
+    assert len(refused.value.message) < 250
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", " gzip "])
+async def test_the_encoding_header_decides(encoding: str) -> None:
+    assert await read_body(request([gzip.compress(TEXT)], {"content-encoding": encoding}), LIMIT) == TEXT
+
+
+@pytest.mark.parametrize("encoding", ["", "identity", "Identity"])
+async def test_identity_is_no_encoding(encoding: str) -> None:
+    assert await read_body(request([TEXT], {"content-encoding": encoding}), LIMIT) == TEXT
+
+
+@pytest.mark.parametrize("chunks", [[], [TEXT], [TEXT[:7], b"", TEXT[7:]], [TEXT[i : i + 1] for i in range(len(TEXT))]])
+async def test_chunks_are_put_together(chunks: list[bytes]) -> None:
+    assert await read_body(request(chunks), LIMIT) == b"".join(chunks)
+
+
+async def test_an_announced_size_beyond_the_limit_is_refused_unread() -> None:
+    async def receive() -> Message:
+        raise AssertionError("the body was read")
+
+    scope = {"type": "http", "method": "POST", "path": "/", "headers": [(b"content-length", b"1048577")]}
+    with pytest.raises(ApiError) as refused:
+        await read_body(Request(scope, receive), LIMIT)
+    assert refused.value.code is ErrorCode.BODY_TOO_LARGE
+
+
+@pytest.mark.parametrize("announced", [None, "0", "5", "-1", "abc", "", "²", "1e3"])
+async def test_a_body_that_is_larger_than_announced_stops_at_the_limit(announced: str | None) -> None:
+    read = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal read
+        while True:
+            read += 1
+            yield b"x" * 65_536
+
+    chunks = endless()
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": await anext(chunks), "more_body": True}
+
+    headers = [] if announced is None else [(b"content-length", announced.encode("latin-1"))]
+    with pytest.raises(ApiError) as refused:
+        await read_body(Request({"type": "http", "method": "POST", "path": "/", "headers": headers}, receive), LIMIT)
+    assert refused.value.code is ErrorCode.BODY_TOO_LARGE
+    assert read == LIMIT // 65_536 + 1
+
+
+async def test_an_announced_size_of_any_length_is_refused() -> None:
+    with pytest.raises(ApiError) as refused:
+        await read_body(request([b"{}"], {"content-length": "9" * 5000}), LIMIT)
+    assert refused.value.code is ErrorCode.BODY_TOO_LARGE
+
+
+async def test_a_body_of_exactly_the_limit_is_taken() -> None:
+    assert len(await read_body(request([b"x" * LIMIT], {"content-length": str(LIMIT)}), LIMIT)) == LIMIT
+    with pytest.raises(ApiError):
+        await read_body(request([b"x" * LIMIT, b"x"]), LIMIT)
