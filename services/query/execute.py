@@ -70,9 +70,10 @@ class QuestionStore:
             raise LimitExceededError(f"no answer within {self._timeout_s} s") from error
 
     async def raw(self, sql: str, parameters: Parameters, fmt: str) -> bytes:
+        """The whole answer or an error: ClickHouse would else append an error that comes late to the bytes."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._store.raw(sql, parameters, self._settings, fmt)
+                return await self._store.raw(sql, parameters, {**self._settings, "wait_end_of_query": 1}, fmt)
         except TimeoutError as error:
             raise LimitExceededError(f"no answer within {self._timeout_s} s") from error
 

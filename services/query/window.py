@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from msgspec import Struct
 
 from services.contract.errors import ApiError, ErrorCode
+from services.contract.times import MILLISECONDS_FROM, iso_time
 
 SECOND_US = 1_000_000
 _EPOCH = datetime(1970, 1, 1)
@@ -15,9 +16,6 @@ _MICROSECOND = timedelta(microseconds=1)
 # the edge takes times from 2000 to now. A window that reaches further is cut to these.
 EARLIEST_US = 0
 LATEST_US = (datetime(2149, 1, 1) - _EPOCH) // _MICROSECOND
-# Numbers from here on are milliseconds: as seconds they would be past the year 5000. The edge draws the same line.
-_MILLISECONDS_FROM = 100_000_000_000
-
 _FORMS = "Use ISO 8601 (2026-11-20 or 2026-11-20T12:34:56Z) or Unix epoch in seconds or milliseconds."
 
 
@@ -78,7 +76,7 @@ def _parse_time(value: str | float, field: str, zone: ZoneInfo) -> int:
     if not isinstance(value, str):
         return _of_number(value)
     try:
-        time = datetime.fromisoformat(value.strip())
+        time = iso_time(value)
     except ValueError as error:
         raise ApiError(
             ErrorCode.INVALID_TIMESTAMP, f"`{field}`: `{value[:64]}` is not a date and time. {_FORMS}", field=field
@@ -90,7 +88,7 @@ def _parse_time(value: str | float, field: str, zone: ZoneInfo) -> int:
 
 
 def _of_number(value: float) -> int:
-    unit_us = 1000 if abs(value) >= _MILLISECONDS_FROM else SECOND_US
+    unit_us = 1000 if abs(value) >= MILLISECONDS_FROM else SECOND_US
     if isinstance(value, int):
         return value * unit_us
     # Finite, because JSON has no other numbers; a float times an int stays below the largest float or is infinite.

@@ -18,6 +18,8 @@ from services.query.window import EARLIEST_US, LATEST_US, microseconds, parse_wi
         ("2024-03-01 12:30", None, "2024-03-01T12:30:00Z"),
         ("20240301", None, "2024-03-01T00:00:00Z"),
         (" 2024-03-01 ", None, "2024-03-01T00:00:00Z"),
+        ("2024-03-01t00:00:00z", None, "2024-03-01T00:00:00Z"),
+        ("2024-W09-5", None, "2024-03-01T00:00:00Z"),
         ("2024-03-01", "Asia/Tokyo", "2024-02-29T15:00:00Z"),
         ("2024-03-01T00:00:00Z", "Asia/Tokyo", "2024-03-01T00:00:00Z"),
         ("2024-03-31T02:30:00", "Europe/Berlin", "2024-03-31T01:30:00Z"),  # was jumped over
@@ -66,6 +68,9 @@ def test_wider_than_the_store_is_cut(since: Any, until: Any, zone: str) -> None:
         ("2024-13-01", "2024-01-01", ErrorCode.INVALID_TIMESTAMP, "since"),
         ("2024-01-01T25:00", "2024-01-01", ErrorCode.INVALID_TIMESTAMP, "since"),
         ("2024-01-01\0", "2024-01-02", ErrorCode.INVALID_TIMESTAMP, "since"),
+        ("2024-01-01\00010:00", "2024-01-02", ErrorCode.INVALID_TIMESTAMP, "since"),
+        ("2024-01-01x10:00", "2024-01-02", ErrorCode.INVALID_TIMESTAMP, "since"),
+        ("٢٠٢٤-01-01", "2024-01-02", ErrorCode.INVALID_TIMESTAMP, "since"),
         ("...", "...", ErrorCode.INVALID_TIMESTAMP, "since"),
         ("1709251200", "2024-01-02", ErrorCode.INVALID_TIMESTAMP, "since"),
         ("2024-01-01", "2024-01-01", ErrorCode.INVALID_WINDOW, "until"),

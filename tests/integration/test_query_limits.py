@@ -1,0 +1,106 @@
+"""Questions that need too much are refused with advice, and a question can only read."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from services.contract.events_table import EVENTS
+from services.query.execute import Limits, QuestionStore
+from services.runtime.clickhouse import ClickHouse, LimitExceededError, StoreError
+from services.runtime.settings import ClickHouseSettings
+from tests.support.engine import send_sql
+from tests.support.query_client import QueryClient
+
+pytestmark = pytest.mark.integration
+
+PEOPLE, EVENTS_EACH = 20_000, 15
+WINDOW = {"since": "2024-01-01", "until": "2024-02-01"}
+
+
+@pytest.fixture(scope="module")
+def crowd(clickhouse: ClickHouseSettings) -> str:
+    """A project of 20,000 people, each of whom starts once and then does 14 things at random."""
+    send_sql(
+        clickhouse,
+        f"INSERT INTO {EVENTS} (project_id, event_id, event, distinct_id, timestamp, properties) "
+        "SELECT 'project_0', generateUUIDv4(), if(step = 0, 'start', concat('e', toString(rand() % 40))), "
+        "toString(person), toDateTime64('2024-01-01', 6, 'UTC') + step, '{}' "
+        f"FROM (SELECT number % {PEOPLE} AS person, intDiv(number, {PEOPLE}) AS step "
+        f"FROM numbers({PEOPLE * EVENTS_EACH}))",
+    )
+    return "hr_key_0"
+
+
+@pytest.fixture(scope="module")
+def client(clickhouse: ClickHouseSettings) -> Iterator[QueryClient]:
+    with QueryClient.started(clickhouse, projects=1) as client:
+        yield client
+
+
+def refused(client: QueryClient, key: str, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    response = client.post(path, key, body)
+    assert response.status_code == 400, response.text
+    error: dict[str, Any] = response.json()["error"]
+    assert error["code"] == "query_too_expensive"
+    return error
+
+
+def test_a_tree_of_too_many_nodes(client: QueryClient, crowd: str) -> None:
+    deep = {**WINDOW, "start_event": "start", "max_depth": 14, "top": 100}
+    error = refused(client, crowd, "/query/path", deep)
+    assert "nodes" in error["message"]
+    assert "`top`" in error["message"]
+    answer = client.ask("/query/path", crowd, {**deep, "top": 2})
+    assert answer["count"] == PEOPLE
+    assert len(answer["children"]) == 2
+
+
+def test_too_many_periods(client: QueryClient, crowd: str) -> None:
+    body = {**WINDOW, "until": "2024-03-01", "born_event": "start", "return_event": "e1", "interval": "hour"}
+    error = refused(client, crowd, "/query/retention", body)
+    assert error["field"] == "interval"
+    assert "1000" in error["message"]
+
+
+async def ask(settings: ClickHouseSettings, sql: str, limits: Limits) -> None:
+    store = ClickHouse(settings)
+    try:
+        await QuestionStore(store, limits).rows(sql, {})
+    finally:
+        await store.close()
+
+
+LIMITS = Limits(execution_s=20, memory_bytes=2**30, rows=10**15, concurrency=1, queue=1)
+
+
+async def test_too_much_memory(clickhouse: ClickHouseSettings) -> None:
+    with pytest.raises(LimitExceededError):
+        await ask(clickhouse, "SELECT groupArray(number) FROM numbers(10000000)", replace(LIMITS, memory_bytes=2**20))
+
+
+async def test_too_many_rows(clickhouse: ClickHouseSettings) -> None:
+    with pytest.raises(LimitExceededError):
+        await ask(clickhouse, "SELECT count() FROM numbers(1001)", replace(LIMITS, rows=1000))
+
+
+async def test_too_long(clickhouse: ClickHouseSettings) -> None:
+    endless = "SELECT count() FROM numbers(1000000000000) WHERE NOT ignore(sipHash64(number))"
+    with pytest.raises(LimitExceededError):
+        await ask(clickhouse, endless, replace(LIMITS, execution_s=0.1))
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DROP TABLE events",
+        "TRUNCATE TABLE events",
+        "INSERT INTO events (project_id) VALUES ('x')",
+        "ALTER TABLE events DELETE WHERE 1",
+        "CREATE TABLE other (a UInt8) ENGINE = Memory",
+    ],
+)
+async def test_questions_only_read(clickhouse: ClickHouseSettings, statement: str) -> None:
+    with pytest.raises(StoreError, match="readonly"):
+        await ask(clickhouse, statement, LIMITS)
