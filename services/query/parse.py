@@ -34,6 +34,7 @@ _MAX_WARNINGS = 20
 _DEFAULT_EVENTS, _DEFAULT_DEPTH, _DEFAULT_TOP = 1000, 5, 10
 
 T = TypeVar("T", bound=Struct)
+Question = EventsQuestion | RetentionQuestion | PathQuestion
 
 
 class NewDashboard(Struct, frozen=True):
@@ -55,19 +56,18 @@ class _Typed(Struct):
     title: Raw = field(default_factory=Raw)
 
 
-def parse_events(body: bytes, project_id: str) -> tuple[EventsQuestion, list[str]]:
-    query, warnings = _decode(body, EventsQuery)
-    return events_question(query, project_id), warnings
+class _Kind(Struct, frozen=True):
+    """A kind of question: its body, its form in a dashboard, and what turns either into the question."""
+
+    body: type[Struct]
+    saved: type[Struct]
+    question: Callable[[Any, str], Question]
 
 
-def parse_retention(body: bytes) -> tuple[RetentionQuestion, list[str]]:
-    query, warnings = _decode(body, RetentionQuery)
-    return retention_question(query), warnings
-
-
-def parse_path(body: bytes) -> tuple[PathQuestion, list[str]]:
-    query, warnings = _decode(body, PathQuery)
-    return path_question(query), warnings
+def parse_question(kind: str, body: bytes, project_id: str) -> tuple[Question, list[str]]:
+    """`kind` is one of KINDS. The question and the warnings."""
+    query, warnings = _decode(body, KINDS[kind].body)
+    return KINDS[kind].question(query, project_id), warnings
 
 
 def parse_dashboard(body: bytes, project_id: str) -> tuple[NewDashboard, list[str]]:
@@ -94,7 +94,19 @@ def parse_delete(body: bytes) -> list[str]:
     return _decode(body, DashboardDelete)[1] if body.strip() else []
 
 
-def events_question(query: EventsQuery, project_id: str) -> EventsQuestion:
+def check_saved_query(query: bytes, project_id: str) -> list[str]:
+    """Raises ApiError for a query that could not be asked; the warnings about one that could."""
+    kind = _decode(query, _Typed, known=None)[0].type
+    if kind not in KINDS:
+        raise ApiError(
+            ErrorCode.INVALID_FIELD, f"`type`: there is no `{kind[:50]}`; use one of {', '.join(KINDS)}.", field="type"
+        )
+    parsed, warnings = _decode(query, KINDS[kind].saved, known=("type",))
+    KINDS[kind].question(parsed, project_id)
+    return warnings
+
+
+def _events(query: EventsQuery, project_id: str) -> EventsQuestion:
     window = parse_window(query.since, query.until, query.timezone)
     conditions, descending = parse_filter(query.filter), query.order == "desc"
     after = None
@@ -103,14 +115,14 @@ def events_question(query: EventsQuery, project_id: str) -> EventsQuestion:
     return EventsQuestion(window, conditions, query.limit or _DEFAULT_EVENTS, descending, after)
 
 
-def retention_question(query: RetentionQuery) -> RetentionQuestion:
+def _retention(query: RetentionQuery, project_id: str) -> RetentionQuestion:
     _refuse_nul(query.born_event, "born_event")
     _refuse_nul(query.return_event, "return_event")
     window = parse_window(query.since, query.until, query.timezone)
     return RetentionQuestion.of(query.born_event, query.return_event, window, query.interval or "day")
 
 
-def path_question(query: PathQuery) -> PathQuestion:
+def _path(query: PathQuery, project_id: str) -> PathQuestion:
     _refuse_nul(query.start_event, "start_event")
     _refuse_nul(query.end_event, "end_event")
     return PathQuestion(
@@ -124,24 +136,11 @@ def path_question(query: PathQuery) -> PathQuestion:
     )
 
 
-_SAVED: dict[str, tuple[type[Struct], Callable[[Any, str], object]]] = {
-    "events": (SavedEvents, events_question),
-    "retention": (SavedRetention, lambda query, _: retention_question(query)),
-    "path": (SavedPath, lambda query, _: path_question(query)),
+KINDS = {
+    "events": _Kind(EventsQuery, SavedEvents, _events),
+    "retention": _Kind(RetentionQuery, SavedRetention, _retention),
+    "path": _Kind(PathQuery, SavedPath, _path),
 }
-
-
-def check_saved_query(query: bytes, project_id: str) -> list[str]:
-    """Raises ApiError for a query that could not be asked; the warnings about one that could."""
-    kind = _decode(query, _Typed, known=None)[0].type
-    if kind not in _SAVED:
-        raise ApiError(
-            ErrorCode.INVALID_FIELD, f"`type`: there is no `{kind[:50]}`; use one of {', '.join(_SAVED)}.", field="type"
-        )
-    saved, question = _SAVED[kind]
-    parsed, warnings = _decode(query, saved, known=("type",))
-    question(parsed, project_id)
-    return warnings
 
 
 def _decode(body: bytes, kind: type[T], known: Collection[str] | None = ()) -> tuple[T, list[str]]:

@@ -1,8 +1,7 @@
 """The query calls: HTTP only. What a body means is parse's; what the answer is, each question's."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 from msgspec import UNSET
 from starlette.requests import Request
@@ -12,11 +11,11 @@ from starlette.routing import Route
 from services.contract.calls import BASE_PATH
 from services.contract.errors import ApiError, ErrorCode
 from services.contract.messages import MAX_IDEMPOTENCY_KEY_CHARS
-from services.contract.questions import MAX_PAGE_DASHBOARDS, Deleted
+from services.contract.questions import MAX_PAGE_DASHBOARDS, Deleted, EventsAnswer, PathAnswer, RetentionAnswer
 from services.query.dashboards import Dashboards
 from services.query.events import answer_events
 from services.query.execute import SECONDS, ProjectQueues, QuestionStore
-from services.query.parse import NewDashboard, parse_dashboard, parse_delete, parse_events, parse_path, parse_retention
+from services.query.parse import NewDashboard, parse_dashboard, parse_delete, parse_question
 from services.query.path import answer_path
 from services.query.retention import answer_retention
 from services.runtime.clock import Clock
@@ -25,7 +24,14 @@ from services.runtime.keys import KeyCache, Scope
 
 MAX_BODY_BYTES = 1024 * 1024
 
-T = TypeVar("T")
+Handler = Callable[[Request], Awaitable[Response]]
+
+# What answers each kind of question that parse.py knows.
+_ANSWERS: dict[str, Callable[[QuestionStore, str, Any], Awaitable[EventsAnswer | RetentionAnswer | PathAnswer]]] = {
+    "events": answer_events,
+    "retention": answer_retention,
+    "path": answer_path,
+}
 
 
 class QueryRoutes:
@@ -41,10 +47,8 @@ class QueryRoutes:
         self._clock = clock
 
     def routes(self) -> list[Route]:
-        calls: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
-            ("POST", "query/events", self.events),
-            ("POST", "query/retention", self.retention),
-            ("POST", "query/path", self.path),
+        calls: list[tuple[str, str, Handler]] = [
+            *[("POST", f"query/{kind}", self.question(kind)) for kind in _ANSWERS],
             ("POST", "dashboard/create", self.dashboard_create),
             ("GET", "dashboard/get/{dashboard_id}", self.dashboard_get),
             ("GET", "dashboard/list", self.dashboard_list),
@@ -52,29 +56,19 @@ class QueryRoutes:
         ]
         return [Route(f"{BASE_PATH}/{path}", call, methods=[method]) for method, path, call in calls]
 
-    async def events(self, request: Request) -> Response:
-        project_id = await self._project(request)
-        question, warnings = parse_events(await _body(request), project_id)
-        async with self._turn("events", project_id):
-            answer = await answer_events(self._store, project_id, question)
-        answer.warnings = warnings or UNSET
-        return json_response(answer)
+    def question(self, kind: str) -> Handler:
+        """The handler of one kind of question."""
 
-    async def retention(self, request: Request) -> Response:
-        project_id = await self._project(request)
-        question, warnings = parse_retention(await _body(request))
-        async with self._turn("retention", project_id):
-            answer = await answer_retention(self._store, project_id, question)
-        answer.warnings = warnings or UNSET
-        return json_response(answer)
+        async def ask(request: Request) -> Response:
+            project_id = await self._project(request)
+            question, warnings = parse_question(kind, await _body(request), project_id)
+            with SECONDS.labels(kind).time():
+                async with self._queues.turn(project_id):
+                    answer = await _ANSWERS[kind](self._store, project_id, question)
+            answer.warnings = warnings or UNSET
+            return json_response(answer)
 
-    async def path(self, request: Request) -> Response:
-        project_id = await self._project(request)
-        question, warnings = parse_path(await _body(request))
-        async with self._turn("path", project_id):
-            answer = await answer_path(self._store, project_id, question)
-        answer.warnings = warnings or UNSET
-        return json_response(answer)
+        return ask
 
     async def dashboard_create(self, request: Request) -> Response:
         project_id = await self._project(request)
@@ -110,12 +104,6 @@ class QueryRoutes:
 
     async def _project(self, request: Request) -> str:
         return (await self._keys.authorize(request.headers.get("authorization"), Scope.QUERY)).project_id
-
-    @asynccontextmanager
-    async def _turn(self, question: str, project_id: str) -> AsyncIterator[None]:
-        with SECONDS.labels(question).time():
-            async with self._queues.turn(project_id):
-                yield
 
 
 async def _body(request: Request) -> bytes:

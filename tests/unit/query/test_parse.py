@@ -9,24 +9,24 @@ import pytest
 from services.contract.errors import ApiError, ErrorCode
 from services.contract.questions import MAX_DASHBOARD_QUERIES, EventsQuery, PathQuery, RetentionQuery
 from services.query.cursor import Position, write_cursor
-from services.query.parse import (
-    check_saved_query,
-    parse_dashboard,
-    parse_delete,
-    parse_events,
-    parse_path,
-    parse_retention,
-)
+from services.query.events import EventsQuestion
+from services.query.parse import check_saved_query, parse_dashboard, parse_delete, parse_question
 
 WINDOW = {"since": "2024-01-01", "until": "2024-02-01"}
 RETENTION = {**WINDOW, "born_event": "a", "return_event": "b"}
 PATH = {**WINDOW, "start_event": "a"}
 PARSERS: dict[str, Callable[[bytes], Any]] = {
-    "events": lambda body: parse_events(body, "p"),
-    "retention": parse_retention,
-    "path": parse_path,
+    "events": lambda body: parse_question("events", body, "p"),
+    "retention": lambda body: parse_question("retention", body, "p"),
+    "path": lambda body: parse_question("path", body, "p"),
     "dashboard": lambda body: parse_dashboard(body, "p"),
 }
+
+
+def events(body: dict[str, Any], project_id: str = "p") -> tuple[EventsQuestion, list[str]]:
+    question, warnings = parse_question("events", json.dumps(body).encode(), project_id)
+    assert isinstance(question, EventsQuestion)
+    return question, warnings
 
 
 def error_of(parser: str, body: bytes) -> ApiError:
@@ -153,7 +153,7 @@ def test_a_type_that_is_not_known_is_told_which_are() -> None:
 
 
 def test_unknown_fields_are_named_and_do_no_harm() -> None:
-    question, warnings = parse_events(json.dumps({**WINDOW, "filters": {}, "Limit": 5}).encode(), "p")
+    question, warnings = events({**WINDOW, "filters": {}, "Limit": 5})
     assert warnings == ["unknown field `Limit` ignored", "unknown field `filters` ignored"]
     assert question.limit == 1000
     new, warnings = parse_dashboard(
@@ -164,7 +164,7 @@ def test_unknown_fields_are_named_and_do_no_harm() -> None:
 
 
 def test_a_thousand_unknown_fields_are_not_all_named() -> None:
-    assert len(parse_events(json.dumps({**WINDOW, **{f"x{i}": i for i in range(1000)}}).encode(), "p")[1]) == 20
+    assert len(events({**WINDOW, **{f"x{i}": i for i in range(1000)}})[1]) == 20
 
 
 def test_null_is_absent() -> None:
@@ -179,14 +179,14 @@ def test_null_is_absent() -> None:
 
 
 def test_a_cursor_is_of_one_project_window_filter_and_order() -> None:
-    question, _ = parse_events(json.dumps({**WINDOW, "filter": {"a": 1, "b": 2}}).encode(), "p")
+    question, _ = events({**WINDOW, "filter": {"a": 1, "b": 2}})
     cursor = write_cursor(Position(5, bytes(16)), question.identity("p"))
     same = {**WINDOW, "since": 1704067200, "filter": {"b": 2, "a": {"eq": 1}}, "limit": 7, "cursor": cursor}
-    assert parse_events(json.dumps(same).encode(), "p")[0].after == Position(5, bytes(16))
+    assert events(same)[0].after == Position(5, bytes(16))
     for change in ({"filter": {"a": 1}}, {"until": "2024-02-02"}, {"order": "desc"}, {"filter": {"a": "1", "b": 2}}):
         assert error_of("events", json.dumps({**same, **change}).encode()).code is ErrorCode.INVALID_CURSOR
     with pytest.raises(ApiError):
-        parse_events(json.dumps(same).encode(), "another project")
+        events(same, "another project")
 
 
 def test_delete_takes_no_body_and_any_object() -> None:
