@@ -67,14 +67,17 @@ def test_a_repeated_alias_key_with_other_ids_has_no_effect(pipeline: Pipeline) -
     }
 
 
+def seconds_until_visible(pipeline: Pipeline, name: str) -> float:
+    pipeline.ask("/track", {"event": name, "distinct_id": "d"})
+    accepted_at = time.monotonic()
+    eventually(lambda: events_named(pipeline, name), lambda found: len(found) == 1)
+    return time.monotonic() - accepted_at
+
+
 def test_an_accepted_event_can_be_queried_within_two_seconds(pipeline: Pipeline) -> None:
     waits = []
     for _ in range(40):
-        name = unique("fresh")
-        pipeline.ask("/track", {"event": name, "distinct_id": "d"})
-        accepted_at = time.monotonic()
-        eventually(lambda name=name: events_named(pipeline, name), lambda found: len(found) == 1)
-        waits.append(time.monotonic() - accepted_at)
+        waits.append(seconds_until_visible(pipeline, unique("fresh")))
     # 40 events: the slowest is above the 97th percentile.
     assert max(waits) < 2, sorted(waits)[-5:]
 
