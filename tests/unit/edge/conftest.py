@@ -1,0 +1,62 @@
+"""The edge over an event log and keys in memory."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import httpx
+import pytest
+from msgspec import Struct
+from starlette.applications import Starlette
+
+from services.edge.app import CORS
+from services.edge.rate_limit import RateLimit
+from services.edge.routes import EdgeRoutes
+from services.runtime.http import exception_handlers, openapi_route, operation_routes
+from services.runtime.keys import KeyCache
+from tests.support.memory_log import MemoryEventLog
+from tests.unit.runtime.memory_keys import MemoryKeyStore
+
+NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
+INGEST_KEY, QUERY_KEY, BOTH_KEY, OTHER_KEY = "hr_ingest", "hr_query", "hr_both", "hr_other_project"
+MAX_BODY_BYTES = 2 * 1024 * 1024
+
+
+class Edge(Struct):
+    """`client` sends with the ingest key unless told otherwise."""
+
+    log: MemoryEventLog
+    store: MemoryKeyStore
+    keys: KeyCache
+    client: httpx.AsyncClient
+
+
+def application(log: MemoryEventLog, keys: KeyCache, events_s: int = 0) -> Starlette:
+    calls = EdgeRoutes(log, keys, lambda: NOW, RateLimit(events_s), MAX_BODY_BYTES)
+
+    async def ready() -> dict[str, bool]:
+        return {"kafka": await log.is_ready(), "keys": keys.loaded_at is not None}
+
+    return Starlette(
+        routes=[*calls.routes(), *operation_routes(ready), openapi_route()],
+        middleware=[CORS],
+        exception_handlers=exception_handlers("edge"),
+    )
+
+
+@pytest.fixture
+async def edge(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Edge]:
+    """`@pytest.mark.parametrize("edge", [n], indirect=True)` limits the rate to n events/s."""
+    monkeypatch.setattr("services.runtime.keys._ASK_AGAIN_S", 0.0)
+    log, store = MemoryEventLog(), MemoryKeyStore()
+    store.put(INGEST_KEY, "shop", "ingest")
+    store.put(QUERY_KEY, "shop", "query")
+    store.put(BOTH_KEY, "shop", "ingest", "query")
+    store.put(OTHER_KEY, "blog", "ingest")
+    keys = KeyCache(store, refresh_s=60)
+    await keys.refresh()
+    app = application(log, keys, getattr(request, "param", 0))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(
+        transport=transport, base_url="http://edge", headers={"Authorization": f"Bearer {INGEST_KEY}"}
+    ) as client:
+        yield Edge(log, store, keys, client)

@@ -1,0 +1,41 @@
+"""The table of project keys in memory, for tests of what asks it."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from services.runtime.clickhouse import ClickHouse, Parameters, Settings, StoreUnavailableError
+from services.runtime.keys import hash_of
+from services.runtime.settings import ClickHouseSettings
+
+
+class MemoryKeyStore(ClickHouse):
+    """Answers the one question that KeyCache asks. `asked` counts; while `available` is off it raises.
+
+    With `hold` a question waits in the store until `hold` is set.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(ClickHouseSettings())
+        self.available = True
+        self.asked = 0
+        self.hold: asyncio.Event | None = None
+        self._rows: dict[str, tuple[str, str, list[str]]] = {}
+
+    def put(self, key: str, project_id: str, *scopes: str) -> None:
+        digest = hash_of(key)
+        self._rows[digest] = (digest, project_id, list(scopes))
+
+    def revoke(self, key: str) -> None:
+        del self._rows[hash_of(key)]
+
+    async def rows(
+        self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None
+    ) -> list[Sequence[Any]]:
+        self.asked += 1
+        read = list(self._rows.values())
+        if self.hold is not None:
+            await self.hold.wait()
+        if not self.available:
+            raise StoreUnavailableError("the memory store is switched off")
+        return list(read)
