@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import Raw, Struct
 
 from services.contract.errors import ApiError, ErrorCode
 from services.contract.messages import IdempotencyKey
@@ -53,7 +53,6 @@ class _DashboardCreate(Struct):
 
 class _Typed(Struct):
     type: str
-    title: Raw = field(default_factory=Raw)
 
 
 class _Kind(Struct, frozen=True):

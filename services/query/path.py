@@ -113,11 +113,13 @@ def _tree(table: bytes, names: list[Any], question: PathQuestion) -> PathAnswer:
     rows = np.frombuffer(table, dtype="<u8").reshape(-1, question.max_depth + 1)
     codes = np.array([0, *(code for code, _ in names)], dtype="<u8")
     ascending = np.argsort(codes)
-    found = np.minimum(np.searchsorted(codes, rows[:, :-1], sorter=ascending), len(codes) - 1)
-    events = ascending[found]
-    if not np.array_equal(codes[events], rows[:, :-1]):
-        raise StoreUnavailableError("events were deleted while their paths were read")
-    paths = DistinctPaths(events.T, rows[:, -1].astype(np.int64), ["", *(name for _, name in names)])
+    levels = np.empty((question.max_depth, len(rows)), dtype=np.int32)
+    for depth, level in enumerate(levels):
+        found = np.searchsorted(codes, rows[:, depth], sorter=ascending)
+        level[:] = ascending[np.minimum(found, len(codes) - 1)]
+        if not np.array_equal(codes[level], rows[:, depth]):
+            raise StoreUnavailableError("events were deleted while their paths were read")
+    paths = DistinctPaths(levels, rows[:, -1].astype(np.int64), ["", *(name for _, name in names)])
     root = path_tree(paths, question.start_event, question.top, MAX_NODES)
     return PathAnswer(
         root=root.event, count=root.count, drop_off=root.drop_off, other=root.other, children=root.children

@@ -17,7 +17,7 @@ class DistinctPaths(Struct, frozen=True):
     `people[i]` went path i. `names` are in alphabetical order behind `names[0]`, which is no event.
     """
 
-    levels: Integers
+    levels: NDArray[np.int32]
     people: Integers
     names: list[str]
 
@@ -67,7 +67,7 @@ def path_tree(paths: DistinctPaths, root: str, top: int, max_nodes: int) -> Path
     return tree
 
 
-def _children(at: Integers, events: Integers, people: Integers, names: int) -> tuple[_Children, Integers]:
+def _children(at: Integers, events: NDArray[np.int32], people: Integers, names: int) -> tuple[_Children, Integers]:
     """The children, and which of them each row goes to."""
     keys, child_of_row = np.unique(at * names + events, return_inverse=True)
     counts = np.array(_sums(child_of_row, people, len(keys)), dtype=np.int64)

@@ -134,7 +134,7 @@ def _idempotency_header(request: Request) -> str | None:
 
 
 def _limit(text: str | None) -> int:
-    if text is None:
+    if not text:
         return MAX_PAGE_DASHBOARDS
     limit = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
     if not 1 <= limit <= MAX_PAGE_DASHBOARDS:

@@ -12,7 +12,7 @@ NAMES = ["", "a", "b", "c"]
 def paths(*rows: tuple[str, int], depth: int = 3) -> DistinctPaths:
     levels = [[NAMES.index(path[d]) if d < len(path) else 0 for path, _ in rows] for d in range(depth)]
     return DistinctPaths(
-        np.array(levels, dtype=np.int64).reshape(depth, len(rows)),
+        np.array(levels, dtype=np.int32).reshape(depth, len(rows)),
         np.array([n for _, n in rows], dtype=np.int64),
         NAMES,
     )
