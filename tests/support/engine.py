@@ -17,7 +17,7 @@ from services.runtime.settings import ClickHouseSettings
 from services.schema.migrate import migrate
 
 ADDRESS = "HEADRACE_TEST_CLICKHOUSE_URL"
-IMAGE = "clickhouse/clickhouse-server:25.8"
+IMAGE = "clickhouse/clickhouse-server:26.8.15.10"  # the one of deploy/compose.yaml
 
 
 def engine_kind() -> str:
