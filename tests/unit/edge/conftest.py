@@ -8,7 +8,7 @@ import pytest
 from msgspec import Struct
 from starlette.applications import Starlette
 
-from services.edge.app import CORS
+from services.edge.cors import CORS
 from services.edge.rate_limit import RateLimit
 from services.edge.routes import EdgeRoutes
 from services.runtime.http import exception_handlers, openapi_route, operation_routes

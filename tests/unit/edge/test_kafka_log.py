@@ -1,0 +1,328 @@
+"""The event log over a Kafka producer in memory: acknowledged means acknowledged by the broker, and memory is bounded."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
+from msgspec import Raw, Struct
+
+from services.contract.dead_letter import DeadLetter, Origin, decode_dead_letter
+from services.contract.envelope import IDS_HEADER, EventLine, IdentityLine, unpack
+from services.contract.event_ids import fresh_ids
+from services.contract.topics import partition_of
+from services.edge.event_log import LogUnavailableError
+from services.edge.kafka_log import KafkaEventLog
+from services.runtime.settings import EdgeSettings
+
+NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
+PARTITIONS = 4
+
+
+class Sent(Struct):
+    """A record on its way. `ack` is the broker's answer."""
+
+    topic: str
+    partition: int | None
+    value: bytes
+    headers: dict[str, bytes]
+    ack: asyncio.Future[None]
+
+    @property
+    def events(self) -> list[bytes]:
+        return unpack(self.value, self.headers[IDS_HEADER]).lines.splitlines()
+
+
+class MemoryProducer:
+    """What KafkaEventLog uses of AIOKafkaProducer. Acknowledges at once, unless `acks` is off or `failure` is set."""
+
+    def __init__(self) -> None:
+        self.acks = True
+        self.failure: Exception | None = None
+        self.sent: list[Sent] = []
+        self.stopped = False
+
+    async def start(self) -> None:
+        if self.failure:
+            raise self.failure
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+    async def partitions_for(self, topic: str) -> set[int]:
+        return set(range(PARTITIONS))
+
+    async def send(
+        self,
+        topic: str,
+        value: bytes,
+        partition: int | None = None,
+        headers: Sequence[tuple[str, bytes]] = (),
+    ) -> "asyncio.Future[None]":
+        if isinstance(self.failure, KafkaTimeoutError):
+            raise self.failure
+        ack: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.sent.append(Sent(topic, partition, value, dict(headers), ack))
+        if self.failure is not None:
+            ack.set_exception(self.failure)
+        elif self.acks:
+            ack.set_result(None)
+        return ack
+
+
+class Log(Struct):
+    log: KafkaEventLog
+    producer: MemoryProducer
+
+
+async def ready_log(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Log:
+    producer = MemoryProducer()
+
+    async def no_topics(_: EdgeSettings) -> None:
+        return None
+
+    monkeypatch.setattr("services.edge.kafka_log.ensure_topics", no_topics)
+    monkeypatch.setattr("services.edge.kafka_log.make_producer", lambda *_, **__: producer)
+    log = KafkaEventLog(EdgeSettings(**settings))
+    await log.start()
+    return Log(log, producer)
+
+
+@pytest.fixture
+async def kafka(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Log]:
+    ready = await ready_log(monkeypatch, edge_publish_timeout_s=5)
+    yield ready
+    for record in ready.producer.sent:
+        if not record.ack.done():
+            record.ack.set_result(None)
+    await ready.log.stop()
+
+
+def lines_for(ids: Sequence[bytes], properties: bytes = b"{}") -> list[EventLine]:
+    return [EventLine("shop", i.hex(), "a", f"user {n}", NOW, NOW, Raw(properties)) for n, i in enumerate(ids)]
+
+
+async def settle() -> None:
+    """Let everything that can go on go on."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_each_event_is_sent_to_the_partition_of_its_id(kafka: Log) -> None:
+    ids = fresh_ids(200)
+    await kafka.log.append_events(ids, lines_for(ids))
+    seen: list[bytes] = []
+    for record in kafka.producer.sent:
+        packed = record.headers[IDS_HEADER]
+        of_record = [packed[i : i + 16] for i in range(0, len(packed), 16)]
+        assert {partition_of(event_id, PARTITIONS) for event_id in of_record} == {record.partition}
+        assert [line.split(b'"event_id":"')[1][:32] for line in record.events] == [i.hex().encode() for i in of_record]
+        seen += of_record
+    assert sorted(seen) == sorted(ids)
+    assert len(kafka.producer.sent) == PARTITIONS
+    assert {record.topic for record in kafka.producer.sent} == {"headrace.events"}
+
+
+async def test_an_append_returns_only_after_the_last_acknowledgement(kafka: Log) -> None:
+    kafka.producer.acks = False
+    ids = fresh_ids(100)
+    append = asyncio.create_task(kafka.log.append_events(ids, lines_for(ids)))
+    await settle()
+    for record in kafka.producer.sent:
+        assert not append.done()
+        record.ack.set_result(None)
+        await settle()
+    assert append.done()
+    await append
+
+
+async def test_one_partition_that_fails_fails_the_append(kafka: Log) -> None:
+    kafka.producer.acks = False
+    ids = fresh_ids(100)
+    append = asyncio.create_task(kafka.log.append_events(ids, lines_for(ids)))
+    await settle()
+    first, *others = kafka.producer.sent
+    for record in others:
+        record.ack.set_result(None)
+    first.ack.set_exception(KafkaConnectionError("gone"))
+    with pytest.raises(LogUnavailableError, match="gone"):
+        await append
+
+
+async def test_requests_that_come_together_share_a_record(kafka: Log) -> None:
+    ids = [bytes([0, 0]) + i[2:] for i in fresh_ids(300)]
+    appends = [asyncio.create_task(kafka.log.append_events([i], lines_for([i]))) for i in ids]
+    await asyncio.gather(*appends)
+    assert sum(len(record.events) for record in kafka.producer.sent) == 300
+    assert len(kafka.producer.sent) <= 3
+
+
+async def test_at_most_two_records_of_a_partition_are_on_their_way(kafka: Log) -> None:
+    kafka.producer.acks = False
+    appends = []
+    for _ in range(6):
+        event_id = bytes(16)
+        appends.append(asyncio.create_task(kafka.log.append_events([event_id], lines_for([event_id]))))
+        await settle()
+    assert len(kafka.producer.sent) == 2
+    kafka.producer.sent[0].ack.set_result(None)
+    await settle()
+    assert [len(record.events) for record in kafka.producer.sent] == [1, 1, 4]
+    for record in kafka.producer.sent[1:]:
+        record.ack.set_result(None)
+    await asyncio.gather(*appends)
+
+
+async def test_a_record_stays_below_its_size_and_a_larger_event_goes_alone(kafka: Log) -> None:
+    ids = [bytes(15) + bytes([i]) for i in range(9)]
+    large = b'{"x":"' + b"x" * 300_000 + b'"}'
+    await kafka.log.append_events(ids, lines_for(ids, large))
+    assert [len(record.value) < 768 * 1024 for record in kafka.producer.sent] == [True] * len(kafka.producer.sent)
+    assert sum(len(record.events) for record in kafka.producer.sent) == 9
+    kafka.producer.sent.clear()
+    largest = b'{"x":"' + b"x" * 900_000 + b'"}'
+    await kafka.log.append_events(ids[:2], lines_for(ids[:2], largest))
+    assert [len(record.events) for record in kafka.producer.sent] == [1, 1]
+
+
+async def test_a_broker_that_does_not_answer_in_time_is_no_acknowledgement(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka = await ready_log(monkeypatch, edge_publish_timeout_s=0.01)
+    kafka.producer.acks = False
+    with pytest.raises(LogUnavailableError, match="in time"):
+        await kafka.log.append_events([bytes(16)], lines_for([bytes(16)]))
+    with pytest.raises(LogUnavailableError):
+        await kafka.log.append_dead_letters([letter("x")])
+    kafka.producer.sent[0].ack.set_result(None)
+    await kafka.log.stop()
+    assert kafka.producer.stopped
+
+
+@pytest.mark.parametrize("failure", [KafkaTimeoutError(), KafkaConnectionError("gone"), OSError("gone")])
+async def test_whatever_the_producer_raises_the_log_is_unavailable(kafka: Log, failure: Exception) -> None:
+    kafka.producer.failure = failure
+    with pytest.raises(LogUnavailableError):
+        await kafka.log.append_events([bytes(16)], lines_for([bytes(16)]))
+    with pytest.raises(LogUnavailableError):
+        await kafka.log.append_identity(bytes(16), identity_line("shop"))
+    with pytest.raises(LogUnavailableError):
+        await kafka.log.append_dead_letters([letter("x")])
+    kafka.producer.failure = None
+    await kafka.log.append_events([bytes(16)], lines_for([bytes(16)]))
+
+
+async def test_what_waits_for_kafka_is_bounded_and_room_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka = await ready_log(monkeypatch, edge_max_pending_bytes=1024 * 1024)
+    kafka.producer.acks = False
+    half = b'{"x":"' + b"x" * 500_000 + b'"}'
+    ids = [bytes([0, i]) + bytes(14) for i in range(4)]
+    appends = [asyncio.create_task(kafka.log.append_events([i], lines_for([i], half))) for i in ids[:2]]
+    await settle()
+    with pytest.raises(LogUnavailableError, match="too much waits"):
+        await kafka.log.append_events([ids[2]], lines_for([ids[2]], half))
+    assert len(kafka.producer.sent) == 2
+    kafka.producer.sent[0].ack.set_exception(KafkaConnectionError("gone"))
+    kafka.producer.sent[1].ack.set_result(None)
+    assert [type(result) for result in await asyncio.gather(*appends, return_exceptions=True)] == [
+        LogUnavailableError,
+        type(None),
+    ]
+    kafka.producer.acks = True
+    await kafka.log.append_events([ids[3]], lines_for([ids[3]], half))
+    await kafka.log.stop()
+
+
+async def test_an_append_larger_than_the_bound_goes_through_when_nothing_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka = await ready_log(monkeypatch, edge_max_pending_bytes=1024 * 1024)
+    ids = fresh_ids(10)
+    await kafka.log.append_events(ids, lines_for(ids, b'{"x":"' + b"x" * 300_000 + b'"}'))
+    await kafka.log.stop()
+
+
+async def test_a_request_that_goes_away_does_not_take_its_events_with_it(kafka: Log) -> None:
+    kafka.producer.acks = False
+    append = asyncio.create_task(kafka.log.append_events([bytes(16)], lines_for([bytes(16)])))
+    await settle()
+    append.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await append
+    kafka.producer.sent[0].ack.set_result(None)
+    await settle()
+    kafka.producer.acks = True
+    await kafka.log.append_events([bytes(16)], lines_for([bytes(16)]))
+
+
+async def test_stopping_waits_for_what_is_under_way(kafka: Log) -> None:
+    kafka.producer.acks = False
+    append = asyncio.create_task(kafka.log.append_events([bytes(16)], lines_for([bytes(16)])))
+    await settle()
+    stop = asyncio.create_task(kafka.log.stop())
+    await settle()
+    assert not stop.done()
+    kafka.producer.sent[0].ack.set_result(None)
+    await stop
+    await append
+    assert kafka.producer.stopped
+
+
+def identity_line(project_id: str) -> IdentityLine:
+    return IdentityLine(
+        project_id=project_id,
+        event_id=bytes(16).hex(),
+        kind="alias",
+        distinct_id="b",
+        old_id="a",
+        timestamp=NOW,
+        received_at=NOW,
+    )
+
+
+async def test_a_projects_identity_messages_go_to_one_partition(kafka: Log) -> None:
+    for event_id in fresh_ids(20):
+        await kafka.log.append_identity(event_id, identity_line("shop"))
+    assert {(record.topic, record.partition) for record in kafka.producer.sent} == {
+        ("headrace.identity", kafka.producer.sent[0].partition)
+    }
+    for project_id in ("a", "b", "c", "d"):
+        await kafka.log.append_identity(bytes(16), identity_line(project_id))
+    assert {record.partition for record in kafka.producer.sent[20:]} == set(range(PARTITIONS))
+
+
+def letter(payload: str) -> DeadLetter:
+    return DeadLetter(
+        code="invalid_field", message="m", origin=Origin(service="edge", index=1), payload=payload, at=NOW
+    )
+
+
+async def test_dead_letters_are_records_of_their_own(kafka: Log) -> None:
+    letters = [letter("one"), letter("two")]
+    await kafka.log.append_dead_letters(letters)
+    assert [record.topic for record in kafka.producer.sent] == ["headrace.dead-letters"] * 2
+    assert [decode_dead_letter(record.value) for record in kafka.producer.sent] == letters
+
+
+async def test_before_kafka_has_answered_everything_is_refused() -> None:
+    log = KafkaEventLog(EdgeSettings())
+    for attempt in (
+        log.append_events([bytes(16)], lines_for([bytes(16)])),
+        log.append_identity(bytes(16), identity_line("shop")),
+        log.append_dead_letters([letter("x")]),
+    ):
+        with pytest.raises(LogUnavailableError, match="not answered yet"):
+            await attempt
+    assert not await log.is_ready()
+    await log.stop()
+
+
+async def test_a_failed_start_leaves_nothing_open_and_may_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka = await ready_log(monkeypatch)
+    kafka.producer.failure = KafkaConnectionError("not yet")
+    log = KafkaEventLog(EdgeSettings())
+    with pytest.raises(KafkaConnectionError):
+        await log.start()
+    assert kafka.producer.stopped
+    kafka.producer.failure = None
+    await log.start()
+    await log.append_events([bytes(16)], lines_for([bytes(16)]))
+    await log.stop()
