@@ -1,0 +1,57 @@
+"""Deliberately broken builds, which the suite must catch: `python -m tests.fault.broken <build> <command>` runs a
+service's command with one part of the guarantee taken out of it. Nothing in `services` knows of this."""
+
+import sys
+from collections.abc import Callable
+
+
+def commit_first() -> None:
+    """The worker acknowledges a block before it is stored, so that its offsets may be committed before."""
+    from services.worker import batcher
+
+    run_well = batcher.Batcher.run
+
+    async def run(self: batcher.Batcher) -> None:
+        store = self._store
+
+        async def acknowledge_then_store(block: list[batcher.Record]) -> None:
+            for record in block:
+                record.acknowledge()
+            await store(block)
+
+        self._store = acknowledge_then_store
+        await run_well(self)
+
+    batcher.Batcher.run = run  # type: ignore[method-assign]
+
+
+def no_rebuild() -> None:
+    """The worker believes that nothing is stored of the partitions that it is given."""
+    from services.worker import stored_ids
+
+    async def load(self: stored_ids.StoredIds, partitions: set[int]) -> None:
+        self._loaded |= partitions
+
+    stored_ids.StoredIds.load = load  # type: ignore[method-assign]
+
+
+def no_final() -> None:
+    """The query service reads rows as they lie in the parts."""
+    from services.query import source
+
+    source.EVENTS_ONCE = source.EVENTS_WITH_REPEATS
+
+
+BUILDS: dict[str, Callable[[], None]] = {
+    "commit-first": commit_first,
+    "no-rebuild": no_rebuild,
+    "no-final": no_final,
+}
+
+
+if __name__ == "__main__":
+    build = sys.argv.pop(1)
+    BUILDS[build]()
+    from services.cli import main
+
+    main()

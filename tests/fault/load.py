@@ -1,0 +1,184 @@
+"""A steady load over several connections and edges, with repeated keys of all four kinds, that gives nothing up:
+a request is sent again, with the same keys, until it gets a 2xx."""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp
+import msgspec
+import numpy as np
+
+from tests.fault.ledger import IN_BATCH, LATER, ORIGINAL, TWIN, Ledger
+from tests.fault.processes import Service
+
+_BASE = "/v1/analytics"
+_TIMEOUT = aiohttp.ClientTimeout(total=12)
+_RECENT = 20_000
+_NAMES = ("signup", "view", "click", "buy")
+
+Event = dict[str, Any]
+
+
+@dataclass
+class Refusals:
+    """What clients saw instead of a 2xx."""
+
+    by_status: dict[int, int] = field(default_factory=dict)
+    connections: int = 0
+    timeouts: int = 0
+    longest_s: float = 0.0
+    without_retry_after: int = 0
+    unexpected: list[str] = field(default_factory=list)
+
+
+class Load:
+    """`events_s` events a second, a tenth of them repeats. `run` until `stop`; then what is under way is finished."""
+
+    def __init__(
+        self, ledger: Ledger, http: aiohttp.ClientSession, edges: Sequence[Service], key: str, events_s: int, seed: int
+    ) -> None:
+        self._ledger = ledger
+        self._http = http
+        self._edges = edges
+        self._headers = {"authorization": f"Bearer {key}", "content-type": "application/json"}
+        self._events_s = events_s
+        self._random = random.Random(seed)
+        self._numpy_random = np.random.default_rng(seed)
+        self._stopping = asyncio.Event()
+        self._sent = 0
+        self._started_at = 0.0
+        self.refusals = Refusals()
+        self.under_way = 0
+
+    async def run(self, senders: int = 12) -> None:
+        self._started_at = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            for i in range(senders):
+                group.create_task(self._send_for_ever(single=i % 4 == 3))
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    async def _send_for_ever(self, single: bool) -> None:
+        while not self._stopping.is_set():
+            ahead = self._sent / self._events_s - (time.monotonic() - self._started_at)
+            if ahead > 0:
+                await asyncio.sleep(ahead)
+            elif ahead < -2:
+                self._started_at += -ahead - 2  # what could not be sent during an outage is not made up for
+            if single:
+                await self._send_single()
+            elif self._random.random() < 0.1:
+                await self._send_twins()
+            else:
+                await self._send_batch()
+
+    async def _send_single(self) -> None:
+        number = self._ledger.new(1)[0]
+        event = self._event(number, ORIGINAL)
+        headers = {}
+        if self._random.random() < 0.5:
+            headers["idempotency-key"] = event.pop("idempotency_key")
+        await self._post("/track", event, 1, headers)
+        self._ledger.accept([number])
+
+    async def _send_batch(self) -> None:
+        numbers = self._ledger.new(self._random.randint(20, 200))
+        events = [self._event(n, ORIGINAL) for n in numbers]
+        repeats = len(events) // 20
+        for number in self._random.sample(numbers, repeats):
+            events.append(self._event(number, IN_BATCH))
+        later = self._ledger.some_accepted(self._numpy_random, repeats, _RECENT)
+        later += self._ledger.some_accepted(self._numpy_random, repeats, len(self._ledger))
+        events += [self._event(n, LATER) for n in later]
+        self._ledger.repeats_sent += repeats + len(later)
+        if self._random.random() < 0.3:
+            await self._post("/track", events, len(events))
+        else:
+            await self._post("/batch", {"events": events}, len(events))
+        self._ledger.accept(numbers)
+
+    async def _send_twins(self) -> None:
+        """The same keys to two edges at the same moment, with different contents: either may win."""
+        numbers = list(self._ledger.new(self._random.randint(10, 50)))
+        self._ledger.let_twins_win(numbers)
+        self._ledger.repeats_sent += len(numbers)
+        order = self._random.sample(self._edges, min(2, len(self._edges)))
+        async with asyncio.TaskGroup() as group:
+            for variant, edge in zip((ORIGINAL, TWIN), (order[0], order[-1]), strict=True):
+                events = [self._event(n, variant) for n in numbers]
+                group.create_task(self._post("/batch", {"events": events}, len(events), first=edge))
+        self._ledger.accept(numbers)
+
+    def _event(self, number: int, variant: int) -> Event:
+        event: Event = {
+            "event": _NAMES[(number + variant) % len(_NAMES)],
+            "distinct_id": f"person-{number % 1000}",
+            "properties": {"n": number, "v": variant, "path": f"/page/{number % 97}", "filler": "x" * (number % 200)},
+            "idempotency_key": f"key-{number}",
+        }
+        if number % 2:
+            event["timestamp"] = time.time() - variant
+        return event
+
+    async def _post(
+        self,
+        path: str,
+        body: object,
+        count: int,
+        headers: dict[str, str] | None = None,
+        first: Service | None = None,
+    ) -> None:
+        """Returns after the 2xx, however long that takes."""
+        encoded = msgspec.json.encode(body)
+        self._sent += count
+        self.under_way += 1
+        refused_at: float | None = None
+        edge = first or self._random.choice(self._edges)
+        try:
+            while (wait_s := await self._attempt(edge, path, encoded, count, headers or {})) is not None:
+                refused_at = refused_at or time.monotonic()
+                await asyncio.sleep(wait_s)
+                edge = self._random.choice(self._edges)
+        finally:
+            self.under_way -= 1
+        if refused_at is not None:
+            self.refusals.longest_s = max(self.refusals.longest_s, time.monotonic() - refused_at)
+
+    async def _attempt(
+        self, edge: Service, path: str, body: bytes, count: int, headers: dict[str, str]
+    ) -> float | None:
+        """None after a 2xx, else how long to wait."""
+        try:
+            async with self._http.post(
+                f"{edge.url}{_BASE}{path}", data=body, headers={**self._headers, **headers}, timeout=_TIMEOUT
+            ) as answer:
+                text = await answer.read()
+                if answer.status == 200:
+                    self._check_accepted(text, count)
+                    return None
+                return self._refused(answer.status, answer.headers.get("retry-after"), text)
+        except TimeoutError:
+            self.refusals.timeouts += 1
+        except aiohttp.ClientError:
+            self.refusals.connections += 1
+        return 0.1 + 0.3 * self._random.random()
+
+    def _check_accepted(self, text: bytes, count: int) -> None:
+        answer = msgspec.json.decode(text)
+        if answer.get("ok") is not True or answer.get("accepted") != count:
+            self.refusals.unexpected.append(f"200, but {text[:300]!r} for {count} events")
+
+    def _refused(self, status: int, retry_after: str | None, text: bytes) -> float:
+        self.refusals.by_status[status] = self.refusals.by_status.get(status, 0) + 1
+        if status == 503 and retry_after is None:
+            self.refusals.without_retry_after += 1
+        if status != 503:
+            self.refusals.unexpected.append(f"{status}: {text[:300]!r}")
+            # It may be the test's own fault: do not flood the log with it.
+            return 1.0
+        return float(retry_after or 1) * (0.5 + self._random.random())

@@ -1,0 +1,145 @@
+"""Runs one scenario on a stack: load, faults by a seeded schedule, and the comparison at the end."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from tests.fault.faults import Fault
+from tests.fault.ledger import Ledger, Outcome
+from tests.fault.load import Load, Refusals
+from tests.fault.processes import until
+from tests.fault.scenarios import Scenario
+from tests.fault.stack import KEY, Stack
+from tests.fault.watch import Watch
+
+_WARM_UP_S = 2.0
+_DRAIN_TIMEOUT_S = 90.0
+_CATCH_UP_TIMEOUT_S = 120.0
+_NO_PROGRESS_S = 45.0
+
+
+@dataclass
+class Report:
+    """What a scenario has shown. `faults` is empty when all is well."""
+
+    scenario: str
+    seed: int
+    outcomes: list[Outcome]
+    injected: Counter[str]
+    seconds: float
+    refusals: Refusals
+    repeats_sent: int
+    answers_watched: int
+    peak_rss_mib: dict[str, int] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+async def run_scenario(stack: Stack, scenario: Scenario, seed: int, faults: int, events_s: int) -> Report:
+    """Injects so many faults, then waits until everything that was accepted is stored, and compares."""
+    rng = random.Random(seed)
+    ledger = Ledger()
+    load = Load(ledger, stack.http, stack.edges, KEY, events_s, seed)
+    watch = Watch(stack, seed)
+    began_at = time.monotonic()
+    failures: list[str] = []
+    injected: Counter[str] = Counter()
+    watching = asyncio.create_task(watch.run())
+    sending = asyncio.create_task(load.run())
+    try:
+        await asyncio.sleep(_WARM_UP_S)
+        for fault in schedule(scenario.faults, faults, rng):
+            ledger.enter(fault.name)
+            injected[fault.name] += 1
+            try:
+                await fault.inject(stack, rng)
+            except TimeoutError as error:
+                failures.append(f"{fault.name}: {error}")
+                break
+            await asyncio.sleep(rng.uniform(0.2, scenario.pause_s))
+        load.stop()
+        failures += await _drained(sending, load)
+        failures += await _caught_up(stack, ledger)
+    finally:
+        load.stop()
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+    outcomes, foreign = ledger.compare(*await stack.stored())
+    await watch.walk(time.time() - 3600, time.time() + 3600)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+    failures += judge(outcomes, foreign, watch, load.refusals)
+    return Report(
+        scenario=scenario.name,
+        seed=seed,
+        outcomes=outcomes,
+        injected=injected,
+        seconds=time.monotonic() - began_at,
+        refusals=load.refusals,
+        repeats_sent=ledger.repeats_sent,
+        answers_watched=watch.answers,
+        peak_rss_mib={s.name: s.peak_rss_bytes >> 20 for s in stack.services},
+        notes=[f"{s.name} ended by itself with {s.exits} and was restarted" for s in stack.services if s.exits],
+        failures=failures,
+    )
+
+
+def schedule(faults: tuple[Fault, ...], count: int, rng: random.Random) -> list[Fault]:
+    """Each fault about equally often, in random order."""
+    chosen: list[Fault] = []
+    while len(chosen) < count:
+        chosen += rng.sample(faults, len(faults))
+    return chosen[:count]
+
+
+def judge(outcomes: list[Outcome], foreign: int, watch: Watch, refusals: Refusals) -> list[str]:
+    failures = []
+    for outcome in outcomes:
+        if not outcome.good:
+            failures.append(
+                f"{outcome.fault}: lost {outcome.lost}, doubled {outcome.doubled}, wrong content {outcome.wrong}"
+            )
+    if foreign:
+        failures.append(f"{foreign} stored events were never sent")
+    if watch.doubled:
+        failures.append(f"{len(watch.doubled)} events were seen twice by a query: {sorted(watch.doubled)[:3]}")
+    if refusals.without_retry_after:
+        failures.append(f"{refusals.without_retry_after} answers with 503 and no Retry-After")
+    failures += [f"unexpected answer of the edge: {text}" for text in refusals.unexpected[:5]]
+    failures += [f"unexpected answer of the query service: {text}" for text in watch.unexpected[:5]]
+    return failures
+
+
+async def _drained(sending: asyncio.Task[None], load: Load) -> list[str]:
+    done, _ = await asyncio.wait([sending], timeout=_DRAIN_TIMEOUT_S)
+    if not done:
+        return [f"{load.under_way} requests had no 2xx {_DRAIN_TIMEOUT_S:g} s after the last fault"]
+    sending.result()
+    return []
+
+
+async def _caught_up(stack: Stack, ledger: Ledger) -> list[str]:
+    """Waits until as many are stored as were accepted. A failure only when nothing moves any more."""
+    last, moved_at = -1, time.monotonic()
+
+    async def stored_all() -> bool:
+        nonlocal last, moved_at
+        try:
+            stored = await stack.count_stored()
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+        if stored != last:
+            last, moved_at = stored, time.monotonic()
+        if time.monotonic() - moved_at > _NO_PROGRESS_S:
+            raise TimeoutError(f"{stored} of {ledger.accepted} stored, and no more for {_NO_PROGRESS_S:g} s")
+        return stored >= ledger.accepted
+
+    try:
+        await until(stored_all, "all accepted events stored", _CATCH_UP_TIMEOUT_S)
+    except TimeoutError as error:
+        return [str(error)]
+    return []

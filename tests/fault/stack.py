@@ -1,0 +1,269 @@
+"""The pipeline under test: brokers, ClickHouse, and edges, workers and query service as processes of their own."""
+
+import asyncio
+import re
+import signal
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import numpy as np
+from aiokafka.errors import KafkaError
+
+from services.contract.events_table import EVENTS
+from services.devstack.apache_kafka import start_cluster
+from services.devstack.broker import ApacheKafka, EmbeddedBroker, find_kafka_jars
+from services.devstack.clickhouse_server import ClickHouseProcess
+from services.query.source import EVENTS_ONCE
+from services.runtime.clickhouse import ClickHouse
+from services.runtime.kafka import ensure_topics
+from services.runtime.keys import Scope, create_key
+from services.runtime.settings import ClickHouseSettings, KafkaSettings
+from services.schema.migrate import migrate
+from tests.fault.ledger import Numbers
+from tests.fault.processes import Service, python_path, until
+from tests.fault.proxy import Proxy
+
+ROOT = Path(__file__).resolve().parents[2]
+KEY = "hr_key_of_the_fault_suite_0123456789abcdef"
+PROJECT = "fault"
+PARTITIONS = 8
+SESSION_TIMEOUT_S = 6
+CLICKHOUSE_TIMEOUT_S = 4
+PUBLISH_TIMEOUT_S = 4
+
+# So that a dead broker's leaders are elected anew after 3 s.
+_BROKER_SETTINGS = {
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
+    "group.min.session.timeout.ms": "1000",
+}
+_ASSIGNED = re.compile(rb'headrace_worker_lag_records\{partition="(\d+)",topic="([^"]+)"\}')
+_ROW = np.dtype([("n", "<u4"), ("v", "u1")])
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How many of each. `brokers` = 0: the embedded broker, which forgets everything when it dies.
+
+    `broken`: workers and query service are that deliberately broken build (broken.py).
+    """
+
+    brokers: int = 1
+    edges: int = 2
+    workers: int = 3
+    broken: str | None = None
+
+
+@dataclass
+class Stack:
+    """All of it, running. `proxies[i]` stands between `workers[i]` and ClickHouse."""
+
+    shape: Shape
+    data_dir: Path
+    settings: dict[str, str]
+    brokers: list[ApacheKafka] | list[EmbeddedBroker]
+    clickhouse: ClickHouseProcess
+    http: aiohttp.ClientSession
+    edges: list[Service] = field(default_factory=list)
+    workers: list[Service] = field(default_factory=list)
+    proxies: list[Proxy] = field(default_factory=list)
+    queries: list[Service] = field(default_factory=list)
+
+    @property
+    def services(self) -> list[Service]:
+        return [*self.edges, *self.workers, *self.queries]
+
+    @property
+    def query(self) -> Service:
+        return self.queries[0]
+
+    def kafka_settings(self) -> KafkaSettings:
+        return KafkaSettings(**_named(self.settings))
+
+    async def sql(self, query: str) -> bytes:
+        """Asks ClickHouse itself. Raises aiohttp.ClientError, also for errors of the query."""
+        async with self.http.post(
+            self.clickhouse.url, data=query, params={"database": "headrace"}, raise_for_status=True
+        ) as answer:
+            return await answer.read()
+
+    async def count_stored(self) -> int:
+        """Rows as the query service counts them."""
+        return int(await self.sql(f"SELECT count() FROM {EVENTS_ONCE} WHERE project_id = '{PROJECT}'"))
+
+    async def stored(self) -> tuple[Numbers, np.ndarray[tuple[int], np.dtype[np.uint8]]]:
+        """Number and variant of each stored row."""
+        body = await self.sql(
+            "SELECT toUInt32(JSONExtractUInt(properties, 'n')), toUInt8(JSONExtractUInt(properties, 'v')) "
+            f"FROM {EVENTS_ONCE} WHERE project_id = '{PROJECT}' FORMAT RowBinary"
+        )
+        rows = np.frombuffer(body, dtype=_ROW)
+        return rows["n"].astype(np.uint32), rows["v"].astype(np.uint8)
+
+    async def page(self, service: Service, path: str) -> bytes:
+        """What a service's page says; empty when it does not answer."""
+        try:
+            timeout = aiohttp.ClientTimeout(total=3)
+            async with self.http.get(f"{service.url}{path}", timeout=timeout) as answer:
+                return await answer.read()
+        except (aiohttp.ClientError, TimeoutError):
+            return b""
+
+    async def is_ready(self, service: Service) -> bool:
+        try:
+            timeout = aiohttp.ClientTimeout(total=3)
+            async with self.http.get(f"{service.url}/health/ready", timeout=timeout) as answer:
+                return answer.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    async def partitions_of(self, worker: Service) -> set[int]:
+        """The event partitions that a worker says it has."""
+        if not worker.running:
+            return set()
+        text = await self.page(worker, "/metrics")
+        topic = f"{self.settings['HEADRACE_KAFKA_TOPIC_PREFIX']}.events".encode()
+        return {int(partition) for partition, name in _ASSIGNED.findall(text) if name == topic}
+
+    async def wait_ready(self, timeout_s: float = 60) -> None:
+        async def all_ready() -> bool:
+            return all(await asyncio.gather(*[self.is_ready(s) for s in self.services if s.wanted]))
+
+        await until(all_ready, "all services ready", timeout_s)
+
+    async def wait_all_assigned(self, timeout_s: float = 60, but: Service | None = None) -> None:
+        """Until the running workers (without one) have all partitions between them."""
+
+        async def covered() -> bool:
+            workers = [w for w in self.workers if w.running and w is not but]
+            held = await asyncio.gather(*[self.partitions_of(w) for w in workers])
+            return sum(map(len, held)) == PARTITIONS and set().union(*held) == set(range(PARTITIONS))
+
+        await until(covered, "all partitions assigned", timeout_s)
+
+    def kill_broker(self, at: int) -> None:
+        self.brokers[at].kill()
+
+    async def start_broker(self, at: int) -> None:
+        await asyncio.to_thread(self.brokers[at].start)
+
+    async def kill_clickhouse(self) -> None:
+        await asyncio.to_thread(self.clickhouse.kill)
+
+    async def start_clickhouse(self) -> None:
+        await asyncio.to_thread(self.clickhouse.start)
+
+    def logs_of_unplanned_exits(self) -> str:
+        return "\n".join(f"--- {s.name} ended with {s.exits}\n{s.log_tail()}" for s in self.services if s.exits)
+
+
+@asynccontextmanager
+async def started(shape: Shape, data_dir: Path) -> AsyncIterator[Stack]:
+    """Starts everything and stops it at the end. Raises ChildFailedError, TimeoutError, KafkaUnavailableError."""
+    brokers = await asyncio.to_thread(_start_brokers, shape, data_dir)
+    clickhouse = ClickHouseProcess(data_dir / "clickhouse", log=data_dir / "clickhouse.log")
+    tasks: list[asyncio.Task[None]] = []
+    stack: Stack | None = None
+    try:
+        await asyncio.to_thread(clickhouse.start)
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
+            stack = Stack(shape, data_dir, _settings(shape, brokers, clickhouse), brokers, clickhouse, http)
+            await _prepare(stack)
+            await _start_services(stack)
+            tasks = [asyncio.create_task(service.look_after()) for service in stack.services]
+            await stack.wait_ready()
+            await stack.wait_all_assigned()
+            yield stack
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if stack is not None:
+            await asyncio.gather(*[service.kill() for service in stack.services])
+            await asyncio.gather(*[proxy.stop() for proxy in stack.proxies])
+        await asyncio.to_thread(clickhouse.kill)
+        await asyncio.to_thread(_stop_brokers, brokers)
+
+
+def _start_brokers(shape: Shape, data_dir: Path) -> list[ApacheKafka] | list[EmbeddedBroker]:
+    if shape.brokers == 0:
+        return [EmbeddedBroker(data_dir / "broker.log").start()]
+    return start_cluster(data_dir / "kafka", find_kafka_jars(), shape.brokers, _BROKER_SETTINGS)
+
+
+def _stop_brokers(brokers: list[ApacheKafka] | list[EmbeddedBroker]) -> None:
+    for broker in brokers:
+        broker.child.send_signal(signal.SIGCONT)
+        broker.kill()
+
+
+def _settings(
+    shape: Shape, brokers: list[ApacheKafka] | list[EmbeddedBroker], clickhouse: ClickHouseProcess
+) -> dict[str, str]:
+    copies = min(3, max(1, shape.brokers))
+    return {
+        "HEADRACE_KAFKA_BOOTSTRAP": ",".join(broker.bootstrap for broker in brokers),
+        "HEADRACE_KAFKA_TOPIC_PREFIX": "fault",
+        "HEADRACE_KAFKA_PARTITIONS": str(PARTITIONS),
+        "HEADRACE_KAFKA_REPLICATION": str(copies),
+        "HEADRACE_KAFKA_MIN_INSYNC_REPLICAS": str((copies + 1) // 2),
+        "HEADRACE_KAFKA_IDEMPOTENCE": str(brokers[0].idempotent_producer).lower(),
+        "HEADRACE_CLICKHOUSE_URL": clickhouse.url,
+        "HEADRACE_CLICKHOUSE_TIMEOUT_S": str(CLICKHOUSE_TIMEOUT_S),
+        "HEADRACE_EDGE_PUBLISH_TIMEOUT_S": str(PUBLISH_TIMEOUT_S),
+        "HEADRACE_WORKER_SESSION_TIMEOUT_S": str(SESSION_TIMEOUT_S),
+        "HEADRACE_WORKER_DRAIN_TIMEOUT_S": "5",
+        "HEADRACE_WORKER_GROUP": "fault-worker",
+    }
+
+
+def _named(settings: Mapping[str, str]) -> dict[str, Any]:
+    """As the settings classes name their fields; they convert the values."""
+    return {name.removeprefix("HEADRACE_").lower(): value for name, value in settings.items()}
+
+
+async def _prepare(stack: Stack) -> None:
+    """Tables, a key and topics."""
+    settings = ClickHouseSettings(clickhouse_url=stack.clickhouse.url)
+    await migrate(settings)
+    store = await ClickHouse.connect(settings)
+    try:
+        await create_key(store, KEY, PROJECT, {Scope.INGEST, Scope.QUERY})
+    finally:
+        await store.close()
+    await ensure_topics_at_last(stack.kafka_settings())
+
+
+async def ensure_topics_at_last(settings: KafkaSettings, timeout_s: float = 30) -> None:
+    """A cluster that has just formed refuses for a moment."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            await ensure_topics(settings)
+            return
+        except (KafkaError, OSError):
+            if time.monotonic() > deadline:
+                raise
+        await asyncio.sleep(0.2)
+
+
+async def _start_services(stack: Stack) -> None:
+    shape, logs = stack.shape, stack.data_dir / "logs"
+    env = {**stack.settings, **python_path(ROOT)}
+    stack.edges += [Service(f"edge-{i}", "edge", env, logs) for i in range(shape.edges)]
+    for i in range(shape.workers):
+        proxy = Proxy(stack.clickhouse.port)
+        await proxy.start()
+        stack.proxies.append(proxy)
+        through = {**env, "HEADRACE_CLICKHOUSE_URL": proxy.url}
+        stack.workers.append(Service(f"worker-{i}", "worker", through, logs, shape.broken))
+    stack.queries.append(Service("query", "query", env, logs, shape.broken))
+    await asyncio.gather(*[service.start() for service in stack.services])
+
+
+__all__ = ["EVENTS", "KEY", "PROJECT", "Shape", "Stack", "started"]
