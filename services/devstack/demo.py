@@ -89,7 +89,7 @@ def _send(client: httpx.Client) -> None:
             progress.update(waiting, completed=stored)
             if time.monotonic() > deadline:
                 raise DemoError(f"{stored} of {EVENT_COUNT} events could be queried after {_VISIBLE_TIMEOUT_S} s")
-            time.sleep(0.05)
+            time.sleep(0.2)
         progress.update(waiting, completed=stored)
     total = time.monotonic() - started
     out.print(
@@ -118,16 +118,16 @@ def _show_retention(client: httpx.Client) -> None:
     matrix, weeks = answer["matrix"], min(9, len(answer["matrix"]))
     table = Table(title="Weekly retention: first `home`, then `purchase`")
     for name in ("week of", "people", *[f"+{i}" for i in range(1, weeks)]):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for start, row in zip(answer["periods"], matrix, strict=True):
         if row[0]:
-            shares = [f"{count} ({count / row[0]:.0%})" if count else "·" for count in row[1:weeks]]
+            shares = [f"{count / row[0]:.0%}" if count else "·" for count in row[1:weeks]]
             table.add_row(start[:10], str(row[0]), *shares)
     out.print(table)
 
 
 def _show_path(client: httpx.Client) -> None:
-    question = {"start_event": "product_view", "max_depth": 3, "top": 4, **_WINDOW}
+    question = {"start_event": "product_view", "max_depth": 3, "top": 3, **_WINDOW}
     answer = _ask(client, "/query/path", question)
     tree = Tree(f"[bold]{answer['root']}[/] {answer['count']} people, {answer['drop_off']} left")
     _grow(tree, answer)

@@ -6,9 +6,8 @@ from contextlib import asynccontextmanager, suppress
 
 from aiokafka.errors import KafkaError
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 
+from services.edge.cors import CORS
 from services.edge.kafka_log import KafkaEventLog
 from services.edge.rate_limit import RateLimit
 from services.edge.routes import EdgeRoutes
@@ -21,14 +20,6 @@ from services.runtime.settings import EdgeSettings
 
 log = get_logger(__name__)
 _RETRY_S = 1.0
-CORS = Middleware(
-    CORSMiddleware,
-    allow_origins=["*"],
-    allow_methods=["POST", "OPTIONS"],
-    allow_headers=["Authorization", "Content-Type", "Content-Encoding", "Idempotency-Key", "X-Request-Id"],
-    expose_headers=["Retry-After", "X-Request-Id"],
-    max_age=86_400,
-)
 
 
 def create_app(settings: EdgeSettings) -> Starlette:

@@ -7,7 +7,7 @@ import zstandard
 from starlette.requests import Request
 
 from services.contract.errors import ApiError, ErrorCode
-from services.runtime.http import receive_body
+from services.runtime.http import header, receive_body
 
 # text/plain is what navigator.sendBeacon sends for a string.
 _MEDIA_TYPES = frozenset({"", "application/json", "text/plain"})
@@ -20,13 +20,13 @@ _SEND_FEWER = "Send fewer events at once."
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
     """The decompressed body, at most `max_bytes`. Raises ApiError 400, 413 or 415."""
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    media_type = (header(request, b"content-type") or "").partition(";")[0].strip().lower()
     if media_type not in _MEDIA_TYPES:
         raise ApiError(
             ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"Content-Type `{media_type[:100]}` is not taken. Send application/json."
         )
     body = await receive_body(request, max_bytes, _SEND_FEWER)
-    encoding = request.headers.get("content-encoding", "").strip().lower()
+    encoding = (header(request, b"content-encoding") or "").strip().lower()
     if encoding in ("", "identity"):
         return body
     return inflate(body, encoding, max_bytes)

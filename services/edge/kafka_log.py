@@ -28,6 +28,8 @@ log = get_logger(__name__)
 _RECORD_BYTES = 768 * 1024
 # A second record may leave while the first is on its way; more would only queue in the client.
 _RECORDS_IN_FLIGHT = 2
+# How often the deadlines of waiting requests are looked at.
+_SWEEP_S = 0.1
 
 PENDING_BYTES = Gauge("headrace_edge_pending_bytes", "Bytes of events waiting for Kafka's acknowledgement.")
 RECORDS = Counter("headrace_edge_records_total", "Kafka records sent and acknowledged.", ["topic"])
@@ -42,11 +44,12 @@ ACK_SECONDS = Histogram(
 class _Append:
     """One request's parts on several lanes; `done` is resolved when all are acknowledged, or the first has failed."""
 
-    __slots__ = ("done", "remaining")
+    __slots__ = ("deadline", "done", "remaining")
 
-    def __init__(self, parts: int) -> None:
+    def __init__(self, parts: int, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
         self.remaining = parts
-        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.deadline = deadline
+        self.done: asyncio.Future[None] = loop.create_future()
 
     def acknowledge(self) -> None:
         self.remaining -= 1
@@ -125,6 +128,9 @@ class KafkaEventLog:
         self._lanes: dict[tuple[str, int], _Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._pending_bytes = 0
+        # In order of their deadlines. One sweep for all costs less than a timer for each request.
+        self._appends: deque[_Append] = deque()
+        self._sweeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Connect and make missing topics. Raises KafkaError; may be called again."""
@@ -138,13 +144,24 @@ class KafkaEventLog:
             await producer.stop()
             raise
         self._producer = producer
+        self._sweeper = asyncio.create_task(self._sweep())
 
     async def stop(self) -> None:
         """Wait for what is under way, then disconnect."""
         while self._tasks:
             await asyncio.wait(self._tasks)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
         if self._producer is not None:
             await self._producer.stop()
+
+    async def _sweep(self) -> None:
+        """Fail the appends whose time is over. Their records may still arrive: nobody was told that they did."""
+        while True:
+            await asyncio.sleep(_SWEEP_S)
+            now, appends = asyncio.get_running_loop().time(), self._appends
+            while appends and (appends[0].done.done() or appends[0].deadline <= now):
+                appends.popleft().fail(TimeoutError("it did not acknowledge in time"))
 
     async def append_events(self, ids: Sequence[bytes], lines: Sequence[EventLine]) -> None:
         partitions = self._partitions
@@ -197,16 +214,15 @@ class KafkaEventLog:
             raise LogUnavailableError("too much waits for the event log already")
         self._pending_bytes += size
         PENDING_BYTES.set(self._pending_bytes)
-        append = _Append(len(envelopes))
+        loop = asyncio.get_running_loop()
+        append = _Append(len(envelopes), loop, loop.time() + self._settings.edge_publish_timeout_s)
+        self._appends.append(append)
         for topic, partition, envelope in envelopes:
             lane = self._lanes.get((topic, partition))
             if lane is None:
                 lane = self._lanes[topic, partition] = _Lane(self, topic, partition)
             lane.add(_Part(envelope, append, len(envelope.lines) + len(envelope.ids)))
-        try:
-            await asyncio.wait_for(asyncio.shield(append.done), self._settings.edge_publish_timeout_s)
-        except TimeoutError as error:
-            raise LogUnavailableError("the event log did not acknowledge in time") from error
+        await append.done
 
     async def send(self, topic: str, partition: int, envelope: Envelope) -> None:
         """Send one record and wait for its acknowledgement. For the lanes."""

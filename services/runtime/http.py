@@ -37,6 +37,15 @@ def json_response(body: Any, status: int = 200, headers: dict[str, str] | None =
     return Response(_encode(body), status, headers, "application/json")
 
 
+def header(request: Request, name: bytes) -> str | None:
+    """The first header of this lower-case name. Starlette's own mapping costs three times as much a look."""
+    for key, value in request.scope["headers"]:
+        if key == name:
+            text: str = value.decode("latin-1")
+            return text
+    return None
+
+
 def request_id_of(request: Request) -> str:
     """The caller's X-Request-Id where it is a sane one, else a new one; the same one however often it is asked."""
     given = request.headers.get(REQUEST_ID_HEADER, "")
@@ -103,17 +112,18 @@ def exception_handlers(service: str) -> dict[Any, Callable[[Request, Exception],
 async def receive_body(request: Request, max_bytes: int, advice: str) -> bytes:
     """The body as it comes. Raises ApiError 413, with the advice, as soon as it is too large."""
     too_large = ApiError(ErrorCode.BODY_TOO_LARGE, f"The body is larger than {max_bytes} bytes. {advice}")
-    announced = request.headers.get("content-length", "0")
+    announced = header(request, b"content-length") or "0"
     if announced.isdecimal() and float(announced) > max_bytes:  # float: takes any number of digits
         raise too_large
     chunks: list[bytes] = []
     size = 0
     async for chunk in request.stream():
-        size += len(chunk)
-        if size > max_bytes:
-            raise too_large
-        chunks.append(chunk)
-    return b"".join(chunks)
+        if chunk:
+            size += len(chunk)
+            if size > max_bytes:
+                raise too_large
+            chunks.append(chunk)
+    return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
 
 def operation_routes(ready: Callable[[], Awaitable[dict[str, bool]]]) -> list[Route]:
