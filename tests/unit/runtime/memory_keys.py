@@ -20,6 +20,7 @@ class MemoryKeyStore(ClickHouse):
         self.available = True
         self.asked = 0
         self.hold: asyncio.Event | None = None
+        self._asked = asyncio.Event()
         self._rows: dict[str, tuple[str, str, list[str]]] = {}
 
     def put(self, key: str, project_id: str, *scopes: str) -> None:
@@ -33,9 +34,16 @@ class MemoryKeyStore(ClickHouse):
         self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None
     ) -> list[Sequence[Any]]:
         self.asked += 1
+        self._asked.set()
         read = list(self._rows.values())
         if self.hold is not None:
             await self.hold.wait()
         if not self.available:
             raise StoreUnavailableError("the memory store is switched off")
         return list(read)
+
+    async def until_asked(self, times: int) -> None:
+        """Returns when the question has been put so many times in all."""
+        while self.asked < times:
+            self._asked.clear()
+            await self._asked.wait()
