@@ -136,8 +136,9 @@ def retention(
 
 def _label(time: datetime, since: datetime, interval: str, zone: ZoneInfo) -> date | int:
     if interval == "hour":
-        hour_of_since = since.astimezone(zone).replace(minute=0, second=0, microsecond=0)
-        return (time - hour_of_since.astimezone(UTC)) // timedelta(hours=1)
+        local = since.astimezone(zone)
+        past_the_hour = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+        return (time - (since - past_the_hour)) // timedelta(hours=1)
     day = time.astimezone(zone).date()
     if interval == "week":
         return day - timedelta(days=day.isoweekday() - 1)
