@@ -18,16 +18,16 @@ _BATCH = 1000
 _IN_FLIGHT = 2000
 
 
-def fill_by_edge(pipeline: Pipeline, events: int, *, packed: int = _BATCH, connections: int = 16) -> int:
+def fill_by_edge(pipeline: Pipeline, events: int, *, templates: int = 100) -> int:
     """Send batches through an edge until so many events are acknowledged; the number that is."""
     port = pipeline.start_edge(name="filling_edge")
     load = LoadPlan(
         port=port,
         path="/v1/analytics/batch",
         key=pipeline.key,
-        events=packed,
-        connections=connections,
-        requests=-(-events // packed),
+        events=_BATCH,
+        requests=-(-events // _BATCH),
+        templates=templates,
     )
     with RunningLoad(load, set(pipeline.stack.cores)) as running:
         accepted = running.wait(600).events
