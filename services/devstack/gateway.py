@@ -1,0 +1,177 @@
+"""One address for all calls: passes each request on to the edge or to the query service, by its path.
+
+Bodies and answers stream through; nothing is retried and nothing is kept.
+"""
+
+import argparse
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import cast
+
+import aiohttp
+from multidict import CIMultiDict
+from prometheus_client import Counter
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.routing import Mount
+from starlette.types import Message, Receive, Scope, Send
+from yarl import URL
+
+from services.contract.errors import ApiError, ErrorCode
+from services.runtime.http import error_response, exception_handlers, operation_routes, serve
+from services.runtime.logs import configure_logs, get_logger
+from services.runtime.settings import LogSettings
+
+log = get_logger(__name__)
+
+REQUESTS = Counter("headrace_gateway_requests_total", "Requests passed on.", ["upstream", "status"])
+
+_API = "/v1/analytics/"
+_QUERY_CALLS = tuple(f"{_API}{part}/" for part in ("query", "dashboard", "persons", "privacy"))
+# They are about one connection, not about the request (RFC 9110, 7.6.1).
+_HOP_BY_HOP = {
+    b"connection",
+    b"keep-alive",
+    b"proxy-authenticate",
+    b"proxy-authorization",
+    b"proxy-connection",
+    b"te",
+    b"trailer",
+    b"transfer-encoding",
+    b"upgrade",
+}
+# Shorter than the services keep an idle connection, so that none is used just when it is closed.
+_IDLE_S = 3.0
+_CONNECT_TIMEOUT_S = 5.0
+_DRAIN_TIMEOUT_S = 25
+_RETRY_AFTER_S = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A service behind the gateway, and what is said when it does not answer."""
+
+    name: str
+    url: str
+    unavailable: ErrorCode
+
+
+class Gateway:
+    """The proxy as an ASGI application. `start` and `stop` belong to its lifespan."""
+
+    def __init__(self, edge_url: str, query_url: str) -> None:
+        self.edge = Upstream("edge", edge_url, ErrorCode.LOG_UNAVAILABLE)
+        self.query = Upstream("query", query_url, ErrorCode.STORE_UNAVAILABLE)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def start(self) -> None:
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE_S),
+            timeout=aiohttp.ClientTimeout(total=None, connect=_CONNECT_TIMEOUT_S),
+            auto_decompress=False,
+            skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type", "User-Agent"),
+        )
+
+    async def stop(self) -> None:
+        await self._running.close()
+
+    @property
+    def _running(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError("the gateway was not started")
+        return self._session
+
+    def route(self, path: str) -> Upstream | None:
+        """None for an address that neither service has."""
+        if path.startswith(_QUERY_CALLS):
+            return self.query
+        return self.edge if path.startswith(_API) or path == "/openapi.json" else None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        upstream = self.route(scope["path"])
+        if upstream is None:
+            missing = ApiError(ErrorCode.NOT_FOUND, "There is no such address. See /openapi.json for the calls.")
+            await error_response(request, missing, "gateway")(scope, receive, send)
+            return
+        try:
+            answer = await self._ask(upstream, request)
+        except (aiohttp.ClientError, OSError) as error:
+            log.warning("upstream_unavailable", upstream=upstream.name, reason=repr(error))
+            REQUESTS.labels(upstream.name, 503).inc()
+            message = f"The {upstream.name} service does not answer now. Try again; nothing is lost by a repeat with the same idempotency keys."
+            gone = ApiError(upstream.unavailable, message, retry_after_s=_RETRY_AFTER_S)
+            await error_response(request, gone, "gateway")(scope, receive, send)
+            return
+        except ClientDisconnect:
+            return
+        REQUESTS.labels(upstream.name, answer.status).inc()
+        async with answer:
+            await _pass_back(answer, send)
+
+    async def _ask(self, upstream: Upstream, request: Request) -> aiohttp.ClientResponse:
+        """The answer as soon as its headers are there, which may be before the request's body has gone through."""
+        raw: list[tuple[bytes, bytes]] = request.scope["headers"]
+        # The client library writes header values as UTF-8.
+        headers = CIMultiDict((k.decode(), v.decode(errors="replace")) for k, v in raw if k not in _HOP_BY_HOP)
+        has_body = any(k in (b"content-length", b"transfer-encoding") for k, _ in raw)
+        path = cast(bytes, request.scope["raw_path"]).decode("latin-1")
+        query = cast(bytes, request.scope["query_string"]).decode("latin-1")
+        url = URL(f"{upstream.url}{path}{'?' if query else ''}{query}", encoded=True)
+        return await self._running.request(
+            request.method, url, headers=headers, data=request.stream() if has_body else None, allow_redirects=False
+        )
+
+    async def ready(self) -> dict[str, bool]:
+        names = (self.edge, self.query)
+        return dict(zip((u.name for u in names), await asyncio.gather(*map(self._is_ready, names)), strict=True))
+
+    async def _is_ready(self, upstream: Upstream) -> bool:
+        try:
+            async with self._running.get(f"{upstream.url}/health/ready", timeout=aiohttp.ClientTimeout(5)) as answer:
+                return answer.status == 200
+        except (aiohttp.ClientError, OSError):
+            return False
+
+
+async def _pass_back(answer: aiohttp.ClientResponse, send: Send) -> None:
+    headers = [(k.lower(), v) for k, v in answer.raw_headers if k.lower() not in _HOP_BY_HOP]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    try:
+        async for piece in answer.content.iter_any():
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+    except (aiohttp.ClientError, OSError) as error:
+        # Too late for another status: the answer stays unfinished, and the server closes the connection.
+        log.warning("answer_broken_off", reason=repr(error))
+        return
+    done: Message = {"type": "http.response.body", "body": b"", "more_body": False}
+    await send(done)
+
+
+def create_app(gateway: Gateway) -> Starlette:
+    """With /health/live, /health/ready (both services are) and /metrics of its own."""
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        await gateway.start()
+        yield
+        await gateway.stop()
+
+    routes = [*operation_routes(gateway.ready), Mount("/", gateway)]
+    return Starlette(routes=routes, exception_handlers=exception_handlers("gateway"), lifespan=lifespan)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="gateway", description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--edge", required=True, help="base URL of the edge")
+    parser.add_argument("--query", required=True, help="base URL of the query service")
+    options = parser.parse_args()
+    configure_logs(LogSettings(), "gateway")
+    serve(create_app(Gateway(options.edge, options.query)), "127.0.0.1", options.port, _DRAIN_TIMEOUT_S)
+
+
+if __name__ == "__main__":
+    main()
