@@ -108,6 +108,13 @@ class WorkerSettings(KafkaSettings, ClickHouseSettings, LogSettings):
     worker_dedupe_window_hours: int = Field(
         default=168, ge=1, description="How far back a repeated idempotency key is recognised."
     )
+    worker_dedupe: Literal["memory", "clickhouse"] = Field(
+        default="memory",
+        description="Where the ids of the window are looked up: an index in memory, or ClickHouse for each block (slower).",
+    )
+    worker_index_max_bytes: int = Field(
+        default=0, ge=0, description="What the ids in memory may take; 0: 60 % of the memory that the process may use."
+    )
     worker_dead_letter_max_ratio: float = Field(
         default=0.1,
         gt=0,

@@ -15,10 +15,12 @@ from services.contract.envelope import IDS_HEADER
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.kafka import count_partitions, ensure_topics, topics_of
 from services.runtime.logs import configure_logs, get_logger
+from services.runtime.memory import memory_limit_bytes
 from services.runtime.settings import WorkerSettings
 from services.worker.batcher import Batcher, BlockLimits, Record
-from services.worker.clickhouse_sink import ClickHouseSink, until_stored
+from services.worker.clickhouse_sink import ClickHouseSink, KnownIds, until_stored
 from services.worker.dead_letter import DeadLetterTopic, PoisonGate
+from services.worker.exact_ids import ExactIds
 from services.worker.identity import IdentityStore
 from services.worker.lag import LagMeter
 from services.worker.pages import add_pages
@@ -28,6 +30,8 @@ log = get_logger(__name__)
 
 _IDENTITY_BLOCK = BlockLimits(events=1000, size_bytes=4 * 1024 * 1024, records=1000, age_s=0.2)
 _KAFKA_RETRY_S = 1.0
+# Of the memory that the process may use; the rest is for two blocks, the client's buffers and Python.
+_INDEX_SHARE = 0.6
 
 
 def create_app(settings: WorkerSettings, partitions: int, data_dir: str) -> faust.App:
@@ -35,7 +39,7 @@ def create_app(settings: WorkerSettings, partitions: int, data_dir: str) -> faus
     topics = topics_of(settings)
     app = faust.App(settings.worker_group, **_faust_settings(settings, data_dir))
     store = ClickHouse(settings)
-    stored_ids = StoredIds(store, settings.worker_dedupe_window_hours * 3600, partitions)
+    stored_ids = _known_ids(settings, store, partitions)
     dead_letter_topic = _topic(app, topics.dead_letters)
     dead_letters = DeadLetterTopic(lambda value: dead_letter_topic.send(value=value))
     gate = PoisonGate(settings.worker_dead_letter_max_ratio)
@@ -63,6 +67,14 @@ def create_app(settings: WorkerSettings, partitions: int, data_dir: str) -> faus
     app.task(lag.run)
     add_pages(app, store, lag)
     return app
+
+
+def _known_ids(settings: WorkerSettings, store: ClickHouse, partitions: int) -> KnownIds:
+    window_s = settings.worker_dedupe_window_hours * 3600
+    if settings.worker_dedupe == "clickhouse":
+        return ExactIds(store, window_s)
+    max_bytes = settings.worker_index_max_bytes or int(_INDEX_SHARE * memory_limit_bytes())
+    return StoredIds(store, window_s, partitions, max_bytes)
 
 
 def _faust_settings(settings: WorkerSettings, data_dir: str) -> dict[str, Any]:

@@ -9,9 +9,8 @@ The steps of `store`, and what a crash between them leads to (the record is alwa
 """
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 import numpy as np
@@ -27,8 +26,7 @@ from services.runtime.clock import utc_now
 from services.runtime.logs import get_logger
 from services.worker.batcher import Record
 from services.worker.dead_letter import PoisonGate
-from services.worker.dedupe import Mask, ids_from_bytes
-from services.worker.stored_ids import StoredIds
+from services.worker.dedupe import Ids, Mask, ids_from_bytes
 
 log = get_logger(__name__)
 
@@ -50,6 +48,22 @@ _RETRY_LAST_S = 10.0
 _decode_line = msgspec.json.Decoder(EventLine, strict=True).decode
 
 
+class KnownIds(Protocol):
+    """Which ids are stored: by memory (stored_ids.py) or by asking each time (exact_ids.py)."""
+
+    async def load(self, partitions: set[int]) -> None:
+        """Be ready to answer for these partitions. Raises StoreError."""
+
+    async def repeats(self, ids: Ids) -> Mask:
+        """True for each id that is stored, or that stands earlier in `ids`. Raises StoreError."""
+
+    def remember(self, ids: Ids) -> None:
+        """These ids are stored now."""
+
+    def forget(self, partitions: set[int]) -> None:
+        """These partitions belong to others now."""
+
+
 class Lines(Struct):
     """Lines of a block, each with its id and the place in the log that it came from."""
 
@@ -69,7 +83,7 @@ class ClickHouseSink:
     def __init__(
         self,
         store: ClickHouse,
-        stored_ids: StoredIds,
+        stored_ids: KnownIds,
         put_dead_letters: Callable[[Sequence[DeadLetter]], Awaitable[None]],
         gate: PoisonGate,
     ) -> None:
@@ -88,7 +102,7 @@ class ClickHouseSink:
         partitions = {record.partition for record in records}
         await until_stored(lambda: self._stored_ids.load(partitions))
         ids = ids_from_bytes(b"".join([envelope.ids for envelope in envelopes]))
-        repeats = self._stored_ids.index.repeats(ids)
+        repeats = await until_stored(lambda: self._stored_ids.repeats(ids))
         REPEATS.inc(int(repeats.sum()))
         body = _without(envelopes, repeats)
         kept = ids.where(~repeats)
@@ -105,7 +119,7 @@ class ClickHouseSink:
             await self._insert_each(good)
             kept = ids_from_bytes(b"".join(good.ids))
         await self._put(bad)
-        self._stored_ids.index.add(kept, time.time())
+        self._stored_ids.remember(kept)
         ROWS.inc(len(kept))
 
     def _unpack(self, records: list[Record]) -> tuple[list[Envelope], list[DeadLetter]]:

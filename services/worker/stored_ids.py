@@ -1,4 +1,5 @@
-"""Fills the index of ids from ClickHouse, the only truth, for partitions that this worker has been given."""
+"""Which ids are stored already, by an index in memory: filled from ClickHouse, the only truth, for the partitions that
+this worker has been given."""
 
 import time
 from typing import Any
@@ -10,7 +11,7 @@ from services.contract.events_table import EVENTS
 from services.contract.topics import PARTITION_SQL
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.logs import get_logger
-from services.worker.dedupe import IdIndex, Ids
+from services.worker.dedupe import IdIndex, Ids, Mask
 
 log = get_logger(__name__)
 
@@ -26,12 +27,23 @@ LOAD_SECONDS = Histogram(
 _UUID_ROW: Any = np.dtype([("high", "<u8"), ("low", "<u8")])
 
 
-class StoredIds:
-    """The index, and which partitions' ids are in it."""
+# What an id costs in all: 16 bytes, and what merging runs needs for a moment.
+BYTES_PER_ID = 22
+_WARN_FROM = 0.8
 
-    def __init__(self, store: ClickHouse, window_s: int, partitions: int) -> None:
+
+class WindowTooLargeError(Exception):
+    """The ids of the window do not fit into the memory that they may have; the message says what can be done."""
+
+
+class StoredIds:
+    """The index, and which partitions' ids are in it. `max_bytes` is what the ids may take."""
+
+    def __init__(self, store: ClickHouse, window_s: int, partitions: int, max_bytes: int = 2**63) -> None:
         self._store = store
         self._partitions = partitions
+        self._max_ids = max_bytes // BYTES_PER_ID
+        self._warned_at = 0
         self._loaded: set[int] = set()
         self.index = IdIndex(window_s)
         INDEX_IDS.set_function(lambda: len(self.index))
@@ -52,6 +64,7 @@ class StoredIds:
         if not missing:
             return
         with LOAD_SECONDS.time():
+            self._check_room(await self._count(missing, now))
             loaded = []
             slice_s = self.index.slice_s
             for at in range(int((now - self.index.window_s) // slice_s), int(now // slice_s) + 2):
@@ -60,6 +73,41 @@ class StoredIds:
             self.index.add(ids, at * slice_s)
         self._loaded |= missing
         log.info("ids_loaded", partitions=sorted(missing), ids=sum(len(ids) for _, ids in loaded))
+
+    async def repeats(self, ids: Ids) -> Mask:
+        """True for each id that is stored, or that stands earlier in `ids`. The partitions must be loaded."""
+        return self.index.repeats(ids)
+
+    def remember(self, ids: Ids) -> None:
+        """These ids are stored now. Raises WindowTooLargeError when there is no room for more."""
+        self.index.add(ids, time.time())
+        self._check_room(0)
+
+    def _check_room(self, more: int) -> None:
+        """Say it before memory ends: a worker that the system kills says nothing."""
+        ids = len(self.index) + more
+        if ids > self._max_ids:
+            raise WindowTooLargeError(
+                f"the ids of the window are {ids:,}, but only {self._max_ids:,} fit into the memory they may have "
+                f"({self._max_ids * BYTES_PER_ID:,} bytes). Start more workers, give them more memory "
+                "(HEADRACE_WORKER_INDEX_MAX_BYTES), shorten HEADRACE_WORKER_DEDUPE_WINDOW_HOURS, or set "
+                "HEADRACE_WORKER_DEDUPE=clickhouse (slower)"
+            )
+        if ids > max(_WARN_FROM * self._max_ids, 1.05 * self._warned_at):
+            self._warned_at = ids
+            log.warning("index_nearly_full", ids=ids, room_for=self._max_ids)
+
+    async def _count(self, partitions: set[int], now: float) -> int:
+        rows = await self._store.rows(
+            f"SELECT count() FROM {EVENTS} WHERE {PARTITION_SQL} IN {{wanted:Array(UInt16)}} "
+            "AND received_at >= fromUnixTimestamp64Milli({since:Int64})",
+            {
+                "partitions": self._partitions,
+                "wanted": sorted(partitions),
+                "since": int((now - self.index.window_s) * 1000),
+            },
+        )
+        return int(rows[0][0])
 
     async def _read(self, partitions: set[int], since_s: int, until_s: int) -> Ids:
         rows = await self._store.raw(
@@ -74,5 +122,10 @@ class StoredIds:
             },
             fmt="RowBinary",
         )
-        columns = np.frombuffer(rows, dtype=_UUID_ROW)
-        return Ids(columns["high"].astype(np.uint64), columns["low"].astype(np.uint64))
+        return ids_from_rows(rows)
+
+
+def ids_from_rows(rows: bytes) -> Ids:
+    """Ids of one UUID column in RowBinary."""
+    columns = np.frombuffer(rows, dtype=_UUID_ROW)
+    return Ids(columns["high"].astype(np.uint64), columns["low"].astype(np.uint64))
