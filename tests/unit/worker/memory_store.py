@@ -1,0 +1,119 @@
+"""The events table in memory, with the faults that a ClickHouse can have, and lines and records to put into it."""
+
+import json
+import struct
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec import Raw
+
+from services.contract.envelope import EventLine, pack
+from services.contract.topics import partition_of
+from services.runtime.clickhouse import BadDataError, ClickHouse, Parameters, Settings, StoreUnavailableError
+from services.runtime.clock import utc_now
+from services.runtime.settings import ClickHouseSettings
+from services.worker.batcher import Record
+
+PARTITIONS = 4
+# An event of this name looks right and is refused by the table all the same.
+REFUSED_EVENT = "refused by the table"
+
+
+class MemoryEventsTable(ClickHouse):
+    """Inserts JSON lines, block by block, and gives back their ids.
+
+    A block with a line that is no JSON object, or of REFUSED_EVENT, is refused whole. A block under a token that was
+    seen is dropped. `unavailable` inserts fail before the block is stored, `ambiguous` ones after it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(ClickHouseSettings())
+        self.lines: list[dict[str, Any]] = []
+        self.inserts = 0
+        self.unavailable = 0
+        self.ambiguous = 0
+        self.unreadable = 0
+        self._tokens: set[str] = set()
+
+    @property
+    def ids(self) -> list[str]:
+        return [line["event_id"] for line in self.lines]
+
+    async def insert_lines(
+        self,
+        table: str,
+        columns: Sequence[str],
+        lines: bytes,
+        token: str | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        self.inserts += 1
+        if self.unavailable:
+            self.unavailable -= 1
+            raise StoreUnavailableError("refused", 202)
+        block = [_read(line) for line in lines.splitlines()]
+        if token is None or token not in self._tokens:
+            self.lines += block
+            self._tokens.add(token or "")
+        if self.ambiguous:
+            self.ambiguous -= 1
+            raise StoreUnavailableError("no answer")
+
+    async def raw(
+        self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None, fmt: str = "RowBinary"
+    ) -> bytes:
+        """The ids of some partitions and some time, as ClickHouse writes UUIDs: two little-endian halves."""
+        if self.unreadable:
+            self.unreadable -= 1
+            raise StoreUnavailableError("refused", 202)
+        asked = dict(parameters or {})
+        found = set()
+        for line in self.lines:
+            event_id = bytes.fromhex(line["event_id"])
+            received_ms = datetime.fromisoformat(line["received_at"]).timestamp() * 1000
+            if partition_of(event_id, asked["partitions"]) in asked["wanted"] and (
+                asked["since"] <= received_ms < asked["until"]
+            ):
+                found.add(event_id)
+        return b"".join(struct.pack("<QQ", *struct.unpack(">QQ", event_id)) for event_id in found)
+
+
+def _read(line: bytes) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise BadDataError(f"cannot parse: {error}", 27) from error
+    if not isinstance(row, dict) or row["event"] == REFUSED_EVENT:
+        raise BadDataError("cannot parse the row", 27)
+    return row
+
+
+class Log:
+    """A topic's partitions, as far as the worker sees them: makes records, and remembers which are acknowledged."""
+
+    def __init__(self) -> None:
+        self.acknowledged: list[tuple[int, int]] = []
+        self._offsets = dict.fromkeys(range(PARTITIONS), 0)
+
+    def envelope(self, ids: Sequence[bytes], event: str = "a", age: timedelta = timedelta()) -> Record:
+        """One record, in the partition of its first id."""
+        packed = pack(ids, [line_of(event_id, event, age) for event_id in ids])
+        return self.record(partition_of(ids[0], PARTITIONS), packed.lines, packed.ids)
+
+    def record(self, partition: int, value: bytes | None, ids: bytes | None) -> Record:
+        offset = self._offsets[partition]
+        self._offsets[partition] += 1
+        return Record(
+            "headrace.events", partition, offset, value, ids, lambda: self.acknowledged.append((partition, offset))
+        )
+
+
+def line_of(event_id: bytes, event: str = "a", age: timedelta = timedelta()) -> EventLine:
+    now = utc_now() - age
+    return EventLine("shop", event_id.hex(), event, "user_42", now, now, Raw(b'{"n":1}'))
+
+
+def event_id(n: int, partition: int = 0) -> bytes:
+    """The n-th id of a partition."""
+    return bytes([0, partition]) + n.to_bytes(14, "big")
