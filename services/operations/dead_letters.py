@@ -18,7 +18,7 @@ from services.contract.event_ids import id_of_key
 from services.edge.intake import take_track
 from services.edge.kafka_log import KafkaEventLog
 from services.runtime.clock import utc_now
-from services.runtime.kafka import topics_of
+from services.runtime.kafka import count_partitions, topics_of
 from services.runtime.settings import EdgeSettings, KafkaSettings
 
 _BATCH = 500
@@ -41,14 +41,17 @@ class Replayed(Struct):
 
 async def read_letters(settings: KafkaSettings) -> AsyncIterator[StoredLetter]:
     """All letters that are in the topic now, oldest first in each partition. Raises KafkaError."""
+    topic = topics_of(settings).dead_letters
+    partitions = [TopicPartition(topic, p) for p in range(await count_partitions(settings, topic))]
+    if not partitions:
+        return  # the topic was not made yet
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka_bootstrap.split(","), auto_offset_reset="earliest", enable_auto_commit=False
     )
     await consumer.start()
     try:
-        topic = topics_of(settings).dead_letters
-        partitions = [TopicPartition(topic, p) for p in sorted(consumer.partitions_for_topic(topic) or ())]
-        ends = await consumer.end_offsets(partitions) if partitions else {}
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
         for tp in partitions:
             consumer.assign([tp])
             await consumer.seek_to_beginning(tp)
