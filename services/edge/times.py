@@ -1,23 +1,14 @@
 """Timestamps as producers send them -> UTC, within what the store takes."""
 
-import re
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 
 from services.contract.errors import ApiError, ErrorCode
+from services.contract.times import MILLISECONDS_FROM, iso_time
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 MAX_AHEAD = timedelta(hours=1)
-# Numbers from here on are milliseconds: as seconds they would be past the year 5000.
-_MILLISECONDS_FROM = 100_000_000_000
-
-# datetime.fromisoformat takes more than ISO 8601: any separator, and NUL.
-_ISO_8601 = re.compile(
-    r"\d{4}-?(?:\d\d-?\d\d|W\d\d(?:-?\d)?)"
-    r"(?:[T ]\d\d(?::?\d\d(?::?\d\d(?:[.,]\d+)?)?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?",
-    re.ASCII | re.IGNORECASE,
-)
 _FORMS = "Use ISO 8601 (2026-11-20T12:34:56Z) or Unix epoch in seconds or milliseconds."
 
 
@@ -33,10 +24,7 @@ def parse_time(text: bytes) -> datetime | int | float | None:
         if not text.startswith(b'"'):
             raise _invalid("expected a string or a number") from error
     try:
-        written = msgspec.json.decode(text, type=str).strip()
-        if not _ISO_8601.fullmatch(written):
-            raise ValueError
-        return datetime.fromisoformat(written.upper())
+        return iso_time(msgspec.json.decode(text, type=str).strip())
     except ValueError as error:
         raise _invalid("it is not a date and time") from error
 
@@ -60,7 +48,7 @@ def _utc(value: datetime | int | float) -> datetime:
     try:
         if isinstance(value, datetime):
             return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-        return datetime.fromtimestamp(value / 1000 if abs(value) >= _MILLISECONDS_FROM else value, UTC)
+        return datetime.fromtimestamp(value / 1000 if abs(value) >= MILLISECONDS_FROM else value, UTC)
     except (OverflowError, ValueError, OSError) as error:
         if isinstance(value, datetime) and value.year > EARLIEST.year:
             return value.replace(tzinfo=UTC)  # the last hours of 9999: ahead of any clock in every zone
