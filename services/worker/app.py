@@ -163,6 +163,6 @@ def main() -> None:
     configure_logs(settings, "worker")
     partitions = asyncio.run(_prepare(settings))
     log.info("worker_starting", partitions=partitions, host=settings.worker_host, port=settings.worker_port)
-    with tempfile.TemporaryDirectory(prefix="headrace-worker-") as data_dir:
-        app = create_app(settings, partitions, data_dir)
-        faust.Worker(app, override_logging=False, redirect_stdouts=False, quiet=True).execute_from_commandline()
+    # Faust wants a folder for tables, which are not used here: always the same, so that a killed worker leaves nothing.
+    app = create_app(settings, partitions, os.path.join(tempfile.gettempdir(), "headrace-worker"))
+    faust.Worker(app, override_logging=False, redirect_stdouts=False, quiet=True).execute_from_commandline()
