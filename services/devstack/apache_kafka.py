@@ -92,13 +92,13 @@ class ApacheKafka:
             self._format()
         self.child.start()
 
-    def wait_until_ready(self, timeout_s: float = 60) -> None:
-        self.child.wait_until(lambda: kafka_protocol.answers(self.port), timeout_s)
+    def answers(self) -> bool:
+        return kafka_protocol.answers(self.port)
 
     def start(self, timeout_s: float = 60) -> Self:
         """Returns when it answers. Raises ChildFailedError."""
         self.launch()
-        self.wait_until_ready(timeout_s)
+        self.child.wait_until(self.answers, timeout_s)
         return self
 
     def stop(self, timeout_s: float = 30) -> None:
@@ -180,7 +180,7 @@ def start_cluster(
         for node in cluster:
             node.launch()
         for node in cluster:
-            node.wait_until_ready()
+            node.child.wait_until(node.answers, timeout_s=60)
     except BaseException:
         for node in cluster:
             node.kill()

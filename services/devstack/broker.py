@@ -39,8 +39,14 @@ class Broker(Protocol):
     @property
     def child(self) -> ChildProcess: ...
 
+    def launch(self) -> None:
+        """Starts it without waiting until it answers."""
+
+    def answers(self) -> bool:
+        """Does not prove that the topics are there."""
+
     def start(self, timeout_s: float = 60) -> Self:
-        """Blocks until it answers. Raises ChildFailedError. Does not prove that the topics are there."""
+        """Blocks until it answers. Raises ChildFailedError."""
 
     def stop(self, timeout_s: float = 30) -> None: ...
 
@@ -70,9 +76,15 @@ class EmbeddedBroker:
 
     def start(self, timeout_s: float = 60) -> Self:
         """Returns when it answers. Raises ChildFailedError."""
-        self.child.start()
-        self.child.wait_until(lambda: kafka_protocol.answers(self.port), timeout_s)
+        self.launch()
+        self.child.wait_until(self.answers, timeout_s)
         return self
+
+    def launch(self) -> None:
+        self.child.start()
+
+    def answers(self) -> bool:
+        return kafka_protocol.answers(self.port)
 
     def stop(self, timeout_s: float = 30) -> None:
         self.child.stop(timeout_s)

@@ -5,7 +5,6 @@ For development: no users, no TLS, one process a data directory. What was acknow
 
 import argparse
 import contextlib
-import fcntl
 import http.client
 import signal
 import socket
@@ -18,6 +17,7 @@ from typing import Self
 import uvicorn
 
 from services.devstack.child_process import ChildProcess, free_port
+from services.devstack.data_lock import DataInUseError, locked
 
 # Clients keep connections open; the server must not be the one that closes a connection just when it is used again.
 _KEEP_ALIVE_S = 3600
@@ -74,9 +74,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1")
     options = parser.parse_args(arguments)
     try:
-        with _locked(options.data), _bound(options.host, options.port) as listener:
+        if "?" in str(options.data.resolve()):
+            raise _StartError(f"the data directory {options.data} must not have a question mark in its path")
+        with locked(options.data), _bound(options.host, options.port) as listener:
             serve(options.data, listener)
-    except _StartError as error:
+    except (DataInUseError, _StartError) as error:
         print(f"clickhouse_server: {error}", file=sys.stderr)
         return 1
     return 0
@@ -114,19 +116,6 @@ def serve(data_dir: Path, listener: socket.socket) -> None:
 
 class _StartError(Exception):
     """Why the server cannot start, for the person who starts it."""
-
-
-@contextlib.contextmanager
-def _locked(data_dir: Path) -> Iterator[None]:
-    if "?" in str(data_dir.resolve()):
-        raise _StartError(f"the data directory {data_dir} must not have a question mark in its path")
-    data_dir.mkdir(parents=True, exist_ok=True)
-    with (data_dir / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise _StartError(f"another process serves the data directory {data_dir}; stop it first") from None
-        yield
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from services.runtime.keys import new_key
@@ -16,10 +16,28 @@ class StackSettings(BaseSettings):
 
     port: int = Field(default=8000, ge=1, le=65535, description="The one address, on 127.0.0.1, that serves all calls.")
     data: Path = Field(default=Path(".data"), description="What is kept between runs.")
-    broker: str = Field(default="embedded", min_length=1, description="embedded, apache, or host:port[,host:port].")
+    broker: str = Field(
+        default="embedded",
+        pattern=r"^(embedded|apache|[^\s,:]+:\d+(,[^\s,:]+:\d+)*)$",
+        description="embedded, apache, or host:port[,host:port].",
+    )
     log_console: bool = Field(default=False, description="Show what the parts log here as well.")
     drain_timeout_s: float = Field(default=60, gt=0, description="On a stop: how long what was accepted may take.")
-    api_key: str = Field(default="", validation_alias="INFRAI_API_KEY", repr=False)
+    api_key: str = Field(default="", pattern=r"^[!-~]*$", validation_alias="INFRAI_API_KEY", repr=False)
+
+
+def read_settings() -> StackSettings:
+    """Raises ValueError with one line a wrong variable."""
+    try:
+        return StackSettings()
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False)
+        lines = (f"{_variable(str(e['loc'][0]))}: {e['msg']}" for e in wrong)
+        raise ValueError("\n".join(lines)) from None
+
+
+def _variable(field: str) -> str:
+    return field if field.isupper() else f"HEADRACE_{field.upper()}"
 
 
 def development_key(settings: StackSettings) -> tuple[str, bool]:

@@ -402,7 +402,7 @@ def test_one_process_a_data_directory(server: ClickHouseProcess, tmp_path: Path)
     with ClickHouseProcess(tmp_path / "data") as first:
         second = _start_in_foreground("--data", str(tmp_path / "data"), "--port", "0")
         assert second.returncode == 1
-        assert "another process serves the data directory" in second.stderr
+        assert "another process uses the data directory" in second.stderr
         third = _start_in_foreground("--data", str(tmp_path / "other"), "--port", str(first.port))
         assert third.returncode == 1
         assert f"cannot listen on 127.0.0.1:{first.port}" in third.stderr

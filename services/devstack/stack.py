@@ -1,0 +1,174 @@
+"""The development stack: broker, database, and the services as they are in production.
+
+Stopping goes with the way of the events, so that nothing accepted is lost: gateway and edge first, then the worker
+when it has stored everything (the embedded broker forgets what it holds), then query, database and broker.
+"""
+
+import asyncio
+import http.client
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing, suppress
+from typing import Any
+
+from services.devstack.broker import ApacheKafka, Broker, EmbeddedBroker, KafkaUnavailableError, find_kafka_jars
+from services.devstack.child_process import ChildProcess, free_port
+from services.devstack.clickhouse_server import ClickHouseProcess
+from services.devstack.parts import Part, Parts
+from services.devstack.stack_settings import StackSettings, development_key
+from services.runtime.clickhouse import ClickHouse
+from services.runtime.keys import Scope, create_key
+from services.runtime.settings import ClickHouseSettings
+from services.schema.migrate import migrate
+
+PROJECT = "development"
+_READY_TIMEOUT_S = 60
+# Longer than the services give themselves to finish what is under way.
+_STOP_TIMEOUT_S = 45
+_POLL_S = 0.05
+
+
+class StackError(Exception):
+    """The stack cannot be had as it was asked for; the message is for the person who asked."""
+
+
+class Stack:
+    """To be started once. `say` tells a person how far it is."""
+
+    def __init__(self, settings: StackSettings, say: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._say = say
+        self._logs = settings.data / "logs"
+        self._parts = Parts(say)
+        self._ports = {name: free_port() for name in ("edge", "worker", "query")}
+        self._embedded = settings.broker == "embedded"
+        self._was_ready = False
+
+    @property
+    def base_url(self) -> str:
+        return f"http://127.0.0.1:{self._settings.port}"
+
+    def start(self) -> None:
+        """Returns when all parts answer that they are ready. Raises StackError, ChildFailedError, StoreError."""
+        key, _ = development_key(self._settings)
+        database = self._database()
+        store = self._parts.start(Part(database.child, database.child.start, database.answers))
+        broker = self._broker()
+        logs = [] if broker is None else [self._parts.start(Part(broker.child, broker.launch, broker.answers))]
+        self._parts.wait_until_ready([store], _READY_TIMEOUT_S)
+        applied = asyncio.run(_prepare_store(database.url, key))
+        self._say(f"the tables are there{f' ({len(applied)} migrations applied)' if applied else ''}")
+        self._parts.wait_until_ready(logs, _READY_TIMEOUT_S)
+        environment = self._environment(broker, database)
+        services = [self._parts.start(part) for part in self._services(environment)]
+        self._parts.wait_until_ready(services, _READY_TIMEOUT_S)
+        self._was_ready = True
+        (self._settings.data / "stack.json").write_text(json.dumps(self._addresses(environment), indent=2))
+
+    def watch(self) -> None:
+        """Returns never; raises ChildFailedError when a part dies."""
+        self._parts.watch()
+
+    def stop(self, is_hurried: Callable[[], bool]) -> bool:
+        """Whether everything that was accepted is stored, or at least kept by the broker."""
+        for name in ("gateway", "edge"):
+            self._parts.stop(name, _STOP_TIMEOUT_S)
+        kept = not self._embedded or not self._was_ready or self._drain(is_hurried)
+        self._parts.stop_all(_STOP_TIMEOUT_S)
+        return kept
+
+    def _drain(self, is_hurried: Callable[[], bool]) -> bool:
+        """Wait until the worker has stored all that the broker holds."""
+        deadline = time.monotonic() + self._settings.drain_timeout_s
+        while self._parts.are_running("broker", "clickhouse", "worker"):
+            if get_json(self._ports["worker"], "/lag").get("records") == 0:
+                return True
+            if is_hurried() or time.monotonic() > deadline:
+                return False
+            time.sleep(_POLL_S)
+        return False
+
+    def _broker(self) -> Broker | None:
+        """None when an address was given."""
+        if self._embedded:
+            return EmbeddedBroker(self._logs / "broker.log", to_console=self._settings.log_console)
+        if self._settings.broker != "apache":
+            return None
+        self._say("looking for Apache Kafka with Maven (the first time brings some 90 MB)")
+        try:
+            return ApacheKafka(self._settings.data / "kafka", find_kafka_jars())
+        except KafkaUnavailableError as error:
+            raise StackError(f"HEADRACE_BROKER=apache cannot be had here: {error}") from None
+
+    def _database(self) -> ClickHouseProcess:
+        log = self._logs / "clickhouse.log"
+        return ClickHouseProcess(self._settings.data / "clickhouse", log=log, to_console=self._settings.log_console)
+
+    def _environment(self, broker: Broker | None, database: ClickHouseProcess) -> dict[str, str]:
+        """The services are configured as in production: by environment variables alone."""
+        environment = {
+            "HEADRACE_CLICKHOUSE_URL": database.url,
+            "HEADRACE_CLICKHOUSE_CLUSTER": "",
+            "HEADRACE_KAFKA_BOOTSTRAP": self._settings.broker,
+            **{f"HEADRACE_{name.upper()}_PORT": str(port) for name, port in self._ports.items()},
+        }
+        if broker is not None:
+            environment["HEADRACE_KAFKA_BOOTSTRAP"] = broker.bootstrap
+            environment["HEADRACE_KAFKA_PARTITIONS"] = "4"
+            environment["HEADRACE_KAFKA_IDEMPOTENCE"] = str(broker.idempotent_producer).lower()
+            # The embedded broker lets a group wait half of it for its first member.
+            environment["HEADRACE_WORKER_SESSION_TIMEOUT_S"] = "6"
+        return environment
+
+    def _services(self, environment: Mapping[str, str]) -> list[Part]:
+        """The worker first, for it takes longest."""
+        services = [
+            self._service(name, port, ["-m", "services.cli", name], environment)
+            for name, port in sorted(self._ports.items(), reverse=True)
+        ]
+        upstreams = [f"--{name}=http://127.0.0.1:{self._ports[name]}" for name in ("edge", "query")]
+        port = self._settings.port
+        arguments = ["-m", "services.devstack.gateway", f"--port={port}", *upstreams]
+        return [*services, self._service("gateway", port, arguments, {})]
+
+    def _service(self, name: str, port: int, arguments: list[str], environment: Mapping[str, str]) -> Part:
+        child = ChildProcess(
+            name,
+            [sys.executable, *arguments],
+            log=self._logs / f"{name}.log",
+            env=environment,
+            to_console=self._settings.log_console,
+        )
+        return Part(child, child.start, lambda: get_json(port, "/health/ready").get("ready") is True)
+
+    def _addresses(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """For whoever wants to look inside: `stack.json` in the data directory."""
+        return {
+            "gateway": self.base_url,
+            **{name: f"http://127.0.0.1:{port}" for name, port in self._ports.items()},
+            "clickhouse": environment["HEADRACE_CLICKHOUSE_URL"],
+            "kafka": environment["HEADRACE_KAFKA_BOOTSTRAP"],
+        }
+
+
+async def _prepare_store(url: str, key: str) -> list[str]:
+    settings = ClickHouseSettings(clickhouse_url=url, clickhouse_cluster="")
+    applied = await migrate(settings)
+    store = await ClickHouse.connect(settings)
+    try:
+        await create_key(store, key, PROJECT, set(Scope), "development")
+    finally:
+        await store.close()
+    return applied
+
+
+def get_json(port: int, path: str) -> dict[str, Any]:
+    """An empty answer where nothing (or something else) answers."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    with closing(connection), suppress(OSError, http.client.HTTPException, ValueError):
+        connection.request("GET", path)
+        answer: dict[str, Any] = json.loads(connection.getresponse().read())
+        return answer
+    return {}
