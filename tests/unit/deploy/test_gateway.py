@@ -1,0 +1,114 @@
+"""gateway.conf sends each call to its half, answers in the contract's shape, and lets through what the edge takes."""
+
+import json
+
+import pytest
+
+from services.contract.calls import BASE_PATH, INGEST_CALLS, Call
+from services.contract.errors import ErrorCode
+from services.contract.openapi import CALLS
+from services.runtime.settings import EdgeSettings
+from tests.unit.deploy.compose import environment_of, load_compose
+from tests.unit.deploy.env_file import DEPLOY
+from tests.unit.deploy.nginx_conf import Directive, location_of, read_conf
+
+HTTP = read_conf((DEPLOY / "gateway.conf").read_text()).one("http")
+SERVER = HTTP.one("server")
+UPSTREAMS = {upstream.words[0]: upstream for upstream in HTTP.all("upstream")}
+
+
+def half_of(path: str) -> str | None:
+    """edge, query, or None where the gateway answers itself."""
+    passes = location_of(SERVER, path).all("proxy_pass")
+    return passes[0].words[0].removeprefix("http://") if passes else None
+
+
+def example(call: Call) -> str:
+    return BASE_PATH + call.path.replace("{", "").replace("}", "")
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
+def test_every_call_goes_to_the_half_that_answers_it(call: Call) -> None:
+    wanted = "edge" if call in INGEST_CALLS else "query"
+    assert half_of(example(call)) == wanted, f"give {call.path} a location in deploy/gateway.conf"
+
+
+@pytest.mark.parametrize(
+    ("path", "half"),
+    [
+        ("/openapi.json", "edge"),
+        ("/v1/analytics", "edge"),
+        ("/v1/analytics/track", "edge"),
+        ("/v1/analytics/nowhere", "edge"),
+        ("/v1/analytics/query/events", "query"),
+        ("/v1/analytics/dashboard/get/an-id", "query"),
+        ("/v1/analytics/persons/list", "query"),
+        ("/v1/analytics/privacy/erase", "query"),
+    ],
+)
+def test_halves_by_path(path: str, half: str) -> None:
+    assert half_of(path) == half
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/health/ready", "/lag", "/v1"])
+def test_what_is_for_operators_stays_inside(path: str) -> None:
+    assert half_of(path) is None
+
+
+def test_there_are_no_locations_that_this_test_cannot_judge() -> None:
+    for location in SERVER.all("location"):
+        first = location.words[0]
+        assert first == "=" or first.startswith(("/", "@")), location.words
+
+
+@pytest.mark.parametrize("half", ["edge", "query"])
+def test_upstreams_are_the_services_and_are_looked_up_again(half: str) -> None:
+    service = load_compose()["services"][half]
+    port = environment_of(service, {"HEADRACE_CLICKHOUSE_PASSWORD": "x"})[f"HEADRACE_{half.upper()}_PORT"]
+    server = UPSTREAMS[half].one("server")
+    assert server.words[0] == f"{half}:{port}"
+    assert "resolve" in server.words
+    assert UPSTREAMS[half].all("zone"), "nginx looks names up again only in a group with a zone"
+
+
+def test_connections_are_given_up_before_the_services_give_them_up() -> None:
+    """uvicorn closes an idle connection after 5 s; a POST that meets the closing one could not be sent again."""
+    for upstream in UPSTREAMS.values():
+        assert int(upstream.one("keepalive_timeout").words[0].removesuffix("s")) < 5
+
+
+def test_posts_are_not_sent_twice() -> None:
+    assert "non_idempotent" not in SERVER.one("proxy_next_upstream").words
+
+
+def test_bodies_that_an_edge_can_be_set_to_take_pass() -> None:
+    (limit,) = [m.le for m in EdgeSettings.model_fields["edge_max_body_bytes"].metadata if hasattr(m, "le")]
+    assert int(SERVER.one("client_max_body_size").words[0].removesuffix("m")) * 1024 * 1024 >= limit
+    assert SERVER.one("proxy_request_buffering").words == ["off"]
+
+
+def own_errors() -> list[Directive]:
+    return [d.one("return") for d in SERVER.all("location") if d.words[0] == "/" or d.words[0].startswith("@")]
+
+
+@pytest.mark.parametrize("answer", own_errors(), ids=lambda answer: answer.words[0])
+def test_the_gateway_s_own_errors_have_the_contract_s_shape(answer: Directive) -> None:
+    status, text = answer.words
+    body = json.loads(text)
+    statuses = {code.code: code.status for code in ErrorCode}
+    assert set(body) == {"error", "request_id"}
+    assert statuses[body["error"]["code"]] == int(status)
+    assert body["error"]["message"]
+
+
+def test_nobody_answering_says_when_to_come_back() -> None:
+    for half in ("edge", "query"):
+        location = next(d for d in SERVER.all("location") if d.words == [f"@{half}_unavailable"])
+        assert ["Retry-After", "2", "always"] in [d.words for d in location.all("add_header")]
+
+
+def test_keys_in_addresses_are_not_logged() -> None:
+    form = " ".join(HTTP.one("log_format").words)
+    for variable in ("$request ", '"$request"', "$request_uri", "$args", "$query_string", "$http_authorization"):
+        assert variable not in form
+    assert HTTP.one("error_log").words == ["stderr", "crit"]
