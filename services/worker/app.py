@@ -55,9 +55,12 @@ def create_app(settings: WorkerSettings, partitions: int, data_dir: str) -> faus
     _consume(app, topics.identity, Batcher(_IDENTITY_BLOCK, identity))
 
     @app.on_partitions_revoked.connect
-    async def forget(sender: Any, /, *args: Any, signal: Any, **_: Any) -> None:
-        revoked: set[TP] = args[0]
-        stored_ids.forget({tp.partition for tp in revoked if tp.topic == topics.events})
+    async def revoked(sender: Any, /, *args: Any, signal: Any, **_: Any) -> None:
+        stored_ids.revoked(_partitions_of(topics.events, args[0]))
+
+    @app.on_partitions_assigned.connect
+    async def assigned(sender: Any, /, *args: Any, signal: Any, **_: Any) -> None:
+        stored_ids.assigned(_partitions_of(topics.events, args[0]), app.consumer_generation_id)
 
     @app.on_before_shutdown.connect
     async def limit_drain(sender: Any, /, *_: Any, signal: Any, **__: Any) -> None:
@@ -99,6 +102,10 @@ def _faust_settings(settings: WorkerSettings, data_dir: str) -> dict[str, Any]:
         "web_host": settings.worker_host,
         "web_port": settings.worker_port,
     }
+
+
+def _partitions_of(topic: str, partitions: set[TP]) -> set[int]:
+    return {tp.partition for tp in partitions if tp.topic == topic}
 
 
 def _topic(app: faust.App, name: str) -> Any:

@@ -42,6 +42,9 @@ STORE_UP = Gauge("headrace_worker_store_up", "1 while ClickHouse takes inserts, 
 
 R = TypeVar("R")
 
+# Events may lie in every month since 2000: ClickHouse's usual limit of 100 partitions an insert would refuse such a
+# block for ever, and with it everything behind it.
+_INSERT_SETTINGS = {"max_partitions_per_insert_block": 0}
 _RETRY_FIRST_S = 0.1
 _RETRY_LAST_S = 10.0
 
@@ -60,8 +63,11 @@ class KnownIds(Protocol):
     def remember(self, ids: Ids) -> None:
         """These ids are stored now."""
 
-    def forget(self, partitions: set[int]) -> None:
-        """These partitions belong to others now."""
+    def revoked(self, partitions: set[int]) -> None:
+        """These partitions were taken away; others may store ids in them."""
+
+    def assigned(self, partitions: set[int], generation: int) -> None:
+        """These partitions are ours in this generation of the consumer group."""
 
 
 class Lines(Struct):
@@ -141,7 +147,7 @@ class ClickHouseSink:
 
     async def _insert_once(self, body: bytes, token: str) -> None:
         with INSERT_SECONDS.time():
-            await self._store.insert_lines(EVENTS, EVENT_COLUMNS, body, token)
+            await self._store.insert_lines(EVENTS, EVENT_COLUMNS, body, token, _INSERT_SETTINGS)
 
     async def _find_bad(self, lines: Lines) -> tuple[Lines, list[DeadLetter]]:
         """The lines of a refused block that are no events, and the others."""

@@ -14,7 +14,7 @@ _MAX_QUERY_BYTES = 8 * 1024 * 1024
 
 
 class ExactIds:
-    """`load`, `remember` and `forget` have nothing to do: ClickHouse knows."""
+    """Has nothing to load, to remember or to forget: ClickHouse knows."""
 
     def __init__(self, store: ClickHouse, window_s: int) -> None:
         self._store = store
@@ -24,7 +24,9 @@ class ExactIds:
 
     def remember(self, ids: Ids) -> None: ...
 
-    def forget(self, partitions: set[int]) -> None: ...
+    def revoked(self, partitions: set[int]) -> None: ...
+
+    def assigned(self, partitions: set[int], generation: int) -> None: ...
 
     async def repeats(self, ids: Ids) -> Mask:
         """True for each id that is stored, or that stands earlier in `ids`. Raises StoreError."""

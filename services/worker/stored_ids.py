@@ -45,16 +45,30 @@ class StoredIds:
         self._max_ids = max_bytes // BYTES_PER_ID
         self._warned_at = 0
         self._loaded: set[int] = set()
+        self._suspended: set[int] = set()
+        self._generation = -1
         self.index = IdIndex(window_s)
         INDEX_IDS.set_function(lambda: len(self.index))
         INDEX_BYTES.set_function(lambda: self.index.size_bytes)
 
-    def forget(self, partitions: set[int]) -> None:
-        """These partitions were taken away: what others store in them meanwhile is not known here."""
-        gone = partitions & self._loaded
+    def revoked(self, partitions: set[int]) -> None:
+        """These partitions were taken away. Their ids are kept until `assigned` says whether they are good still."""
+        self._suspended |= partitions & self._loaded
+        self._loaded -= partitions
+
+    def assigned(self, partitions: set[int], generation: int) -> None:
+        """These partitions are ours in this generation of the group.
+
+        A partition that was ours in the generation before has had no other owner meanwhile: its ids are all known.
+        Of any other, somebody else may have stored ids; they are read again.
+        """
+        kept = self._suspended & partitions if generation == self._generation + 1 else set()
+        gone = self._suspended - kept
         if gone:
-            self._loaded -= gone
             self.index.drop_partitions(gone, self._partitions)
+        self._loaded |= kept
+        self._suspended.clear()
+        self._generation = generation
 
     async def load(self, partitions: set[int]) -> None:
         """Make sure that all stored ids of these partitions are in the index. Raises StoreError."""

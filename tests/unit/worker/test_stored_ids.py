@@ -1,0 +1,87 @@
+"""Whether ids must be read again from ClickHouse after a rebalance: only when somebody else may have had the partition."""
+
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from services.worker.dedupe import Ids
+from services.worker.stored_ids import BYTES_PER_ID, StoredIds, WindowTooLargeError
+
+PARTITIONS = 4
+
+
+class MemoryIds:
+    """The ids that ClickHouse has, by partition; counts how often they are read."""
+
+    def __init__(self) -> None:
+        self.ids = {partition: (partition << 48, 7) for partition in range(PARTITIONS)}
+        self.read: list[int] = []
+
+    async def rows(self, sql: str, parameters: Mapping[str, Any], settings: Any = None) -> list[list[int]]:
+        return [[len(parameters["wanted"])]]
+
+    async def raw(self, sql: str, parameters: Mapping[str, Any], settings: Any = None, fmt: str = "") -> bytes:
+        if not self.read or parameters["wanted"] != self.read[-len(parameters["wanted"]) :]:
+            self.read += parameters["wanted"]
+            return b"".join(struct.pack("<QQ", *self.ids[partition]) for partition in parameters["wanted"])
+        return b""  # the other slices of the window
+
+
+@pytest.fixture
+def store() -> MemoryIds:
+    return MemoryIds()
+
+
+def stored_ids(store: MemoryIds, **options: int) -> StoredIds:
+    return StoredIds(store, 3600, PARTITIONS, **options)  # type: ignore[arg-type]
+
+
+def ids_of(store: MemoryIds, *partitions: int) -> Ids:
+    columns = np.array([store.ids[partition] for partition in partitions], dtype=np.uint64)
+    return Ids(columns[:, 0], columns[:, 1])
+
+
+async def test_a_partition_that_stays_is_not_read_again(store: MemoryIds) -> None:
+    known = stored_ids(store)
+    known.assigned({0, 1}, generation=3)
+    await known.load({0, 1})
+    known.revoked({0, 1})
+    known.assigned({0, 2}, generation=4)
+    await known.load({0, 2})
+    assert store.read == [0, 1, 2]
+    assert (await known.repeats(ids_of(store, 0, 1, 2))).tolist() == [True, False, True]
+
+
+async def test_after_a_generation_without_us_everything_is_read_again(store: MemoryIds) -> None:
+    known = stored_ids(store)
+    known.assigned({0}, generation=3)
+    await known.load({0})
+    known.revoked({0})
+    known.assigned({0}, generation=5)
+    store.ids[0] = (0, 8)  # what another worker stored meanwhile
+    assert len(known.index) == 0
+    store.read.clear()
+    await known.load({0})
+    assert store.read == [0]
+    assert (await known.repeats(ids_of(store, 0))).tolist() == [True]
+
+
+async def test_a_partition_that_comes_back_later_is_read_again(store: MemoryIds) -> None:
+    known = stored_ids(store)
+    for generation, mine in ((1, {0, 1}), (2, {1}), (3, {0, 1})):
+        known.assigned(mine, generation)
+        await known.load(mine)
+        known.revoked(mine)
+    assert store.read == [0, 1, 0]
+
+
+async def test_it_says_so_before_it_loads_more_than_fits(store: MemoryIds) -> None:
+    known = stored_ids(store, max_bytes=2 * BYTES_PER_ID)
+    await known.load({0, 1})
+    with pytest.raises(WindowTooLargeError, match="HEADRACE_WORKER_DEDUPE_WINDOW_HOURS"):
+        await known.load({2})
+    with pytest.raises(WindowTooLargeError, match="3, but only 2"):
+        known.remember(Ids(np.array([9], dtype=np.uint64), np.array([9], dtype=np.uint64)))
