@@ -9,7 +9,7 @@ import msgspec
 
 from services.contract.calls import BASE_PATH, INGEST_CALLS, Call
 from services.contract.errors import ErrorBody, ErrorCode
-from services.contract.questions import QUERY_CALLS
+from services.contract.query_calls import QUERY_CALLS
 
 CALLS: tuple[Call, ...] = (*INGEST_CALLS, *QUERY_CALLS)
 

@@ -4,60 +4,33 @@ Optional fields take null for absent. What a value means beyond its type (a wind
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
-from services.contract.calls import ALWAYS, Call
-from services.contract.errors import ErrorCode
-from services.contract.messages import MAX_EVENT_NAME_CHARS, IdempotencyKey
+from services.contract.messages import IdempotencyKey
+from services.contract.query_fields import (
+    MAX_TITLE_CHARS,
+    Cursor,
+    EventName,
+    Filter,
+    Interval,
+    Order,
+    People,
+    ScopedQuery,
+    Since,
+    Timezone,
+    Title,
+    Until,
+    Warnings,
+)
 
 MAX_PAGE_EVENTS = 1000
 MAX_PATH_DEPTH = 20
 MAX_PATH_TOP = 100
 MAX_SESSION_GAP_S = 366 * 86_400
-MAX_DASHBOARD_NAME_CHARS = 200
 MAX_DASHBOARD_QUERIES = 50
 MAX_PAGE_DASHBOARDS = 100
-
-EventName = Annotated[
-    str, Meta(min_length=1, max_length=MAX_EVENT_NAME_CHARS, description="Event name.", examples=["checkout_completed"])
-]
-Since = Annotated[
-    str | int | float,
-    Meta(
-        description="First moment of the window. ISO 8601 (a date alone is its first moment; without offset: in "
-        "`timezone`) or Unix epoch in seconds or milliseconds.",
-        examples=["2026-11-01", "2026-11-01T00:00:00Z", 1793491200],
-    ),
-]
-Until = Annotated[
-    str | int | float,
-    Meta(
-        description="End of the window, itself outside; same forms as `since`.",
-        examples=["2026-12-01", "2026-12-01T00:00:00Z", 1796083200],
-    ),
-]
-Timezone = Annotated[
-    str, Meta(max_length=64, description="IANA name: where days, weeks and months begin.", examples=["Europe/Berlin"])
-]
-Interval = Literal["hour", "day", "week", "month"]
-Order = Literal["asc", "desc"]
-# Kept as the bytes that came; services/query/filters.py reads it.
-Filter = Annotated[
-    Raw,
-    Meta(
-        description="Conditions that must all hold. Keys: `event`, `distinct_id`, `person_id`, or a property name (dots "
-        "go into nested objects). A value matches by type and equality, a list by any of its members, an object "
-        "`{operator: operand}` by eq, ne, in, not_in, gt, gte, lt, lte, exists, contains.",
-        examples=[{"event": "checkout_completed", "amount": {"gte": 10}, "plan": ["pro", "team"]}],
-        extra_json_schema={"type": ["object", "null"]},
-    ),
-]
-Cursor = Annotated[str, Meta(max_length=256, description="`next_cursor` of the previous page of the same question.")]
-Title = Annotated[str, Meta(max_length=MAX_DASHBOARD_NAME_CHARS, description="What a reader sees above the answer.")]
-Warnings = Annotated[list[str], Meta(description="What was ignored, and why.")]
-People = Annotated[int, Meta(ge=0, description="Number of people: ids that were merged count once.")]
 
 
 class EventsQuery(Struct, kw_only=True):
@@ -72,7 +45,7 @@ class EventsQuery(Struct, kw_only=True):
     order: Annotated[Order, Meta(description="By (timestamp, event_id); default asc.")] | None = None
 
 
-class RetentionQuery(Struct, kw_only=True):
+class RetentionQuery(ScopedQuery, kw_only=True):
     """How many of those who began came back, by period."""
 
     born_event: EventName
@@ -85,7 +58,7 @@ class RetentionQuery(Struct, kw_only=True):
     ) = None
 
 
-class PathQuery(Struct, kw_only=True):
+class PathQuery(ScopedQuery, kw_only=True):
     """What people did after their first start event."""
 
     start_event: EventName
@@ -137,7 +110,7 @@ class SavedPath(PathQuery, kw_only=True, tag_field="type", tag="path"):
 
 
 SavedQuery = SavedEvents | SavedRetention | SavedPath
-DashboardName = Annotated[str, Meta(min_length=1, max_length=MAX_DASHBOARD_NAME_CHARS, examples=["Weekly review"])]
+DashboardName = Annotated[str, Meta(min_length=1, max_length=MAX_TITLE_CHARS, examples=["Weekly review"])]
 
 
 class DashboardCreate(Struct, kw_only=True):
@@ -232,116 +205,3 @@ class Deleted(Struct, kw_only=True):
 
     ok: bool = True
     warnings: Warnings | UnsetType = UNSET
-
-
-_BODY = (
-    ErrorCode.INVALID_JSON,
-    ErrorCode.MISSING_FIELD,
-    ErrorCode.TOO_DEEP,
-    ErrorCode.BODY_TOO_LARGE,
-    ErrorCode.UNSUPPORTED_MEDIA_TYPE,
-    ErrorCode.UNSUPPORTED_ENCODING,
-)
-_QUERY = (
-    *ALWAYS,
-    *_BODY,
-    ErrorCode.INVALID_TIMESTAMP,
-    ErrorCode.INVALID_WINDOW,
-    ErrorCode.INVALID_TIMEZONE,
-    ErrorCode.QUERY_TOO_EXPENSIVE,
-    ErrorCode.RATE_LIMITED,
-)
-_EVENTS = (*_QUERY, ErrorCode.INVALID_FILTER, ErrorCode.INVALID_CURSOR)
-
-
-def _parameter(name: str, place: str, description: str, **schema: Any) -> dict[str, Any]:
-    return {"name": name, "in": place, "required": place == "path", "description": description, "schema": schema}
-
-
-_DASHBOARD_ID = _parameter("dashboard_id", "path", "Id of the dashboard.", type="string")
-_KEY_HEADER = _parameter(
-    "Idempotency-Key",
-    "header",
-    "Stands for a missing `idempotency_key`.",
-    type="string",
-    minLength=1,
-    maxLength=256,
-    pattern="^[ -~]+$",
-)
-
-QUERY_CALLS = (
-    Call(
-        name="query_events",
-        method="POST",
-        path="/query/events",
-        summary="Single events in a window, filtered, a page at a time.",
-        request=EventsQuery,
-        response=EventsAnswer,
-        scope="query",
-        errors=_EVENTS,
-    ),
-    Call(
-        name="query_retention",
-        method="POST",
-        path="/query/retention",
-        summary="Retention matrix from a born event to a return event.",
-        request=RetentionQuery,
-        response=RetentionAnswer,
-        scope="query",
-        errors=_QUERY,
-    ),
-    Call(
-        name="query_path",
-        method="POST",
-        path="/query/path",
-        summary="Tree of what people did after a start event.",
-        request=PathQuery,
-        response=PathAnswer,
-        scope="query",
-        errors=_QUERY,
-    ),
-    Call(
-        name="dashboard_create",
-        method="POST",
-        path="/dashboard/create",
-        summary="Save queries as a dashboard.",
-        request=DashboardCreate,
-        response=Dashboard,
-        scope="query",
-        errors=_EVENTS,
-        parameters=(_KEY_HEADER,),
-    ),
-    Call(
-        name="dashboard_get",
-        method="GET",
-        path="/dashboard/get/{dashboard_id}",
-        summary="One dashboard.",
-        response=Dashboard,
-        scope="query",
-        errors=(*ALWAYS, ErrorCode.NOT_FOUND),
-        parameters=(_DASHBOARD_ID,),
-    ),
-    Call(
-        name="dashboard_list",
-        method="GET",
-        path="/dashboard/list",
-        summary="All dashboards of the project, a page at a time.",
-        response=DashboardList,
-        scope="query",
-        errors=(*ALWAYS, ErrorCode.INVALID_CURSOR),
-        parameters=(
-            _parameter("cursor", "query", "`next_cursor` of the previous page.", type="string", maxLength=256),
-            _parameter("limit", "query", "Dashboards on a page; default 100.", type="integer", minimum=1, maximum=100),
-        ),
-    ),
-    Call(
-        name="dashboard_delete",
-        method="DELETE",
-        path="/dashboard/delete/{dashboard_id}",
-        summary="Delete a dashboard; also answers ok when it is already gone.",
-        response=Deleted,
-        scope="query",
-        errors=(*ALWAYS, *_BODY),
-        parameters=(_DASHBOARD_ID,),
-    ),
-)

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from services.contract.errors import ApiError, ErrorCode
-from services.contract.questions import Interval
+from services.contract.query_fields import Interval
 from services.query.window import SECOND_US, Window, microseconds, utc_time
 
 MAX_PERIODS = 1000

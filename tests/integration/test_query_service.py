@@ -9,7 +9,7 @@ import pytest
 
 from services.contract.calls import BASE_PATH
 from services.contract.events_table import EVENTS
-from services.contract.questions import QUERY_CALLS
+from services.contract.query_calls import QUERY_CALLS
 from services.query.routes import MAX_BODY_BYTES
 from services.runtime.settings import ClickHouseSettings
 from tests.support.engine import send_sql

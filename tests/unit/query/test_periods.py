@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from services.contract.errors import ApiError, ErrorCode
-from services.contract.questions import Interval
+from services.contract.query_fields import Interval
 from services.query.periods import MAX_PERIODS, local_time, period_starts
 from services.query.window import parse_window
 

@@ -1,0 +1,131 @@
+"""The calls of the query service as data: bodies, answers, the errors that each can have."""
+
+from typing import Any
+
+from services.contract.calls import ALWAYS, Call
+from services.contract.errors import ErrorCode
+from services.contract.questions import (
+    Dashboard,
+    DashboardCreate,
+    DashboardList,
+    Deleted,
+    EventsAnswer,
+    EventsQuery,
+    PathAnswer,
+    PathQuery,
+    RetentionAnswer,
+    RetentionQuery,
+)
+
+_BODY = (
+    ErrorCode.INVALID_JSON,
+    ErrorCode.MISSING_FIELD,
+    ErrorCode.TOO_DEEP,
+    ErrorCode.BODY_TOO_LARGE,
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+    ErrorCode.UNSUPPORTED_ENCODING,
+)
+_QUERY = (
+    *ALWAYS,
+    *_BODY,
+    ErrorCode.INVALID_TIMESTAMP,
+    ErrorCode.INVALID_WINDOW,
+    ErrorCode.INVALID_TIMEZONE,
+    ErrorCode.INVALID_FILTER,
+    ErrorCode.QUERY_TOO_EXPENSIVE,
+    ErrorCode.RATE_LIMITED,
+)
+_EVENTS = (*_QUERY, ErrorCode.INVALID_CURSOR)
+
+
+def _parameter(name: str, place: str, description: str, **schema: Any) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": place == "path", "description": description, "schema": schema}
+
+
+_DASHBOARD_ID = _parameter("dashboard_id", "path", "Id of the dashboard.", type="string")
+_KEY_HEADER = _parameter(
+    "Idempotency-Key",
+    "header",
+    "Stands for a missing `idempotency_key`.",
+    type="string",
+    minLength=1,
+    maxLength=256,
+    pattern="^[ -~]+$",
+)
+
+QUERY_CALLS = (
+    Call(
+        name="query_events",
+        method="POST",
+        path="/query/events",
+        summary="Single events in a window, filtered, a page at a time.",
+        request=EventsQuery,
+        response=EventsAnswer,
+        scope="query",
+        errors=_EVENTS,
+    ),
+    Call(
+        name="query_retention",
+        method="POST",
+        path="/query/retention",
+        summary="Retention matrix from a born event to a return event.",
+        request=RetentionQuery,
+        response=RetentionAnswer,
+        scope="query",
+        errors=_QUERY,
+    ),
+    Call(
+        name="query_path",
+        method="POST",
+        path="/query/path",
+        summary="Tree of what people did after a start event.",
+        request=PathQuery,
+        response=PathAnswer,
+        scope="query",
+        errors=_QUERY,
+    ),
+    Call(
+        name="dashboard_create",
+        method="POST",
+        path="/dashboard/create",
+        summary="Save queries as a dashboard.",
+        request=DashboardCreate,
+        response=Dashboard,
+        scope="query",
+        errors=_EVENTS,
+        parameters=(_KEY_HEADER,),
+    ),
+    Call(
+        name="dashboard_get",
+        method="GET",
+        path="/dashboard/get/{dashboard_id}",
+        summary="One dashboard.",
+        response=Dashboard,
+        scope="query",
+        errors=(*ALWAYS, ErrorCode.NOT_FOUND),
+        parameters=(_DASHBOARD_ID,),
+    ),
+    Call(
+        name="dashboard_list",
+        method="GET",
+        path="/dashboard/list",
+        summary="All dashboards of the project, a page at a time.",
+        response=DashboardList,
+        scope="query",
+        errors=(*ALWAYS, ErrorCode.INVALID_CURSOR),
+        parameters=(
+            _parameter("cursor", "query", "`next_cursor` of the previous page.", type="string", maxLength=256),
+            _parameter("limit", "query", "Dashboards on a page; default 100.", type="integer", minimum=1, maximum=100),
+        ),
+    ),
+    Call(
+        name="dashboard_delete",
+        method="DELETE",
+        path="/dashboard/delete/{dashboard_id}",
+        summary="Delete a dashboard; also answers ok when it is already gone.",
+        response=Deleted,
+        scope="query",
+        errors=(*ALWAYS, *_BODY),
+        parameters=(_DASHBOARD_ID,),
+    ),
+)
