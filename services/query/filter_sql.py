@@ -1,16 +1,18 @@
 """Typed conditions -> SQL over `events AS e` and server-side parameters. The only place that reads stored properties.
 
-A property is looked up once as JSON text, which ClickHouse writes in one way whatever was stored: a string begins with
+Conditions on traits go through trait_sql.py, which reads them as this file reads properties. A property is looked up once as JSON text, which ClickHouse writes in one way whatever was stored: a string begins with
 a quote, a number with a digit or a minus, a missing one is empty. Integers compare exactly, other numbers as doubles.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 from services.query.filters import Condition, Scalar
+from services.query.parameters import Parameters
 from services.query.persons import PERSON
+from services.query.trait_sql import trait_holders
 
 _COLUMN_SQL = {"event": "e.event", "distinct_id": "e.distinct_id", "person_id": PERSON}
 _COMPARISONS = {"eq": "=", "ne": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
@@ -25,25 +27,35 @@ class FilterSql(Struct, frozen=True):
     needs_persons: bool
 
 
-class _Parameters(Struct):
-    """Names the values: f0, f1, ..."""
-
-    values: dict[str, Any] = field(default_factory=dict)
-
-    def add(self, value: Any, kind: str) -> str:
-        name = f"f{len(self.values)}"
-        self.values[name] = value
-        return f"{{{name}:{kind}}}"
+def filter_sql(conditions: Sequence[Condition], prefix: str = "f") -> FilterSql:
+    """Parameters are named by `prefix` and a number; filters that meet in one query need prefixes of their own."""
+    parameters = Parameters(prefix)
+    where = conditions_sql(conditions, parameters)
+    return FilterSql(where, parameters.values, any(c.needs_persons for c in conditions))
 
 
-def filter_sql(conditions: Sequence[Condition]) -> FilterSql:
-    parameters = _Parameters()
-    where = [_column(c, parameters) if c.is_column else _property(c, parameters) for c in conditions]
-    needs_persons = any(c.key == "person_id" for c in conditions)
-    return FilterSql("".join(f" AND ({sql})" for sql in where), parameters.values, needs_persons)
+def conditions_sql(conditions: Sequence[Condition], parameters: Parameters) -> str:
+    """Each condition behind an AND. Speaks of JOIN_PERSONS' columns where a condition needs persons."""
+    return "".join(f" AND ({_condition(condition, parameters)})" for condition in conditions)
 
 
-def _column(condition: Condition, parameters: _Parameters) -> str:
+def _condition(condition: Condition, parameters: Parameters) -> str:
+    if condition.is_column:
+        return _column(condition, parameters)
+    if condition.is_trait:
+        return _trait(condition, parameters)
+    return value_condition(property_text("e.properties", condition.key, parameters), condition, parameters)
+
+
+def _trait(condition: Condition, parameters: Parameters) -> str:
+    """People who have such a value, found once; the opposite operators ask for all others."""
+    positive = condition.positive()
+    value = value_condition("value", positive, parameters)
+    negation = "" if positive is condition else "NOT "
+    return f"{PERSON} {negation}IN ({trait_holders(condition.key, value, property_text, parameters)})"
+
+
+def _column(condition: Condition, parameters: Parameters) -> str:
     column, operator, operand = _COLUMN_SQL[condition.key], condition.operator, condition.operand
     if operator == "exists":
         return "1" if operand else "0"
@@ -55,8 +67,9 @@ def _column(condition: Condition, parameters: _Parameters) -> str:
     return f"{column} {_COMPARISONS[operator]} {parameters.add(operand, 'String')}"
 
 
-def _property(condition: Condition, parameters: _Parameters) -> str:
-    text, operator, operand = _property_text(condition.key, parameters), condition.operator, condition.operand
+def value_condition(text: str, condition: Condition, parameters: Parameters) -> str:
+    """Whether a value holds, given as the SQL of its JSON text."""
+    operator, operand = condition.operator, condition.operand
     if operator == "exists":
         return f"{text} != ''" if operand else f"{text} = ''"
     if operator == "contains":
@@ -67,13 +80,13 @@ def _property(condition: Condition, parameters: _Parameters) -> str:
     return f"NOT ({equal})" if operator in ("ne", "not_in") else equal
 
 
-def _property_text(key: str, parameters: _Parameters) -> str:
-    """A dotted key is a property of that very name where there is one, else the way into nested objects."""
-    whole = f"JSONExtractRaw(e.properties, {parameters.add(key, 'String')})"
+def property_text(column: str, key: str, parameters: Parameters) -> str:
+    """The SQL of a property's JSON text in a column of JSON objects. A dotted key is a property of that very name where there is one, else the way into nested objects."""
+    whole = f"JSONExtractRaw({column}, {parameters.add(key, 'String')})"
     if "." not in key:
         return whole
     path = ", ".join(parameters.add(name, "String") for name in key.split("."))
-    return f"if({whole} != '', {whole}, JSONExtractRaw(e.properties, {path}))"
+    return f"if({whole} != '', {whole}, JSONExtractRaw({column}, {path}))"
 
 
 def _is_string(text: str) -> str:
@@ -84,7 +97,7 @@ def _is_number(text: str) -> str:
     return f"({text} >= '-' AND {text} < ':')"  # '-' . / 0-9 are the characters before ':'
 
 
-def _equals_any(text: str, members: Sequence[Scalar], parameters: _Parameters) -> str:
+def _equals_any(text: str, members: Sequence[Scalar], parameters: Parameters) -> str:
     """JSON text that equals one of the members, by type and value. Without members: never."""
     strings = [m for m in members if isinstance(m, str)]
     numbers = [m for m in members if isinstance(m, (int, float)) and not isinstance(m, bool)]
@@ -100,7 +113,7 @@ def _equals_any(text: str, members: Sequence[Scalar], parameters: _Parameters) -
     return "(" + " OR ".join(f"({sql})" for sql in found or ["0"]) + ")"
 
 
-def _equals_number(text: str, numbers: Sequence[float], parameters: _Parameters) -> str:
+def _equals_number(text: str, numbers: Sequence[float], parameters: Parameters) -> str:
     """Each stored type is looked up among the members that it can hold, so that 2^53 and 2^53 + 1 stay different."""
     integers = [int(n) for n in numbers if n == int(n)]
     signed = parameters.add([n for n in integers if _INT64_MIN <= n <= _INT64_MAX], "Array(Int64)")
@@ -114,7 +127,7 @@ def _equals_number(text: str, numbers: Sequence[float], parameters: _Parameters)
     )
 
 
-def _ordered(text: str, comparison: str, operand: Scalar, parameters: _Parameters) -> str:
+def _ordered(text: str, comparison: str, operand: Scalar, parameters: Parameters) -> str:
     """Numbers with numbers, strings with strings (by Unicode code point), nothing else."""
     if isinstance(operand, str):
         return f"{_is_string(text)} AND JSONExtractString({text}) {comparison} {parameters.add(operand, 'String')}"
@@ -127,7 +140,7 @@ def _ordered(text: str, comparison: str, operand: Scalar, parameters: _Parameter
     )
 
 
-def _contains(text: str, operand: Scalar, parameters: _Parameters) -> str:
+def _contains(text: str, operand: Scalar, parameters: Parameters) -> str:
     """An array with such a member; of a string operand also a string with it inside."""
     member = _equals_any("member", [operand], parameters)
     in_array = f"startsWith({text}, '[') AND arrayExists(member -> {member}, JSONExtractArrayRaw({text}))"
@@ -141,7 +154,7 @@ def _by_number_type(text: str, signed: str, unsigned: str, double: str) -> str:
     return f"multiIf(JSONType({text}) = 'Int64', {signed}, JSONType({text}) = 'UInt64', {unsigned}, {double})"
 
 
-def _number_parameter(number: float, parameters: _Parameters) -> str:
+def _number_parameter(number: float, parameters: Parameters) -> str:
     if isinstance(number, int) and _INT64_MIN <= number <= _INT64_MAX:
         return parameters.add(number, "Int64")
     if isinstance(number, int) and 0 < number <= _UINT64_MAX:

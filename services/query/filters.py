@@ -1,6 +1,6 @@
 """The filter object as it is sent -> typed conditions. Pure; filter_sql.py turns them into SQL.
 
-    {"event": "checkout", "amount": {"gte": 10, "lt": 20}, "plan": ["pro", "team"]}
+    {"event": "checkout", "amount": {"gte": 10, "lt": 20}, "plan": ["pro", "team"], "person.country": "NO"}
 
 All conditions must hold. A value matches by type and equality: "1" is not 1, 1 is 1.0, true is only true, null is only
 an explicit null. ne and not_in are the opposite of eq and in, so they hold where the property is missing; every other
@@ -18,17 +18,21 @@ MAX_FILTER_BYTES = 64 * 1024
 MAX_CONDITIONS = 50
 MAX_LIST_MEMBERS = 1000
 MAX_KEY_LEVELS = 16
+MAX_TRAIT_CONDITIONS = 10  # each is a pass over the project's identity log
 # Columns of the event itself; these names hide properties of the same name.
 COLUMNS = ("event", "distinct_id", "person_id")
+# So do these: person.<trait>, group.<type> (the group's key) and group.<type>.<trait>.
+TRAITS = ("person.", "group.")
 
 Scalar = str | int | float | bool | None
 _SCALARS = (str, int, float, type(None))  # bool is an int
 _OPERATORS = ("eq", "ne", "in", "not_in", "gt", "gte", "lt", "lte", "exists", "contains")
 _ORDERED = ("gt", "gte", "lt", "lte")
+_OPPOSITES = {"ne": "eq", "not_in": "in"}
 
 
 class Condition(Struct, frozen=True):
-    """`key` is one of COLUMNS or a property. `operand` is a list for in and not_in, a bool for exists, else a scalar."""
+    """`key` is one of COLUMNS, a trait, or a property. `operand` is a list for in and not_in, a bool for exists, else a scalar."""
 
     key: str
     operator: str
@@ -37,6 +41,21 @@ class Condition(Struct, frozen=True):
     @property
     def is_column(self) -> bool:
         return self.key in COLUMNS
+
+    @property
+    def is_trait(self) -> bool:
+        return self.key.startswith(TRAITS)
+
+    @property
+    def needs_persons(self) -> bool:
+        return self.is_trait or self.key == "person_id"
+
+    def positive(self) -> "Condition":
+        """The condition that fails where the value is missing: itself, or the one that it is the opposite of."""
+        if self.operator == "exists":
+            return self if self.operand else Condition(self.key, "exists", True)
+        opposite = _OPPOSITES.get(self.operator)
+        return self if opposite is None else Condition(self.key, opposite, self.operand)
 
 
 def parse_filter(text: Raw) -> list[Condition]:
@@ -53,6 +72,9 @@ def parse_filter(text: Raw) -> list[Condition]:
     parsed = [condition for key, value in conditions.items() for condition in _parse_key(key, value)]
     if len(parsed) > MAX_CONDITIONS:
         raise _invalid("", f"has {len(parsed)} conditions; at most {MAX_CONDITIONS} are taken")
+    traits = sum(condition.is_trait for condition in parsed)
+    if traits > MAX_TRAIT_CONDITIONS:
+        raise _invalid("", f"has {traits} conditions on traits; at most {MAX_TRAIT_CONDITIONS} are taken")
     return parsed
 
 

@@ -28,6 +28,7 @@ from services.query.events import EventsQuestion, question_identity
 from services.query.filters import parse_filter
 from services.query.path import PathQuestion
 from services.query.retention import RetentionQuestion
+from services.query.scope import parse_scope
 from services.query.window import parse_window
 
 _MAX_WARNINGS = 20
@@ -118,7 +119,8 @@ def _retention(query: RetentionQuery, project_id: str) -> RetentionQuestion:
     _refuse_nul(query.born_event, "born_event")
     _refuse_nul(query.return_event, "return_event")
     window = parse_window(query.since, query.until, query.timezone)
-    return RetentionQuestion.of(query.born_event, query.return_event, window, query.interval or "day")
+    scope = parse_scope(query.filter, query.aggregate_by)
+    return RetentionQuestion.of(query.born_event, query.return_event, window, query.interval or "day", scope)
 
 
 def _path(query: PathQuery, project_id: str) -> PathQuestion:
@@ -132,6 +134,7 @@ def _path(query: PathQuery, project_id: str) -> PathQuestion:
         collapse_repeats=bool(query.collapse_repeats),
         session_gap_s=query.session_gap_seconds,
         end_event=query.end_event,
+        scope=parse_scope(query.filter, query.aggregate_by),
     )
 
 

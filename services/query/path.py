@@ -10,7 +10,7 @@ from services.contract.errors import ApiError, ErrorCode
 from services.contract.questions import PathAnswer
 from services.query.execute import QuestionStore
 from services.query.path_tree import DistinctPaths, TooManyNodesError, path_tree
-from services.query.persons import JOIN_PERSONS, PERSON
+from services.query.scope import Scope, scope_sql
 from services.query.source import EVENTS_WITH_REPEATS, IN_WINDOW, window_parameters
 from services.query.window import SECOND_US, Window
 from services.runtime.clickhouse import StoreUnavailableError
@@ -31,6 +31,7 @@ class PathQuestion(Struct, frozen=True):
     collapse_repeats: bool
     session_gap_s: int | None
     end_event: str | None
+    scope: Scope = Scope()
 
 
 async def answer_path(store: QuestionStore, project_id: str, question: PathQuestion) -> PathAnswer:
@@ -54,11 +55,16 @@ def path_sql(project_id: str, question: PathQuestion) -> tuple[str, dict[str, An
     and taking away repeats are then work on plain numbers, 2.3 times faster than on tuples.
     """
     depth = question.max_depth
-    parameters = {**window_parameters(project_id, question.window), "start": question.start_event}
+    scope = scope_sql(question.scope)
+    parameters = {
+        **window_parameters(project_id, question.window),
+        **scope.parameters,
+        "start": question.start_event,
+    }
     per_person = (
         f"WITH {', '.join(_steps(question, parameters))} "
-        f"SELECT {PERSON} AS person, arrayResize(steps, {depth:d}, toUInt64(0)) AS path "
-        f"FROM {EVENTS_WITH_REPEATS} {JOIN_PERSONS} WHERE {IN_WINDOW} "
+        f"SELECT {scope.who} AS person, arrayResize(steps, {depth:d}, toUInt64(0)) AS path "
+        f"FROM {EVENTS_WITH_REPEATS} {scope.joins} WHERE {IN_WINDOW}{scope.where} "
         "GROUP BY person HAVING started > 0"
     )
     columns = ", ".join(f"path[{i + 1:d}]" for i in range(depth))

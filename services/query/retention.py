@@ -5,10 +5,11 @@ from typing import Any
 
 from msgspec import Struct
 
-from services.contract.questions import Interval, RetentionAnswer
+from services.contract.query_fields import Interval
+from services.contract.questions import RetentionAnswer
 from services.query.execute import QuestionStore
 from services.query.periods import local_time, period_starts
-from services.query.persons import JOIN_PERSONS, PERSON
+from services.query.scope import Scope, scope_sql
 from services.query.source import EVENTS_WITH_REPEATS, IN_WINDOW, window_parameters
 from services.query.window import Window
 
@@ -21,11 +22,14 @@ class RetentionQuestion(Struct, frozen=True):
     window: Window
     interval: Interval
     starts: list[int]
+    scope: Scope = Scope()
 
     @classmethod
-    def of(cls, born_event: str, return_event: str, window: Window, interval: Interval) -> "RetentionQuestion":
+    def of(
+        cls, born_event: str, return_event: str, window: Window, interval: Interval, scope: Scope
+    ) -> "RetentionQuestion":
         """Raises ApiError when the window holds too many periods."""
-        return cls(born_event, return_event, window, interval, period_starts(window, interval))
+        return cls(born_event, return_event, window, interval, period_starts(window, interval), scope)
 
 
 async def answer_retention(store: QuestionStore, project_id: str, question: RetentionQuestion) -> RetentionAnswer:
@@ -42,13 +46,14 @@ def retention_sql(project_id: str, question: RetentionQuestion) -> tuple[str, di
 
     A person is one row with a cohort and a set of periods, so an event that is stored twice changes nothing.
     """
+    scope = scope_sql(question.scope)
     per_person = (
         "WITH roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}) AS period "
-        f"SELECT {PERSON} AS person, "
+        f"SELECT {scope.who} AS person, "
         "minIf(period, e.event = {born:String}) AS cohort, "
         "groupUniqArrayIf(period, e.event = {return:String}) AS returned "
-        f"FROM {EVENTS_WITH_REPEATS} {JOIN_PERSONS} "
-        f"WHERE {IN_WINDOW} AND e.event IN ({{born:String}}, {{return:String}}) "
+        f"FROM {EVENTS_WITH_REPEATS} {scope.joins} "
+        f"WHERE {IN_WINDOW} AND e.event IN ({{born:String}}, {{return:String}}){scope.where} "
         "GROUP BY person HAVING countIf(e.event = {born:String}) > 0"
     )
     return (
@@ -56,6 +61,7 @@ def retention_sql(project_id: str, question: RetentionQuestion) -> tuple[str, di
         f"count() AS people FROM ({per_person}) GROUP BY cohort, period"
     ), {
         **window_parameters(project_id, question.window),
+        **scope.parameters,
         "born": question.born_event,
         "return": question.return_event,
         "starts": question.starts,

@@ -33,10 +33,11 @@ def statement(question: Any) -> str:
 
 @given(st.dictionaries(texts, values, max_size=5), texts, texts, texts)
 def test_no_text_of_a_client_is_in_the_sql(filters: dict[str, Any], project: str, one: str, other: str) -> None:
+    traits = {f"person.{one}.{other}": one, f"group.{one}": {"ne": other}, f"group.{other}.{one}": [one]}
     bodies: dict[str, dict[str, Any]] = {
-        "events": {"filter": {**filters, "event": [one]}},
-        "retention": {"born_event": one, "return_event": other},
-        "path": {"start_event": one, "end_event": other, "session_gap_seconds": 60},
+        "events": {"filter": {**filters, **traits, "event": [one]}},
+        "retention": {"born_event": one, "return_event": other, "filter": {**filters, **traits}, "aggregate_by": one},
+        "path": {"start_event": one, "end_event": other, "session_gap_seconds": 60, "aggregate_by": other},
     }
     for kind, body in bodies.items():
         question, _ = parse_question(kind, json.dumps({**ordinary, **body}).encode(), project)

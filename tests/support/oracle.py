@@ -42,35 +42,35 @@ def events(
     history: History, since: datetime, until: datetime, conditions: Mapping[str, Any] | None = None, order: str = "asc"
 ) -> list[str]:
     """The ids of the events asked for, in order."""
-    found = [e.event_id for e in history.within(since, until) if _all_hold(history, e, conditions or {})]
+    found = [e.event_id for e in history.within(since, until) if all_hold(history, e, conditions or {})]
     return found[::-1] if order == "desc" else found
 
 
-_MISSING = object()
+MISSING = object()
 
 
-def _all_hold(history: History, event: Event, conditions: Mapping[str, Any]) -> bool:
+def all_hold(history: History, event: Event, conditions: Mapping[str, Any]) -> bool:
     for key, condition in conditions.items():
         if key == "person_id":
             value: Any = history.person(event)
         elif key in ("event", "distinct_id"):
             value = getattr(event, key)
         else:
-            value = _property(json.loads(event.properties), key)
+            value = property_of(json.loads(event.properties), key)
         if not isinstance(condition, dict):
             condition = {"in" if isinstance(condition, list) else "eq": condition}
-        if not all(_holds(value, operator, operand) for operator, operand in condition.items()):
+        if not all(holds(value, operator, operand) for operator, operand in condition.items()):
             return False
     return True
 
 
-def _property(properties: dict[str, Any], key: str) -> Any:
+def property_of(properties: dict[str, Any], key: str) -> Any:
     if key in properties:
         return properties[key]
     value: Any = properties
     for name in key.split("."):
         if not isinstance(value, dict) or name not in value:
-            return _MISSING
+            return MISSING
         value = value[name]
     return value
 
@@ -83,7 +83,7 @@ def _same(value: Any, other: Any) -> bool:
     return type(value) is type(other) and not isinstance(value, dict | list) and bool(value == other)
 
 
-def _holds(value: Any, operator: str, operand: Any) -> bool:
+def holds(value: Any, operator: str, operand: Any) -> bool:
     match operator:
         case "eq":
             return _same(value, operand)
@@ -94,7 +94,7 @@ def _holds(value: Any, operator: str, operand: Any) -> bool:
         case "not_in":
             return not any(_same(value, member) for member in operand)
         case "exists":
-            return (value is not _MISSING) is operand
+            return (value is not MISSING) is operand
         case "contains":
             if isinstance(value, list):
                 return any(_same(member, operand) for member in value)

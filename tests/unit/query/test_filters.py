@@ -8,7 +8,14 @@ from msgspec import Raw
 
 from services.contract.errors import ApiError, ErrorCode
 from services.query.filter_sql import filter_sql
-from services.query.filters import MAX_CONDITIONS, MAX_FILTER_BYTES, MAX_KEY_LEVELS, MAX_LIST_MEMBERS, parse_filter
+from services.query.filters import (
+    MAX_CONDITIONS,
+    MAX_FILTER_BYTES,
+    MAX_KEY_LEVELS,
+    MAX_LIST_MEMBERS,
+    MAX_TRAIT_CONDITIONS,
+    parse_filter,
+)
 
 
 @pytest.mark.parametrize("text", [b"", b"null", b"{}"])
@@ -56,6 +63,9 @@ def test_operators_of_one_key_are_conditions_each() -> None:
         ({"x" * 300: {}}, "filter." + "x" * 100, "no operator"),
         ({".".join("a" * (MAX_KEY_LEVELS + 1)): 1}, "filter." + ".".join("a" * 17), "deeper"),
         ({f"k{i}": i for i in range(MAX_CONDITIONS + 1)}, "filter", "conditions"),
+        ({f"person.t{i}": i for i in range(MAX_TRAIT_CONDITIONS + 1)}, "filter", "conditions on traits"),
+        ({"person.plan": {"like": "x"}}, "filter.person.plan", "`like`"),
+        ({"group.company.size": {"gt": None}}, "filter.group.company.size", "a number or a string"),
         ({"a": list(range(MAX_LIST_MEMBERS + 1))}, "filter.a", "a list of at most"),
         ({"a": "x" * MAX_FILTER_BYTES}, "filter", "bytes"),
     ],
@@ -88,3 +98,22 @@ def test_integers_are_looked_up_among_integers_of_their_own_size() -> None:
 def test_only_a_question_about_people_needs_them() -> None:
     assert filter_sql(parse_filter(Raw(b'{"person_id": "u"}'))).needs_persons
     assert not filter_sql(parse_filter(Raw(b'{"distinct_id": "u", "x": 1}'))).needs_persons
+    assert filter_sql(parse_filter(Raw(b'{"person.plan": "pro"}'))).needs_persons
+    assert not filter_sql(parse_filter(Raw(b'{"personal": 1, "groups.x": 1, "person": 1}'))).needs_persons
+
+
+def test_the_opposite_operators_ask_for_all_but_those_who_have_the_value() -> None:
+    for condition in ({"ne": "pro"}, {"not_in": ["pro"]}, {"exists": False}):
+        where = filter_sql(parse_filter(Raw(json.dumps({"person.plan": condition}).encode()))).where
+        assert " NOT IN (SELECT who" in where
+    for condition in ({"eq": "pro"}, {"in": ["pro"]}, {"exists": True}, {"contains": "pro"}):
+        where = filter_sql(parse_filter(Raw(json.dumps({"person.plan": condition}).encode()))).where
+        assert " IN (SELECT who" in where
+        assert " NOT IN (SELECT who" not in where
+
+
+def test_filters_of_one_query_may_have_names_of_their_own() -> None:
+    conditions = parse_filter(Raw(b'{"a": "x", "person.b": 1}'))
+    one, other = filter_sql(conditions, "one"), filter_sql(conditions, "other")
+    assert not set(one.parameters) & set(other.parameters)
+    assert list(one.parameters.values()) == list(other.parameters.values())

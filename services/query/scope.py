@@ -1,0 +1,50 @@
+"""What a question is about: which events (`filter`), and who is counted (people, or groups by `aggregate_by`).
+
+Every question that counts takes its joins, its conditions and its unit from here.
+"""
+
+from typing import Any
+
+from msgspec import Raw, Struct
+
+from services.contract.errors import ApiError, ErrorCode
+from services.query.filter_sql import conditions_sql
+from services.query.filters import Condition, parse_filter
+from services.query.parameters import Parameters
+from services.query.persons import JOIN_PERSONS, PERSON
+from services.query.trait_sql import group_of_people
+
+
+class Scope(Struct, frozen=True):
+    """`aggregate_by`: the type of group that is counted instead of people; those without such a group are left out."""
+
+    conditions: list[Condition] = []
+    aggregate_by: str | None = None
+
+
+class ScopeSql(Struct, frozen=True):
+    """`FROM events AS e {joins} WHERE ...{where}`; `who` is the unit's column; parameters besides {project:String}."""
+
+    joins: str
+    where: str
+    who: str
+    parameters: dict[str, Any]
+
+
+def parse_scope(conditions: Raw, aggregate_by: str | None = None) -> Scope:
+    """Raises ApiError naming the field."""
+    if aggregate_by is not None and "\0" in aggregate_by:
+        raise ApiError(
+            ErrorCode.INVALID_FIELD, "`aggregate_by` must not contain the character NUL.", field="aggregate_by"
+        )
+    return Scope(parse_filter(conditions), aggregate_by)
+
+
+def scope_sql(scope: Scope) -> ScopeSql:
+    parameters = Parameters("scope")
+    where = conditions_sql(scope.conditions, parameters)
+    if scope.aggregate_by is None:
+        return ScopeSql(JOIN_PERSONS, where, PERSON, parameters.values)
+    groups = group_of_people(parameters.add(scope.aggregate_by, "String"))
+    joins = f"{JOIN_PERSONS} ANY INNER JOIN ({groups}) AS grouped ON grouped.who = {PERSON}"
+    return ScopeSql(joins, where, "grouped.group_key", parameters.values)

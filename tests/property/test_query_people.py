@@ -1,0 +1,84 @@
+"""Filters on traits and groups, and groups as what is counted: every question equals the oracle on random histories."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from services.runtime.settings import ClickHouseSettings
+from tests.support import oracle
+from tests.support.histories import NAMES, ODD_MOMENTS, windows
+from tests.support.oracle_people import PeopleHistory, by_group, filtered
+from tests.support.people import GROUP_TYPES, people_histories, store_people, trait_filters
+from tests.support.query_client import QueryClient
+
+pytestmark = pytest.mark.integration
+
+_examples = settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+)
+zones = st.sampled_from(sorted(ODD_MOMENTS))
+plain_filters = st.fixed_dictionaries(
+    {}, optional={"event": st.lists(st.sampled_from(NAMES)), "n": st.just({"exists": False})}
+)
+
+
+@pytest.fixture(scope="module")
+def client(clickhouse: ClickHouseSettings) -> Iterator[QueryClient]:
+    with QueryClient.started(clickhouse, projects=20_000) as client:
+        yield client
+
+
+def stored(client: QueryClient, clickhouse: ClickHouseSettings, *of: PeopleHistory) -> str:
+    """A fresh project for each history; the first one's key."""
+    projects = [next(client.projects) for _ in of]
+    store_people(clickhouse, {project: h for (project, _), h in zip(projects, of, strict=True)}, repeats=10)
+    return projects[0][1]
+
+
+@_examples
+@given(st.data())
+def test_filters_on_traits_and_groups(client: QueryClient, clickhouse: ClickHouseSettings, data: st.DataObject) -> None:
+    zone = data.draw(zones)
+    history, foreign = data.draw(people_histories(zone)), data.draw(people_histories(zone, max_events=5))
+    key = stored(client, clickhouse, history, foreign)
+    for _ in range(6):
+        since, until = data.draw(windows(zone))
+        conditions = {**data.draw(trait_filters), **data.draw(plain_filters)}
+        body = {"since": since.isoformat(), "until": until.isoformat(), "filter": conditions}
+        answer = client.ask("/query/events", key, body)
+        assert [e["event_id"] for e in answer["events"]] == oracle.events(filtered(history, conditions), since, until)
+
+
+@_examples
+@given(st.data())
+def test_filters_and_groups_in_questions_that_count(
+    client: QueryClient, clickhouse: ClickHouseSettings, data: st.DataObject
+) -> None:
+    zone = data.draw(zones)
+    history, foreign = data.draw(people_histories(zone)), data.draw(people_histories(zone, max_events=5))
+    key = stored(client, clickhouse, history, foreign)
+    for _ in range(3):
+        since, until = data.draw(windows(zone))
+        conditions = {**data.draw(st.one_of(st.just({}), trait_filters)), **data.draw(plain_filters)}
+        group_type = data.draw(st.sampled_from([None, *GROUP_TYPES, "nothing"]))
+        body: dict[str, Any] = {
+            "since": since.isoformat(),
+            "until": until.isoformat(),
+            "filter": conditions,
+            "aggregate_by": group_type,
+        }
+        about = filtered(history, conditions)
+        about = about if group_type is None else by_group(about, group_type)
+        one, other = data.draw(st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)))
+        retention = client.ask(
+            "/query/retention", key, {**body, "born_event": one, "return_event": other, "timezone": zone}
+        )
+        assert retention["matrix"] == oracle.retention(about, one, other, since, until, "day", ZoneInfo(zone))
+        path = client.ask("/query/path", key, {**body, "start_event": one})
+        path["event"] = path.pop("root")
+        assert path == dataclasses.asdict(oracle.path(about, one, since, until))

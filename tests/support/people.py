@@ -1,0 +1,103 @@
+"""Random histories with identify and group calls for hypothesis, filters about them, and how they get into the store."""
+
+import json
+from datetime import UTC, timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+
+from services.contract.events_table import IDENTITY_LOG
+from services.runtime.settings import ClickHouseSettings
+from tests.support.engine import insert_lines
+from tests.support.histories import IDS, ODD_MOMENTS, PROPERTY_VALUES, histories, offsets, store
+from tests.support.oracle_people import Call, PeopleHistory
+
+TRAITS = ["plan", "a", "a.b", ""]
+GROUP_TYPES = ["company", "téam '"]
+GROUPS = ["acme", "ü '\\", "1"]
+# Few values, so that conditions often hold.
+VALUES: list[Any] = ["pro", "", 1, 1.5, True, None, {"b": "pro"}, ["pro", 1], 2**53 + 1]
+
+traits = st.dictionaries(st.sampled_from(TRAITS), st.sampled_from([*VALUES, *PROPERTY_VALUES[:6]]), max_size=3)
+trait_keys = st.sampled_from(
+    [
+        *[f"person.{name}" for name in TRAITS],
+        *[f"group.{kind}" for kind in GROUP_TYPES],
+        *[f"group.{kind}.{name}" for kind in GROUP_TYPES for name in TRAITS],
+        "group.nothing",
+    ]
+)
+_scalars = st.sampled_from([v for v in VALUES if not isinstance(v, list | dict)] + GROUPS)
+_conditions = st.one_of(
+    _scalars,
+    st.lists(_scalars, max_size=3),
+    st.fixed_dictionaries({"exists": st.booleans()}),
+    st.fixed_dictionaries({"ne": _scalars}),
+    st.fixed_dictionaries({"not_in": st.lists(_scalars, max_size=3)}),
+    st.fixed_dictionaries({"contains": _scalars}),
+    st.fixed_dictionaries({"gte": st.sampled_from([1, "b"]), "lt": st.sampled_from([2, "z"])}),
+)
+trait_filters = st.dictionaries(trait_keys, _conditions, min_size=1, max_size=2)
+
+
+@st.composite
+def people_histories(draw: st.DrawFn, zone: str, max_events: int = 40) -> PeopleHistory:
+    """Calls often at the same time, with and without traits."""
+    history = draw(histories(zone, max_events))
+    times = draw(st.lists(offsets, min_size=1, max_size=4))
+    moment = ODD_MOMENTS[zone]
+    rows = draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["identify", "group"]),
+                st.sampled_from(IDS),
+                st.sampled_from(times),
+                traits,
+                st.sampled_from(GROUP_TYPES),
+                st.sampled_from(GROUPS),
+                st.uuids(),
+            ),
+            max_size=15,
+            unique_by=lambda row: row[6],
+        )
+    )
+    return PeopleHistory(
+        history.events,
+        history.person_of,
+        [
+            Call(
+                event_id=str(event_id),
+                kind=kind,
+                distinct_id=distinct_id,
+                time=moment + timedelta(microseconds=offset),
+                traits=json.dumps(values),
+                group_type=group_type if kind == "group" else "",
+                group_key=key if kind == "group" else "",
+            )
+            for kind, distinct_id, offset, values, group_type, key, event_id in rows
+        ],
+    )
+
+
+def call_line(project: str, call: Call) -> bytes:
+    time = call.time.astimezone(UTC).isoformat()
+    row = {
+        "project_id": project,
+        "event_id": call.event_id,
+        "kind": call.kind,
+        "distinct_id": call.distinct_id,
+        "timestamp": time,
+        "received_at": time,
+        "traits": call.traits,
+        "group_type": call.group_type,
+        "group_key": call.group_key,
+    }
+    return json.dumps(row).encode()
+
+
+def store_people(settings: ClickHouseSettings, histories: dict[str, PeopleHistory], repeats: int = 0) -> None:
+    """By project; the first `repeats` events and calls are stored twice."""
+    store(settings, dict(histories), repeats)
+    lines = [call_line(project, call) for project, history in histories.items() for call in history.calls]
+    insert_lines(settings, IDENTITY_LOG, b"\n".join(lines))
+    insert_lines(settings, IDENTITY_LOG, b"\n".join(lines[:repeats]))
