@@ -11,7 +11,7 @@ from rich.console import Console
 
 from services.devstack.broker import KafkaUnavailableError, find_kafka_jars
 from tests.fault.report import print_report
-from tests.fault.run import Report, run_scenario
+from tests.fault.run import Plan, Report, run_scenario
 from tests.fault.scenarios import SCENARIOS
 from tests.fault.stack import Shape, started
 
@@ -23,24 +23,29 @@ def main(
     scenario: Annotated[list[str] | None, typer.Option(help="Only these; may be given several times.")] = None,
     faults: Annotated[int, typer.Option(help="Faults a scenario.")] = 20,
     events: Annotated[int, typer.Option(help="Events a second.")] = 6000,
+    away: Annotated[float, typer.Option(help="Seconds that ClickHouse stays away.")] = 60,
     broken: Annotated[str | None, typer.Option(help="commit-first, no-rebuild or no-final: must fail.")] = None,
 ) -> None:
     """Kill, stop and cut off every part of the pipeline under load, and count."""
     seed = secrets.randbelow(1_000_000) if seed is None else seed
-    reports = asyncio.run(run_all(scenario or list(SCENARIOS), seed, faults, events, broken))
+    plan = Plan(seed, faults, events, away)
+    reports = asyncio.run(run_all(scenario or list(SCENARIOS), plan, broken))
     if any(report.failures for report in reports):
         raise SystemExit(1)
 
 
-async def run_all(names: list[str], seed: int, faults: int, events_s: int, broken: str | None) -> list[Report]:
+async def run_all(names: list[str], plan: Plan, broken: str | None) -> list[Report]:
     reports = []
+    brokers = strongest_broker()
     for name in names:
         scenario = SCENARIOS[name]
-        shape = scenario.shape
-        shape = Shape(shape.brokers, shape.edges, shape.workers, broken)
+        if scenario.durable and not brokers:
+            console.print(f"{name}: skipped, the embedded broker keeps nothing")
+            continue
+        shape = Shape(brokers=brokers and scenario.brokers, broken=broken)
         with tempfile.TemporaryDirectory(prefix="headrace-fault-") as data_dir:
             async with started(shape, Path(data_dir)) as stack:
-                report = await run_scenario(stack, scenario, seed, faults, events_s)
+                report = await run_scenario(stack, scenario, plan)
                 print_report(report, console)
                 if report.failures or report.notes:
                     console.print(stack.logs_of_unplanned_exits(), highlight=False, markup=False)
@@ -49,7 +54,7 @@ async def run_all(names: list[str], seed: int, faults: int, events_s: int, broke
 
 
 def strongest_broker() -> int:
-    """Brokers of Apache Kafka where it can run, else 0."""
+    """1: Apache Kafka can run; 0: only the embedded broker can."""
     try:
         find_kafka_jars()
     except KafkaUnavailableError:

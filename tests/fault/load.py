@@ -5,7 +5,9 @@ import asyncio
 import random
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import aiohttp
@@ -50,9 +52,11 @@ class Load:
         self._numpy_random = np.random.default_rng(seed)
         self._stopping = asyncio.Event()
         self._sent = 0
+        self._too_old = 0
         self._started_at = 0.0
         self.refusals = Refusals()
         self.under_way = 0
+        self.waiting = 0
 
     async def run(self, senders: int = 12) -> None:
         self._started_at = time.monotonic()
@@ -62,6 +66,32 @@ class Load:
 
     def stop(self) -> None:
         self._stopping.set()
+
+    async def send_dated(self, dates: Sequence[datetime]) -> None:
+        """A batch with one event at each of these times."""
+        numbers = self._ledger.new(len(dates))
+        events = [
+            {**self._event(n, ORIGINAL), "timestamp": at.isoformat()} for n, at in zip(numbers, dates, strict=True)
+        ]
+        await self._post("/batch", {"events": events}, len(events))
+        self._ledger.accept(numbers)
+
+    async def send_too_old(self, date: datetime) -> None:
+        """A batch of one event from before the time that is taken: 400 and a dead letter, the same at each retry."""
+        self._too_old += 1
+        event = {**self._event(0, ORIGINAL), "idempotency_key": f"old-{self._too_old}", "timestamp": date.isoformat()}
+        while True:
+            edge = self._random.choice(self._edges)
+            with suppress(aiohttp.ClientError, TimeoutError):
+                async with self._http.post(
+                    f"{edge.url}{_BASE}/batch", json={"events": [event]}, headers=self._headers, timeout=_TIMEOUT
+                ) as answer:
+                    if answer.status == 400:
+                        return
+                    if answer.status != 503:
+                        self.refusals.unexpected.append(f"{answer.status} for an event of {date}")
+                        return
+            await asyncio.sleep(0.5)
 
     async def _send_for_ever(self, single: bool) -> None:
         while not self._stopping.is_set():
@@ -137,17 +167,27 @@ class Load:
         encoded = msgspec.json.encode(body)
         self._sent += count
         self.under_way += 1
-        refused_at: float | None = None
         edge = first or self._random.choice(self._edges)
         try:
-            while (wait_s := await self._attempt(edge, path, encoded, count, headers or {})) is not None:
-                refused_at = refused_at or time.monotonic()
-                await asyncio.sleep(wait_s)
-                edge = self._random.choice(self._edges)
+            wait_s = await self._attempt(edge, path, encoded, count, headers or {})
+            if wait_s is not None:
+                await self._retry(wait_s, path, encoded, count, headers or {})
         finally:
             self.under_way -= 1
-        if refused_at is not None:
-            self.refusals.longest_s = max(self.refusals.longest_s, time.monotonic() - refused_at)
+
+    async def _retry(self, wait_s: float, path: str, body: bytes, count: int, headers: dict[str, str]) -> None:
+        refused_at = time.monotonic()
+        self.waiting += 1
+        try:
+            while True:
+                await asyncio.sleep(wait_s)
+                again = await self._attempt(self._random.choice(self._edges), path, body, count, headers)
+                if again is None:
+                    break
+                wait_s = again
+        finally:
+            self.waiting -= 1
+        self.refusals.longest_s = max(self.refusals.longest_s, time.monotonic() - refused_at)
 
     async def _attempt(
         self, edge: Service, path: str, body: bytes, count: int, headers: dict[str, str]

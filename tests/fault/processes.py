@@ -44,6 +44,10 @@ class Service:
     def running(self) -> bool:
         return self._child is not None and self._child.poll() is None
 
+    @property
+    def exit_status(self) -> int | None:
+        return None if self._child is None else self._child.poll()
+
     async def start(self) -> None:
         """Does not wait until it is ready."""
         self.wanted = True
@@ -115,3 +119,20 @@ def python_path(root: Path) -> dict[str, str]:
     """So that children find `services` and `tests` wherever they are started."""
     there = os.environ.get("PYTHONPATH")
     return {"PYTHONPATH": str(root) + (os.pathsep + there if there else "")}
+
+
+async def run_headrace(settings: Mapping[str, str], *arguments: str) -> str:
+    """One `headrace` command; its standard output. Raises RuntimeError with its errors when it fails."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "services.cli",
+        *arguments,
+        env={**os.environ, **settings},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, errors = await process.communicate()
+    if process.returncode != 0:
+        raise RuntimeError(f"headrace {' '.join(arguments)} ended with {process.returncode}: {errors.decode()}")
+    return output.decode()

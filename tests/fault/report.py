@@ -23,8 +23,8 @@ def print_report(report: Report, console: Console) -> None:
     refusals = report.refusals
     statuses = ", ".join(f"{count} x {status}" for status, count in sorted(refusals.by_status.items())) or "none"
     console.print(
-        f"{report.seconds:.0f} s, {accepted / report.seconds:,.0f} distinct events/s accepted, "
-        f"{report.repeats_sent:,} repeats; refused: {statuses}, {refusals.connections} lost connections, "
+        f"load for {report.load_s:.0f} of {report.seconds:.0f} s: {(accepted + report.repeats_sent) / report.load_s:,.0f} "
+        f"events/s, {report.repeats_sent / (accepted + report.repeats_sent):.0%} repeats; refused: {statuses}, {refusals.connections} lost connections, "
         f"{refusals.timeouts} time-outs, the longest for {refusals.longest_s:.1f} s; "
         f"{report.answers_watched} answers watched; peak RSS (MiB): {report.peak_rss_mib}"
     )

@@ -7,12 +7,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 import aiohttp
+import msgspec
 
+from services.devstack.child_process import ChildFailedError
+from services.operations.dead_letters import read_letters
 from tests.fault.faults import Fault
 from tests.fault.ledger import Ledger, Outcome
 from tests.fault.load import Load, Refusals
 from tests.fault.processes import until
 from tests.fault.scenarios import Scenario
+from tests.fault.scene import Scene
 from tests.fault.stack import KEY, Stack
 from tests.fault.watch import Watch
 
@@ -30,6 +34,7 @@ class Report:
     seed: int
     outcomes: list[Outcome]
     injected: Counter[str]
+    load_s: float
     seconds: float
     refusals: Refusals
     repeats_sent: int
@@ -39,28 +44,38 @@ class Report:
     failures: list[str] = field(default_factory=list)
 
 
-async def run_scenario(stack: Stack, scenario: Scenario, seed: int, faults: int, events_s: int) -> Report:
-    """Injects so many faults, then waits until everything that was accepted is stored, and compares."""
-    rng = random.Random(seed)
+@dataclass(frozen=True)
+class Plan:
+    """`faults`: how many; `away_s`: how long ClickHouse stays away in the scenario of that name."""
+
+    seed: int
+    faults: int
+    events_s: int
+    away_s: float
+
+
+async def run_scenario(stack: Stack, scenario: Scenario, plan: Plan) -> Report:
+    """Injects the faults, then waits until everything that was accepted is stored, and compares."""
     ledger = Ledger()
-    load = Load(ledger, stack.http, stack.edges, KEY, events_s, seed)
-    watch = Watch(stack, seed)
+    load = Load(ledger, stack.http, stack.edges, KEY, plan.events_s, plan.seed)
+    watch = Watch(stack, plan.seed)
+    scene = Scene(stack, ledger, load, watch, random.Random(plan.seed), plan.away_s)
     began_at = time.monotonic()
-    failures: list[str] = []
+    failures = scene.failures
     injected: Counter[str] = Counter()
     watching = asyncio.create_task(watch.run())
     sending = asyncio.create_task(load.run())
     try:
         await asyncio.sleep(_WARM_UP_S)
-        for fault in schedule(scenario.faults, faults, rng):
+        for fault in schedule(scenario, plan.faults, scene.rng):
             ledger.enter(fault.name)
             injected[fault.name] += 1
-            try:
-                await fault.inject(stack, rng)
-            except TimeoutError as error:
-                failures.append(f"{fault.name}: {error}")
-                break
-            await asyncio.sleep(rng.uniform(0.2, scenario.pause_s))
+            await fault.inject(scene)
+            await asyncio.sleep(scene.rng.uniform(0.2, scenario.pause_s))
+    except (TimeoutError, RuntimeError, ChildFailedError) as error:
+        failures.append(f"{fault.name}: {error}")
+    try:
+        load_s = time.monotonic() - began_at
         load.stop()
         failures += await _drained(sending, load)
         failures += await _caught_up(stack, ledger)
@@ -73,27 +88,42 @@ async def run_scenario(stack: Stack, scenario: Scenario, seed: int, faults: int,
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
     failures += judge(outcomes, foreign, watch, load.refusals)
+    letters = await count_dead_letters(stack)
+    scene.check(letters == scene.dead_letters, f"{letters} dead letters instead of {scene.dead_letters}")
     return Report(
         scenario=scenario.name,
-        seed=seed,
+        seed=plan.seed,
         outcomes=outcomes,
         injected=injected,
+        load_s=load_s,
         seconds=time.monotonic() - began_at,
         refusals=load.refusals,
         repeats_sent=ledger.repeats_sent,
         answers_watched=watch.answers,
         peak_rss_mib={s.name: s.peak_rss_bytes >> 20 for s in stack.services},
-        notes=[f"{s.name} ended by itself with {s.exits} and was restarted" for s in stack.services if s.exits],
+        notes=scene.notes
+        + [f"{scene.late_rows} rows lay there twice for a while"] * bool(scene.late_rows)
+        + [f"{s.name} ended by itself with {s.exits} and was restarted" for s in stack.services if s.exits],
         failures=failures,
     )
 
 
-def schedule(faults: tuple[Fault, ...], count: int, rng: random.Random) -> list[Fault]:
-    """Each fault about equally often, in random order."""
+def schedule(scenario: Scenario, count: int, rng: random.Random) -> list[Fault]:
+    """Each fault about equally often, in random order; then what comes last."""
+    count = min(count, scenario.times or count)
     chosen: list[Fault] = []
     while len(chosen) < count:
-        chosen += rng.sample(faults, len(faults))
-    return chosen[:count]
+        chosen += rng.sample(scenario.faults, len(scenario.faults))
+    return [*chosen[:count], *scenario.last]
+
+
+async def count_dead_letters(stack: Stack) -> int:
+    """How many there are, each counted once (DESIGN.md of the worker says when one may be written twice)."""
+    letters = {
+        (msgspec.json.encode(stored.letter.origin), stored.letter.payload)
+        async for stored in read_letters(stack.kafka_settings())
+    }
+    return len(letters)
 
 
 def judge(outcomes: list[Outcome], foreign: int, watch: Watch, refusals: Refusals) -> list[str]:

@@ -1,39 +1,45 @@
-"""The scenarios: which faults, how many, on which stack."""
+"""The scenarios: which faults, in which order, on which stack."""
 
 from dataclasses import dataclass
 
-from tests.fault import faults
 from tests.fault.faults import Fault
-from tests.fault.stack import Shape
-
-SINGLE = Shape()
+from tests.fault.faults.brokers import KAFKA_AWAY, ONE_OF_THREE, ONLY_BROKER
+from tests.fault.faults.kills import KILLS
+from tests.fault.faults.months import MONTHS
+from tests.fault.faults.moves import MOVES
+from tests.fault.faults.poison import AFTER_POISON, POISON
+from tests.fault.faults.store import AWAY, STORE
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """`pause_s`: the longest time between the end of a fault and the next one."""
+    """`faults` in random order, then `last` in this one. `pause_s`: the longest time between two faults.
+
+    `brokers`: how many it needs; `durable`: they must keep their log when they die, so the embedded one will not do.
+    `times`: at most so many faults, where each takes long.
+    """
 
     name: str
     about: str
     faults: tuple[Fault, ...]
-    shape: Shape = SINGLE
+    last: tuple[Fault, ...] = ()
+    brokers: int = 1
+    durable: bool = False
     pause_s: float = 1.5
+    times: int | None = None
 
 
 SCENARIOS = {
     s.name: s
     for s in (
-        Scenario(
-            "kills",
-            "kill -9 of worker, edge, ClickHouse and query service, in random order and at the worst points",
-            (
-                Fault("kill worker", faults.kill_worker),
-                Fault("kill worker before its insert", faults.kill_worker_before_insert),
-                Fault("kill worker between insert and commit", faults.kill_worker_before_commit),
-                Fault("kill edge", faults.kill_edge),
-                Fault("kill ClickHouse", faults.kill_clickhouse),
-                Fault("kill query service", faults.kill_query),
-            ),
-        ),
+        Scenario("kills", "kill -9 of worker, edge, ClickHouse and query service, also at the worst points", KILLS),
+        Scenario("broker-of-three", "kill -9 of one of three brokers", ONE_OF_THREE, brokers=3, durable=True),
+        Scenario("only-broker", "kill -9 of the only broker", ONLY_BROKER, durable=True),
+        Scenario("moves", "partitions move: stalled workers, late inserts, workers that leave and join", MOVES),
+        Scenario("store", "ClickHouse slow, refusing, timing out after it stored, cut off", STORE),
+        Scenario("kafka-away", "Kafka refusing and hanging, then back", KAFKA_AWAY, durable=True),
+        Scenario("store-away", "ClickHouse away for long under load", AWAY, times=1),
+        Scenario("poison", "bad lines of a foreign producer, and a flood of them", POISON, last=AFTER_POISON),
+        Scenario("months", "batches with dates in many months, torn apart", MONTHS),
     )
 }

@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import numpy as np
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from services.contract.events_table import EVENTS
@@ -20,7 +21,7 @@ from services.devstack.broker import ApacheKafka, EmbeddedBroker, find_kafka_jar
 from services.devstack.clickhouse_server import ClickHouseProcess
 from services.query.source import EVENTS_ONCE
 from services.runtime.clickhouse import ClickHouse
-from services.runtime.kafka import ensure_topics
+from services.runtime.kafka import ensure_topics, topics_of
 from services.runtime.keys import Scope, create_key
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.schema.migrate import migrate
@@ -146,11 +147,22 @@ class Stack:
 
         await until(covered, "all partitions assigned", timeout_s)
 
-    def kill_broker(self, at: int) -> None:
-        self.brokers[at].kill()
-
     async def start_broker(self, at: int) -> None:
         await asyncio.to_thread(self.brokers[at].start)
+
+    async def wait_in_sync(self, timeout_s: float = 60) -> None:
+        """Until every partition of the topics has all its replicas again: the next broker may die."""
+        settings = self.kafka_settings()
+        topics = topics_of(settings)
+
+        async def in_sync() -> bool:
+            try:
+                described = await _describe(settings, [topics.events, topics.identity, topics.dead_letters])
+            except (KafkaError, OSError):
+                return False
+            return all(len(p["isr"]) == len(p["replicas"]) for topic in described for p in topic["partitions"])
+
+        await until(in_sync, "all replicas in sync", timeout_s)
 
     async def kill_clickhouse(self) -> None:
         await asyncio.to_thread(self.clickhouse.kill)
@@ -250,6 +262,16 @@ async def ensure_topics_at_last(settings: KafkaSettings, timeout_s: float = 30) 
             if time.monotonic() > deadline:
                 raise
         await asyncio.sleep(0.2)
+
+
+async def _describe(settings: KafkaSettings, topics: list[str]) -> list[dict[str, Any]]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap.split(","), request_timeout_ms=5000)
+    try:
+        await admin.start()
+        described: list[dict[str, Any]] = await admin.describe_topics(topics)
+        return described
+    finally:
+        await admin.close()
 
 
 async def _start_services(stack: Stack) -> None:

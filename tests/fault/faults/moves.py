@@ -1,0 +1,76 @@
+"""Partitions that move: workers that stall and come back, join and leave; the insert that comes too late."""
+
+import asyncio
+import time
+
+from tests.fault.faults import Fault
+from tests.fault.processes import until
+from tests.fault.proxy import Mode, wait_for
+from tests.fault.scene import Scene
+
+_CATCH_S = 15.0
+_MOVED_S = 60.0
+
+
+async def stall_until_moved(scene: Scene) -> None:
+    """SIGSTOP until the others have its partitions, then SIGCONT: it goes on where it was."""
+    worker, _ = await scene.busy_worker()
+    worker.pause()
+    try:
+        await scene.stack.wait_all_assigned(_MOVED_S, but=worker)
+        await asyncio.sleep(scene.rng.uniform(0, 2))
+    finally:
+        worker.resume()
+
+
+async def late_insert(scene: Scene) -> None:
+    """Its insert hangs on the way until its partitions have moved and the successor has stored the same lines; then
+    it arrives. Merges are off for a while, so that only the reads can hide what lies there twice."""
+    stack = scene.stack
+    worker, proxy = await scene.busy_worker()
+    await proxy.set(Mode.HOLD)
+    if not await wait_for(proxy.caught, _CATCH_S):
+        await proxy.set(Mode.PASS)
+        return
+    began_at = time.time()
+    worker.pause()
+    try:
+        await stack.sql("SYSTEM STOP MERGES headrace.events")
+        await stack.wait_all_assigned(_MOVED_S, but=worker)
+        before = await stack.count_stored()
+        await until(lambda: _grown(scene, before), "the successor stores", 30)
+        await asyncio.sleep(1)
+        await proxy.release()
+        scene.late_rows += await _rows_twice(scene)
+        await scene.watch.walk(began_at - 5, time.time() + 1)
+        await scene.watch.count()
+    finally:
+        await proxy.set(Mode.PASS)
+        worker.resume()
+        await stack.sql("SYSTEM START MERGES headrace.events")
+
+
+async def join_and_leave(scene: Scene) -> None:
+    """A worker leaves as it is asked to (its blocks are stored and committed), and comes back a moment later."""
+    worker = scene.rng.choice(scene.stack.workers)
+    status = await worker.stop()
+    scene.check(status == 0, f"{worker.name} was asked to stop and ended with status {status}")
+    await asyncio.sleep(scene.rng.uniform(0, 3))
+    await worker.start()
+    await asyncio.sleep(scene.rng.uniform(0, 3))
+
+
+async def _grown(scene: Scene, before: int) -> bool:
+    return await scene.stack.count_stored() > before
+
+
+async def _rows_twice(scene: Scene) -> int:
+    """How many rows lie in the parts twice now."""
+    return int(await scene.stack.sql("SELECT count() - uniqExact(event_id) FROM headrace.events"))
+
+
+MOVES = (
+    Fault("stall a worker until its partitions moved", stall_until_moved),
+    Fault("insert arrives after the partitions moved", late_insert),
+    Fault("worker leaves and joins", join_and_leave),
+)

@@ -1,0 +1,79 @@
+"""ClickHouse as a bad network shows it to the workers, and ClickHouse that is away for long."""
+
+import asyncio
+import time
+
+from tests.fault.faults import Fault
+from tests.fault.proxy import Mode, wait_for
+from tests.fault.scene import Scene
+
+_CATCH_S = 15.0
+# Two blocks, what Faust reads ahead, the index and Python itself. Without back-pressure it would be gigabytes.
+WORKER_RSS_BYTES = 700 * 1024 * 1024
+
+
+def _through_proxies(mode: Mode, longest_s: float) -> Fault:
+    async def inject(scene: Scene) -> None:
+        """On some workers' way to ClickHouse, or on all of them."""
+        proxies = scene.rng.sample(scene.stack.proxies, scene.rng.randint(1, len(scene.stack.proxies)))
+        for proxy in proxies:
+            await proxy.set(mode, delay_s=scene.rng.uniform(0.5, 3))
+        if mode not in (Mode.SLOW, Mode.REFUSE):
+            caught = [asyncio.create_task(wait_for(proxy.caught, _CATCH_S)) for proxy in proxies]
+            await asyncio.wait(caught, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.gather(*[_cancel(task) for task in caught])
+        await asyncio.sleep(scene.rng.uniform(0.5, longest_s))
+        for proxy in proxies:
+            await proxy.set(Mode.PASS)
+
+    return Fault(f"ClickHouse: {mode.value}", inject)
+
+
+async def _cancel(task: asyncio.Task[bool]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def clickhouse_away(scene: Scene) -> None:
+    """Under load: edges go on accepting, workers wait, their memory does not follow the lag; then they catch up."""
+    stack = scene.stack
+    accepted = scene.ledger.accepted
+    await stack.kill_clickhouse()
+    # One worker starts anew while nothing can be asked.
+    worker = scene.rng.choice(stack.workers)
+    await worker.kill()
+    await worker.start()
+    halfway = []
+    for _ in range(2):
+        await asyncio.sleep(scene.away_s / 2)
+        halfway.append(max(w.rss_bytes() for w in stack.workers))
+    behind = scene.ledger.accepted - accepted
+    scene.check(behind > scene.away_s * 1000, f"only {behind} events were accepted while ClickHouse was away")
+    scene.check(halfway[1] < WORKER_RSS_BYTES, f"a worker grew to {halfway[1] >> 20} MiB")
+    await stack.start_clickhouse()
+    began_at, stored = time.monotonic(), await stack.count_stored()
+    while (now := await stack.count_stored()) < accepted + behind:
+        await asyncio.sleep(0.2)
+        if time.monotonic() - began_at > 60 + scene.away_s:
+            scene.failures.append(f"{now} of {accepted + behind} stored {time.monotonic() - began_at:.0f} s later")
+            return
+    seconds = time.monotonic() - began_at
+    scene.notes.append(
+        f"ClickHouse away for {scene.away_s:.0f} s: {behind:,} events behind, caught up in {seconds:.1f} s "
+        f"({(now - stored) / seconds:,.0f} events/s); largest worker {halfway[0] >> 20} MiB halfway, "
+        f"{halfway[1] >> 20} MiB at the end"
+    )
+
+
+STORE = tuple(
+    _through_proxies(mode, longest_s)
+    for mode, longest_s in (
+        (Mode.SLOW, 5),
+        (Mode.REFUSE, 5),
+        (Mode.SWALLOW, 5),
+        (Mode.CUT_BODY, 2),
+        (Mode.CUT_ANSWER, 2),
+        (Mode.HANG, 5),
+    )
+)
+AWAY = (Fault("ClickHouse away", clickhouse_away),)
