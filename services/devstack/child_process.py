@@ -14,7 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+# Looked up before any fork: the child may run only a little Python before it becomes its program.
+_prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
 # Linux sends the death signal when the *thread* that forked ends; so all children are forked by one lasting thread.
 _FORKER = ThreadPoolExecutor(1, thread_name_prefix="forker")
 _POLL_S = 0.02
@@ -122,8 +123,8 @@ class ChildProcess:
 
 
 def _die_with(parent: int) -> None:
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if _prctl is not None:
+        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # it went before the order stood
             os._exit(1)
 
