@@ -63,11 +63,12 @@ class StoredIds:
         Of any other, somebody else may have stored ids; they are read again.
         """
         kept = self._suspended & partitions if generation == self._generation + 1 else set()
-        gone = self._suspended - kept
+        # Also what a block that was under way has loaded since the partition went.
+        gone = (self._suspended | self._loaded) - kept
         if gone:
             self.index.drop_partitions(gone, self._partitions)
-        self._loaded |= kept
-        self._suspended.clear()
+        self._loaded = kept
+        self._suspended = set()
         self._generation = generation
 
     async def load(self, partitions: set[int]) -> None:

@@ -1,6 +1,8 @@
 """The events table in memory, with the faults that a ClickHouse can have, and lines and records to put into it."""
 
 import json
+import math
+import re
 import struct
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -24,7 +26,8 @@ class MemoryEventsTable(ClickHouse):
     """Inserts JSON lines, block by block, and gives back their ids.
 
     A block with a line that is no JSON object, or of REFUSED_EVENT, is refused whole. A block under a token that was
-    seen is dropped. `unavailable` inserts fail before the block is stored, `ambiguous` ones after it.
+    seen is dropped. `unavailable` inserts fail before the block is stored, `ambiguous` ones after it; `unreadable`
+    questions fail.
     """
 
     def __init__(self) -> None:
@@ -60,31 +63,52 @@ class MemoryEventsTable(ClickHouse):
             self.ambiguous -= 1
             raise StoreUnavailableError("no answer")
 
-    async def raw(
-        self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None, fmt: str = "RowBinary"
-    ) -> bytes:
-        """The ids of some partitions and some time, as ClickHouse writes UUIDs: two little-endian halves."""
-        if self.unreadable:
-            self.unreadable -= 1
-            raise StoreUnavailableError("refused", 202)
+    async def rows(
+        self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None
+    ) -> list[Sequence[Any]]:
+        """The one question with an answer of numbers: how many events some partitions have since a time."""
+        self._refuse_reading()
+        assert "count()" in sql
         asked = dict(parameters or {})
-        found = set()
+        return [(len(self._found(asked, asked["since"], math.inf)),)]
+
+    async def raw(
+        self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None, fmt: str = "JSONEachRow"
+    ) -> bytes:
+        """Ids as ClickHouse writes UUIDs in RowBinary, two little-endian halves: of some partitions and some time, or
+        which of those that the question lists are stored."""
+        self._refuse_reading()
+        assert fmt == "RowBinary"
+        asked = dict(parameters or {})
+        if "wanted" in asked:
+            found = set(self._found(asked, asked["since"], asked["until"]))
+        else:
+            listed = {bytes.fromhex(text) for text in re.findall(r"toUUID\('([0-9a-f]{32})'\)", sql)}
+            found = listed & set(self._found({}, asked["since"], math.inf))
+        return b"".join(struct.pack("<QQ", *struct.unpack(">QQ", event_id)) for event_id in found)
+
+    def _found(self, asked: dict[str, Any], since_ms: float, until_ms: float) -> list[bytes]:
+        found = []
         for line in self.lines:
             event_id = bytes.fromhex(line["event_id"])
             received_ms = datetime.fromisoformat(line["received_at"]).timestamp() * 1000
-            if partition_of(event_id, asked["partitions"]) in asked["wanted"] and (
-                asked["since"] <= received_ms < asked["until"]
-            ):
-                found.add(event_id)
-        return b"".join(struct.pack("<QQ", *struct.unpack(">QQ", event_id)) for event_id in found)
+            here = "wanted" not in asked or partition_of(event_id, asked["partitions"]) in asked["wanted"]
+            if here and since_ms <= received_ms < until_ms:
+                found.append(event_id)
+        return found
+
+    def _refuse_reading(self) -> None:
+        if self.unreadable:
+            self.unreadable -= 1
+            raise StoreUnavailableError("refused", 202)
 
 
 def _read(line: bytes) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadDataError(f"cannot parse: {error}", 27) from error
-    if not isinstance(row, dict) or row["event"] == REFUSED_EVENT:
+    if not isinstance(row, dict) or row.get("event") == REFUSED_EVENT:
         raise BadDataError("cannot parse the row", 27)
     return row
 
