@@ -35,6 +35,8 @@ class KafkaJars:
 def find_kafka_jars(timeout_s: float = RESOLVE_TIMEOUT_S, pom: Path = POM, cache: Path = CACHE) -> KafkaJars:
     """Milliseconds when it was found before. Raises KafkaUnavailableError."""
     java = _java()
+    if not pom.exists():
+        raise KafkaUnavailableError(f"{pom} is not there; it comes with the source tree only")
     cached = cache / f"kafka-{hashlib.sha256(pom.read_bytes()).hexdigest()[:16]}.classpath"
     class_path = cached.read_text() if cached.exists() else ""
     if not class_path or not all(map(os.path.exists, class_path.split(os.pathsep))):

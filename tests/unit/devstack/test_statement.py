@@ -1,6 +1,10 @@
 """The lexer finds what the HTTP interface must know, whatever names, strings and comments a text has."""
 
+import contextlib
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.devstack.clickhouse.errors import ClickHouseError
 from services.devstack.clickhouse.query_ids import CARRIER, with_query_ids
@@ -76,6 +80,26 @@ def test_exactly_one_statement(sql: bytes) -> None:
     with pytest.raises(ClickHouseError) as error:
         parse(sql)
     assert (error.value.code, error.value.status) == (62, 400)
+
+
+@given(st.binary())
+def test_data_is_never_taken_for_sql(data: bytes) -> None:
+    for head, gap in ((b"INSERT INTO t (a) FORMAT RowBinary\n", b""), (b"INSERT INTO t VALUES", b" ")):
+        insert = parse(head + gap + data)
+        assert isinstance(insert, Insert)
+        assert bytes(insert.data) == gap + data
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [b"'", b"\\", b"`", b'"', b"/*", b"*/", b"--", b"$$", b"(", b")", b";", b"INSERT ", b"FORMAT ", b"x"]
+        )
+    )
+)
+def test_broken_texts_are_left_to_the_engine(pieces: list[bytes]) -> None:
+    with contextlib.suppress(ClickHouseError):
+        parse(b"".join(pieces))
 
 
 def test_query_ids_are_the_clients() -> None:
