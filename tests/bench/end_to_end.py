@@ -32,7 +32,11 @@ def measure(stack: Stack, plan: Plan, results: Results) -> None:
                 rate=capacity.rate,
                 cpu_us=capacity.cpu_us,
                 rss_mib=capacity.rss_mib,
-                more={"seconds to accept": capacity.accept_s, "seconds to store": capacity.total_s},
+                more={
+                    "µs in all": sum(capacity.cpu_us.values()),
+                    "seconds to accept": capacity.accept_s,
+                    "seconds to store": capacity.total_s,
+                },
                 how=f"closed loop, {CONNECTIONS} connections, batches of 1000, {plan.capacity_s:g} s, until all is stored",
                 checked=f"{capacity.accepted:,} accepted and stored",
             )
@@ -50,6 +54,7 @@ def measure(stack: Stack, plan: Plan, results: Results) -> None:
         row = _half_row(half, probed, plan)
         row.checked = check_stored(pipeline)
         results.rows.append(row)
+    results.growth["memory"] = _memory(half.moments)
     results.rows.append(_disk_row(stack, plan))
     _hold_against_bars(results, highest, half, probed)
 
@@ -97,6 +102,7 @@ def _highest_row(run: Sustained, plan: Plan) -> Row:
             "holds": float(run.holds),
             "backlog grows, part of the rate": run.growth,
             "backlog at the end": run.backlog,
+            "µs in all": sum(run.cpu_us.values()),
             "cores busy": sum(run.cpu_us.values()) * run.accepted_s / 1e6,
         },
         how=f"steps of {plan.step_s:g} s, then {plan.sustained_s:g} s at a fixed rate, batches of 1000, {CONNECTIONS} connections",
@@ -132,6 +138,10 @@ def _growth(settled: Moment, last: Moment) -> dict[str, float]:
         index = (last.index_mib - settled.index_mib) if name == "worker" else 0.0
         grown[name] = round((last.usage.rss_mib[name] - index - mib) / mib * 100, 1)
     return grown
+
+
+def _memory(moments: list[Moment]) -> list[dict[str, float]]:
+    return [{"seconds": round(m.at - moments[0].at, 1), **m.usage.rss_mib, "index": m.index_mib} for m in moments]
 
 
 def check_stored(pipeline: Pipeline) -> str:

@@ -76,7 +76,8 @@ def find_capacity(pipeline: Pipeline, port: int, seconds: float, *, requests: in
     with RunningLoad(plan, set(pipeline.stack.cores)) as load:
         watched = {**pipeline.pids, **pipeline.stack.pids}
         before = usage_of(watched)
-        started, loader = time.monotonic(), usage_of({"load": load.pid})
+        started, prepared = time.monotonic(), usage_of({"load": load.pid})
+        loader = prepared
         while not load.has_ended:
             time.sleep(0.05)
             loader = _usage_or(load.pid, loader)
@@ -90,7 +91,7 @@ def find_capacity(pipeline: Pipeline, port: int, seconds: float, *, requests: in
         accepted=accepted,
         accept_s=accept_s,
         total_s=total_s,
-        cpu_us={**cpu_us_per(before, after, accepted), "load": round(loader.cpu_s["load"] / accepted * 1e6, 3)},
+        cpu_us={**cpu_us_per(before, after, accepted), **cpu_us_per(prepared, loader, accepted)},
         rss_mib=after.rss_mib,
     )
 

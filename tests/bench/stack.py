@@ -83,6 +83,10 @@ class Stack:
     def pids(self) -> dict[str, int]:
         return {"kafka": self.broker.child.pid, "clickhouse": self.clickhouse.pid}
 
+    @property
+    def engine_version(self) -> str:
+        return httpx.get(self.clickhouse.url, params={"query": "SELECT version()"}).text.strip()
+
     def share_cores(self) -> None:
         """Broker and engine on both cores: for everything end to end."""
         for pid in self.pids.values():

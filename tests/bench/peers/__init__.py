@@ -1,4 +1,4 @@
 """What people would build otherwise, on the same events, broker and engine, each as its documentation recommends.
 
-They are programs, run as files, by the interpreter that has their libraries; settings come in BENCH_* variables.
+They are programs, run by the interpreter that has their libraries; settings come in BENCH_* variables.
 """

@@ -1,0 +1,103 @@
+"""`python -m tests.bench`: all parts in one run, one table, one JSON file, plots where there is a library for them."""
+
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+
+from tests.bench import edge_batches, edge_singles, end_to_end, growth, peers_end_to_end, worker_drain
+from tests.bench.plan import Plan, make_plan
+from tests.bench.results import PARTS, Results, print_results
+from tests.bench.stack import ROOT, Stack, bench_python
+
+Part = Callable[[Stack, Plan, Results], None]
+_PARTS: dict[int, Part] = {
+    1: edge_batches.measure,
+    2: edge_singles.measure,
+    3: worker_drain.measure,
+    4: end_to_end.measure,
+    5: peers_end_to_end.measure,
+    6: growth.measure,
+}
+_LIBRARIES = ("aiokafka", "clickhouse-connect", "chdb", "faust-streaming", "msgspec", "starlette", "uvicorn", "uvloop")
+# Above it others are at work on the machine, and only ratios and CPU times say something.
+_QUIET_LOAD = 0.5
+
+
+def main(
+    quick: Annotated[bool, typer.Option("--quick", help="Short runs: some ten minutes, rougher figures.")] = False,
+    seconds: Annotated[float, typer.Option(help="How long the highest rate must hold; the other times follow.")] = 60,
+    only: Annotated[list[int] | None, typer.Option(help="Only this part, 1 to 6; may be given several times.")] = None,
+    no_peers: Annotated[bool, typer.Option("--no-peers", help="Leave the peers out.")] = False,
+    out: Annotated[Path, typer.Option(help="Folder for results.json and the plots.")] = ROOT / ".data" / "bench",
+) -> None:
+    """Measure the ingest path against its limits and its peers."""
+    console = Console(width=None if os.isatty(1) else 170)
+    plan = make_plan(quick, seconds)
+    chosen = [part for part in only or _PARTS if not (no_peers and part == peers_end_to_end.PART)]
+    with Stack() as stack:
+        results = Results(machine=describe_machine(stack), plan=msgspec.to_builtins(plan), notes=stack.notes)
+        failed = [part for part in chosen if not _measure(part, stack, plan, results, console)]
+    out.mkdir(parents=True, exist_ok=True)
+    results.write(out / "results.json")
+    print_results(results, console)
+    console.print(f"written: {out / 'results.json'}")
+    _draw(out, console)
+    raise SystemExit(1 if failed else 0)
+
+
+def _measure(part: int, stack: Stack, plan: Plan, results: Results, console: Console) -> bool:
+    started = time.monotonic()
+    console.print(f"{part}. {PARTS[part]} ...")
+    try:
+        _PARTS[part](stack, plan, results)
+    except Exception as error:  # one part that fails must not take the others' figures with it
+        console.print_exception(max_frames=4)
+        results.notes.append(f"part {part} ended early: {str(error)[:300]}")
+        return False
+    finally:
+        console.print(f"   {time.monotonic() - started:.0f} s")
+    return True
+
+
+def describe_machine(stack: Stack) -> dict[str, str]:
+    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    load = os.getloadavg()[0]
+    if load > _QUIET_LOAD:
+        stack.notes.append(
+            f"The machine was not quiet (load average {load:.1f} before the run): trust CPU times and ratios, not rates."
+        )
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607
+    return {
+        "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "commit": commit.stdout.strip() or "unknown",
+        "processor": models[0].partition(": ")[2] if models else platform.machine(),
+        "cores": f"{stack.cores[0]} and {stack.cores[1]} of {os.cpu_count()}",
+        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+        "broker": stack.broker_kind,
+        "engine": f"chDB {stack.engine_version} behind ClickHouse's HTTP interface, a process of its own",
+        "libraries": ", ".join(f"{name} {version(name)}" for name in _LIBRARIES),
+        "settings": ", ".join(f"{k}={v}" for k, v in os.environ.items() if k.startswith("HEADRACE_")) or "defaults",
+    }
+
+
+def _draw(out: Path, console: Console) -> None:
+    python = bench_python()
+    if python is None:
+        console.print("no plots: .venv-bench is not there (make bench sets it up)")
+        return
+    command = [python, "-m", "tests.bench.plots", str(out / "results.json"), str(out)]
+    subprocess.run(command, check=False, timeout=120)  # noqa: S603
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,115 @@
+"""The index of event ids: memory, lookups and how long it takes to fill it from ClickHouse.
+
+`python -m tests.bench.dedupe [--ids N]...`
+"""
+
+import asyncio
+import subprocess
+import sys
+import time
+from typing import Annotated
+
+import msgspec
+import typer
+from msgspec import Struct
+from rich.console import Console
+from rich.table import Table
+
+from services.runtime.clickhouse import ClickHouse
+from services.worker.stored_ids import StoredIds
+from tests.bench.index_size import IndexFigures
+from tests.bench.processes import pin, two_cores
+from tests.bench.stack import Pipeline, Stack
+
+SIZES = (1_000_000, 10_000_000, 50_000_000)
+STORED_IDS = 10_000_000
+PARTITIONS = 8
+_WINDOW_S = 7 * 24 * 3600
+_STEP_ROWS = 1_000_000
+_TIMEOUT_S = 900
+# Random ids, received evenly over the window; the last second of it would be outside by the time of the reading.
+_INSERT = """
+    INSERT INTO events (project_id, event_id, event, distinct_id, timestamp, received_at, properties)
+    SELECT 'bench', generateUUIDv4(), 'page_viewed', concat('user_', toString(number % 200000)), now64(6),
+        now64(6) - toIntervalSecond(60 + (number * 7919) % (%(window)d - 3600)), '{}'
+    FROM numbers(%(rows)d)
+"""
+
+
+class LoadFigures(Struct, kw_only=True):
+    """From the assignment of a partition to its first event: reading its ids."""
+
+    ids: int
+    of: int
+    seconds: float
+
+
+def measure_index(ids: int, core: int) -> IndexFigures:
+    """In a process of its own on one core."""
+    command = [sys.executable, "-m", "tests.bench.index_size", str(ids)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE)  # noqa: S603
+    try:
+        pin(process.pid, {core})
+        out, _ = process.communicate(timeout=_TIMEOUT_S)
+    finally:
+        process.kill()
+    return msgspec.json.decode(out, type=IndexFigures)
+
+
+def measure_load(pipeline: Pipeline, stored: int) -> list[LoadFigures]:
+    """Put so many random ids into the events table; then read one partition of 8, and all of them as one."""
+    for at in range(0, stored, _STEP_ROWS):
+        pipeline.sql(
+            _INSERT.replace("%(window)d", str(_WINDOW_S)).replace("%(rows)d", str(min(_STEP_ROWS, stored - at)))
+        )
+    if pipeline.stored_rows() != stored:
+        raise RuntimeError(f"{pipeline.stored_rows()} of {stored} rows were stored")
+    return [asyncio.run(_load(pipeline, partitions, stored)) for partitions in (PARTITIONS, 1)]
+
+
+async def _load(pipeline: Pipeline, partitions: int, stored: int) -> LoadFigures:
+    store = await ClickHouse.connect(pipeline.clickhouse)
+    try:
+        ids = StoredIds(store, _WINDOW_S, partitions)
+        started = time.monotonic()
+        await ids.load({0})
+        seconds = time.monotonic() - started
+    finally:
+        await store.close()
+    found = len(ids.index)
+    if partitions == 1 and found != stored:
+        raise RuntimeError(f"{found} of {stored} ids were read")
+    return LoadFigures(ids=found, of=stored, seconds=seconds)
+
+
+def main(
+    ids: Annotated[list[int], typer.Option(help="Sizes of the index; may be given several times.")] = list(SIZES),  # noqa: B006
+    stored: Annotated[
+        int, typer.Option(help="Ids in ClickHouse for the time to fill; 0 leaves that out.")
+    ] = STORED_IDS,
+) -> None:
+    """Measure the index of event ids."""
+    out = Console()
+    table = Table(
+        "ids", "bytes an id", "resident bytes an id", "lookups/s", "adds/s", "longest add s", title="Index, one core"
+    )
+    for size in ids:
+        f = measure_index(size, two_cores()[0])
+        table.add_row(
+            f"{f.ids:,}",
+            f"{f.bytes_an_id:.1f}",
+            f"{f.rss_bytes_an_id:.1f}",
+            f"{f.lookups_s:,.0f}",
+            f"{f.adds_s:,.0f}",
+            f"{f.longest_add_s:.2f}",
+        )
+    out.print(table)
+    if stored:
+        with Stack() as stack, stack.pipeline("ids") as pipeline:
+            for load in measure_load(pipeline, stored):
+                share = f"{load.ids:,} ids of one partition, of {load.of:,} in ClickHouse"
+                out.print(f"from assignment to the first event: {load.seconds:.2f} s ({share})", highlight=False)
+
+
+if __name__ == "__main__":
+    typer.run(main)
