@@ -1,0 +1,59 @@
+"""The lines that cross Kafka have the columns that the migrations make. ClickHouse would drop others silently."""
+
+import re
+from typing import Any
+
+import pytest
+from msgspec import Raw, structs
+
+from services.contract.envelope import EventLine, IdentityLine
+from services.contract.events_table import (
+    API_KEYS,
+    DASHBOARDS,
+    EVENT_COLUMNS,
+    EVENTS,
+    IDENTITY_COLUMNS,
+    IDENTITY_LOG,
+    PERSON_IDS,
+)
+from services.schema.migrate import load_migrations
+
+
+def tables() -> dict[str, dict[str, str]]:
+    """Table -> column -> type, as all migrations together leave them."""
+    found: dict[str, dict[str, str]] = {}
+    for statement in [s for migration in load_migrations() for s in migration.statements]:
+        created = re.match(r"CREATE TABLE IF NOT EXISTS (\w+)\s+\((.*?)\n\)\s*ENGINE", statement, re.DOTALL)
+        if created:
+            columns = [line.strip().rstrip(",") for line in created.group(2).strip().splitlines()]
+            found[created.group(1)] = dict(column.split(" ", 1) for column in columns)
+        added = re.match(r"ALTER TABLE (\w+)\s+ADD COLUMN IF NOT EXISTS (\w+) (.*)", statement, re.DOTALL)
+        if added:
+            found[added.group(1)][added.group(2)] = added.group(3)
+        assert created or added or " MODIFY " in statement, f"this test does not know what it does: {statement}"
+    return found
+
+
+def test_every_table_that_has_a_name_in_the_contract_is_made() -> None:
+    assert set(tables()) == {EVENTS, IDENTITY_LOG, PERSON_IDS, API_KEYS, DASHBOARDS}
+
+
+@pytest.mark.parametrize(("table", "columns"), [(EVENTS, EVENT_COLUMNS), (IDENTITY_LOG, IDENTITY_COLUMNS)])
+def test_a_line_has_exactly_the_columns_of_its_table(table: str, columns: tuple[str, ...]) -> None:
+    assert columns == tuple(tables()[table])
+
+
+SQL_TYPES: dict[str, tuple[str, ...]] = {
+    "event_id": ("UUID",),
+    "timestamp": ("DateTime64(6, 'UTC')",),
+    "received_at": ("DateTime64(6, 'UTC')",),
+}
+
+
+@pytest.mark.parametrize(("table", "line"), [(EVENTS, EventLine), (IDENTITY_LOG, IdentityLine)])
+def test_each_column_can_hold_what_a_line_carries(table: str, line: Any) -> None:
+    fields = {field.name: field.type for field in structs.fields(line)}
+    for column, sql in tables()[table].items():
+        expected = SQL_TYPES.get(column, ("String", "LowCardinality(String)"))
+        assert sql.split(" CODEC(")[0] in expected, column
+        assert fields[column] in (str, Raw) or sql.startswith("DateTime64"), column
