@@ -129,8 +129,21 @@ ANY_BODY = st.one_of(
     st.tuples(
         st.dictionaries(
             st.sampled_from(
-                "event distinct_id properties timestamp idempotency_key events traits alias_for user_id old_id new_id "
-                "group_type group_key".split()
+                [
+                    "event",
+                    "distinct_id",
+                    "properties",
+                    "timestamp",
+                    "idempotency_key",
+                    "events",
+                    "traits",
+                    "alias_for",
+                    "user_id",
+                    "old_id",
+                    "new_id",
+                    "group_type",
+                    "group_key",
+                ]
             ),
             JSON | EVENTS | st.lists(EVENTS | JSON, max_size=3),
         ),
