@@ -1,0 +1,151 @@
+"""The data directory of a run: built once, kept, and served by chDB. Says which cases it can stand for.
+
+`bench` holds the history, its parts merged; `bench_fresh` the asked month as a live system has it before any merge.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from services.contract.events_table import EVENTS, PERSON_IDS
+from services.devstack.clickhouse_server import ClickHouseProcess
+from services.runtime.settings import ClickHouseSettings
+from services.schema.migrate import load_migrations, migrate
+from tests.bench.query.history import MERGED_PERCENT, SINCE, UNTIL, History
+from tests.bench.query.sql_client import SqlClient
+
+MERGED, FRESH = "bench", "bench_fresh"
+FRESH_PARTS = 300
+_BLOCK_EVENTS = 1_000_000
+_START_TIMEOUT_S = 300
+
+Say = Callable[[str], None]
+
+
+class Built(Struct, frozen=True):
+    """What a data directory was built from; another plan, or other migrations, and it is built anew."""
+
+    history: History
+    migrations: list[str]
+    seconds: float
+    bytes_on_disk: int
+
+
+class Data:
+    """A served data directory. `client` sends plain SQL to it."""
+
+    def __init__(self, directory: Path, history: History, server: ClickHouseProcess) -> None:
+        self.directory = directory
+        self.history = history
+        self.server = server
+        self.client = SqlClient(server.url, MERGED)
+
+    def settings(self, database: str) -> ClickHouseSettings:
+        return ClickHouseSettings(clickhouse_url=self.server.url, clickhouse_database=database)
+
+    def merge_ids(self, database: str, ids: int, percent: int) -> None:
+        """Replace the table of merged ids; `percent` of the ids up to `ids`."""
+        table = f"{database}.{PERSON_IDS}"
+        self.client.run(f"TRUNCATE TABLE {table}")
+        if ids:
+            self.client.run(self.history.insert_merges(table, ids, percent))
+            self.client.run(f"OPTIMIZE TABLE {table} FINAL")
+
+    def evict(self) -> None:
+        """Drop what the engine and the operating system keep in memory of the files."""
+        for cache in ("MARK", "UNCOMPRESSED", "PRIMARY INDEX"):
+            self.client.run(f"SYSTEM DROP {cache} CACHE")
+        for path in (self.directory / "engine").rglob("*.*"):
+            if path.is_file():
+                _evict_file(path)
+
+
+@contextmanager
+def open_data(directory: Path, history: History, say: Say) -> Iterator[Data]:
+    """Serve the directory, and build what is not there yet."""
+    directory.mkdir(parents=True, exist_ok=True)
+    server = ClickHouseProcess(directory, log=directory / "server.log").start(_START_TIMEOUT_S)
+    try:
+        data = Data(directory, history, server)
+        marker = directory / "built.json"
+        if not _is_built(marker, history):
+            marker.unlink(missing_ok=True)
+            started = time.monotonic()
+            _build(data, say)
+            built = Built(history, _migrations(), time.monotonic() - started, _bytes_on_disk(data))
+            marker.write_bytes(msgspec.json.encode(built))
+        yield data
+    finally:
+        server.stop()
+
+
+def _is_built(marker: Path, history: History) -> bool:
+    if not marker.exists():
+        return False
+    built = msgspec.json.decode(marker.read_bytes(), type=Built)
+    return built.history == history and built.migrations == _migrations()
+
+
+def _migrations() -> list[str]:
+    return [migration.checksum for migration in load_migrations()]
+
+
+def _build(data: Data, say: Say) -> None:
+    for database in (MERGED, FRESH):
+        data.client.run(f"DROP DATABASE IF EXISTS {database} SYNC", database="default")
+        asyncio.run(migrate(data.settings(database)))
+    history = data.history
+    for first in range(0, history.events, _BLOCK_EVENTS):
+        count = min(_BLOCK_EVENTS, history.events - first)
+        data.client.run(history.insert_events(EVENTS, first, count), max_memory_usage=0)
+        say(f"{first + count:,} of {history.events:,} events inserted")
+    say("merging parts")
+    for (partition,) in data.client.rows(
+        f"SELECT DISTINCT partition FROM system.parts WHERE database = '{MERGED}' AND table = '{EVENTS}' AND active"
+    ):
+        data.client.run(f"OPTIMIZE TABLE {EVENTS} PARTITION {partition} FINAL")
+    data.merge_ids(MERGED, history.ids, MERGED_PERCENT)
+    data.merge_ids(FRESH, history.ids, MERGED_PERCENT)
+    _build_fresh(data, say)
+
+
+def _build_fresh(data: Data, say: Say) -> None:
+    """The asked month in parts as they arrived, none of which is ever merged."""
+    data.client.run(f"ALTER TABLE {FRESH}.{EVENTS} MODIFY SETTING max_bytes_to_merge_at_max_space_in_pool = 1")
+    part = (UNTIL - SINCE) / FRESH_PARTS
+    for i in range(FRESH_PARTS):
+        begin, end = SINCE + i * part, SINCE + (i + 1) * part
+        data.client.run(
+            f"INSERT INTO {FRESH}.{EVENTS} SELECT * FROM {MERGED}.{EVENTS} "
+            f"WHERE timestamp >= '{begin:%F %T.%f}' AND timestamp < '{end:%F %T.%f}'",
+            max_threads=1,
+            max_block_size=4_000_000,
+            min_insert_block_size_rows=4_000_000,
+            min_insert_block_size_bytes=0,
+            max_memory_usage=0,
+        )
+    say(f"{FRESH_PARTS} parts left unmerged")
+
+
+def _bytes_on_disk(data: Data) -> int:
+    rows = data.client.rows(
+        f"SELECT sum(bytes_on_disk) FROM system.parts WHERE database = '{MERGED}' AND table = '{EVENTS}' AND active"
+    )
+    return int(rows[0][0])
+
+
+def _evict_file(path: Path) -> None:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:  # a part that was merged away meanwhile
+        return
+    try:
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,166 @@
+"""The order of a run: each question in each case, then the comparable systems, then the bars."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psutil
+from msgspec import Struct
+
+from tests.bench.query.asking import Asker, Statement, query_service
+from tests.bench.query.data import FRESH, MERGED, Data, Say
+from tests.bench.query.history import MERGED_PERCENT
+from tests.bench.query.parquet import run_duckdb, write_parquet
+from tests.bench.query.proposals import PARAMETERS
+from tests.bench.query.questions import Question, bar_ms
+from tests.bench.query.results import MIB, Bar, Results, Row
+from tests.bench.query.sql_client import Cost
+
+SERVICE, PROPOSAL = "service", "proposal (SQL)"
+MERGED_CASE, NO_MERGES, MANY_MERGES = "merged", "no merges", "1 million merges"
+MANY_IDS = 1_000_000
+MAX_MEMORY_BYTES = 2 * 1024**3
+MAX_MERGE_RATIO, MIN_SPEED_RATIO = 1.5, 2.0
+
+
+class Plan(Struct, frozen=True):
+    """`runs` are warm, after one that is not counted. `threads` of the engine and of DuckDB for one query."""
+
+    questions: tuple[Question, ...]
+    runs: int
+    threads: int
+    with_duckdb: bool
+
+
+class Measuring:
+    """Fills `results` from one data directory."""
+
+    def __init__(self, data: Data, plan: Plan, results: Results, say: Say) -> None:
+        self._data = data
+        self._plan = plan
+        self._results = results
+        self._say = say
+
+    def run(self) -> None:
+        self._case(MERGED, MERGED_CASE, cold=True)
+        for case, ids, percent in ((NO_MERGES, 0, 0), (MANY_MERGES, MANY_IDS, 100)):
+            with self._merges(ids, percent):
+                self._case(MERGED, case)
+        self._case(FRESH, "fresh")
+        self._comparable()
+        if self._plan.with_duckdb:
+            self._duckdb()
+        order = {question.name: i for i, question in enumerate(self._plan.questions)}
+        self._results.rows.sort(key=lambda row: order[row.question])
+        self._hold_bars()
+
+    @contextmanager
+    def _merges(self, ids: int, percent: int) -> Iterator[None]:
+        self._data.merge_ids(MERGED, ids, percent)
+        try:
+            yield
+        finally:
+            self._data.merge_ids(MERGED, self._data.history.ids, MERGED_PERCENT)
+
+    def _case(self, database: str, case: str, cold: bool = False) -> None:
+        with query_service(self._data.settings(database)) as asker:
+            for question in self._plan.questions:
+                self._say(f"{question.name}: {case}")
+                if question.path:
+                    self._ask(asker, question, database, case, cold)
+                elif question.proposal is not None:
+                    self._add(question.name, case, PROPOSAL, question.proposal(), database, cold)
+
+    def _ask(self, asker: Asker, question: Question, database: str, case: str, cold: bool) -> None:
+        def ask() -> float:
+            return asker.ask(question.path, question.body)
+
+        ask()  # connects; not cold for the connection's sake
+        row = self._time(question.name, case, SERVICE, ask, cold)
+        costs = [self._cost(statement, database) for statement in asker.statements]
+        row.rows, row.bytes = sum(c.rows for c in costs), sum(c.bytes for c in costs)
+        row.peak_memory_bytes = max(c.peak_memory_bytes for c in costs)
+
+    def _add(self, name: str, case: str, how: str, sql: str, database: str, cold: bool = False) -> None:
+        settings = {"max_threads": self._plan.threads, "do_not_merge_across_partitions_select_final": 1}
+
+        def ask() -> float:
+            started = time.perf_counter()
+            self._data.client.run(sql, PARAMETERS, database, **settings)
+            return (time.perf_counter() - started) * 1000
+
+        row = self._time(name, case, how, ask, cold)
+        cost = self._data.client.cost(sql, PARAMETERS, database, **settings)
+        row.rows, row.bytes, row.peak_memory_bytes = cost.rows, cost.bytes, cost.peak_memory_bytes
+
+    def _time(self, name: str, case: str, how: str, ask: Callable[[], float], cold: bool) -> Row:
+        cold_ms = None
+        if cold:
+            self._data.evict()
+            cold_ms = ask()
+        ask()
+        used_s = self._cpu_s()
+        warm_ms = [ask() for _ in range(self._plan.runs)]
+        cpu_ms = (self._cpu_s() - used_s) * 1000 / len(warm_ms)
+        row = Row(question=name, case=case, how=how, warm_ms=warm_ms, cpu_ms=cpu_ms, cold_ms=cold_ms)
+        self._results.rows.append(row)
+        return row
+
+    def _cpu_s(self) -> float:
+        """Of the engine and of this process, so far."""
+        engine = psutil.Process(self._data.server.pid).cpu_times()
+        return float(engine.user + engine.system) + time.process_time()
+
+    def _cost(self, statement: Statement, database: str) -> Cost:
+        settings = {name: _setting(value) for name, value in statement.settings.items()}
+        return self._data.client.cost(statement.sql, statement.parameters, database, **settings)
+
+    def _comparable(self) -> None:
+        for question in self._plan.questions:
+            self._say(f"{question.name}: {question.method}")
+            self._add(question.name, MERGED_CASE, f"comparable: {question.method}", question.sql(), MERGED)
+
+    def _duckdb(self) -> None:
+        self._say("DuckDB")
+        found = run_duckdb(write_parquet(self._data, self._say), self._plan.runs, self._plan.threads)
+        if found is None:
+            self._results.notes.append("DuckDB was left out: no interpreter has it (see requirements/bench.txt)")
+            return
+        self._results.notes.append(
+            f"DuckDB {found.version}: peak memory of its process {found.peak_memory_bytes / MIB:,.0f} MiB"
+        )
+        names = {question.duckdb: question.name for question in self._plan.questions}
+        for key, times in found.times_ms.items():
+            plain, _, form = key.partition(", ")
+            if plain in names:
+                how = f"DuckDB{f' ({form})' if form else ''}"
+                self._results.rows.append(
+                    Row(question=names[plain], case=MERGED_CASE, how=how, warm_ms=times, cpu_ms=found.cpu_ms[key])
+                )
+
+    def _hold_bars(self) -> None:
+        results = self._results
+        for question in self._plan.questions:
+            how = SERVICE if question.path else PROPOSAL
+            ours = results.row(question.name, MERGED_CASE, how)
+            if ours is None:
+                continue
+            marked = question.name if question.path else f"{question.name} (proposal)"
+            wanted = bar_ms(question, results.events)
+            results.bars.append(Bar(name=f"{marked}: warm ms", wanted=wanted, got=ours.typical_ms))
+            asked = [row for row in results.rows if (row.question, row.how) == (question.name, how)]
+            peak = max(row.peak_memory_bytes or 0 for row in asked)
+            results.bars.append(Bar(name=f"{marked}: peak MiB", wanted=MAX_MEMORY_BYTES / MIB, got=peak / MIB))
+            many, none = (results.row(question.name, case, how) for case in (MANY_MERGES, NO_MERGES))
+            if many and none:
+                ratio = min(many.warm_ms) / min(none.warm_ms)
+                results.bars.append(Bar(name=f"{marked}: price of merges", wanted=MAX_MERGE_RATIO, got=ratio))
+            others = [r for r in results.rows if r.question == question.name and r.how.startswith(("comp", "Duck"))]
+            if question.twice and others:
+                ratio = min(min(other.warm_ms) for other in others) / min(ours.warm_ms)
+                name = f"{marked}: times as fast as the best of the others"
+                results.bars.append(Bar(name=name, wanted=MIN_SPEED_RATIO, got=ratio, at_least=True))
+
+
+def _setting(value: object) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)

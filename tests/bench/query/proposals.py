@@ -1,0 +1,37 @@
+"""SQL for questions that the service does not answer yet, so that their cost is known; marked as proposals. Pure.
+
+`person` is the service's own way from ids to people, so that the same joins are paid for.
+"""
+
+from services.query.persons import JOIN_PERSONS, PERSON
+from services.query.source import EVENTS_ONCE, EVENTS_WITH_REPEATS, IN_WINDOW
+from tests.bench.query.history import FUNNEL, PROJECT, SINCE, UNTIL
+
+_WINDOW_US = 7 * 86_400 * 1_000_000
+PARAMETERS: dict[str, str | int] = {
+    "project": PROJECT,
+    "since": int(SINCE.timestamp()) * 1_000_000,
+    "until": int(UNTIL.timestamp()) * 1_000_000,
+}
+
+
+def ordered_funnel() -> str:
+    """How many people reached which step; repeats change nothing."""
+    steps = ", ".join(f"e.event = '{name}'" for name in FUNNEL)
+    return (
+        f"SELECT reached, count() FROM (SELECT {PERSON} AS person, "
+        f"windowFunnel({_WINDOW_US})(toUInt64(toUnixTimestamp64Micro(e.timestamp)), {steps}) AS reached "
+        f"FROM {EVENTS_WITH_REPEATS} {JOIN_PERSONS} WHERE {IN_WINDOW} AND e.event IN {FUNNEL} GROUP BY person) "
+        "GROUP BY reached ORDER BY reached"
+    )
+
+
+def daily_counts_by_country() -> str:
+    """Counts by day and JSON text of a property, the ten most frequent values and the others."""
+    return (
+        "WITH 10 AS top SELECT if(rank <= top, value, '') AS shown, day, sum(events) FROM (SELECT *, "
+        "dense_rank() OVER (ORDER BY total DESC, value) AS rank FROM (SELECT *, sum(events) OVER (PARTITION BY value) "
+        "AS total FROM (SELECT toDate(e.timestamp) AS day, JSONExtractRaw(e.properties, 'country') AS value, "
+        f"count() AS events FROM {EVENTS_ONCE} WHERE {IN_WINDOW} AND e.event = 'page_viewed' GROUP BY day, value))) "
+        "GROUP BY shown, day ORDER BY shown, day"
+    )

@@ -1,0 +1,85 @@
+"""What is asked: each question, the bars it is held to, and the other ways to answer it. Pure."""
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import Struct
+
+from tests.bench.query import comparable, proposals
+from tests.bench.query.history import SINCE, UNTIL
+
+BAR_EVENTS = 10_000_000
+
+_WINDOW = {"since": SINCE.isoformat(), "until": UNTIL.isoformat()}
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """`path` and `body` ask the service; a question that it has not got yet is measured by `proposal`'s SQL.
+
+    `bar_ms` is for 10 million events. `method` names the comparable system's way, `twice` asks for twice its speed.
+    """
+
+    name: str
+    bar_ms: float
+    path: str = ""
+    body: dict[str, Any] = {}
+    proposal: Callable[[], str] | None = None
+    method: str
+    sql: Callable[[], str]
+    duckdb: str
+    twice: bool = False
+
+
+QUESTIONS = (
+    Question(
+        name="events page",
+        bar_ms=50,
+        path="/query/events",
+        body={**_WINDOW, "order": "desc", "limit": 1000},
+        method="FINAL, sorted by time",
+        sql=comparable.latest_events,
+        duckdb="events",
+    ),
+    Question(
+        name="retention 31x31 days",
+        bar_ms=200,
+        path="/query/retention",
+        body={**_WINDOW, "born_event": "app_opened", "return_event": "page_viewed"},
+        method="self-join",
+        sql=comparable.self_join_retention,
+        duckdb="retention",
+        twice=True,
+    ),
+    Question(
+        name="path depth 5",
+        bar_ms=400,
+        path="/query/path",
+        body={**_WINDOW, "start_event": "app_opened", "max_depth": 5},
+        method="arrays of tuples",
+        sql=comparable.array_paths,
+        duckdb="path",
+        twice=True,
+    ),
+    Question(
+        name="funnel of 5 steps",
+        bar_ms=300,
+        proposal=proposals.ordered_funnel,
+        method="windowFunnel a person",
+        sql=comparable.window_funnel,
+        duckdb="funnel",
+        twice=True,
+    ),
+    Question(
+        name="trends by day, breakdown",
+        bar_ms=150,
+        proposal=proposals.daily_counts_by_country,
+        method="JSONExtract a row",
+        sql=comparable.json_trends,
+        duckdb="trends",
+    ),
+)
+
+
+def bar_ms(question: Question, events: int) -> float:
+    """Ten times the events may take ten times as long; fewer than 10 million have the same bar as 10 million."""
+    return question.bar_ms * max(1.0, events / BAR_EVENTS)
