@@ -62,6 +62,11 @@ class ApiError(Exception):
         self.index = index
         self.retry_after_s = retry_after_s
 
+    def within(self, place: str) -> "ApiError":
+        """The same error, of a value inside another one."""
+        field = f"{place}.{self.field}" if self.field else place
+        return ApiError(self.code, f"{place}: {self.message}", field=field)
+
     def detail(self) -> "ErrorDetail":
         return ErrorDetail(
             code=self.code.code,

@@ -4,6 +4,7 @@ from typing import Any
 
 from services.contract.calls import ALWAYS, Call
 from services.contract.errors import ErrorCode
+from services.contract.people import CohortAnswer, CohortQuery
 from services.contract.questions import (
     Dashboard,
     DashboardCreate,
@@ -83,6 +84,16 @@ QUERY_CALLS = (
         response=PathAnswer,
         scope="query",
         errors=_QUERY,
+    ),
+    Call(
+        name="query_cohort",
+        method="POST",
+        path="/query/cohort",
+        summary="Size of a cohort of people, and a page of them.",
+        request=CohortQuery,
+        response=CohortAnswer,
+        scope="query",
+        errors=_EVENTS,
     ),
     Call(
         name="dashboard_create",

@@ -7,6 +7,7 @@ from msgspec import Meta, Raw, Struct, field
 from services.contract.messages import MAX_EVENT_NAME_CHARS
 
 MAX_TITLE_CHARS = 200
+MAX_COHORT_RULES = 20
 
 EventName = Annotated[
     str, Meta(min_length=1, max_length=MAX_EVENT_NAME_CHARS, description="Event name.", examples=["checkout_completed"])
@@ -58,8 +59,46 @@ Warnings = Annotated[list[str], Meta(description="What was ignored, and why.")]
 People = Annotated[int, Meta(ge=0, description="Number of people: ids that were merged count once.")]
 
 
-class ScopedQuery(Struct, kw_only=True):
-    """Which events count, and who is counted: the same in every question that counts."""
+Times = Annotated[int, Meta(ge=0, le=1_000_000, description="Number of such events in the window.")]
+
+
+class Cohort(Struct, kw_only=True, rename={"all_of": "and", "any_of": "or", "none_of": "not"}):
+    """People, by exactly one of `and`, `or`, `not` (other cohorts), `did`, `did_not` (an event), `traits`.
+
+    `did` and `did_not` take `since`, `until`, `timezone` and `filter`; `did` also one of `at_least` (default 1),
+    `at_most` (from never on) and `exactly`.
+    """
+
+    all_of: Annotated[list["Cohort"], Meta(min_length=1, max_length=MAX_COHORT_RULES)] | None = None
+    any_of: Annotated[list["Cohort"], Meta(min_length=1, max_length=MAX_COHORT_RULES)] | None = None
+    none_of: "Cohort | None" = None
+    did: EventName | None = None
+    did_not: EventName | None = None
+    traits: Annotated[
+        Raw,
+        Meta(
+            description="A filter whose keys are `person.<trait>`, `group.<type>` and `group.<type>.<trait>`.",
+            examples=[{"person.plan": "pro"}],
+            extra_json_schema={"type": ["object", "null"]},
+        ),
+    ] = field(default_factory=Raw)
+    since: Since | None = None
+    until: Until | None = None
+    timezone: Timezone | None = None
+    filter: Filter = field(default_factory=Raw)
+    at_least: Times | None = None
+    at_most: Times | None = None
+    exactly: Times | None = None
+
+
+class FilteredQuery(Struct, kw_only=True):
+    """Which events count: those that the filter takes, of the people in the cohort."""
 
     filter: Filter = field(default_factory=Raw)
+    cohort: Cohort | None = None
+
+
+class ScopedQuery(FilteredQuery, kw_only=True):
+    """Which events count, and who is counted: the same in every question that counts."""
+
     aggregate_by: AggregateBy | None = None

@@ -6,14 +6,15 @@ Optional fields take null for absent. What a value means beyond its type (a wind
 from datetime import datetime
 from typing import Annotated
 
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from services.contract.messages import IdempotencyKey
+from services.contract.people import SavedCohort
 from services.contract.query_fields import (
     MAX_TITLE_CHARS,
     Cursor,
     EventName,
-    Filter,
+    FilteredQuery,
     Interval,
     Order,
     People,
@@ -33,13 +34,12 @@ MAX_DASHBOARD_QUERIES = 50
 MAX_PAGE_DASHBOARDS = 100
 
 
-class EventsQuery(Struct, kw_only=True):
+class EventsQuery(FilteredQuery, kw_only=True):
     """Single events in order of time, a page at a time."""
 
     since: Since
     until: Until
     timezone: Timezone | None = None
-    filter: Filter = field(default_factory=Raw)
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE_EVENTS, description="Events on a page; default 1000.")] | None = None
     cursor: Cursor | None = None
     order: Annotated[Order, Meta(description="By (timestamp, event_id); default asc.")] | None = None
@@ -109,7 +109,7 @@ class SavedPath(PathQuery, kw_only=True, tag_field="type", tag="path"):
     title: Title | None = None
 
 
-SavedQuery = SavedEvents | SavedRetention | SavedPath
+SavedQuery = SavedEvents | SavedRetention | SavedPath | SavedCohort
 DashboardName = Annotated[str, Meta(min_length=1, max_length=MAX_TITLE_CHARS, examples=["Weekly review"])]
 
 

@@ -7,10 +7,13 @@ from typing import Any
 from msgspec import UNSET, Raw, Struct
 
 from services.contract.questions import EventsAnswer, StoredEvent
+from services.query.cohort_rules import Rule
+from services.query.cohort_sql import in_cohort
 from services.query.cursor import Position, write_cursor
 from services.query.execute import QuestionStore
 from services.query.filter_sql import filter_sql
 from services.query.filters import Condition
+from services.query.parameters import Parameters
 from services.query.persons import JOIN_PERSONS, PERSON
 from services.query.source import EVENTS_ONCE, IN_WINDOW, window_parameters
 from services.query.window import Window, utc_time
@@ -30,15 +33,13 @@ class EventsQuestion(Struct, frozen=True):
     limit: int
     descending: bool
     after: Position | None
+    cohort: Rule | None = None
 
     def identity(self, project_id: str) -> bytes:
         """What a cursor is bound to."""
-        return question_identity(project_id, self.window, self.conditions, self.descending)
-
-
-def question_identity(project_id: str, window: Window, conditions: Sequence[Condition], descending: bool) -> bytes:
-    ordered = sorted(repr((c.key, c.operator, c.operand)) for c in conditions)
-    return repr((project_id, window.since_us, window.until_us, ordered, descending)).encode()
+        ordered = sorted(repr((c.key, c.operator, c.operand)) for c in self.conditions)
+        window = (self.window.since_us, self.window.until_us)
+        return repr((project_id, window, ordered, self.cohort, self.descending)).encode()
 
 
 async def answer_events(store: QuestionStore, project_id: str, question: EventsQuestion) -> EventsAnswer:
@@ -55,7 +56,15 @@ async def answer_events(store: QuestionStore, project_id: str, question: EventsQ
 def events_sql(project_id: str, question: EventsQuestion) -> tuple[str, dict[str, Any]]:
     """One row more than the limit, to know whether there is a next page."""
     found = filter_sql(question.conditions)
-    parameters = {**window_parameters(project_id, question.window), **found.parameters, "limit": question.limit + 1}
+    of_cohort = Parameters("cohort")
+    where = found.where + in_cohort(question.cohort, of_cohort)
+    needs_persons = found.needs_persons or question.cohort is not None
+    parameters = {
+        **window_parameters(project_id, question.window),
+        **found.parameters,
+        **of_cohort.values,
+        "limit": question.limit + 1,
+    }
     direction = "DESC" if question.descending else "ASC"
     after = ""
     if question.after is not None:
@@ -64,8 +73,8 @@ def events_sql(project_id: str, question: EventsQuestion) -> tuple[str, dict[str
     # sorts by its second half first, the number made of it does not.
     order = f"toDate(timestamp) {direction}, timestamp {direction}, toUInt128(event_id) {direction}"
     page = (
-        f"SELECT {_COLUMNS} FROM {EVENTS_ONCE} {JOIN_PERSONS if found.needs_persons else ''} "
-        f"WHERE {IN_WINDOW}{found.where}{after} ORDER BY {order} LIMIT {{limit:UInt32}}"
+        f"SELECT {_COLUMNS} FROM {EVENTS_ONCE} {JOIN_PERSONS if needs_persons else ''} "
+        f"WHERE {IN_WINDOW}{where}{after} ORDER BY {order} LIMIT {{limit:UInt32}}"
     )
     return (
         f"SELECT e.event_id, e.event, e.distinct_id, {PERSON}, toUnixTimestamp64Micro(e.timestamp), "

@@ -50,9 +50,14 @@ def _condition(condition: Condition, parameters: Parameters) -> str:
 def _trait(condition: Condition, parameters: Parameters) -> str:
     """People who have such a value, found once; the opposite operators ask for all others."""
     positive = condition.positive()
-    value = value_condition("value", positive, parameters)
     negation = "" if positive is condition else "NOT "
-    return f"{PERSON} {negation}IN ({trait_holders(condition.key, value, property_text, parameters)})"
+    return f"{PERSON} {negation}IN ({trait_people(positive, parameters)})"
+
+
+def trait_people(condition: Condition, parameters: Parameters) -> str:
+    """One column, `who`: the people with the trait for whom the condition holds."""
+    value = value_condition("value", condition, parameters)
+    return trait_holders(condition.key, value, property_text, parameters)
 
 
 def _column(condition: Condition, parameters: Parameters) -> str:

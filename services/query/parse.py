@@ -3,7 +3,7 @@
 Fields that no question knows are left out and named in warnings.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 
 from services.contract.errors import ApiError, ErrorCode
 from services.contract.messages import IdempotencyKey
+from services.contract.people import MAX_PAGE_PEOPLE, CohortQuery, SavedCohort
 from services.contract.questions import (
     MAX_DASHBOARD_QUERIES,
     DashboardDelete,
@@ -23,8 +24,10 @@ from services.contract.questions import (
     SavedRetention,
 )
 from services.contract.validation import invalid_json, invalid_message
+from services.query.cohort import CohortQuestion, cohort_identity
+from services.query.cohort_rules import parse_cohort, unknown_fields
 from services.query.cursor import read_cursor
-from services.query.events import EventsQuestion, question_identity
+from services.query.events import EventsQuestion
 from services.query.filters import parse_filter
 from services.query.path import PathQuestion
 from services.query.retention import RetentionQuestion
@@ -35,7 +38,7 @@ _MAX_WARNINGS = 20
 _DEFAULT_EVENTS, _DEFAULT_DEPTH, _DEFAULT_TOP = 1000, 5, 10
 
 T = TypeVar("T", bound=Struct)
-Question = EventsQuestion | RetentionQuestion | PathQuestion
+Question = EventsQuestion | RetentionQuestion | PathQuestion | CohortQuestion
 
 
 class NewDashboard(Struct, frozen=True):
@@ -84,7 +87,7 @@ def parse_dashboard(body: bytes, project_id: str) -> tuple[NewDashboard, list[st
         try:
             unknown = check_saved_query(bytes(query), project_id)
         except ApiError as error:
-            raise _within(place, error) from error
+            raise error.within(place) from error
         warnings += [f"{place}: {warning}" for warning in unknown]
     return NewDashboard(created.name, created.queries, created.idempotency_key), warnings[:_MAX_WARNINGS]
 
@@ -109,17 +112,24 @@ def check_saved_query(query: bytes, project_id: str) -> list[str]:
 def _events(query: EventsQuery, project_id: str) -> EventsQuestion:
     window = parse_window(query.since, query.until, query.timezone)
     conditions, descending = parse_filter(query.filter), query.order == "desc"
-    after = None
-    if query.cursor is not None:
-        after = read_cursor(query.cursor, question_identity(project_id, window, conditions, descending))
-    return EventsQuestion(window, conditions, query.limit or _DEFAULT_EVENTS, descending, after)
+    cohort = None if query.cohort is None else parse_cohort(query.cohort)
+    question = EventsQuestion(window, conditions, query.limit or _DEFAULT_EVENTS, descending, None, cohort)
+    if query.cursor is None:
+        return question
+    return msgspec.structs.replace(question, after=read_cursor(query.cursor, question.identity(project_id)))
+
+
+def _cohort(query: CohortQuery, project_id: str) -> CohortQuestion:
+    rule = parse_cohort(query.cohort)
+    after = None if query.cursor is None else read_cursor(query.cursor, cohort_identity(project_id, rule))
+    return CohortQuestion(rule, query.limit or MAX_PAGE_PEOPLE, after)
 
 
 def _retention(query: RetentionQuery, project_id: str) -> RetentionQuestion:
     _refuse_nul(query.born_event, "born_event")
     _refuse_nul(query.return_event, "return_event")
     window = parse_window(query.since, query.until, query.timezone)
-    scope = parse_scope(query.filter, query.aggregate_by)
+    scope = parse_scope(query)
     return RetentionQuestion.of(query.born_event, query.return_event, window, query.interval or "day", scope)
 
 
@@ -134,7 +144,7 @@ def _path(query: PathQuery, project_id: str) -> PathQuestion:
         collapse_repeats=bool(query.collapse_repeats),
         session_gap_s=query.session_gap_seconds,
         end_event=query.end_event,
-        scope=parse_scope(query.filter, query.aggregate_by),
+        scope=parse_scope(query),
     )
 
 
@@ -142,6 +152,7 @@ KINDS = {
     "events": _Kind(EventsQuery, SavedEvents, _events),
     "retention": _Kind(RetentionQuery, SavedRetention, _retention),
     "path": _Kind(PathQuery, SavedPath, _path),
+    "cohort": _Kind(CohortQuery, SavedCohort, _cohort),
 }
 
 
@@ -152,21 +163,21 @@ def _decode(body: bytes, kind: type[T], known: Collection[str] | None = ()) -> t
         value = msgspec.json.decode(body, type=kind)
         if known is None:
             return value, []
-        return value, _warnings(msgspec.json.decode(body, type=dict[str, Raw]), {*kind.__struct_fields__, *known})
+        sent = msgspec.json.decode(body, type=dict[str, Raw])
+        return value, _warnings([*sent, *_unknown_in_cohort(sent)], {*kind.__struct_fields__, *known})
     except msgspec.ValidationError as error:
         raise invalid_message(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid_json(error) from error
 
 
+def _unknown_in_cohort(sent: Mapping[str, Raw]) -> list[str]:
+    return unknown_fields(msgspec.json.decode(sent["cohort"])) if "cohort" in sent else []
+
+
 def _warnings(sent: Collection[str], known: Collection[str]) -> list[str]:
     unknown: Sequence[str] = sorted(set(sent) - set(known))
     return [f"unknown field `{name[:100]}` ignored" for name in unknown[:_MAX_WARNINGS]]
-
-
-def _within(place: str, error: ApiError) -> ApiError:
-    """The same error, of a value inside another one."""
-    return ApiError(error.code, f"{place}: {error.message}", field=f"{place}.{error.field}" if error.field else place)
 
 
 def _refuse_nul(value: str | None, name: str) -> None:

@@ -11,7 +11,9 @@ from starlette.routing import Route
 from services.contract.calls import BASE_PATH
 from services.contract.errors import ApiError, ErrorCode
 from services.contract.messages import MAX_IDEMPOTENCY_KEY_CHARS
+from services.contract.people import CohortAnswer
 from services.contract.questions import MAX_PAGE_DASHBOARDS, Deleted, EventsAnswer, PathAnswer, RetentionAnswer
+from services.query.cohort import answer_cohort
 from services.query.dashboards import Dashboards
 from services.query.events import answer_events
 from services.query.execute import SECONDS, ProjectQueues, QuestionStore
@@ -27,10 +29,13 @@ MAX_BODY_BYTES = 1024 * 1024
 Handler = Callable[[Request], Awaitable[Response]]
 
 # What answers each kind of question that parse.py knows.
-_ANSWERS: dict[str, Callable[[QuestionStore, str, Any], Awaitable[EventsAnswer | RetentionAnswer | PathAnswer]]] = {
+_ANSWERS: dict[
+    str, Callable[[QuestionStore, str, Any], Awaitable[EventsAnswer | RetentionAnswer | PathAnswer | CohortAnswer]]
+] = {
     "events": answer_events,
     "retention": answer_retention,
     "path": answer_path,
+    "cohort": answer_cohort,
 }
 
 

@@ -1,13 +1,16 @@
-"""What a question is about: which events (`filter`), and who is counted (people, or groups by `aggregate_by`).
+"""What a question is about: which events (`filter`, `cohort`), and who is counted (people, or groups: `aggregate_by`).
 
 Every question that counts takes its joins, its conditions and its unit from here.
 """
 
 from typing import Any
 
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from services.contract.errors import ApiError, ErrorCode
+from services.contract.query_fields import ScopedQuery
+from services.query.cohort_rules import Rule, parse_cohort
+from services.query.cohort_sql import in_cohort
 from services.query.filter_sql import conditions_sql
 from services.query.filters import Condition, parse_filter
 from services.query.parameters import Parameters
@@ -19,6 +22,7 @@ class Scope(Struct, frozen=True):
     """`aggregate_by`: the type of group that is counted instead of people; those without such a group are left out."""
 
     conditions: list[Condition] = []
+    cohort: Rule | None = None
     aggregate_by: str | None = None
 
 
@@ -31,18 +35,20 @@ class ScopeSql(Struct, frozen=True):
     parameters: dict[str, Any]
 
 
-def parse_scope(conditions: Raw, aggregate_by: str | None = None) -> Scope:
+def parse_scope(query: ScopedQuery) -> Scope:
     """Raises ApiError naming the field."""
+    aggregate_by = query.aggregate_by
     if aggregate_by is not None and "\0" in aggregate_by:
         raise ApiError(
             ErrorCode.INVALID_FIELD, "`aggregate_by` must not contain the character NUL.", field="aggregate_by"
         )
-    return Scope(parse_filter(conditions), aggregate_by)
+    cohort = None if query.cohort is None else parse_cohort(query.cohort)
+    return Scope(parse_filter(query.filter), cohort, aggregate_by)
 
 
 def scope_sql(scope: Scope) -> ScopeSql:
     parameters = Parameters("scope")
-    where = conditions_sql(scope.conditions, parameters)
+    where = conditions_sql(scope.conditions, parameters) + in_cohort(scope.cohort, parameters)
     if scope.aggregate_by is None:
         return ScopeSql(JOIN_PERSONS, where, PERSON, parameters.values)
     groups = group_of_people(parameters.add(scope.aggregate_by, "String"))

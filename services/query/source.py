@@ -14,11 +14,17 @@ EVENTS_WITH_REPEATS = f"{EVENTS} AS e"
 # Safe because the partition is a function of a column of the sorting key: repeats never lie in two partitions.
 SETTINGS = {"do_not_merge_across_partitions_select_final": 1}
 
-IN_WINDOW = (
-    "e.project_id = {project:String}"
-    " AND e.timestamp >= fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
-    " AND e.timestamp < fromUnixTimestamp64Micro({until:Int64}, 'UTC')"
-)
+
+def in_window(since: str, until: str) -> str:
+    """A condition on `events AS e`; both are SQL, in microseconds. {project:String} must be given."""
+    return (
+        "e.project_id = {project:String}"
+        f" AND e.timestamp >= fromUnixTimestamp64Micro({since}, 'UTC')"
+        f" AND e.timestamp < fromUnixTimestamp64Micro({until}, 'UTC')"
+    )
+
+
+IN_WINDOW = in_window("{since:Int64}", "{until:Int64}")
 
 
 def window_parameters(project_id: str, window: Window) -> dict[str, str | int]:

@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.query.cohort import cohort_sql
 from services.query.events import events_sql
 from services.query.parse import parse_question
 from services.query.path import names_sql, path_sql
@@ -20,6 +21,7 @@ ordinary = {"since": "2024-01-01", "until": "2024-01-08"}
 
 STATEMENTS: dict[str, list[Callable[[str, Any], Any]]] = {
     "events": [events_sql],
+    "cohort": [cohort_sql],
     "retention": [retention_sql],
     "path": [path_sql, names_sql],
 }
@@ -34,10 +36,23 @@ def statement(question: Any) -> str:
 @given(st.dictionaries(texts, values, max_size=5), texts, texts, texts)
 def test_no_text_of_a_client_is_in_the_sql(filters: dict[str, Any], project: str, one: str, other: str) -> None:
     traits = {f"person.{one}.{other}": one, f"group.{one}": {"ne": other}, f"group.{other}.{one}": [one]}
+    cohort = {
+        "or": [
+            {"did": one, **ordinary, "at_least": 2, "filter": {**filters, f"person.{other}": one}},
+            {"not": {"traits": traits}},
+        ]
+    }
     bodies: dict[str, dict[str, Any]] = {
         "events": {"filter": {**filters, **traits, "event": [one]}},
         "retention": {"born_event": one, "return_event": other, "filter": {**filters, **traits}, "aggregate_by": one},
-        "path": {"start_event": one, "end_event": other, "session_gap_seconds": 60, "aggregate_by": other},
+        "cohort": {"cohort": cohort},
+        "path": {
+            "start_event": one,
+            "end_event": other,
+            "cohort": cohort,
+            "session_gap_seconds": 60,
+            "aggregate_by": other,
+        },
     }
     for kind, body in bodies.items():
         question, _ = parse_question(kind, json.dumps({**ordinary, **body}).encode(), project)

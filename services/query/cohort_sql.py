@@ -1,0 +1,79 @@
+"""Rules about people -> SQL: each leaf is read once, and one pass over its people decides who is in the cohort."""
+
+from collections.abc import Iterator
+from itertools import count
+
+from services.contract.events_table import IDENTITY_LOG, PERSON_IDS
+from services.query.cohort_rules import Did, Every, Has, Not, Rule, leaves
+from services.query.filter_sql import conditions_sql, trait_people
+from services.query.parameters import Parameters
+from services.query.persons import JOIN_PERSONS, PERSON
+from services.query.source import EVENTS_ONCE, EVENTS_WITH_REPEATS, in_window
+
+# Everyone of whom anything is known. A merged id without events or calls of its own is in person_ids.
+_EVERYBODY = (
+    f"SELECT {PERSON} AS who FROM {EVENTS_WITH_REPEATS} {JOIN_PERSONS} "
+    "WHERE e.project_id = {project:String} GROUP BY who UNION ALL "
+    f"SELECT {PERSON} AS who FROM {IDENTITY_LOG} AS e {JOIN_PERSONS} "
+    "WHERE e.project_id = {project:String} GROUP BY who UNION ALL "
+    f"SELECT person_id AS who FROM {PERSON_IDS} FINAL WHERE project_id = {{project:String}} GROUP BY who"
+)
+
+
+def cohort_people(rule: Rule, parameters: Parameters) -> str:
+    """One column, `who`: each person once."""
+    sets = [f"SELECT who, toUInt64({1 << i:d}) AS leaf FROM ({_leaf(x, parameters)})" for i, x in _numbered(rule)]
+    if _takes_nobodies(rule):
+        sets.append(f"SELECT who, toUInt64(0) AS leaf FROM ({_EVERYBODY})")
+    holds = _holds(rule, count())
+    return (
+        f"SELECT who FROM (SELECT who, groupBitOr(leaf) AS leaves FROM ({' UNION ALL '.join(sets)}) GROUP BY who) "
+        f"WHERE {holds}"
+    )
+
+
+def in_cohort(rule: Rule | None, parameters: Parameters) -> str:
+    """A condition behind an AND on PERSON. Never lists everybody: of most people it lists the few others."""
+    if rule is None:
+        return ""
+    if _takes_nobodies(rule):
+        return f" AND ({PERSON} NOT IN ({cohort_people(Not(rule), parameters)}))"
+    return f" AND ({PERSON} IN ({cohort_people(rule, parameters)}))"
+
+
+def _numbered(rule: Rule) -> Iterator[tuple[int, Did | Has]]:
+    return enumerate(leaves(rule))
+
+
+def _takes_nobodies(rule: Rule) -> bool:
+    """Whether people are in it who are in none of its leaves."""
+    if isinstance(rule, Did | Has):
+        return False
+    if isinstance(rule, Not):
+        return not _takes_nobodies(rule.rule)
+    nobodies = map(_takes_nobodies, rule.rules)
+    return all(nobodies) if isinstance(rule, Every) else any(nobodies)
+
+
+def _holds(rule: Rule, number: "count[int]") -> str:
+    """Over the bits of `leaves`, which are numbered from left to right."""
+    if isinstance(rule, Did | Has):
+        return f"bitTest(leaves, {next(number):d})"
+    if isinstance(rule, Not):
+        return f"NOT ({_holds(rule.rule, number)})"
+    word = " AND " if isinstance(rule, Every) else " OR "
+    return f"({word.join(_holds(part, number) for part in rule.rules)})"
+
+
+def _leaf(leaf: Did | Has, parameters: Parameters) -> str:
+    if isinstance(leaf, Has):
+        return trait_people(leaf.condition, parameters)
+    window = in_window(parameters.add(leaf.window.since_us, "Int64"), parameters.add(leaf.window.until_us, "Int64"))
+    event = parameters.add(leaf.event, "String")
+    # Whoever did it once did it, however often the row is stored; further times are counted without repeats.
+    ever = leaf.times == 1 and not leaf.exactly
+    having = "" if ever else f" HAVING count() {'=' if leaf.exactly else '>='} {parameters.add(leaf.times, 'UInt64')}"
+    return (
+        f"SELECT {PERSON} AS who FROM {EVENTS_WITH_REPEATS if ever else EVENTS_ONCE} {JOIN_PERSONS} "
+        f"WHERE {window} AND e.event = {event}{conditions_sql(leaf.conditions, parameters)} GROUP BY who{having}"
+    )

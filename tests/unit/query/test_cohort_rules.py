@@ -1,0 +1,116 @@
+"""Cohorts that are taken, and those that are refused with the place that is at fault."""
+
+import json
+from typing import Any
+
+import pytest
+
+from services.contract.errors import ApiError, ErrorCode
+from services.contract.query_fields import MAX_COHORT_RULES
+from services.query.cohort import CohortQuestion
+from services.query.cohort_rules import MAX_COHORT_DEPTH, Did, Every, Has, Not
+from services.query.cohort_sql import in_cohort
+from services.query.cursor import Position, write_cursor
+from services.query.parameters import Parameters
+from services.query.parse import parse_question
+
+WINDOW = {"since": "2024-01-01", "until": "2024-02-01"}
+DID = {"did": "a", **WINDOW}
+
+
+def parsed(cohort: Any, **more: Any) -> tuple[CohortQuestion, list[str]]:
+    question, warnings = parse_question("cohort", json.dumps({"cohort": cohort, **more}).encode(), "p")
+    assert isinstance(question, CohortQuestion)
+    return question, warnings
+
+
+def nested(levels: int) -> dict[str, Any]:
+    return {"not": nested(levels - 1)} if levels > 1 else DID
+
+
+@pytest.mark.parametrize(
+    ("cohort", "code", "field"),
+    [
+        (None, ErrorCode.INVALID_FIELD, "cohort"),
+        ([DID], ErrorCode.INVALID_FIELD, "cohort"),
+        ({}, ErrorCode.INVALID_FIELD, "cohort"),
+        ({**DID, "did_not": "b"}, ErrorCode.INVALID_FIELD, "cohort"),
+        ({"and": []}, ErrorCode.INVALID_FIELD, "cohort.and"),
+        ({"or": [DID] * (MAX_COHORT_RULES + 1)}, ErrorCode.INVALID_FIELD, "cohort.or"),
+        ({"or": [{"and": [DID] * 11}] * 2}, ErrorCode.INVALID_FIELD, "cohort"),
+        ({"and": [DID, {"not": {}}]}, ErrorCode.INVALID_FIELD, "cohort.and[1].not"),
+        ({"and": [DID, {"not": {"did": 5}}]}, ErrorCode.INVALID_FIELD, "cohort.and[1].not.did"),
+        (nested(MAX_COHORT_DEPTH + 1), ErrorCode.INVALID_FIELD, "cohort" + ".not" * MAX_COHORT_DEPTH),
+        ({"did": "a"}, ErrorCode.MISSING_FIELD, "cohort.since"),
+        ({"did_not": "a", "since": 0}, ErrorCode.MISSING_FIELD, "cohort.until"),
+        ({**DID, "until": "2023-01-01"}, ErrorCode.INVALID_WINDOW, "cohort.until"),
+        ({**DID, "until": "x"}, ErrorCode.INVALID_TIMESTAMP, "cohort.until"),
+        ({**DID, "timezone": "Mars"}, ErrorCode.INVALID_TIMEZONE, "cohort.timezone"),
+        ({**DID, "filter": {"a": {"like": 1}}}, ErrorCode.INVALID_FILTER, "cohort.filter.a"),
+        ({**DID, "did": "a\0"}, ErrorCode.INVALID_FIELD, "cohort.did"),
+        ({**DID, "did": ""}, ErrorCode.INVALID_FIELD, "cohort.did"),
+        ({**DID, "at_least": 0}, ErrorCode.INVALID_FIELD, "cohort.at_least"),
+        ({**DID, "exactly": -1}, ErrorCode.INVALID_FIELD, "cohort.exactly"),
+        ({**DID, "at_least": 1, "at_most": 2}, ErrorCode.INVALID_FIELD, "cohort.at_most"),
+        ({"did_not": "a", **WINDOW, "at_least": 1}, ErrorCode.INVALID_FIELD, "cohort.at_least"),
+        ({"traits": {}}, ErrorCode.INVALID_FIELD, "cohort.traits"),
+        ({"traits": {"plan": 1}}, ErrorCode.INVALID_FIELD, "cohort.traits"),
+        ({"traits": {"person.plan": {"like": 1}}}, ErrorCode.INVALID_FILTER, "cohort.traits.person.plan"),
+        ({"traits": {"person.plan": 1}, "since": 0}, ErrorCode.INVALID_FIELD, "cohort.since"),
+        ({"and": [DID], "exactly": 1}, ErrorCode.INVALID_FIELD, "cohort.exactly"),
+    ],
+)
+def test_refused(cohort: Any, code: ErrorCode, field: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        parsed(cohort)
+    assert (caught.value.code, caught.value.field) == (code, field)
+    in_a_filter = json.dumps({**WINDOW, "start_event": "a", "cohort": cohort or 1}).encode()
+    with pytest.raises(ApiError) as caught:
+        parse_question("path", in_a_filter, "p")
+    assert (caught.value.code, caught.value.field) == (code, field)
+
+
+def test_what_is_said_of_all_others_is_the_opposite_of_a_leaf() -> None:
+    for cohort in ({"did_not": "a", **WINDOW}, {**DID, "exactly": 0}, {**DID, "at_most": 0}):
+        rule = parsed(cohort)[0].rule
+        assert isinstance(rule, Not)
+        assert rule.rule == parsed(DID)[0].rule
+    at_most = parsed({**DID, "at_most": 2})[0].rule
+    assert isinstance(at_most, Not)
+    assert isinstance(at_most.rule, Did)
+    assert (at_most.rule.times, at_most.rule.exactly) == (3, False)
+    traits = parsed({"traits": {"person.a": 1, "group.b": {"ne": "x"}}})[0].rule
+    assert isinstance(traits, Every)
+    assert [type(part) for part in traits.rules] == [Has, Not]
+
+
+MOST: list[dict[str, Any]] = [
+    {"not": DID},
+    {"or": [DID, {"did_not": "b", **WINDOW}]},
+    {"and": [{"not": DID}, {"not": DID}]},
+]
+FEW: list[dict[str, Any]] = [DID, {"and": [DID, {"not": DID}]}, {"not": {"not": DID}}]
+
+
+def test_a_cohort_of_most_people_is_a_filter_by_the_few_others() -> None:
+    for cohort in MOST:
+        assert " NOT IN (SELECT who" in in_cohort(parsed(cohort)[0].rule, Parameters())
+    for cohort in FEW:
+        assert " NOT IN (SELECT who" not in in_cohort(parsed(cohort)[0].rule, Parameters())
+
+
+def test_unknown_fields_are_named_with_their_place() -> None:
+    _, warnings = parsed({"and": [DID, {"not": {**DID, "colour": 1}}], "x": 2}, y=3)
+    assert sorted(warnings) == [
+        "unknown field `cohort.and[1].not.colour` ignored",
+        "unknown field `cohort.x` ignored",
+        "unknown field `y` ignored",
+    ]
+
+
+def test_a_cursor_is_of_one_cohort() -> None:
+    cursor = write_cursor(Position(0, bytes(16)), parsed(DID)[0].identity("p"))
+    assert parsed(DID, cursor=cursor, limit=3)[0].after == Position(0, bytes(16))
+    with pytest.raises(ApiError) as caught:
+        parsed({**DID, "at_least": 2}, cursor=cursor)
+    assert caught.value.code is ErrorCode.INVALID_CURSOR
