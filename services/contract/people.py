@@ -3,13 +3,15 @@
 These types validate; what a cohort means is services/query/cohort_rules.py's.
 """
 
+from datetime import datetime
 from typing import Annotated
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from services.contract.query_fields import Cohort, Cursor, People, Title, Warnings
 
 MAX_PAGE_PEOPLE = 1000
+MAX_PERSON_IDS = 100_000
 
 
 class CohortQuery(Struct, kw_only=True):
@@ -32,4 +34,20 @@ class CohortAnswer(Struct, kw_only=True):
     size: People
     people: Annotated[list[str], Meta(description="Person ids.")]
     next_cursor: str | UnsetType = UNSET
+    warnings: Warnings | UnsetType = UNSET
+
+
+class Person(Struct, kw_only=True):
+    """What is known of a person over all ids. `first_seen` and `last_seen` are of events; null without any.
+
+    `traits`: the latest value of each; `groups`: by type, the key of the group that the person was put into last.
+    """
+
+    person_id: str
+    distinct_ids: list[str]
+    traits: dict[str, Annotated[Raw, Meta(extra_json_schema={})]]
+    groups: dict[str, str]
+    first_seen: datetime | None
+    last_seen: datetime | None
+    events: Annotated[int, Meta(ge=0, description="Number of events.")]
     warnings: Warnings | UnsetType = UNSET

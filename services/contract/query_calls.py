@@ -4,7 +4,7 @@ from typing import Any
 
 from services.contract.calls import ALWAYS, Call
 from services.contract.errors import ErrorCode
-from services.contract.people import CohortAnswer, CohortQuery
+from services.contract.people import CohortAnswer, CohortQuery, Person
 from services.contract.questions import (
     Dashboard,
     DashboardCreate,
@@ -94,6 +94,18 @@ QUERY_CALLS = (
         response=CohortAnswer,
         scope="query",
         errors=_EVENTS,
+    ),
+    Call(
+        name="person",
+        method="GET",
+        path="/persons/{distinct_id}",
+        summary="One person by any of the ids: all ids, traits, groups, first and last seen.",
+        response=Person,
+        scope="query",
+        errors=(*ALWAYS, ErrorCode.NOT_FOUND, ErrorCode.QUERY_TOO_EXPENSIVE, ErrorCode.RATE_LIMITED),
+        parameters=(
+            _parameter("distinct_id", "path", "Any id of the person.", type="string", minLength=1, maxLength=512),
+        ),
     ),
     Call(
         name="dashboard_create",

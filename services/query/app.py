@@ -8,6 +8,7 @@ from starlette.applications import Starlette
 
 from services.query.dashboards import Dashboards
 from services.query.execute import Limits, ProjectQueues, QuestionStore
+from services.query.people_routes import PeopleRoutes
 from services.query.routes import QueryRoutes
 from services.query.window import zone_names
 from services.runtime.clickhouse import ClickHouse
@@ -25,7 +26,9 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
     store = ClickHouse(settings)
     keys = KeyCache(store, settings.keys_refresh_s)
     limits = Limits.of(settings)
-    calls = QueryRoutes(QuestionStore(store, limits), ProjectQueues(limits), Dashboards(store), keys, clock)
+    questions, queues = QuestionStore(store, limits), ProjectQueues(limits)
+    calls = QueryRoutes(questions, queues, Dashboards(store), keys, clock)
+    people = PeopleRoutes(questions, queues, keys)
 
     async def ready() -> dict[str, bool]:
         return {"clickhouse": await store.ping(), "keys": keys.loaded_at is not None}
@@ -42,7 +45,7 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
         await store.close()
 
     return Starlette(
-        routes=[*calls.routes(), *operation_routes(ready), openapi_route()],
+        routes=[*calls.routes(), *people.routes(), *operation_routes(ready), openapi_route()],
         exception_handlers=exception_handlers("query"),
         lifespan=lifespan,
     )

@@ -34,21 +34,21 @@ class PeopleHistory(History):
     def trait_of(self, person: str, name: str) -> Any:
         return _latest(
             property_of(json.loads(call.traits), name)
-            for call in self._calls("identify")
+            for call in self.calls_of("identify")
             if self.person_of_id(call.distinct_id) == person
         )
 
     def group_of(self, person: str, group_type: str) -> Any:
         return _latest(
             call.group_key
-            for call in self._calls("group")
+            for call in self.calls_of("group")
             if call.group_type == group_type and self.person_of_id(call.distinct_id) == person
         )
 
     def group_trait(self, group_type: str, key: str, name: str) -> Any:
         return _latest(
             property_of(json.loads(call.traits), name)
-            for call in self._calls("group")
+            for call in self.calls_of("group")
             if (call.group_type, call.group_key) == (group_type, key)
         )
 
@@ -61,7 +61,7 @@ class PeopleHistory(History):
         group = self.group_of(person, group_type)
         return self.group_trait(group_type, group, trait) if dot and group is not MISSING else group
 
-    def _calls(self, kind: str) -> list[Call]:
+    def calls_of(self, kind: str) -> list[Call]:
         """In order of time, ties by event id."""
         of_kind = [call for call in self.calls if call.kind == kind]
         return sorted(of_kind, key=lambda c: (c.time, int(c.event_id.replace("-", ""), 16)))
