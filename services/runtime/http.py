@@ -172,6 +172,8 @@ def serve(app: ASGIApp, host: str, port: int, drain_timeout_s: int) -> None:
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=drain_timeout_s,
+        # Longer than proxies keep a connection: the one who may send on it should be the one who closes it.
+        timeout_keep_alive=75,
         backlog=4096,
     )
     uvicorn.Server(config).run()

@@ -19,7 +19,8 @@ def add_pages(app: faust.App, store: ClickHouse, lag: LagMeter) -> None:
 
     @app.page("/health/ready")
     async def ready(self: View, request: Request) -> Response:
-        checks = {"store": await store.ping(), "assigned": lag.records is not None}
+        measured = lag.records if lag.records is not None else await lag.measure()
+        checks = {"store": await store.ping(), "assigned": measured is not None}
         ok = all(checks.values())
         return self.json({"ready": ok, "checks": checks}, status=200 if ok else 503)
 
