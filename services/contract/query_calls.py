@@ -4,6 +4,7 @@ from typing import Any
 
 from services.contract.calls import ALWAYS, Call
 from services.contract.errors import ErrorCode
+from services.contract.funnel import FunnelAnswer, FunnelQuery
 from services.contract.people import CohortAnswer, CohortQuery, Person
 from services.contract.questions import (
     Dashboard,
@@ -17,6 +18,7 @@ from services.contract.questions import (
     RetentionAnswer,
     RetentionQuery,
 )
+from services.contract.trends import TrendsAnswer, TrendsQuery
 
 _BODY = (
     ErrorCode.INVALID_JSON,
@@ -86,6 +88,16 @@ QUERY_CALLS = (
         errors=_QUERY,
     ),
     Call(
+        name="query_funnel",
+        method="POST",
+        path="/query/funnel",
+        summary="How many people took each of several steps, and how long it took them.",
+        request=FunnelQuery,
+        response=FunnelAnswer,
+        scope="query",
+        errors=_QUERY,
+    ),
+    Call(
         name="query_cohort",
         method="POST",
         path="/query/cohort",
@@ -106,6 +118,16 @@ QUERY_CALLS = (
         parameters=(
             _parameter("distinct_id", "path", "Any id of the person.", type="string", minLength=1, maxLength=512),
         ),
+    ),
+    Call(
+        name="query_trends",
+        method="POST",
+        path="/query/trends",
+        summary="Counts and measures by period, for several series, broken down by a property.",
+        request=TrendsQuery,
+        response=TrendsAnswer,
+        scope="query",
+        errors=_QUERY,
     ),
     Call(
         name="dashboard_create",

@@ -8,6 +8,8 @@ from services.contract.messages import MAX_EVENT_NAME_CHARS
 
 MAX_TITLE_CHARS = 200
 MAX_COHORT_RULES = 20
+MAX_BREAKDOWN_TOP = 100
+MAX_BREAKDOWN_CHARS = 1000
 
 EventName = Annotated[
     str, Meta(min_length=1, max_length=MAX_EVENT_NAME_CHARS, description="Event name.", examples=["checkout_completed"])
@@ -32,6 +34,7 @@ Timezone = Annotated[
 ]
 Interval = Literal["hour", "day", "week", "month"]
 Order = Literal["asc", "desc"]
+WeekStart = Annotated[Literal["monday", "sunday"], Meta(description="First day of a week; default monday.")]
 # Kept as the bytes that came; services/query/filters.py reads it.
 Filter = Annotated[
     Raw,
@@ -57,6 +60,23 @@ Cursor = Annotated[str, Meta(max_length=256, description="`next_cursor` of the p
 Title = Annotated[str, Meta(max_length=MAX_TITLE_CHARS, description="What a reader sees above the answer.")]
 Warnings = Annotated[list[str], Meta(description="What was ignored, and why.")]
 People = Annotated[int, Meta(ge=0, description="Number of people: ids that were merged count once.")]
+Breakdown = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=MAX_EVENT_NAME_CHARS,
+        description="Property to break down by; dots go into nested objects.",
+        examples=["plan"],
+    ),
+]
+BreakdownTop = Annotated[
+    int, Meta(ge=1, le=MAX_BREAKDOWN_TOP, description="Values of the breakdown, the rest is `other`; default 10.")
+]
+BreakdownKind = Annotated[
+    Literal["value", "missing", "other"],
+    Meta(description="`missing`: events without the property; `other`: all values beyond `top`, and long ones."),
+]
+BreakdownValue = Annotated[Raw, Meta(description="The property's value, of any type.", extra_json_schema={})]
 
 
 Times = Annotated[int, Meta(ge=0, le=1_000_000, description="Number of such events in the window.")]

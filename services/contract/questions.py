@@ -8,6 +8,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from services.contract.funnel import FunnelQuery
 from services.contract.messages import IdempotencyKey
 from services.contract.people import SavedCohort
 from services.contract.query_fields import (
@@ -25,6 +26,7 @@ from services.contract.query_fields import (
     Until,
     Warnings,
 )
+from services.contract.trends import TrendsQuery
 
 MAX_PAGE_EVENTS = 1000
 MAX_PATH_DEPTH = 20
@@ -109,7 +111,19 @@ class SavedPath(PathQuery, kw_only=True, tag_field="type", tag="path"):
     title: Title | None = None
 
 
-SavedQuery = SavedEvents | SavedRetention | SavedPath | SavedCohort
+class SavedFunnel(FunnelQuery, kw_only=True, tag_field="type", tag="funnel"):
+    """A funnel question of a dashboard."""
+
+    title: Title | None = None
+
+
+class SavedTrends(TrendsQuery, kw_only=True, tag_field="type", tag="trends"):
+    """A trends question of a dashboard."""
+
+    title: Title | None = None
+
+
+SavedQuery = SavedEvents | SavedRetention | SavedPath | SavedFunnel | SavedTrends | SavedCohort
 DashboardName = Annotated[str, Meta(min_length=1, max_length=MAX_TITLE_CHARS, examples=["Weekly review"])]
 
 

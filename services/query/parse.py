@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from services.contract.errors import ApiError, ErrorCode
+from services.contract.funnel import FunnelQuery, FunnelStep
 from services.contract.messages import IdempotencyKey
 from services.contract.people import MAX_PAGE_PEOPLE, CohortQuery, SavedCohort
 from services.contract.questions import (
@@ -20,25 +21,35 @@ from services.contract.questions import (
     PathQuery,
     RetentionQuery,
     SavedEvents,
+    SavedFunnel,
     SavedPath,
     SavedRetention,
+    SavedTrends,
 )
+from services.contract.trends import TrendSeries, TrendsQuery
 from services.contract.validation import invalid_json, invalid_message
+from services.query.breakdown import parse_breakdown
 from services.query.cohort import CohortQuestion, cohort_identity
 from services.query.cohort_rules import parse_cohort, unknown_fields
 from services.query.cursor import read_cursor
 from services.query.events import EventsQuestion
 from services.query.filters import parse_filter
+from services.query.funnel import FunnelQuestion, check_funnel
 from services.query.path import PathQuestion
+from services.query.periods import period_starts
 from services.query.retention import RetentionQuestion
 from services.query.scope import parse_scope
+from services.query.selection import parse_selections
+from services.query.trends import TrendsQuestion, series_of
 from services.query.window import parse_window
 
 _MAX_WARNINGS = 20
 _DEFAULT_EVENTS, _DEFAULT_DEPTH, _DEFAULT_TOP = 1000, 5, 10
 
 T = TypeVar("T", bound=Struct)
-Question = EventsQuestion | RetentionQuestion | PathQuestion | CohortQuestion
+Question = EventsQuestion | RetentionQuestion | PathQuestion | FunnelQuestion | TrendsQuestion | CohortQuestion
+# Objects inside a body, in lists: their unknown fields are named in warnings too.
+_LISTED: dict[str, type[Struct]] = {"steps": FunnelStep, "series": TrendSeries}
 
 
 class NewDashboard(Struct, frozen=True):
@@ -148,11 +159,43 @@ def _path(query: PathQuery, project_id: str) -> PathQuestion:
     )
 
 
+def _funnel(query: FunnelQuery, project_id: str) -> FunnelQuestion:
+    question = FunnelQuestion(
+        steps=parse_selections([(step.event, step.filter) for step in query.steps], "steps"),
+        window=parse_window(query.since, query.until, query.timezone),
+        order=query.order or "ordered",
+        conversion_s=query.conversion_window_seconds,
+        breakdown=parse_breakdown(query.breakdown, query.top),
+        people_of_step=query.people_of_step,
+        scope=parse_scope(query),
+    )
+    check_funnel(question)
+    return question
+
+
+def _trends(query: TrendsQuery, project_id: str) -> TrendsQuestion:
+    selections = parse_selections([(series.event, series.filter) for series in query.series], "series")
+    window, interval = parse_window(query.since, query.until, query.timezone), query.interval or "day"
+    return TrendsQuestion(
+        series=[
+            series_of(selection, sent.measure or "count", sent.property, sent.percentile, i)
+            for i, (selection, sent) in enumerate(zip(selections, query.series, strict=True))
+        ],
+        window=window,
+        interval=interval,
+        starts=period_starts(window, interval, sundays=query.week_start == "sunday"),
+        breakdown=parse_breakdown(query.breakdown, query.top),
+        scope=parse_scope(query),
+    )
+
+
 KINDS = {
     "events": _Kind(EventsQuery, SavedEvents, _events),
     "retention": _Kind(RetentionQuery, SavedRetention, _retention),
     "path": _Kind(PathQuery, SavedPath, _path),
     "cohort": _Kind(CohortQuery, SavedCohort, _cohort),
+    "funnel": _Kind(FunnelQuery, SavedFunnel, _funnel),
+    "trends": _Kind(TrendsQuery, SavedTrends, _trends),
 }
 
 
@@ -164,20 +207,29 @@ def _decode(body: bytes, kind: type[T], known: Collection[str] | None = ()) -> t
         if known is None:
             return value, []
         sent = msgspec.json.decode(body, type=dict[str, Raw])
-        return value, _warnings([*sent, *_unknown_in_cohort(sent)], {*kind.__struct_fields__, *known})
+        inside = _listed_warnings(sent, kind) + _cohort_warnings(sent)
+        return value, (_warnings(sent, {*kind.__struct_fields__, *known}) + inside)[:_MAX_WARNINGS]
     except msgspec.ValidationError as error:
         raise invalid_message(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid_json(error) from error
 
 
-def _unknown_in_cohort(sent: Mapping[str, Raw]) -> list[str]:
-    return unknown_fields(msgspec.json.decode(sent["cohort"])) if "cohort" in sent else []
-
-
 def _warnings(sent: Collection[str], known: Collection[str]) -> list[str]:
     unknown: Sequence[str] = sorted(set(sent) - set(known))
     return [f"unknown field `{name[:100]}` ignored" for name in unknown[:_MAX_WARNINGS]]
+
+
+def _listed_warnings(sent: Mapping[str, Raw], kind: type[Struct]) -> list[str]:
+    warnings = []
+    for name in set(kind.__struct_fields__) & _LISTED.keys() & sent.keys():
+        for i, item in enumerate(msgspec.json.decode(sent[name], type=list[dict[str, Raw]])):
+            warnings += [f"{name}[{i}]: {w}" for w in _warnings(item, _LISTED[name].__struct_fields__)]
+    return warnings[:_MAX_WARNINGS]
+
+
+def _cohort_warnings(sent: Mapping[str, Raw]) -> list[str]:
+    return _warnings(unknown_fields(msgspec.json.decode(sent["cohort"])), ()) if "cohort" in sent else []
 
 
 def _refuse_nul(value: str | None, name: str) -> None:

@@ -13,15 +13,15 @@ _HOUR_US = 3600 * SECOND_US
 _MINUTE = timedelta(minutes=1)
 
 
-def period_starts(window: Window, interval: Interval) -> list[int]:
+def period_starts(window: Window, interval: Interval, *, sundays: bool = False) -> list[int]:
     """The first period holds `since` and may begin before it; the last begins before `until`.
 
     Days begin the first time that the local clock shows their midnight (or jumps over it), so they last 23 to 25
     hours where clocks change; a day that a zone left out has no period. Hours last 60 minutes, on the hour of the
-    local clock at `since`.
+    local clock at `since`. Weeks begin on Mondays, or on Sundays.
     """
     starts: list[int] = []
-    borders: Iterable[int] = _hours(window) if interval == "hour" else _midnights(window, interval)
+    borders: Iterable[int] = _hours(window) if interval == "hour" else _midnights(window, interval, sundays)
     for start in borders:
         if start <= window.since_us:
             starts = [start]
@@ -49,11 +49,11 @@ def _hours(window: Window) -> range:
     return range(window.since_us - into_hour // timedelta(microseconds=1), window.until_us, _HOUR_US)
 
 
-def _midnights(window: Window, interval: Interval) -> Iterator[int]:
+def _midnights(window: Window, interval: Interval, sundays: bool) -> Iterator[int]:
     """Not strictly ascending: where a zone left out a day, its midnight is that of the next day."""
     day = utc_time(window.since_us).astimezone(window.zone).date()
     if interval == "week":
-        day -= timedelta(days=day.weekday())
+        day -= timedelta(days=day.isoweekday() % 7 if sundays else day.weekday())
     elif interval == "month":
         day = day.replace(day=1)
     # fold=0: of two midnights the first; of a midnight that was jumped over, the moment of the jump.

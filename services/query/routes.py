@@ -10,16 +10,20 @@ from starlette.routing import Route
 
 from services.contract.calls import BASE_PATH
 from services.contract.errors import ApiError, ErrorCode
+from services.contract.funnel import FunnelAnswer
 from services.contract.messages import MAX_IDEMPOTENCY_KEY_CHARS
 from services.contract.people import CohortAnswer
 from services.contract.questions import MAX_PAGE_DASHBOARDS, Deleted, EventsAnswer, PathAnswer, RetentionAnswer
+from services.contract.trends import TrendsAnswer
 from services.query.cohort import answer_cohort
 from services.query.dashboards import Dashboards
 from services.query.events import answer_events
 from services.query.execute import SECONDS, ProjectQueues, QuestionStore
+from services.query.funnel import answer_funnel
 from services.query.parse import NewDashboard, parse_dashboard, parse_delete, parse_question
 from services.query.path import answer_path
 from services.query.retention import answer_retention
+from services.query.trends import answer_trends
 from services.runtime.clock import Clock
 from services.runtime.http import json_response, receive_body
 from services.runtime.keys import KeyCache, Scope
@@ -28,14 +32,15 @@ MAX_BODY_BYTES = 1024 * 1024
 
 Handler = Callable[[Request], Awaitable[Response]]
 
+Answer = EventsAnswer | RetentionAnswer | PathAnswer | FunnelAnswer | TrendsAnswer | CohortAnswer
 # What answers each kind of question that parse.py knows.
-_ANSWERS: dict[
-    str, Callable[[QuestionStore, str, Any], Awaitable[EventsAnswer | RetentionAnswer | PathAnswer | CohortAnswer]]
-] = {
+_ANSWERS: dict[str, Callable[[QuestionStore, str, Any], Awaitable[Answer]]] = {
     "events": answer_events,
     "retention": answer_retention,
     "path": answer_path,
     "cohort": answer_cohort,
+    "funnel": answer_funnel,
+    "trends": answer_trends,
 }
 
 

@@ -22,6 +22,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/query/events": WINDOW,
     "/query/retention": {**WINDOW, "born_event": "a", "return_event": "b"},
     "/query/path": {**WINDOW, "start_event": "a"},
+    "/query/funnel": {**WINDOW, "steps": [{"event": "a"}, {"event": "b"}]},
+    "/query/trends": {**WINDOW, "series": [{"event": "a"}]},
     "/dashboard/create": {"name": "x", "queries": []},
 }
 
@@ -75,6 +77,19 @@ def test_the_answers_of_an_empty_project(client: QueryClient) -> None:
         **{"root": "a", "count": 0, "drop_off": 0, "other": 0},
         "children": [],
     }
+    nobody = {"people": 0, "drop_off": 0, "conversion_from_start": None, "conversion_from_before": None}
+    nobody.update({"median_seconds": None, "p90_seconds": None})
+    assert client.ask("/query/funnel", key, {**BODIES["/query/funnel"], "breakdown": "x", "people_of_step": 2}) == {
+        "order": "ordered",
+        "steps": [{**nobody, "event": "a"}, {**nobody, "event": "b"}],
+        "breakdown": [],
+        "listed": {"step": 2, "people": [], "more": False},
+    }
+    trends = {**BODIES["/query/trends"], "interval": "month"}
+    assert client.ask("/query/trends", key, trends)["series"] == [
+        {"event": "a", "measure": "count", "lines": [{"kind": "all", "values": [0.0]}]}
+    ]
+    assert client.ask("/query/trends", key, {**trends, "breakdown": "x"})["series"][0]["lines"] == []
     listed = client.send("GET", address("/dashboard/list"), key)
     assert listed.json() == {"items": []}
 
@@ -158,7 +173,7 @@ def test_a_question_beyond_its_limits_gets_advice(clickhouse: ClickHouseSettings
             f"INSERT INTO {EVENTS} (project_id, event_id, event, distinct_id, timestamp, properties) "
             f"SELECT '{project}', generateUUIDv4(), 'a', toString(number), '2024-01-05', '{{}}' FROM numbers(1000)",
         )
-        for path in ("/query/events", "/query/retention", "/query/path"):
+        for path in ("/query/events", "/query/retention", "/query/path", "/query/funnel", "/query/trends"):
             response = client.post(path, key, BODIES[path])
             assert response.status_code == 400
             assert response.json()["error"]["code"] == "query_too_expensive"

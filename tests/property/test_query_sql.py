@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from services.query.cohort import cohort_sql
 from services.query.events import events_sql
+from services.query.funnel import funnel_sql, people_sql
 from services.query.parse import parse_question
 from services.query.path import names_sql, path_sql
 from services.query.retention import retention_sql
+from services.query.trends import trend_sql
 
 # A word that is in no SQL of ours, so that finding it means that it was put there.
 texts = st.text(min_size=1, max_size=10).map(lambda s: f"zqx{s}".replace("\0", ""))
@@ -24,6 +26,8 @@ STATEMENTS: dict[str, list[Callable[[str, Any], Any]]] = {
     "cohort": [cohort_sql],
     "retention": [retention_sql],
     "path": [path_sql, names_sql],
+    "funnel": [funnel_sql, lambda project, question: people_sql(project, question, 1)],
+    "trends": [lambda project, question: trend_sql(project, question, question.series[0])],
 }
 
 
@@ -54,7 +58,16 @@ def test_no_text_of_a_client_is_in_the_sql(filters: dict[str, Any], project: str
             "aggregate_by": other,
         },
     }
-    for kind, body in bodies.items():
+    step = {"event": one, "filter": filters}
+    for order in ("ordered", "strict", "any"):
+        funnel = {"steps": [step, {"event": other}, step], "order": order, "breakdown": one, "filter": filters}
+        bodies[f"funnel {order}"] = funnel
+    for measure in ("count", "per_person", "sum", "percentile"):
+        numeric = {"property": other} if measure in ("sum", "percentile") else {}
+        series = [{**step, **numeric, "measure": measure}]
+        bodies[f"trends {measure}"] = {"series": series, "breakdown": one, "filter": filters}
+    for name, body in bodies.items():
+        kind = name.partition(" ")[0]
         question, _ = parse_question(kind, json.dumps({**ordinary, **body}).encode(), project)
         for sql in STATEMENTS[kind]:
             assert "zqx" not in statement(sql(project, question))

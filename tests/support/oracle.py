@@ -116,11 +116,11 @@ def retention(
     history: History, born: str, back: str, since: datetime, until: datetime, interval: str, zone: ZoneInfo
 ) -> list[list[int]]:
     """By labels of the local calendar; a day that a zone left out is none."""
-    labels = _labels(since, until, interval, zone)
+    labels = labels_of(since, until, interval, zone)
     cohort: dict[str, int] = {}
     returned: dict[str, set[int]] = {}
     for event in history.within(since, until):
-        person, period = history.person(event), labels.index(_label(event.time, since, interval, zone))
+        person, period = history.person(event), labels.index(label_of(event.time, since, interval, zone))
         if event.event == born:
             cohort.setdefault(person, period)
         if event.event == back:
@@ -134,25 +134,30 @@ def retention(
     ]
 
 
-def _label(time: datetime, since: datetime, interval: str, zone: ZoneInfo) -> date | int:
+def label_of(
+    time: datetime, since: datetime, interval: str, zone: ZoneInfo, ahead: timedelta = timedelta(0)
+) -> date | int:
+    """`ahead`: how far the calendar that is used runs ahead of the local one."""
     if interval == "hour":
         local = since.astimezone(zone)
         past_the_hour = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
         return (time - (since - past_the_hour)) // timedelta(hours=1)
-    day = time.astimezone(zone).date()
+    day = time.astimezone(zone).date() + ahead
     if interval == "week":
         return day - timedelta(days=day.isoweekday() - 1)
     return day.replace(day=1) if interval == "month" else day
 
 
-def _labels(since: datetime, until: datetime, interval: str, zone: ZoneInfo) -> list[date | int]:
+def labels_of(
+    since: datetime, until: datetime, interval: str, zone: ZoneInfo, ahead: timedelta = timedelta(0)
+) -> list[date | int]:
     """Of all moments, a quarter of an hour apart: every period is longer than that."""
     labels: dict[date | int, None] = {}
     time = since
     while time < until:
-        labels[_label(time, since, interval, zone)] = None
+        labels[label_of(time, since, interval, zone, ahead)] = None
         time += timedelta(minutes=15)
-    labels[_label(until - timedelta(microseconds=1), since, interval, zone)] = None
+    labels[label_of(until - timedelta(microseconds=1), since, interval, zone, ahead)] = None
     return list(labels)
 
 

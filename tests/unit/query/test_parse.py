@@ -155,7 +155,7 @@ def test_bad_dashboard(change: dict[str, Any], code: ErrorCode, field: str) -> N
 
 def test_a_type_that_is_not_known_is_told_which_are() -> None:
     with pytest.raises(ApiError, match=r"events, retention, path"):
-        check_saved_query(b'{"type": "funnel"}', "p")
+        check_saved_query(b'{"type": "flow"}', "p")
 
 
 def test_unknown_fields_are_named_and_do_no_harm() -> None:

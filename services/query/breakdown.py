@@ -1,0 +1,72 @@
+"""Breaking an answer down by a property: which values get a line of their own, what is missing, what is `other`.
+
+A value is its JSON text as ClickHouse writes it, so that types stay apart (1 and "1") and 1 and 1.0 are one. The text
+of a missing property is empty.
+"""
+
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from services.contract.errors import ApiError, ErrorCode
+from services.contract.query_fields import MAX_BREAKDOWN_CHARS, BreakdownKind
+from services.query.filter_sql import property_text
+from services.query.filters import COLUMNS, MAX_KEY_LEVELS, TRAITS
+from services.query.parameters import Parameters
+
+DEFAULT_TOP = 10
+# The text of a value that is too long for a line of its own: no JSON begins so.
+_LONG = "*"
+
+
+class Breakdown(Struct, frozen=True):
+    """By `key`; the `top` values with most weight get lines of their own."""
+
+    key: str
+    top: int
+
+
+class Line(Struct, frozen=True):
+    """What a line of the answer is about."""
+
+    kind: BreakdownKind
+    value: Raw | UnsetType = UNSET
+
+
+def parse_breakdown(key: str | None, top: int | None) -> Breakdown | None:
+    """Raises ApiError for what is no property."""
+    if key is None:
+        return None
+    if "\0" in key:
+        raise _invalid("must not contain the character NUL")
+    if key in COLUMNS or key.startswith(TRAITS):
+        raise _invalid(f"takes a property of events; `{key[:100]}` is none")
+    if key.count(".") >= MAX_KEY_LEVELS:
+        raise _invalid(f"goes deeper than {MAX_KEY_LEVELS} levels")
+    return Breakdown(key, top or DEFAULT_TOP)
+
+
+def value_sql(breakdown: Breakdown, parameters: Parameters) -> str:
+    """The value of an event `e`."""
+    text = property_text("e.properties", breakdown.key, parameters)
+    return f"if(length({text}) > {MAX_BREAKDOWN_CHARS:d}, '{_LONG}', {text})"
+
+
+def placed_sql(breakdown: Breakdown, rows: str) -> str:
+    """`rows` (SQL with columns `value` and `weight`) with a column `place`: 1 is the value with most weight in all
+    rows, ties by the value's text; all beyond the top have the same place, and the empty value."""
+    weighed = f"SELECT *, sum(weight) OVER (PARTITION BY value) AS total FROM ({rows})"
+    ranked = f"SELECT *, dense_rank() OVER (ORDER BY value = '{_LONG}', total DESC, value) AS rank FROM ({weighed})"
+    return (
+        f"SELECT *, least(rank, {breakdown.top + 1:d}) AS place, "
+        f"if(rank > {breakdown.top:d}, '{_LONG}', value) AS label FROM ({ranked})"
+    )
+
+
+def line_of(label: str) -> Line:
+    """`label` is a placed row's."""
+    if label == _LONG:
+        return Line("other")
+    return Line("value", Raw(label.encode())) if label else Line("missing")
+
+
+def _invalid(reason: str) -> ApiError:
+    return ApiError(ErrorCode.INVALID_FIELD, f"`breakdown` {reason}.", field="breakdown")
