@@ -82,6 +82,10 @@ class Lines(Struct):
         part = slice(None, at) if first else slice(at, None)
         return Lines(self.lines[part], self.ids[part], self.origins[part])
 
+    def where(self, mask: Mask) -> "Lines":
+        at = np.flatnonzero(mask)
+        return Lines([self.lines[i] for i in at], [self.ids[i] for i in at], [self.origins[i] for i in at])
+
 
 class ClickHouseSink:
     """Stores blocks one after the other; `store` is what the batcher calls."""
@@ -117,7 +121,10 @@ class ClickHouseSink:
             await self._insert(body, token)
             self._gate.count(len(kept), len(bad))
         except BadDataError:
-            good, bad_lines = await self._find_bad(_lines_of(records, envelopes, repeats))
+            # All lines again, also the repeats: one whose first is bad is no repeat.
+            good, bad_lines = await self._find_bad(_lines_of(records, envelopes, np.zeros_like(repeats)))
+            good_ids = ids_from_bytes(b"".join(good.ids))
+            good = good.where(~await until_stored(lambda: self._stored_ids.repeats(good_ids)))
             bad += bad_lines
             self._gate.count(len(good.ids), len(bad))
             await self._put(bad)
