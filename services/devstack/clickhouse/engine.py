@@ -120,6 +120,9 @@ class Engine:
             yield connection
         except (ChdbError, RuntimeError) as error:
             raise ClickHouseError.from_engine(str(error)) from None
+        except UnicodeDecodeError as error:
+            # The engine's message quotes the data, and chDB takes every message for UTF-8.
+            raise ClickHouseError.from_engine(error.object.decode(errors="replace")) from None
         finally:
             connection.close()
 
