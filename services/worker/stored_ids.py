@@ -47,12 +47,14 @@ class StoredIds:
         self._loaded: set[int] = set()
         self._suspended: set[int] = set()
         self._generation = -1
+        self._rebalances = 0
         self.index = IdIndex(window_s)
         INDEX_IDS.set_function(lambda: len(self.index))
         INDEX_BYTES.set_function(lambda: self.index.size_bytes)
 
     def revoked(self, partitions: set[int]) -> None:
         """These partitions were taken away. Their ids are kept until `assigned` says whether they are good still."""
+        self._rebalances += 1
         self._suspended |= partitions & self._loaded
         self._loaded -= partitions
 
@@ -62,6 +64,7 @@ class StoredIds:
         A partition that was ours in the generation before has had no other owner meanwhile: its ids are all known.
         Of any other, somebody else may have stored ids; they are read again.
         """
+        self._rebalances += 1
         kept = self._suspended & partitions if generation == self._generation + 1 else set()
         # Also what a block that was under way has loaded since the partition went.
         gone = (self._suspended | self._loaded) - kept
@@ -72,22 +75,22 @@ class StoredIds:
         self._generation = generation
 
     async def load(self, partitions: set[int]) -> None:
-        """Make sure that all stored ids of these partitions are in the index. Raises StoreError."""
+        """Make sure that all stored ids of these partitions are in the index. Raises StoreError.
+
+        What was read while partitions moved is read again: it may miss what the owner in between has stored.
+        """
         now = time.time()
         self.index.expire(now)
-        missing = partitions - self._loaded
-        if not missing:
-            return
-        with LOAD_SECONDS.time():
-            self._check_room(await self._count(missing, now))
-            loaded = []
-            slice_s = self.index.slice_s
-            for at in range(int((now - self.index.window_s) // slice_s), int(now // slice_s) + 2):
-                loaded.append((at, await self._read(missing, at * slice_s, (at + 1) * slice_s)))
-        for at, ids in loaded:
-            self.index.add(ids, at * slice_s)
-        self._loaded |= missing
-        log.info("ids_loaded", partitions=sorted(missing), ids=sum(len(ids) for _, ids in loaded))
+        while missing := partitions - self._loaded:
+            rebalances = self._rebalances
+            with LOAD_SECONDS.time():
+                loaded = await self._read_window(missing, now)
+            if rebalances != self._rebalances:
+                continue
+            for at_s, ids in loaded:
+                self.index.add(ids, at_s)
+            self._loaded |= missing
+            log.info("ids_loaded", partitions=sorted(missing), ids=sum(len(ids) for _, ids in loaded))
 
     async def repeats(self, ids: Ids) -> Mask:
         """True for each id that is stored, or that stands earlier in `ids`. The partitions must be loaded."""
@@ -111,6 +114,13 @@ class StoredIds:
         if ids > max(_WARN_FROM * self._max_ids, 1.05 * self._warned_at):
             self._warned_at = ids
             log.warning("index_nearly_full", ids=ids, room_for=self._max_ids)
+
+    async def _read_window(self, partitions: set[int], now: float) -> list[tuple[float, Ids]]:
+        """The ids of each slice of the window, with the slice's time. Raises WindowTooLargeError."""
+        self._check_room(await self._count(partitions, now))
+        slice_s = self.index.slice_s
+        slices = range(int((now - self.index.window_s) // slice_s), int(now // slice_s) + 2)
+        return [(at * slice_s, await self._read(partitions, at * slice_s, (at + 1) * slice_s)) for at in slices]
 
     async def _count(self, partitions: set[int], now: float) -> int:
         rows = await self._store.rows(
