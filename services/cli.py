@@ -14,7 +14,9 @@ from rich.table import Table
 
 from services.edge.event_log import LogUnavailableError
 from services.operations.dead_letters import StoredLetter, put_back, read_letters
+from services.operations.identity import NoSuchMergeError, unmerge
 from services.runtime.clickhouse import ClickHouse, StoreError
+from services.runtime.clock import utc_now
 from services.runtime.keys import Scope, create_key, list_keys, new_key, revoke_key
 from services.runtime.settings import ClickHouseSettings, EdgeSettings, KafkaSettings
 from services.schema.migrate import MigrationError
@@ -25,6 +27,8 @@ keys_app = typer.Typer(no_args_is_help=True, help="Project keys. A key is shown 
 app.add_typer(keys_app, name="keys")
 letters_app = typer.Typer(no_args_is_help=True, help="Dead letters: what could not be stored, and why.")
 app.add_typer(letters_app, name="dead-letters")
+identity_app = typer.Typer(no_args_is_help=True, help="Who is who: merges of ids.")
+app.add_typer(identity_app, name="identity")
 out = Console()
 
 
@@ -185,6 +189,24 @@ def letters_replay(
         raise SystemExit(1)
 
 
+@identity_app.command("unmerge")
+def identity_unmerge(
+    project: Annotated[str, typer.Option(help="Project of the ids.")],
+    old: Annotated[str, typer.Option(help="The id that was merged (alias's `old_id`, identify's `alias_for`).")],
+    new: Annotated[str, typer.Option(help="The id that it was merged into.")],
+) -> None:
+    """Undo a merge of one id into another. Other merges that hold them together stay."""
+
+    async def undo(store: ClickHouse) -> None:
+        now = await unmerge(store, project, old, new, utc_now())
+        out.print(f"{old} is {now.old_person}", highlight=False, markup=False)
+        out.print(f"{new} is {now.new_person}", highlight=False, markup=False)
+        if now.old_person == now.new_person:
+            out.print("They are still one person, by other merges.")
+
+    _with_store(undo)
+
+
 def _with_store(work: Callable[[ClickHouse], Awaitable[None]]) -> None:
     async def run() -> None:
         store = await ClickHouse.connect(ClickHouseSettings())
@@ -200,7 +222,14 @@ def main() -> None:
     """Entry point: errors that the operator can mend are one line, not a traceback."""
     try:
         app()
-    except (StoreError, MigrationError, KafkaError, LogUnavailableError, msgspec.DecodeError) as error:
+    except (
+        StoreError,
+        NoSuchMergeError,
+        MigrationError,
+        KafkaError,
+        LogUnavailableError,
+        msgspec.DecodeError,
+    ) as error:
         print(f"headrace: {error}", file=sys.stderr)
         raise SystemExit(1) from error
 

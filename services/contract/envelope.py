@@ -33,9 +33,10 @@ class EventLine(Struct, gc=False):
 
 
 class IdentityLine(Struct, kw_only=True):
-    """One row of the identity_log table. `kind` is identify, alias or group.
+    """One row of the identity_log table. `kind` is identify, alias, group, or an operator's unmerge.
 
-    A merge is asked for where `old_id` is not empty: `old_id` joins the person of `distinct_id`.
+    A merge is asked for where `old_id` is not empty: `old_id` joins the person of `distinct_id`. An
+    unmerge undoes what was received before it about the same two ids.
     """
 
     project_id: str

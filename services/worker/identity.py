@@ -1,4 +1,4 @@
-"""Stores identify, alias and group in the identity log, each once, and keeps person_ids in step with its merges.
+"""Stores identify, alias, group and unmerge in the identity log, each once, and keeps person_ids in step with it.
 
 Volume is low and exactness matters, so repeats are looked up in ClickHouse, not in memory, and people are computed
 anew from the log's edges: whatever was left half done by a crash is finished when the records are read again.
@@ -6,7 +6,6 @@ anew from the log's edges: whatever was left half done by a crash is finished wh
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -20,7 +19,7 @@ from services.contract.events_table import IDENTITY_COLUMNS, IDENTITY_LOG, PERSO
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import utc_now
 from services.worker.batcher import Record
-from services.worker.merges import Edge, people_of
+from services.worker.merges import Edge, Undone, people_of
 
 MESSAGES = Counter(
     "headrace_worker_identity_total", "Identify, alias and group messages by what became of them.", ["result"]
@@ -28,6 +27,40 @@ MESSAGES = Counter(
 
 _decode = msgspec.json.Decoder(IdentityLine).decode
 _PERSON_COLUMNS = ("project_id", "distinct_id", "person_id", "version")
+# They travel in the address of the request.
+_IDS_AT_ONCE = 100
+
+# The ids of some messages (or some ids), and all ids of their people.
+_TOUCHED = f"""
+    WITH
+        touched AS (
+            SELECT DISTINCT arrayJoin([old_id, distinct_id]) AS id FROM {IDENTITY_LOG}
+            WHERE project_id = {{project:String}} AND event_id IN {{events:Array(UUID)}} AND old_id != ''
+            UNION DISTINCT SELECT arrayJoin({{ids:Array(String)}}) AS id
+        ),
+        people AS (
+            SELECT person_id FROM {PERSON_IDS} FINAL
+            WHERE project_id = {{project:String}} AND distinct_id IN (SELECT id FROM touched)
+        ),
+        members AS (
+            SELECT distinct_id AS id, person_id FROM {PERSON_IDS} FINAL
+            WHERE project_id = {{project:String}} AND person_id IN (SELECT person_id FROM people)
+            UNION ALL SELECT id, '' AS person_id FROM touched
+        )
+"""
+_MEMBERS_SQL = f"{_TOUCHED} SELECT id, person_id FROM members"
+# The last row about an edge, in the order of receipt, says whether it is in force.
+_EDGES_SQL = f"""
+    {_TOUCHED}
+    SELECT
+        old_id, distinct_id,
+        argMax(kind != 'unmerge', (received_at, toUInt128(event_id))) AS in_force,
+        if(countIf(kind = 'unmerge') > 0, uniqExact(event_id), 0) AS undone_rows
+    FROM {IDENTITY_LOG}
+    WHERE project_id = {{project:String}} AND old_id != ''
+        AND (old_id IN (SELECT id FROM members) OR distinct_id IN (SELECT id FROM members))
+    GROUP BY old_id, distinct_id
+"""
 
 
 class _PersonRow(Struct):
@@ -46,14 +79,18 @@ class IdentityStore:
     async def keep(self, records: Sequence[Record]) -> list[DeadLetter]:
         """Store the messages of some records of one partition; those that are no messages come back."""
         lines, bad = _decode_records(records)
+        await self.keep_lines(lines)
+        return bad
+
+    async def keep_lines(self, lines: Sequence[IdentityLine], *, rewrite: bool = False) -> None:
+        """`rewrite`: write the rows of all ids of the sets, so that no slower writer's older rows can win."""
         await self._append_new(lines)
         by_project: defaultdict[str, list[str]] = defaultdict(list)
         for line in lines:
             if line.old_id:
                 by_project[line.project_id].append(line.event_id)
         for project_id, event_ids in by_project.items():
-            await self._merge(project_id, event_ids)
-        return bad
+            await self._settle(project_id, event_ids, rewrite)
 
     async def _append_new(self, lines: Sequence[IdentityLine]) -> None:
         """Append what the log does not have. The first message with an id wins, in the log and within `lines`."""
@@ -75,58 +112,42 @@ class IdentityStore:
             await self._store.insert_lines(IDENTITY_LOG, IDENTITY_COLUMNS, body, xxh3_128_hexdigest(body))
             MESSAGES.labels("stored").inc(len(fresh))
 
-    async def _merge(self, project_id: str, event_ids: list[str]) -> None:
-        """Bring person_ids up to date with the log's merges that have these ids.
+    async def _settle(self, project_id: str, event_ids: list[str], rewrite: bool) -> None:
+        """Bring person_ids up to date with the log's merges and unmerges that have these ids.
 
         The ids are asked from the log, not taken from the messages: a repeated key with other ids has no effect.
         """
-        edges = await self._edges_around(project_id, [str(UUID(i)) for i in event_ids])
-        known = await self._people_now(project_id, edges)
+        edges, known = await self._around(project_id, [str(UUID(i)) for i in event_ids])
+        undone = {edge: state for edge, state in edges.items() if state.rows}
         changed = [
             _PersonRow(project_id, member, person, version)
-            for member, (person, version) in people_of(edges).items()
-            if known.get(member) != person
+            for member, (person, version) in people_of(edges, undone).items()
+            if rewrite or known.get(member) != person
         ]
         if changed:
             body = msgspec.json.Encoder().encode_lines(changed)
             await self._store.insert_lines(PERSON_IDS, _PERSON_COLUMNS, body, xxh3_128_hexdigest(body))
 
-    async def _edges_around(self, project_id: str, event_ids: list[str]) -> list[Edge]:
-        """All edges of every set that the new edges touch."""
-        rows = await self._store.rows(
-            f"""
-            WITH
-                new_edges AS (
-                    SELECT old_id, distinct_id FROM {IDENTITY_LOG}
-                    WHERE project_id = {{project:String}} AND event_id IN {{ids:Array(UUID)}} AND old_id != ''
-                ),
-                touched AS (SELECT old_id AS id FROM new_edges UNION DISTINCT SELECT distinct_id AS id FROM new_edges),
-                people AS (
-                    SELECT person_id FROM {PERSON_IDS} FINAL
-                    WHERE project_id = {{project:String}} AND distinct_id IN (SELECT id FROM touched)
-                ),
-                members AS (
-                    SELECT distinct_id AS id FROM {PERSON_IDS} FINAL
-                    WHERE project_id = {{project:String}} AND person_id IN (SELECT person_id FROM people)
-                )
-            SELECT old_id, distinct_id FROM {IDENTITY_LOG}
-            WHERE project_id = {{project:String}} AND old_id != ''
-                AND (old_id IN (SELECT id FROM members) OR event_id IN {{ids:Array(UUID)}})
-            """,
-            {"project": project_id, "ids": event_ids},
-        )
-        return [(row[0], row[1]) for row in rows]
+    async def _around(self, project_id: str, event_ids: list[str]) -> tuple[dict[Edge, Undone], dict[str, str]]:
+        """All edges of every set that the messages touch, and who its ids are now.
 
-    async def _people_now(self, project_id: str, edges: Sequence[Edge]) -> dict[str, str]:
-        ids = sorted({i for edge in edges for i in edge})
-        rows: list[Sequence[Any]] = []
-        for at in range(0, len(ids), 1000):
-            rows += await self._store.rows(
-                f"SELECT distinct_id, person_id FROM {PERSON_IDS} FINAL "
-                "WHERE project_id = {project:String} AND distinct_id IN {ids:Array(String)}",
-                {"project": project_id, "ids": ids[at : at + 1000]},
-            )
-        return {row[0]: row[1] for row in rows}
+        Sets that an unmerged edge once joined belong to it as well, for the version counts both sides: the ends of
+        the edges that were found are followed until there are no others. As a rule the first look finds all.
+        """
+        edges: dict[Edge, Undone] = {}
+        known: dict[str, str] = {}
+        seen: set[str] = set()
+        ids: list[str] = []
+        while event_ids or ids:
+            asked = {"project": project_id, "events": event_ids, "ids": ids}
+            for distinct_id, person in await self._store.rows(_MEMBERS_SQL, asked):
+                seen.add(distinct_id)
+                if person:
+                    known[distinct_id] = person
+            for old_id, new_id, in_force, rows in await self._store.rows(_EDGES_SQL, asked):
+                edges[old_id, new_id] = Undone(bool(in_force), rows)
+            event_ids, ids = [], sorted({end for edge in edges for end in edge} - seen)[:_IDS_AT_ONCE]
+        return edges, known
 
 
 def _decode_records(records: Sequence[Record]) -> tuple[list[IdentityLine], list[DeadLetter]]:

@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.worker.merges import Edge, people_of
+from services.worker.merges import Edge, Undone, people_of
 
 IDS = st.sampled_from("abcdefghij")
 EDGES = st.lists(st.tuples(IDS, IDS), max_size=25)
@@ -67,4 +67,19 @@ def test_merges_in_any_grouping_lead_to_the_same_rows(edges: list[Edge]) -> None
             rows[member] = max(rows.get(member, (0, "")), (version, person))
     assert {member: person for member, (_, person) in rows.items()} == {
         member: person for member, (person, _) in people_of(edges).items()
+    }
+
+
+@settings(deadline=None)
+@given(EDGES, st.data())
+def test_an_undone_edge_joins_nobody_and_the_version_rises(edges: list[Edge], data: st.DataObject) -> None:
+    gone = set(data.draw(st.lists(st.sampled_from(edges), max_size=3))) if edges else set()
+    before, after = people_of(edges), people_of(edges, {edge: Undone(False, 2) for edge in gone})
+    left = people_of([edge for edge in edges if edge not in gone])
+    assert set(after) == set(before)
+    for one, (person, version) in after.items():
+        assert person == (left[one][0] if one in left else one)
+        assert version > before[one][1] if before[one][0] != person else version >= before[one][1]
+    assert {one: person for one, (person, _) in people_of(edges, {edge: Undone(True, 3) for edge in gone}).items()} == {
+        one: person for one, (person, _) in before.items()
     }

@@ -67,20 +67,30 @@ class MemoryIdentityTables(ClickHouse):
         asked = dict(parameters or {})
         if "projects" in asked:
             return [(UUID(row["event_id"]),) for row in self._stored(set(asked["projects"]), asked["ids"])]
-        if "new_edges" in sql:
-            return self._edges_around(asked["project"], asked["ids"])
-        people = self.people(asked["project"])
-        return [(distinct_id, people[distinct_id]) for distinct_id in asked["ids"] if distinct_id in people]
+        members = self._members(asked["project"], asked["events"], asked["ids"])
+        return self._edges_of(asked["project"], set(members)) if "in_force" in sql else list(members.items())
 
     def _stored(self, projects: set[str], ids: Sequence[str]) -> list[Row]:
         wanted = {UUID(text) for text in ids}
         return [row for row in self.log if row["project_id"] in projects and UUID(row["event_id"]) in wanted]
 
-    def _edges_around(self, project_id: str, ids: Sequence[str]) -> list[Sequence[Any]]:
-        merges = [row for row in self.log if row["project_id"] == project_id and row["old_id"]]
-        new = [row for row in self._stored({project_id}, ids) if row["old_id"]]
-        touched = {row[side] for row in new for side in ("old_id", "distinct_id")}
+    def _members(self, project_id: str, events: Sequence[str], ids: Sequence[str]) -> dict[str, str]:
+        new = [row for row in self._stored({project_id}, events) if row["old_id"]]
+        touched = {*ids, *(row[side] for row in new for side in ("old_id", "distinct_id"))}
         people = self.people(project_id)
         persons = {people[one] for one in touched if one in people}
-        members = {one for one, person in people.items() if person in persons}
-        return [(row["old_id"], row["distinct_id"]) for row in merges if row["old_id"] in members or row in new]
+        return dict.fromkeys(touched, "") | {one: person for one, person in people.items() if person in persons}
+
+    def _edges_of(self, project_id: str, members: set[str]) -> list[Sequence[Any]]:
+        """(old id, new id, in force, rows where it was ever unmerged)."""
+        by_edge: dict[tuple[str, str], list[Row]] = {}
+        for row in self.log:
+            edge = (row["old_id"], row["distinct_id"])
+            if row["project_id"] == project_id and row["old_id"] and members & set(edge):
+                by_edge.setdefault(edge, []).append(row)
+        answer: list[Sequence[Any]] = []
+        for edge, rows in by_edge.items():
+            last = max(rows, key=lambda row: (row["received_at"], UUID(row["event_id"]).int))
+            ever = any(row["kind"] == "unmerge" for row in rows)
+            answer.append((*edge, last["kind"] != "unmerge", len({row["event_id"] for row in rows}) if ever else 0))
+        return answer

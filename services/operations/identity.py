@@ -1,0 +1,68 @@
+"""Undoes a merge that should not have been: the operator's word, kept as a row of the identity log like any other."""
+
+from datetime import datetime
+
+from msgspec import Struct
+
+from services.contract.envelope import IdentityLine
+from services.contract.event_ids import fresh_ids
+from services.contract.events_table import IDENTITY_LOG, PERSON_IDS
+from services.runtime.clickhouse import ClickHouse
+from services.worker.identity import IdentityStore
+
+
+class NoSuchMergeError(Exception):
+    """There is no merge in force from the one id into the other; the message says which there are."""
+
+
+class Unmerged(Struct, frozen=True):
+    """Who the two ids are now. The same person, where other merges still hold them together."""
+
+    old_person: str
+    new_person: str
+
+
+async def unmerge(store: ClickHouse, project_id: str, old_id: str, new_id: str, now: datetime) -> Unmerged:
+    """Undo every merge of `old_id` into `new_id` that was received before now. Raises NoSuchMergeError, StoreError.
+
+    Safe beside running workers: the row is in the log before people are computed from it, and all rows of the sets are
+    written, with a version that is higher than that of whoever does not know of it.
+    """
+    merges = await _merges_of(store, project_id, old_id, new_id)
+    if (old_id, new_id) not in merges:
+        listed = "; ".join(f"{old} into {new}" for old, new in merges[:10])
+        raise NoSuchMergeError(
+            f"no merge of {old_id} into {new_id} is in force. "
+            + (f"In force with one of them: {listed}" if merges else "Neither was ever merged, or all was undone")
+        )
+    line = IdentityLine(
+        project_id=project_id,
+        event_id=fresh_ids(1)[0].hex(),
+        kind="unmerge",
+        distinct_id=new_id,
+        timestamp=now,
+        received_at=now,
+        old_id=old_id,
+    )
+    await IdentityStore(store).keep_lines([line], rewrite=True)
+    rows = await store.rows(
+        f"SELECT distinct_id, person_id FROM {PERSON_IDS} FINAL "
+        "WHERE project_id = {project:String} AND distinct_id IN {ids:Array(String)}",
+        {"project": project_id, "ids": [old_id, new_id]},
+    )
+    people = {row[0]: row[1] for row in rows}
+    return Unmerged(people.get(old_id, old_id), people.get(new_id, new_id))
+
+
+async def _merges_of(store: ClickHouse, project_id: str, old_id: str, new_id: str) -> list[tuple[str, str]]:
+    """Merges in force that one of the ids is a side of."""
+    ids = [old_id, new_id]
+    rows = await store.rows(
+        f"SELECT old_id, distinct_id FROM {IDENTITY_LOG} "
+        "WHERE project_id = {project:String} AND old_id != '' "
+        "AND (old_id IN {ids:Array(String)} OR distinct_id IN {ids:Array(String)}) "
+        "GROUP BY old_id, distinct_id "
+        "HAVING argMax(kind != 'unmerge', (received_at, toUInt128(event_id))) ORDER BY old_id, distinct_id",
+        {"project": project_id, "ids": ids},
+    )
+    return [(row[0], row[1]) for row in rows]
