@@ -4,7 +4,7 @@ Optional fields take null for absent. What a value means beyond its type (a wind
 """
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
@@ -13,6 +13,10 @@ from services.contract.messages import IdempotencyKey
 from services.contract.people import SavedCohort
 from services.contract.query_fields import (
     MAX_TITLE_CHARS,
+    Breakdown,
+    BreakdownKind,
+    BreakdownTop,
+    BreakdownValue,
     Cursor,
     EventName,
     FilteredQuery,
@@ -25,6 +29,7 @@ from services.contract.query_fields import (
     Title,
     Until,
     Warnings,
+    WeekStart,
 )
 from services.contract.trends import TrendsQuery
 
@@ -32,8 +37,11 @@ MAX_PAGE_EVENTS = 1000
 MAX_PATH_DEPTH = 20
 MAX_PATH_TOP = 100
 MAX_SESSION_GAP_S = 366 * 86_400
+MAX_OCCURRENCES = 1000
 MAX_DASHBOARD_QUERIES = 50
 MAX_PAGE_DASHBOARDS = 100
+
+RetentionMode = Literal["on", "on_or_after"]
 
 
 class EventsQuery(FilteredQuery, kw_only=True):
@@ -55,9 +63,28 @@ class RetentionQuery(ScopedQuery, kw_only=True):
     since: Since
     until: Until
     timezone: Timezone | None = None
-    interval: (
-        Annotated[Interval, Meta(description="Length of a period; weeks begin on Monday; default day.")] | None
+    interval: Annotated[Interval, Meta(description="Length of a period; default day.")] | None = None
+    week_start: WeekStart | None = None
+    mode: (
+        Annotated[
+            RetentionMode,
+            Meta(description="Who came back `on` that period, or `on_or_after` it within the window; default on."),
+        ]
+        | None
     ) = None
+    first_time: (
+        Annotated[bool, Meta(description="Only those who never did the born event before the window; default false.")]
+        | None
+    ) = None
+    min_occurrences: (
+        Annotated[
+            int,
+            Meta(ge=1, le=MAX_OCCURRENCES, description="Return events that a period needs to count; default 1."),
+        ]
+        | None
+    ) = None
+    breakdown: Annotated[Breakdown, Meta(description="Property of the first born event in the window.")] | None = None
+    top: BreakdownTop | None = None
 
 
 class PathQuery(ScopedQuery, kw_only=True):
@@ -163,15 +190,24 @@ class EventsAnswer(Struct, kw_only=True):
     warnings: Warnings | UnsetType = UNSET
 
 
+class RetentionBreakdown(Struct, kw_only=True):
+    """The matrix of those whose born event had this value."""
+
+    kind: BreakdownKind
+    matrix: list[list[People]]
+    value: BreakdownValue | UnsetType = UNSET
+
+
 class RetentionAnswer(Struct, kw_only=True):
     """`matrix[i][0]`: people of cohort i; `matrix[i][j]`: how many of them came back in period i + j.
 
-    `periods` are the starts of the periods; the first may lie before `since`.
+    `periods` are the starts of the periods; the first may lie before `since`. `breakdown`: most people first.
     """
 
     matrix: list[list[People]]
     interval: Interval
     periods: list[datetime]
+    breakdown: list[RetentionBreakdown] | UnsetType = UNSET
     warnings: Warnings | UnsetType = UNSET
 
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
+from services.contract.dashboard_run import DashboardRun
 from services.contract.errors import ApiError, ErrorCode
 from services.contract.funnel import FunnelQuery, FunnelStep
 from services.contract.messages import IdempotencyKey
@@ -37,7 +38,7 @@ from services.query.filters import parse_filter
 from services.query.funnel import FunnelQuestion, check_funnel
 from services.query.path import PathQuestion
 from services.query.periods import period_starts
-from services.query.retention import RetentionQuestion
+from services.query.retention import RetentionQuestion, check_retention
 from services.query.scope import parse_scope
 from services.query.selection import parse_selections
 from services.query.trends import TrendsQuestion, series_of
@@ -108,16 +109,30 @@ def parse_delete(body: bytes) -> list[str]:
     return _decode(body, DashboardDelete)[1] if body.strip() else []
 
 
+def parse_run(body: bytes) -> tuple[DashboardRun, list[str]]:
+    """No body is no override."""
+    return _decode(body, DashboardRun) if body.strip() else (DashboardRun(), [])
+
+
+def takes_window(kind: str) -> bool:
+    """Whether questions of this kind have a window of their own."""
+    return "since" in KINDS[kind].body.__struct_fields__
+
+
 def check_saved_query(query: bytes, project_id: str) -> list[str]:
     """Raises ApiError for a query that could not be asked; the warnings about one that could."""
+    return parse_saved_query(query, project_id)[1]
+
+
+def parse_saved_query(query: bytes, project_id: str) -> tuple[Question, list[str]]:
+    """The question and the warnings. Raises ApiError for a query that could not be asked."""
     kind = _decode(query, _Typed, known=None)[0].type
     if kind not in KINDS:
         raise ApiError(
             ErrorCode.INVALID_FIELD, f"`type`: there is no `{kind[:50]}`; use one of {', '.join(KINDS)}.", field="type"
         )
     parsed, warnings = _decode(query, KINDS[kind].saved, known=("type",))
-    KINDS[kind].question(parsed, project_id)
-    return warnings
+    return KINDS[kind].question(parsed, project_id), warnings
 
 
 def _events(query: EventsQuery, project_id: str) -> EventsQuestion:
@@ -141,7 +156,21 @@ def _retention(query: RetentionQuery, project_id: str) -> RetentionQuestion:
     _refuse_nul(query.return_event, "return_event")
     window = parse_window(query.since, query.until, query.timezone)
     scope = parse_scope(query)
-    return RetentionQuestion.of(query.born_event, query.return_event, window, query.interval or "day", scope)
+    interval = query.interval or "day"
+    question = RetentionQuestion(
+        born_event=query.born_event,
+        return_event=query.return_event,
+        window=window,
+        interval=interval,
+        starts=period_starts(window, interval, sundays=query.week_start == "sunday"),
+        scope=scope,
+        on_or_after=query.mode == "on_or_after",
+        first_time=bool(query.first_time),
+        min_occurrences=query.min_occurrences or 1,
+        breakdown=parse_breakdown(query.breakdown, query.top),
+    )
+    check_retention(question)
+    return question
 
 
 def _path(query: PathQuery, project_id: str) -> PathQuestion:

@@ -1,21 +1,29 @@
 """The retention question: who began in a period, and in which later periods they came back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from msgspec import Struct
 
+from services.contract.errors import ApiError, ErrorCode
 from services.contract.query_fields import Interval
-from services.contract.questions import RetentionAnswer
+from services.contract.questions import RetentionAnswer, RetentionBreakdown
+from services.query.breakdown import Breakdown, line_of, placed_sql, value_sql
 from services.query.execute import QuestionStore
-from services.query.periods import local_time, period_starts
+from services.query.parameters import Parameters
+from services.query.periods import local_time
 from services.query.scope import Scope, scope_sql
-from services.query.source import EVENTS_WITH_REPEATS, IN_WINDOW, window_parameters
-from services.query.window import Window
+from services.query.source import EVENTS_ONCE, EVENTS_WITH_REPEATS, IN_WINDOW, in_window, window_parameters
+from services.query.window import EARLIEST_US, Window
+
+# Numbers in an answer: about 10 MB.
+MAX_CELLS = 2_000_000
+
+Matrix = list[list[int]]
 
 
 class RetentionQuestion(Struct, frozen=True):
-    """`starts` are the periods of the window."""
+    """`starts` are the periods of the window. `first_time`: those who did the born event before it are left out."""
 
     born_event: str
     return_event: str
@@ -23,55 +31,111 @@ class RetentionQuestion(Struct, frozen=True):
     interval: Interval
     starts: list[int]
     scope: Scope = Scope()
+    on_or_after: bool = False
+    first_time: bool = False
+    min_occurrences: int = 1
+    breakdown: Breakdown | None = None
 
-    @classmethod
-    def of(
-        cls, born_event: str, return_event: str, window: Window, interval: Interval, scope: Scope
-    ) -> "RetentionQuestion":
-        """Raises ApiError when the window holds too many periods."""
-        return cls(born_event, return_event, window, interval, period_starts(window, interval), scope)
+
+def check_retention(question: RetentionQuestion) -> None:
+    """Raises ApiError when the answer would hold too many numbers."""
+    periods, lines = len(question.starts), question.breakdown.top + 2 if question.breakdown else 1
+    if periods * (periods + 1) // 2 * lines > MAX_CELLS:
+        raise ApiError(
+            ErrorCode.QUERY_TOO_EXPENSIVE,
+            f"{periods} periods and {lines} lines make more than {MAX_CELLS} numbers. "
+            "Ask for a smaller `top`, a longer `interval` or a narrower window.",
+            field="top",
+        )
 
 
 async def answer_retention(store: QuestionStore, project_id: str, question: RetentionQuestion) -> RetentionAnswer:
     rows = await store.rows(*retention_sql(project_id, question))
-    return RetentionAnswer(
-        matrix=_matrix(rows, question.starts),
+    # Everybody is in one line of a breakdown only, so lines add up.
+    answer = RetentionAnswer(
+        matrix=_matrix((row[1:] for row in rows), question),
         interval=question.interval,
         periods=[local_time(start, question.window.zone) for start in question.starts],
     )
+    if question.breakdown is not None:
+        by_label: dict[str, list[Sequence[Any]]] = {}
+        for label, *counts in rows:
+            by_label.setdefault(label, []).append(counts)
+        answer.breakdown = [
+            RetentionBreakdown(kind=line.kind, value=line.value, matrix=_matrix(of_line, question))
+            for line, of_line in ((line_of(label), of_line) for label, of_line in by_label.items())
+        ]
+    return answer
 
 
 def retention_sql(project_id: str, question: RetentionQuestion) -> tuple[str, dict[str, Any]]:
-    """Rows (cohort, period, people), both as starts of periods; cohort = period is the cohort's size.
+    """Rows (label, cohort, period, people), cohort and period as starts; cohort = period is the cohort's size.
 
-    A person is one row with a cohort and a set of periods, so an event that is stored twice changes nothing.
+    Labels come in the order of their places, see placed_sql. In the mode on_or_after only the last period counts in
+    which somebody came back.
     """
-    scope = scope_sql(question.scope)
-    per_person = (
-        "WITH roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}) AS period "
-        f"SELECT {scope.who} AS person, "
-        "minIf(period, e.event = {born:String}) AS cohort, "
-        "groupUniqArrayIf(period, e.event = {return:String}) AS returned "
-        f"FROM {EVENTS_WITH_REPEATS} {scope.joins} "
-        f"WHERE {IN_WINDOW} AND e.event IN ({{born:String}}, {{return:String}}){scope.where} "
-        "GROUP BY person HAVING countIf(e.event = {born:String}) > 0"
+    people, parameters = _people(project_id, question)
+    later = "arrayFilter(p -> p > cohort, returned)"
+    if question.on_or_after:
+        later = f"arraySlice(arrayReverseSort({later}), 1, 1)"
+    counted = (
+        f"SELECT value, cohort, arrayJoin(arrayConcat([cohort], {later})) AS period, count() AS people, "
+        f"if(cohort = period, people, 0) AS weight FROM ({people}) GROUP BY value, cohort, period"
     )
+    if question.breakdown is None:
+        return f"SELECT '', cohort, period, people FROM ({counted})", parameters
     return (
-        "SELECT cohort, arrayJoin(arrayConcat([cohort], arrayFilter(p -> p > cohort, returned))) AS period, "
-        f"count() AS people FROM ({per_person}) GROUP BY cohort, period"
+        "SELECT label, cohort, period, sum(people) "
+        f"FROM ({placed_sql(question.breakdown, counted)}) GROUP BY place, label, cohort, period ORDER BY place"
+    ), parameters
+
+
+def _people(project_id: str, question: RetentionQuestion) -> tuple[str, dict[str, Any]]:
+    """Rows (person, value, cohort, returned): the periods in which the person came back.
+
+    A set of periods does not change with events that are stored twice; numbers of events do.
+    """
+    scope, named = scope_sql(question.scope), Parameters("value")
+    source, returned = EVENTS_WITH_REPEATS, "groupUniqArrayIf(period, e.event = {return:String})"
+    if question.min_occurrences > 1:
+        source = EVENTS_ONCE
+        counts = "sumMapIf([period], [toUInt64(1)], e.event = {return:String})"
+        returned = f"arrayFilter((p, n) -> n >= {question.min_occurrences:d}, ({counts} AS counts).1, counts.2)"
+    value = "''"
+    if question.breakdown is not None:
+        first = "(e.timestamp, toUInt128(e.event_id))"
+        value = f"argMinIf({value_sql(question.breakdown, named)}, {first}, e.event = {{born:String}})"
+    when, never_before = IN_WINDOW, ""
+    if question.first_time:
+        # The born events of all time; whoever has one before the window is left out, so no other row of it matters.
+        before = "e.timestamp < fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
+        when = f"{in_window('{ever:Int64}', '{until:Int64}')} AND (NOT {before} OR e.event = {{born:String}})"
+        never_before = f" AND countIf(e.event = {{born:String}} AND {before}) = 0"
+    parameters = {**window_parameters(project_id, question.window), **scope.parameters, **named.values}
+    return (
+        "WITH roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}) AS period "
+        f"SELECT {scope.who} AS person, {value} AS value, "
+        f"minIf(period, e.event = {{born:String}}) AS cohort, {returned} AS returned FROM {source} {scope.joins} "
+        f"WHERE {when} AND e.event IN ({{born:String}}, {{return:String}}){scope.where} "
+        f"GROUP BY person HAVING countIf(e.event = {{born:String}}) > 0{never_before}"
     ), {
-        **window_parameters(project_id, question.window),
-        **scope.parameters,
+        **parameters,
         "born": question.born_event,
         "return": question.return_event,
         "starts": question.starts,
+        "ever": EARLIEST_US,
     }
 
 
-def _matrix(rows: Sequence[Sequence[Any]], starts: Sequence[int]) -> list[list[int]]:
-    """Row i has a number for every period from the i-th to the last."""
+def _matrix(counts: Iterable[Sequence[Any]], question: RetentionQuestion) -> Matrix:
+    """(cohort, period, people) each -> a row for each period, with a number for every period from it to the last."""
+    starts = question.starts
     place = {start: i for i, start in enumerate(starts)}
     matrix = [[0] * (len(starts) - i) for i in range(len(starts))]
-    for cohort, period, people in rows:
-        matrix[place[cohort]][place[period] - place[cohort]] = people
+    for cohort, period, people in counts:
+        matrix[place[cohort]][place[period] - place[cohort]] += people
+    if question.on_or_after:
+        for row in matrix:
+            for j in range(len(row) - 2, 0, -1):
+                row[j] += row[j + 1]
     return matrix

@@ -59,6 +59,8 @@ def test_no_text_of_a_client_is_in_the_sql(filters: dict[str, Any], project: str
         },
     }
     step = {"event": one, "filter": filters}
+    options = {"first_time": True, "min_occurrences": 2, "mode": "on_or_after", "breakdown": other}
+    bodies["retention with options"] = {"born_event": one, "return_event": other, **options}
     for order in ("ordered", "strict", "any"):
         funnel = {"steps": [step, {"event": other}, step], "order": order, "breakdown": one, "filter": filters}
         bodies[f"funnel {order}"] = funnel

@@ -43,6 +43,13 @@ def test_starts(since: str, until: str, interval: Interval, zone: str, expected:
     assert starts(since, until, interval, zone) == expected
 
 
+def test_weeks_that_begin_on_sunday() -> None:
+    window = parse_window("2024-03-30T12:00", "2024-04-07T00:00:01", "Europe/Berlin")
+    days = [local_time(us, window.zone).date().isoformat() for us in period_starts(window, "week", sundays=True)]
+    assert days == ["2024-03-24", "2024-03-31", "2024-04-07"]
+    assert period_starts(window, "day", sundays=True) == period_starts(window, "day")
+
+
 def test_too_many_periods() -> None:
     assert len(period_starts(parse_window(0, MAX_PERIODS * 3600, None), "hour")) == MAX_PERIODS
     with pytest.raises(ApiError) as caught:
