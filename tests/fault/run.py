@@ -4,7 +4,10 @@ import asyncio
 import random
 import time
 from collections import Counter
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 import msgspec
@@ -61,33 +64,14 @@ async def run_scenario(stack: Stack, scenario: Scenario, plan: Plan) -> Report:
     watch = Watch(stack, plan.seed)
     scene = Scene(stack, ledger, load, watch, random.Random(plan.seed), plan.away_s)
     began_at = time.monotonic()
-    failures = scene.failures
-    injected: Counter[str] = Counter()
-    watching = asyncio.create_task(watch.run())
-    sending = asyncio.create_task(load.run())
-    try:
-        await asyncio.sleep(_WARM_UP_S)
-        for fault in schedule(scenario, plan.faults, scene.rng):
-            ledger.enter(fault.name)
-            injected[fault.name] += 1
-            await fault.inject(scene)
-            await asyncio.sleep(scene.rng.uniform(0.2, scenario.pause_s))
-    except (TimeoutError, RuntimeError, ChildFailedError) as error:
-        failures.append(f"{fault.name}: {error}")
-    try:
+    async with _in_background(load.run()) as sending, _in_background(watch.run()):
+        injected = await _inject_all(scenario, scene, plan.faults)
         load_s = time.monotonic() - began_at
-        load.stop()
-        failures += await _drained(sending, load)
-        failures += await _caught_up(stack, ledger)
-    finally:
-        load.stop()
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
+        scene.failures += await _drained(sending, load)
+        scene.failures += await _caught_up(stack, ledger)
+        await watch.walk(time.time() - 3600, time.time() + 3600)
     outcomes, foreign = ledger.compare(*await stack.stored())
-    await watch.walk(time.time() - 3600, time.time() + 3600)
-    watching.cancel()
-    await asyncio.gather(watching, return_exceptions=True)
-    failures += judge(outcomes, foreign, watch, load.refusals)
+    scene.failures += judge(outcomes, foreign, watch, load.refusals)
     letters = await count_dead_letters(stack)
     scene.check(letters == scene.dead_letters, f"{letters} dead letters instead of {scene.dead_letters}")
     return Report(
@@ -101,11 +85,46 @@ async def run_scenario(stack: Stack, scenario: Scenario, plan: Plan) -> Report:
         repeats_sent=ledger.repeats_sent,
         answers_watched=watch.answers,
         peak_rss_mib={s.name: s.peak_rss_bytes >> 20 for s in stack.services},
-        notes=scene.notes
-        + [f"{scene.late_rows} rows lay there twice for a while"] * bool(scene.late_rows)
-        + [f"{s.name} ended by itself with {s.exits} and was restarted" for s in stack.services if s.exits],
-        failures=failures,
+        notes=_notes(scene),
+        failures=scene.failures,
     )
+
+
+@asynccontextmanager
+async def _in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _inject_all(scenario: Scenario, scene: Scene, count: int) -> Counter[str]:
+    """How often each fault was injected. Ends early when one of them finds that something hangs."""
+    injected: Counter[str] = Counter()
+    await asyncio.sleep(_WARM_UP_S)
+    for fault in schedule(scenario, count, scene.rng):
+        scene.ledger.enter(fault.name)
+        injected[fault.name] += 1
+        try:
+            await fault.inject(scene)
+        except (TimeoutError, RuntimeError, ChildFailedError, aiohttp.ClientError) as error:
+            scene.failures.append(f"{fault.name}: {error!r}")
+            break
+        await asyncio.sleep(scene.rng.uniform(0.2, scenario.pause_s))
+    return injected
+
+
+def _notes(scene: Scene) -> list[str]:
+    notes = list(scene.notes)
+    if scene.late_rows:
+        notes.append(f"{scene.late_rows:,} rows lay there twice for a while")
+    if scene.recoveries_s:
+        notes.append(f"accepted again at most {max(scene.recoveries_s):.1f} s after Kafka was back")
+    return notes + [
+        f"{s.name} ended by itself with {s.exits} and was restarted" for s in scene.stack.services if s.exits
+    ]
 
 
 def schedule(scenario: Scenario, count: int, rng: random.Random) -> list[Fault]:
@@ -145,6 +164,7 @@ def judge(outcomes: list[Outcome], foreign: int, watch: Watch, refusals: Refusal
 
 
 async def _drained(sending: asyncio.Task[None], load: Load) -> list[str]:
+    load.stop()
     done, _ = await asyncio.wait([sending], timeout=_DRAIN_TIMEOUT_S)
     if not done:
         return [f"{load.under_way} requests had no 2xx {_DRAIN_TIMEOUT_S:g} s after the last fault"]

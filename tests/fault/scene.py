@@ -17,7 +17,7 @@ class Scene:
     """`away_s`: how long ClickHouse stays away in the scenario of that name. `dead_letters`: how many are expected.
 
     `poison`: places of bad lines in the log, each with the event that it becomes when it is repaired. `late_rows`:
-    rows that lay in the parts twice.
+    rows that lay in the parts twice. `recoveries_s`: from Kafka's return until all that was refused is accepted.
     """
 
     stack: Stack
@@ -28,6 +28,7 @@ class Scene:
     away_s: float
     dead_letters: int = 0
     late_rows: int = 0
+    recoveries_s: list[float] = field(default_factory=list)
     poison: list[tuple[Origin, int | None]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)

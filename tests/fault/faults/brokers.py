@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 
 from tests.fault.faults import Fault
 from tests.fault.processes import until
@@ -10,6 +11,8 @@ from tests.fault.scene import Scene
 # The brokers notice a dead one after 3 s (stack.py); then leaders are elected and clients find them.
 ELECTION_S = 12.0
 NOTICED_S = 15.0
+# Between two outages the load flows for a while.
+STEADY_S = 2.0
 EDGE_RSS_BYTES = 400 * 1024 * 1024
 
 
@@ -21,6 +24,7 @@ async def kill_one_broker(scene: Scene) -> None:
     await asyncio.sleep(scene.rng.uniform(1, 5))
     await stack.start_broker(at)
     await stack.wait_in_sync()
+    await until(lambda: scene.load.waiting == 0, "what was refused is accepted", 60)
     longest = scene.load.refusals.longest_s
     scene.check(longest < ELECTION_S, f"events were refused for {longest:.1f} s: longer than an election")
 
@@ -74,7 +78,11 @@ async def _kafka_back(scene: Scene) -> None:
     async def ready() -> bool:
         return all(await asyncio.gather(*[stack.is_ready(edge) for edge in stack.edges]))
 
+    came_back_at = time.monotonic()
     await until(ready, "edges ready again", 60)
+    await until(lambda: scene.load.waiting == 0, "what was refused is accepted", 60)
+    scene.recoveries_s.append(time.monotonic() - came_back_at)
+    await asyncio.sleep(STEADY_S)
     for edge in stack.edges:
         scene.check(edge.rss_bytes() < EDGE_RSS_BYTES, f"{edge.name} has {edge.rss_bytes() >> 20} MiB")
 
