@@ -3,6 +3,7 @@
 from typing import Any
 
 from services.contract.calls import ALWAYS, Call
+from services.contract.dashboard_run import DashboardRun, DashboardRunAnswer
 from services.contract.errors import ErrorCode
 from services.contract.funnel import FunnelAnswer, FunnelQuery
 from services.contract.people import CohortAnswer, CohortQuery, Person
@@ -28,12 +29,11 @@ _BODY = (
     ErrorCode.UNSUPPORTED_MEDIA_TYPE,
     ErrorCode.UNSUPPORTED_ENCODING,
 )
+_WINDOW = (ErrorCode.INVALID_TIMESTAMP, ErrorCode.INVALID_WINDOW, ErrorCode.INVALID_TIMEZONE)
 _QUERY = (
     *ALWAYS,
     *_BODY,
-    ErrorCode.INVALID_TIMESTAMP,
-    ErrorCode.INVALID_WINDOW,
-    ErrorCode.INVALID_TIMEZONE,
+    *_WINDOW,
     ErrorCode.INVALID_FILTER,
     ErrorCode.QUERY_TOO_EXPENSIVE,
     ErrorCode.RATE_LIMITED,
@@ -162,6 +162,17 @@ QUERY_CALLS = (
             _parameter("cursor", "query", "`next_cursor` of the previous page.", type="string", maxLength=256),
             _parameter("limit", "query", "Dashboards on a page; default 100.", type="integer", minimum=1, maximum=100),
         ),
+    ),
+    Call(
+        name="dashboard_run",
+        method="POST",
+        path="/dashboard/run/{dashboard_id}",
+        summary="The answers to all queries of a dashboard; an error is the answer of its query only.",
+        request=DashboardRun,
+        response=DashboardRunAnswer,
+        scope="query",
+        errors=(*ALWAYS, *_BODY, *_WINDOW, ErrorCode.NOT_FOUND),
+        parameters=(_DASHBOARD_ID,),
     ),
     Call(
         name="dashboard_delete",

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 from starlette.applications import Starlette
 
+from services.query.answers import Answers
 from services.query.dashboards import Dashboards
 from services.query.execute import Limits, ProjectQueues, QuestionStore
 from services.query.people_routes import PeopleRoutes
@@ -27,7 +28,7 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
     keys = KeyCache(store, settings.keys_refresh_s)
     limits = Limits.of(settings)
     questions, queues = QuestionStore(store, limits), ProjectQueues(limits)
-    calls = QueryRoutes(questions, queues, Dashboards(store), keys, clock)
+    calls = QueryRoutes(Answers(questions, queues), Dashboards(store), keys, clock)
     people = PeopleRoutes(questions, queues, keys)
 
     async def ready() -> dict[str, bool]:

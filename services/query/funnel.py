@@ -134,6 +134,7 @@ def _histories(project_id: str, question: FunnelQuestion) -> tuple[str, dict[str
         within = min(within, question.conversion_s * SECOND_US)
     names = named.add(sorted({step.event for step in question.steps}), "Array(String)")
     only_steps = "" if question.order == "strict" else f" AND e.event IN {names} AND mask != 0"
+    can_begin = "" if question.order == "any" else " HAVING bitTest(groupBitOr(mask), 0)"
     starts = ""
     if question.breakdown is not None:
         can_start = "mask != 0" if question.order == "any" else "bitTest(mask, 0)"
@@ -143,7 +144,8 @@ def _histories(project_id: str, question: FunnelQuestion) -> tuple[str, dict[str
         "bitShiftLeft(toUInt256(toUnixTimestamp64Micro(e.timestamp)), 192)"
         " + bitShiftLeft(toUInt256(toUInt128(e.event_id)), 64) + toUInt256(mask) AS packed "
         f"SELECT {scope.who} AS person, arrayCompact(arraySort(groupArray(packed))) AS history{starts} "
-        f"FROM {EVENTS_WITH_REPEATS} {scope.joins} WHERE {IN_WINDOW}{scope.where}{only_steps} GROUP BY person"
+        f"FROM {EVENTS_WITH_REPEATS} {scope.joins} WHERE {IN_WINDOW}{scope.where}{only_steps} "
+        f"GROUP BY person{can_begin}"
     )
     rows = (
         "SELECT *, arrayMap(x -> toInt64(bitShiftRight(x, 192)), history) AS times, "

@@ -1,7 +1,6 @@
 """The query calls: HTTP only. What a body means is parse's; what the answer is, each question's."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from msgspec import UNSET
 from starlette.requests import Request
@@ -10,20 +9,13 @@ from starlette.routing import Route
 
 from services.contract.calls import BASE_PATH
 from services.contract.errors import ApiError, ErrorCode
-from services.contract.funnel import FunnelAnswer
 from services.contract.messages import MAX_IDEMPOTENCY_KEY_CHARS
-from services.contract.people import CohortAnswer
-from services.contract.questions import MAX_PAGE_DASHBOARDS, Deleted, EventsAnswer, PathAnswer, RetentionAnswer
-from services.contract.trends import TrendsAnswer
-from services.query.cohort import answer_cohort
+from services.contract.questions import MAX_PAGE_DASHBOARDS, Dashboard, Deleted
+from services.query.answers import ANSWERS, Answers
+from services.query.dashboard_run import check_override, run_dashboard
 from services.query.dashboards import Dashboards
-from services.query.events import answer_events
-from services.query.execute import SECONDS, ProjectQueues, QuestionStore
-from services.query.funnel import answer_funnel
-from services.query.parse import NewDashboard, parse_dashboard, parse_delete, parse_question
-from services.query.path import answer_path
-from services.query.retention import answer_retention
-from services.query.trends import answer_trends
+from services.query.execute import SECONDS
+from services.query.parse import NewDashboard, parse_dashboard, parse_delete, parse_question, parse_run
 from services.runtime.clock import Clock
 from services.runtime.http import json_response, receive_body
 from services.runtime.keys import KeyCache, Scope
@@ -32,36 +24,23 @@ MAX_BODY_BYTES = 1024 * 1024
 
 Handler = Callable[[Request], Awaitable[Response]]
 
-Answer = EventsAnswer | RetentionAnswer | PathAnswer | FunnelAnswer | TrendsAnswer | CohortAnswer
-# What answers each kind of question that parse.py knows.
-_ANSWERS: dict[str, Callable[[QuestionStore, str, Any], Awaitable[Answer]]] = {
-    "events": answer_events,
-    "retention": answer_retention,
-    "path": answer_path,
-    "cohort": answer_cohort,
-    "funnel": answer_funnel,
-    "trends": answer_trends,
-}
-
 
 class QueryRoutes:
     """The questions and the dashboards' calls, for projects whose key has the scope `query`."""
 
-    def __init__(
-        self, store: QuestionStore, queues: ProjectQueues, dashboards: Dashboards, keys: KeyCache, clock: Clock
-    ) -> None:
-        self._store = store
-        self._queues = queues
+    def __init__(self, answers: Answers, dashboards: Dashboards, keys: KeyCache, clock: Clock) -> None:
+        self._answers = answers
         self._dashboards = dashboards
         self._keys = keys
         self._clock = clock
 
     def routes(self) -> list[Route]:
         calls: list[tuple[str, str, Handler]] = [
-            *[("POST", f"query/{kind}", self.question(kind)) for kind in _ANSWERS],
+            *[("POST", f"query/{kind}", self.question(kind)) for kind in ANSWERS],
             ("POST", "dashboard/create", self.dashboard_create),
             ("GET", "dashboard/get/{dashboard_id}", self.dashboard_get),
             ("GET", "dashboard/list", self.dashboard_list),
+            ("POST", "dashboard/run/{dashboard_id}", self.dashboard_run),
             ("DELETE", "dashboard/delete/{dashboard_id}", self.dashboard_delete),
         ]
         return [Route(f"{BASE_PATH}/{path}", call, methods=[method]) for method, path, call in calls]
@@ -71,20 +50,16 @@ class QueryRoutes:
 
         async def ask(request: Request) -> Response:
             project_id = await self._project(request)
-            question, warnings = parse_question(kind, await _body(request), project_id)
-            with SECONDS.labels(kind).time():
-                async with self._queues.turn(project_id):
-                    answer = await _ANSWERS[kind](self._store, project_id, question)
-            answer.warnings = warnings or UNSET
-            return json_response(answer)
+            question, warnings = parse_question(kind, await question_body(request), project_id)
+            return json_response(await self._answers.answer(project_id, kind, question, warnings))
 
         return ask
 
     async def dashboard_create(self, request: Request) -> Response:
         project_id = await self._project(request)
-        new, warnings = parse_dashboard(await _body(request), project_id)
+        new, warnings = parse_dashboard(await question_body(request), project_id)
         if new.idempotency_key is None:
-            new = NewDashboard(new.name, new.queries, _idempotency_header(request))
+            new = NewDashboard(new.name, new.queries, idempotency_header(request))
         with SECONDS.labels("dashboard_create").time():
             dashboard = await self._dashboards.create(project_id, new, self._clock())
         dashboard.warnings = warnings or UNSET
@@ -93,10 +68,17 @@ class QueryRoutes:
     async def dashboard_get(self, request: Request) -> Response:
         project_id = await self._project(request)
         with SECONDS.labels("dashboard_get").time():
-            dashboard = await self._dashboards.get(project_id, request.path_params["dashboard_id"])
-        if dashboard is None:
-            raise ApiError(ErrorCode.NOT_FOUND, "This project has no such dashboard. See GET /dashboard/list.")
-        return json_response(dashboard)
+            return json_response(await self._dashboard(project_id, request))
+
+    async def dashboard_run(self, request: Request) -> Response:
+        project_id = await self._project(request)
+        override, warnings = parse_run(await question_body(request))
+        check_override(override)
+        with SECONDS.labels("dashboard_run").time():
+            dashboard = await self._dashboard(project_id, request)
+            run = await run_dashboard(self._answers, project_id, dashboard, override)
+        run.warnings = warnings or UNSET
+        return json_response(run)
 
     async def dashboard_list(self, request: Request) -> Response:
         project_id = await self._project(request)
@@ -107,16 +89,22 @@ class QueryRoutes:
 
     async def dashboard_delete(self, request: Request) -> Response:
         project_id = await self._project(request)
-        warnings = parse_delete(await _body(request))
+        warnings = parse_delete(await question_body(request))
         with SECONDS.labels("dashboard_delete").time():
             await self._dashboards.delete(project_id, request.path_params["dashboard_id"])
         return json_response(Deleted(warnings=warnings or UNSET))
+
+    async def _dashboard(self, project_id: str, request: Request) -> Dashboard:
+        dashboard = await self._dashboards.get(project_id, request.path_params["dashboard_id"])
+        if dashboard is None:
+            raise ApiError(ErrorCode.NOT_FOUND, "This project has no such dashboard. See GET /dashboard/list.")
+        return dashboard
 
     async def _project(self, request: Request) -> str:
         return (await self._keys.authorize(request.headers.get("authorization"), Scope.QUERY)).project_id
 
 
-async def _body(request: Request) -> bytes:
+async def question_body(request: Request) -> bytes:
     """At most 1 MiB of JSON as it is: questions are small, so encodings are not taken."""
     body = await receive_body(request, MAX_BODY_BYTES, "A question is small: ask for less, or in several questions.")
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -132,7 +120,7 @@ async def _body(request: Request) -> bytes:
     return body
 
 
-def _idempotency_header(request: Request) -> str | None:
+def idempotency_header(request: Request) -> str | None:
     value = request.headers.get("idempotency-key")
     if value is not None and not 1 <= len(value) <= MAX_IDEMPOTENCY_KEY_CHARS:
         raise ApiError(

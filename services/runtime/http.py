@@ -67,6 +67,15 @@ def error_response(request: Request, error: ApiError, service: str) -> Response:
     return json_response(ErrorBody(error.detail(), request_id), error.code.status, headers)
 
 
+def error_of_store(error: StoreError, path: str) -> ApiError:
+    """What a client is told of it. What is no limit of the question's is logged."""
+    if isinstance(error, LimitExceededError):
+        advice = "Narrow the window, filter more, or ask for less, and try again."
+        return ApiError(ErrorCode.QUERY_TOO_EXPENSIVE, f"The question needs too much. {advice}")
+    log.error("store_error", path=path, reason=str(error)[:2000])
+    return ApiError(ErrorCode.STORE_UNAVAILABLE, "The store cannot answer now. Try again.", retry_after_s=2)
+
+
 def exception_handlers(service: str) -> dict[Any, Callable[[Request, Exception], Awaitable[Response]]]:
     """Starlette's exception handlers: everything that a request can raise becomes an answer of the one shape."""
 
@@ -82,14 +91,8 @@ def exception_handlers(service: str) -> dict[Any, Callable[[Request, Exception],
         return response
 
     async def on_store_error(request: Request, error: Exception) -> Response:
-        if isinstance(error, LimitExceededError):
-            advice = "Narrow the window, filter more, or ask for less, and try again."
-            return error_response(
-                request, ApiError(ErrorCode.QUERY_TOO_EXPENSIVE, f"The question needs too much. {advice}"), service
-            )
-        log.error("store_error", path=request.url.path, reason=str(error)[:2000])
-        message = "The store cannot answer now. Try again."
-        return error_response(request, ApiError(ErrorCode.STORE_UNAVAILABLE, message, retry_after_s=2), service)
+        assert isinstance(error, StoreError)  # noqa: S101
+        return error_response(request, error_of_store(error, request.url.path), service)
 
     async def on_disconnect(request: Request, error: Exception) -> Response:
         return Response(status_code=400)  # nobody is there to read it
