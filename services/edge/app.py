@@ -45,12 +45,14 @@ def create_app(settings: EdgeSettings) -> Starlette:
         await event_log.stop()
         await store.close()
 
-    return Starlette(
+    app = Starlette(
         routes=[*calls.routes(), *operation_routes(ready), openapi_route()],
         middleware=[CORS],
         exception_handlers=exception_handlers("edge"),
         lifespan=lifespan,
     )
+    app.router.redirect_slashes = False  # /track/ is no address: 404 in the one error shape, not a redirect of a POST
+    return app
 
 
 async def _start_log(event_log: KafkaEventLog) -> None:

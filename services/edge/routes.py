@@ -88,10 +88,11 @@ class EdgeRoutes:
         """Log what was taken and what was rejected, then answer."""
         self._rate_limit.take(project_id, len(intake.lines) + len(intake.rejected))
         try:
-            if intake.lines:
-                await self._log.append_events(intake.ids, intake.lines)
+            # The rejected first: should the log fail in between, a retry doubles dead letters, not events without keys.
             if intake.rejected:
                 await self._log.append_dead_letters([r.dead_letter(project_id, now) for r in intake.rejected])
+            if intake.lines:
+                await self._log.append_events(intake.ids, intake.lines)
         except LogUnavailableError as error:
             raise _unavailable(error) from error
         accepted, rejected = len(intake.lines), len(intake.rejected)
@@ -156,7 +157,9 @@ def _none_valid(intake: Intake) -> ApiError:
     first = intake.rejected[0]
     others = len(intake.rejected) - 1
     more = f" (and {others} more: no event of the batch is valid)" if others else ""
-    return ApiError(first.error.code, first.error.message + more, field=first.error.field, index=first.index)
+    # 413 would speak of the whole body; a batch without a valid event is 400, whatever is wrong with its events.
+    code = first.error.code if first.error.code.status == 400 else ErrorCode.INVALID_FIELD
+    return ApiError(code, first.error.message + more, field=first.error.field, index=first.index)
 
 
 def _unavailable(error: LogUnavailableError) -> ApiError:

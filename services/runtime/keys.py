@@ -102,6 +102,7 @@ class KeyCache:
         self._refresh_s = refresh_s
         self._keys: dict[str, Key] = {}
         self._asked_at = 0.0
+        self._up_to_date = False
         self._lock = asyncio.Lock()
         self.loaded_at: datetime | None = None
 
@@ -112,10 +113,12 @@ class KeyCache:
 
     async def _refresh(self) -> None:
         self._asked_at = time.monotonic()
+        self._up_to_date = False
         rows = await self._store.rows(f"SELECT key_hash, project_id, scopes FROM {API_KEYS} FINAL WHERE NOT revoked")
         known = set(Scope)
         self._keys = {r[0]: Key(r[1], frozenset(Scope(s) for s in r[2] if s in known)) for r in rows}
         self.loaded_at = utc_now()
+        self._up_to_date = True
 
     async def refresh_forever(self) -> None:
         failing = False
@@ -147,7 +150,7 @@ class KeyCache:
         return self._keys.get(digest)
 
     async def authorize(self, authorization: str | None, scope: Scope) -> Key:
-        """The key of an `Authorization: Bearer ...` header. Raises 401, 403, or 503 before keys were ever read."""
+        """The key of an `Authorization: Bearer ...` header. Raises 401, 403, or 503 for a key that is unknown while keys cannot be read."""
         if authorization is None:
             raise ApiError(ErrorCode.UNAUTHORIZED, "Send the project key: `Authorization: Bearer <project key>`.")
         scheme, _, token = authorization.partition(" ")
@@ -160,10 +163,9 @@ class KeyCache:
     async def authorize_key(self, token: str, scope: Scope) -> Key:
         key = await self.find(token)
         if key is None:
-            if self.loaded_at is None:
-                raise ApiError(
-                    ErrorCode.STORE_UNAVAILABLE, "Project keys could not be read yet. Try again.", retry_after_s=2
-                )
+            if not self._up_to_date:  # it may be a key that was just made
+                message = "This project key is not known here, and keys cannot be read now. Try again."
+                raise ApiError(ErrorCode.STORE_UNAVAILABLE, message, retry_after_s=2)
             raise ApiError(ErrorCode.UNAUTHORIZED, "This project key is not known, or was revoked.")
         if scope not in key.scopes:
             raise ApiError(

@@ -271,7 +271,7 @@ CASES = [
     Case(ErrorCode.BATCH_TOO_LARGE, "track", [EVENT] * 1001),
     Case(ErrorCode.BATCH_TOO_LARGE, "batch", {"events": [EVENT] * 1001}),
     Case(ErrorCode.EVENT_TOO_LARGE, "track", {**EVENT, "properties": {"x": "x" * MAX_EVENT_BYTES}}),
-    Case(ErrorCode.EVENT_TOO_LARGE, "batch", {"events": [{**EVENT, "properties": {"x": "x" * MAX_EVENT_BYTES}}]}),
+    Case(ErrorCode.INVALID_FIELD, "batch", {"events": [{**EVENT, "properties": {"x": "x" * MAX_EVENT_BYTES}}]}),
     Case(ErrorCode.EVENT_TOO_LARGE, "identify", {"distinct_id": "a", "traits": {"x": "x" * MAX_EVENT_BYTES}}),
     Case(ErrorCode.ILLEGAL_ID, "alias", {"old_id": "null", "new_id": "user_42"}),
     Case(ErrorCode.ILLEGAL_ID, "identify", {"distinct_id": "user_42", "alias_for": "Guest"}),
