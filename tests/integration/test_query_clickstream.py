@@ -13,9 +13,10 @@ import pytest
 
 from services.devstack.clickstream import EVENT_COUNT, clickstream
 from services.runtime.settings import ClickHouseSettings
-from tests.support import oracle
+from tests.support import oracle, oracle_retention
 from tests.support.histories import store
 from tests.support.oracle import Event, History
+from tests.support.oracle_breakdown import line_text
 from tests.support.query_client import QueryClient
 
 pytestmark = pytest.mark.integration
@@ -121,6 +122,28 @@ def test_retention(
     assert answer["matrix"] == oracle.retention(history, born, back, *window, interval, ZoneInfo(zone))
     people = {history.person(event) for event in history.events if event.event == born}
     assert sum(row[0] for row in answer["matrix"]) == len(people)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mode": "on_or_after", "min_occurrences": 2},
+        {"first_time": True, "interval": "week", "week_start": "sunday"},
+        {"first_time": True, "mode": "on_or_after", "breakdown": "acquisition_channel", "top": 2},
+        {"breakdown": "platform", "interval": "day", "min_occurrences": 3},
+    ],
+)
+def test_retention_with_options(client: QueryClient, key: str, history: History, options: dict[str, Any]) -> None:
+    window = datetime(2024, 3, 10, tzinfo=UTC), datetime(2024, 5, 1, tzinfo=UTC)
+    asked = {"interval": "month", **options}
+    body = body_of(window, born_event="home", return_event="product_view", timezone="America/New_York", **asked)
+    answer = client.ask("/query/retention", key, body)
+    zone, interval = ZoneInfo("America/New_York"), asked.pop("interval")
+    matrix, lines = oracle_retention.retention(history, "home", "product_view", *window, interval, zone, **asked)
+    assert answer["matrix"] == matrix
+    assert sum(row[0] for row in matrix) > 100
+    if "breakdown" in options:
+        assert {line_text(line): line["matrix"] for line in answer["breakdown"]} == lines
 
 
 @pytest.mark.parametrize(
