@@ -7,6 +7,8 @@ IDENTITY_LOG = "identity_log"
 PERSON_IDS = "person_ids"
 API_KEYS = "api_keys"
 DASHBOARDS = "dashboards"
+DELETIONS = "deletions"
+DELETED_IDS = "deleted_ids"
 
 EVENT_COLUMNS: tuple[str, ...] = EventLine.__struct_fields__
 IDENTITY_COLUMNS: tuple[str, ...] = IdentityLine.__struct_fields__

@@ -4,11 +4,12 @@ These types validate; what a cohort means is services/query/cohort_rules.py's.
 """
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from services.contract.query_fields import Cohort, Cursor, People, Title, Warnings
+from services.contract.messages import Id, IdempotencyKey
+from services.contract.query_fields import Cohort, Cursor, People, Since, Timezone, Title, Until, Warnings
 
 MAX_PAGE_PEOPLE = 1000
 MAX_PERSON_IDS = 100_000
@@ -50,4 +51,24 @@ class Person(Struct, kw_only=True):
     first_seen: datetime | None
     last_seen: datetime | None
     events: Annotated[int, Meta(ge=0, description="Number of events.")]
+    warnings: Warnings | UnsetType = UNSET
+
+
+class PrivacyDelete(Struct, kw_only=True):
+    """What to delete: a person with all ids (`distinct_id`), or the events of a window (`since` and `until`)."""
+
+    distinct_id: Annotated[Id, Meta(description="Any id of the person.")] | None = None
+    since: Since | None = None
+    until: Until | None = None
+    timezone: Timezone | None = None
+    idempotency_key: IdempotencyKey | None = None
+
+
+class Deletion(Struct, kw_only=True):
+    """`done`: the data are rewritten without it. A person's events are in no answer from the beginning."""
+
+    deletion_id: Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
+    state: Literal["running", "done"]
+    requested_at: datetime
+    finished_at: datetime | None
     warnings: Warnings | UnsetType = UNSET

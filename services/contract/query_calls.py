@@ -6,7 +6,7 @@ from services.contract.calls import ALWAYS, Call
 from services.contract.dashboard_run import DashboardRun, DashboardRunAnswer
 from services.contract.errors import ErrorCode
 from services.contract.funnel import FunnelAnswer, FunnelQuery
-from services.contract.people import CohortAnswer, CohortQuery, Person
+from services.contract.people import CohortAnswer, CohortQuery, Deletion, Person, PrivacyDelete
 from services.contract.questions import (
     Dashboard,
     DashboardCreate,
@@ -128,6 +128,33 @@ QUERY_CALLS = (
         response=TrendsAnswer,
         scope="query",
         errors=_QUERY,
+    ),
+    Call(
+        name="privacy_delete",
+        method="POST",
+        path="/privacy/delete",
+        summary="Delete a person's data, or the events of a window. Takes a key that has the scope `ingest` too.",
+        request=PrivacyDelete,
+        response=Deletion,
+        scope="query",
+        errors=(
+            *ALWAYS,
+            *_BODY,
+            ErrorCode.INVALID_TIMESTAMP,
+            ErrorCode.INVALID_WINDOW,
+            ErrorCode.INVALID_TIMEZONE,
+        ),
+        parameters=(_KEY_HEADER,),
+    ),
+    Call(
+        name="privacy_state",
+        method="GET",
+        path="/privacy/delete/{deletion_id}",
+        summary="How far a deletion is. Takes a key that has the scope `ingest` too.",
+        response=Deletion,
+        scope="query",
+        errors=(*ALWAYS, ErrorCode.NOT_FOUND),
+        parameters=(_parameter("deletion_id", "path", "Id of the deletion.", type="string"),),
     ),
     Call(
         name="dashboard_create",

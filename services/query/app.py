@@ -8,6 +8,7 @@ from starlette.applications import Starlette
 
 from services.query.answers import Answers
 from services.query.dashboards import Dashboards
+from services.query.deletions import Deletions
 from services.query.execute import Limits, ProjectQueues, QuestionStore
 from services.query.people_routes import PeopleRoutes
 from services.query.routes import QueryRoutes
@@ -29,7 +30,8 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
     limits = Limits.of(settings)
     questions, queues = QuestionStore(store, limits), ProjectQueues(limits)
     calls = QueryRoutes(Answers(questions, queues), Dashboards(store), keys, clock)
-    people = PeopleRoutes(questions, queues, keys)
+    deletions = Deletions(store)
+    people = PeopleRoutes(questions, queues, deletions, keys, clock)
 
     async def ready() -> dict[str, bool]:
         return {"clickhouse": await store.ping(), "keys": keys.loaded_at is not None}
@@ -38,11 +40,12 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         zone_names()  # once, before the first request needs it
         # Connects as well, again and again until ClickHouse answers.
-        refreshing = asyncio.create_task(keys.refresh_forever())
+        working = [asyncio.create_task(keys.refresh_forever()), asyncio.create_task(deletions.sweep_forever())]
         yield
-        refreshing.cancel()
-        with suppress(asyncio.CancelledError):
-            await refreshing
+        for task in working:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         await store.close()
 
     return Starlette(

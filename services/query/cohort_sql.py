@@ -3,20 +3,21 @@
 from collections.abc import Iterator
 from itertools import count
 
-from services.contract.events_table import IDENTITY_LOG, PERSON_IDS
+from services.contract.events_table import DELETED_IDS, IDENTITY_LOG, PERSON_IDS
 from services.query.cohort_rules import Did, Every, Has, Not, Rule, leaves
 from services.query.filter_sql import conditions_sql, trait_people
 from services.query.parameters import Parameters
 from services.query.persons import JOIN_PERSONS, PERSON
-from services.query.source import EVENTS_ONCE, EVENTS_WITH_REPEATS, in_window
+from services.query.source import EVENTS_ONCE, EVENTS_WITH_REPEATS, NOT_DELETED, in_window
 
 # Everyone of whom anything is known. A merged id without events or calls of its own is in person_ids.
 _EVERYBODY = (
     f"SELECT {PERSON} AS who FROM {EVENTS_WITH_REPEATS} {JOIN_PERSONS} "
-    "WHERE e.project_id = {project:String} GROUP BY who UNION ALL "
+    f"WHERE e.project_id = {{project:String}} AND {NOT_DELETED} GROUP BY who UNION ALL "
     f"SELECT {PERSON} AS who FROM {IDENTITY_LOG} AS e {JOIN_PERSONS} "
-    "WHERE e.project_id = {project:String} GROUP BY who UNION ALL "
-    f"SELECT person_id AS who FROM {PERSON_IDS} FINAL WHERE project_id = {{project:String}} GROUP BY who"
+    f"WHERE e.project_id = {{project:String}} AND {NOT_DELETED} GROUP BY who UNION ALL "
+    f"SELECT person_id AS who FROM {PERSON_IDS} FINAL WHERE project_id = {{project:String}} AND distinct_id NOT IN "
+    f"(SELECT distinct_id FROM {DELETED_IDS} WHERE project_id = {{project:String}}) GROUP BY who"
 )
 
 

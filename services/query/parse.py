@@ -81,13 +81,13 @@ class _Kind(Struct, frozen=True):
 
 def parse_question(kind: str, body: bytes, project_id: str) -> tuple[Question, list[str]]:
     """`kind` is one of KINDS. The question and the warnings."""
-    query, warnings = _decode(body, KINDS[kind].body)
+    query, warnings = decode(body, KINDS[kind].body)
     return KINDS[kind].question(query, project_id), warnings
 
 
 def parse_dashboard(body: bytes, project_id: str) -> tuple[NewDashboard, list[str]]:
-    created, warnings = _decode(body, _DashboardCreate)
-    _refuse_nul(created.name, "name")
+    created, warnings = decode(body, _DashboardCreate)
+    refuse_nul(created.name, "name")
     if len(created.queries) > MAX_DASHBOARD_QUERIES:
         raise ApiError(
             ErrorCode.INVALID_FIELD,
@@ -106,12 +106,12 @@ def parse_dashboard(body: bytes, project_id: str) -> tuple[NewDashboard, list[st
 
 def parse_delete(body: bytes) -> list[str]:
     """The warnings; nothing else of the body matters."""
-    return _decode(body, DashboardDelete)[1] if body.strip() else []
+    return decode(body, DashboardDelete)[1] if body.strip() else []
 
 
 def parse_run(body: bytes) -> tuple[DashboardRun, list[str]]:
     """No body is no override."""
-    return _decode(body, DashboardRun) if body.strip() else (DashboardRun(), [])
+    return decode(body, DashboardRun) if body.strip() else (DashboardRun(), [])
 
 
 def takes_window(kind: str) -> bool:
@@ -126,12 +126,12 @@ def check_saved_query(query: bytes, project_id: str) -> list[str]:
 
 def parse_saved_query(query: bytes, project_id: str) -> tuple[Question, list[str]]:
     """The question and the warnings. Raises ApiError for a query that could not be asked."""
-    kind = _decode(query, _Typed, known=None)[0].type
+    kind = decode(query, _Typed, known=None)[0].type
     if kind not in KINDS:
         raise ApiError(
             ErrorCode.INVALID_FIELD, f"`type`: there is no `{kind[:50]}`; use one of {', '.join(KINDS)}.", field="type"
         )
-    parsed, warnings = _decode(query, KINDS[kind].saved, known=("type",))
+    parsed, warnings = decode(query, KINDS[kind].saved, known=("type",))
     return KINDS[kind].question(parsed, project_id), warnings
 
 
@@ -152,8 +152,8 @@ def _cohort(query: CohortQuery, project_id: str) -> CohortQuestion:
 
 
 def _retention(query: RetentionQuery, project_id: str) -> RetentionQuestion:
-    _refuse_nul(query.born_event, "born_event")
-    _refuse_nul(query.return_event, "return_event")
+    refuse_nul(query.born_event, "born_event")
+    refuse_nul(query.return_event, "return_event")
     window = parse_window(query.since, query.until, query.timezone)
     scope = parse_scope(query)
     interval = query.interval or "day"
@@ -174,8 +174,8 @@ def _retention(query: RetentionQuery, project_id: str) -> RetentionQuestion:
 
 
 def _path(query: PathQuery, project_id: str) -> PathQuestion:
-    _refuse_nul(query.start_event, "start_event")
-    _refuse_nul(query.end_event, "end_event")
+    refuse_nul(query.start_event, "start_event")
+    refuse_nul(query.end_event, "end_event")
     return PathQuestion(
         start_event=query.start_event,
         window=parse_window(query.since, query.until, query.timezone),
@@ -228,7 +228,7 @@ KINDS = {
 }
 
 
-def _decode(body: bytes, kind: type[T], known: Collection[str] | None = ()) -> tuple[T, list[str]]:
+def decode(body: bytes, kind: type[T], known: Collection[str] | None = ()) -> tuple[T, list[str]]:
     """`known`: fields that `kind` does not list and that are no reason to warn; None: do not look for any."""
     try:
         body.decode()
@@ -261,6 +261,6 @@ def _cohort_warnings(sent: Mapping[str, Raw]) -> list[str]:
     return _warnings(unknown_fields(msgspec.json.decode(sent["cohort"])), ()) if "cohort" in sent else []
 
 
-def _refuse_nul(value: str | None, name: str) -> None:
+def refuse_nul(value: str | None, name: str) -> None:
     if value is not None and "\0" in value:
         raise ApiError(ErrorCode.INVALID_FIELD, f"`{name}` must not contain the character NUL.", field=name)

@@ -9,20 +9,20 @@ from msgspec import UNSET, Raw
 from services.contract.events_table import IDENTITY_LOG, PERSON_IDS
 from services.contract.people import MAX_PERSON_IDS, Person
 from services.query.execute import QuestionStore
-from services.query.source import EVENTS_WITH_REPEATS
+from services.query.source import EVENTS_WITH_REPEATS, NOT_DELETED
 from services.query.window import utc_time
 
-_PERSON_OF = (
+PERSON_OF = (
     f"SELECT person_id FROM {PERSON_IDS} FINAL WHERE project_id = {{project:String}} AND distinct_id = {{id:String}}"
 )
 # The person's own id is in the table when it was ever merged; then the table says whose it is.
-_IDS = (
+IDS = (
     f"SELECT distinct_id FROM {PERSON_IDS} FINAL "
     "WHERE project_id = {project:String} AND person_id = {person:String} "
     "UNION DISTINCT SELECT {person:String} AS distinct_id WHERE {person:String} NOT IN (SELECT distinct_id "
     f"FROM {PERSON_IDS} WHERE project_id = {{project:String}} AND distinct_id = {{person:String}})"
 )
-_OF_PERSON = f"WHERE e.project_id = {{project:String}} AND e.distinct_id IN ({_IDS})"
+_OF_PERSON = f"WHERE e.project_id = {{project:String}} AND e.distinct_id IN ({IDS}) AND {NOT_DELETED}"
 _LATEST = "(e.timestamp, toUInt128(e.event_id))"
 
 EVENTS_SQL = (
@@ -43,14 +43,14 @@ TRAITS_SQL = (
 
 async def find_person(store: QuestionStore, project_id: str, distinct_id: str) -> Person | None:
     """None when there is neither an event nor a call of any of the person's ids."""
-    found = await store.rows(_PERSON_OF, {"project": project_id, "id": distinct_id})
+    found = await store.rows(PERSON_OF, {"project": project_id, "id": distinct_id})
     parameters = {"project": project_id, "person": found[0][0] if found else distinct_id}
     ((events, first_us, last_us),) = await store.rows(EVENTS_SQL, parameters)
     ((calls,),) = await store.rows(CALLS_SQL, parameters)
     if not events and not calls:
         return None
     ids = await store.rows(
-        f"SELECT distinct_id FROM ({_IDS}) ORDER BY distinct_id LIMIT {MAX_PERSON_IDS + 1}", parameters
+        f"SELECT distinct_id FROM ({IDS}) ORDER BY distinct_id LIMIT {MAX_PERSON_IDS + 1}", parameters
     )
     more = f"the person has more than {MAX_PERSON_IDS} ids; the first are listed"
     return Person(

@@ -5,7 +5,7 @@ answer a repeat would change read EVENTS_ONCE; those that take repeats away them
 costs a third.
 """
 
-from services.contract.events_table import EVENTS
+from services.contract.events_table import DELETED_IDS, EVENTS
 from services.query.window import Window
 
 EVENTS_ONCE = f"{EVENTS} AS e FINAL"
@@ -14,6 +14,14 @@ EVENTS_WITH_REPEATS = f"{EVENTS} AS e"
 # Safe because the partition is a function of a column of the sorting key: repeats never lie in two partitions.
 SETTINGS = {"do_not_merge_across_partitions_select_final": 1}
 
+# Of an id that was deleted, what happened up to then, also where it came in later. Holds for the identity log too.
+_DELETED_IDS = f"SELECT distinct_id, max(before) AS before FROM {DELETED_IDS} WHERE project_id = {{project:String}}"
+_DELETED_PAIRS = f"(SELECT arraySort(groupArray((distinct_id, before))) FROM ({_DELETED_IDS} GROUP BY distinct_id))"
+NOT_DELETED = (
+    f"(e.distinct_id NOT IN (SELECT distinct_id FROM {DELETED_IDS} WHERE project_id = {{project:String}})"
+    f" OR e.timestamp > transform(e.distinct_id, {_DELETED_PAIRS}.1, {_DELETED_PAIRS}.2, toDateTime64(0, 6, 'UTC')))"
+)
+
 
 def in_window(since: str, until: str) -> str:
     """A condition on `events AS e`; both are SQL, in microseconds. {project:String} must be given."""
@@ -21,6 +29,7 @@ def in_window(since: str, until: str) -> str:
         "e.project_id = {project:String}"
         f" AND e.timestamp >= fromUnixTimestamp64Micro({since}, 'UTC')"
         f" AND e.timestamp < fromUnixTimestamp64Micro({until}, 'UTC')"
+        f" AND {NOT_DELETED}"
     )
 
 

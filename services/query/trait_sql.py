@@ -9,12 +9,13 @@ from collections.abc import Callable
 from services.contract.events_table import IDENTITY_LOG
 from services.query.parameters import Parameters
 from services.query.persons import JOIN_PERSONS, PERSON
+from services.query.source import NOT_DELETED
 
 TextOf = Callable[[str, str, Parameters], str]
 
 _LATEST = "(e.timestamp, toUInt128(e.event_id))"
 _LOG = f"FROM {IDENTITY_LOG} AS e"
-_OF_KIND = "WHERE e.project_id = {project:String} AND e.kind = "
+_OF_KIND = f"WHERE e.project_id = {{project:String}} AND {NOT_DELETED} AND e.kind = "
 
 
 def group_of_people(group_type: str) -> str:

@@ -22,6 +22,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/query/events": WINDOW,
     "/query/retention": {**WINDOW, "born_event": "a", "return_event": "b"},
     "/query/path": {**WINDOW, "start_event": "a"},
+    "/query/cohort": {"cohort": {"did": "a", **WINDOW}},
     "/query/funnel": {**WINDOW, "steps": [{"event": "a"}, {"event": "b"}]},
     "/query/trends": {**WINDOW, "series": [{"event": "a"}]},
     "/dashboard/create": {"name": "x", "queries": []},

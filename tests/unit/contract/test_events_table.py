@@ -10,6 +10,8 @@ from services.contract.envelope import EventLine, IdentityLine
 from services.contract.events_table import (
     API_KEYS,
     DASHBOARDS,
+    DELETED_IDS,
+    DELETIONS,
     EVENT_COLUMNS,
     EVENTS,
     IDENTITY_COLUMNS,
@@ -35,7 +37,7 @@ def tables() -> dict[str, dict[str, str]]:
 
 
 def test_every_table_that_has_a_name_in_the_contract_is_made() -> None:
-    assert set(tables()) == {EVENTS, IDENTITY_LOG, PERSON_IDS, API_KEYS, DASHBOARDS}
+    assert set(tables()) == {EVENTS, IDENTITY_LOG, PERSON_IDS, API_KEYS, DASHBOARDS, DELETIONS, DELETED_IDS}
 
 
 @pytest.mark.parametrize(("table", "columns"), [(EVENTS, EVENT_COLUMNS), (IDENTITY_LOG, IDENTITY_COLUMNS)])
