@@ -1,6 +1,7 @@
 """`python -m tests.bench.query`: build the history once, ask, print a table, write one JSON file."""
 
 import argparse
+import os
 import platform
 from pathlib import Path
 

@@ -34,16 +34,22 @@ class Asker:
         self._runner = runner
         self._statements = statements
 
+    def answers(self, path: str) -> bool:
+        """Whether the service has that call."""
+        return self._send(path, {}).status_code != 404
+
     def ask(self, path: str, body: dict[str, Any]) -> float:
         self._statements.clear()
         started = time.perf_counter()
-        response = self._runner.run(
-            self._http.post(BASE_PATH + path, json=body, headers={"authorization": f"Bearer {_KEY}"})
-        )
+        response = self._send(path, body)
         took_ms = (time.perf_counter() - started) * 1000
         if response.status_code != 200:
             raise RuntimeError(f"{path} {body}: {response.text[:1000]}")
         return took_ms
+
+    def _send(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        headers = {"authorization": f"Bearer {_KEY}"}
+        return self._runner.run(self._http.post(BASE_PATH + path, json=body, headers=headers))
 
     @property
     def statements(self) -> list[Statement]:

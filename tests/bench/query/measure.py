@@ -66,9 +66,9 @@ class Measuring:
         with query_service(self._data.settings(database)) as asker:
             for question in self._plan.questions:
                 self._say(f"{question.name}: {case}")
-                if question.path:
+                if asker.answers(question.path):
                     self._ask(asker, question, database, case, cold)
-                elif question.proposal is not None:
+                if question.proposal is not None:
                     self._add(question.name, case, PROPOSAL, question.proposal(), database, cold)
 
     def _ask(self, asker: Asker, question: Question, database: str, case: str, cold: bool) -> None:
@@ -141,11 +141,11 @@ class Measuring:
     def _hold_bars(self) -> None:
         results = self._results
         for question in self._plan.questions:
-            how = SERVICE if question.path else PROPOSAL
-            ours = results.row(question.name, MERGED_CASE, how)
+            ours = results.row(question.name, MERGED_CASE, SERVICE) or results.row(question.name, MERGED_CASE, PROPOSAL)
             if ours is None:
                 continue
-            marked = question.name if question.path else f"{question.name} (proposal)"
+            how = ours.how
+            marked = question.name if how == SERVICE else f"{question.name} (proposal)"
             wanted = bar_ms(question, results.events)
             results.bars.append(Bar(name=f"{marked}: warm ms", wanted=wanted, got=ours.typical_ms))
             asked = [row for row in results.rows if (row.question, row.how) == (question.name, how)]

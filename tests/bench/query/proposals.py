@@ -1,4 +1,4 @@
-"""SQL for questions that the service does not answer yet, so that their cost is known; marked as proposals. Pure.
+"""Plain SQL for questions, to know their cost before the service has them, and what they cost at least. Pure.
 
 `person` is the service's own way from ids to people, so that the same joins are paid for.
 """

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import Struct
 
 from tests.bench.query import comparable, proposals
-from tests.bench.query.history import SINCE, UNTIL
+from tests.bench.query.history import FUNNEL, SINCE, UNTIL
 
 BAR_EVENTS = 10_000_000
 
@@ -14,15 +14,15 @@ _WINDOW = {"since": SINCE.isoformat(), "until": UNTIL.isoformat()}
 
 
 class Question(Struct, frozen=True, kw_only=True):
-    """`path` and `body` ask the service; a question that it has not got yet is measured by `proposal`'s SQL.
+    """`path` and `body` ask the service. `proposal`: SQL that would answer it faster, or before the service can.
 
     `bar_ms` is for 10 million events. `method` names the comparable system's way, `twice` asks for twice its speed.
     """
 
     name: str
     bar_ms: float
-    path: str = ""
-    body: dict[str, Any] = {}
+    path: str
+    body: dict[str, Any]
     proposal: Callable[[], str] | None = None
     method: str
     sql: Callable[[], str]
@@ -63,6 +63,8 @@ QUESTIONS = (
     Question(
         name="funnel of 5 steps",
         bar_ms=300,
+        path="/query/funnel",
+        body={**_WINDOW, "steps": [{"event": name} for name in FUNNEL], "conversion_window_seconds": 604_800},
         proposal=proposals.ordered_funnel,
         method="windowFunnel a person",
         sql=comparable.window_funnel,
@@ -72,6 +74,8 @@ QUESTIONS = (
     Question(
         name="trends by day, breakdown",
         bar_ms=150,
+        path="/query/trends",
+        body={**_WINDOW, "series": [{"event": "page_viewed"}], "interval": "day", "breakdown": "country"},
         proposal=proposals.daily_counts_by_country,
         method="JSONExtract a row",
         sql=comparable.json_trends,
