@@ -49,3 +49,11 @@ check: $(READY) ## format, lint, types, import rules, unit and property tests: n
 .PHONY: test
 test: $(READY) ## all tests, on the strongest broker and engine that are there; says which
 	$(BIN)/pytest tests
+
+.PHONY: fault
+fault: $(READY) ## kill, stop and cut everything under load; stored must equal accepted (FAULT="--help" for the options)
+	$(BIN)/python -m tests.fault $(FAULT)
+
+.PHONY: bench-dedupe
+bench-dedupe: $(READY) ## the index of ids at 1, 10 and 50 million: bytes an id, look-ups a second, time to load
+	$(BIN)/python -m tests.bench.dedupe

@@ -1,5 +1,6 @@
 """What all tests share: the engine, the pipelines, and the last lines that say what the tests ran on."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -22,6 +23,11 @@ _ENGINE_NAMES = {
     "docker": "ClickHouse in Docker",
     "chdb": "the embedded engine (chDB)",
 }
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """SIGTERM ends the tests as Ctrl-C does: what they have started is stopped."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
