@@ -65,6 +65,7 @@ def _machine(engine: str) -> dict[str, str]:
         processor = f"{len(names)} x {names[0].partition(':')[2].strip()}"
     return {
         "machine": processor,
+        "load average at the start": f"{os.getloadavg()[0]:.1f} (above 1, read CPU instead of times)",
         "python": platform.python_version(),
         "engine": f"ClickHouse {engine} (chDB over HTTP)",
     }
