@@ -9,6 +9,7 @@ The steps of `store`, and what a crash between them leads to (the record is alwa
 """
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
@@ -16,7 +17,6 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 from prometheus_client import Counter, Gauge, Histogram
-from xxhash import xxh3_128_hexdigest
 
 from services.contract.dead_letter import DeadLetter, Origin, payload_text
 from services.contract.envelope import ID_BYTES, Envelope, EventLine, MalformedEnvelopeError, unpack
@@ -116,9 +116,8 @@ class ClickHouseSink:
         REPEATS.inc(int(repeats.sum()))
         body = _without(envelopes, repeats)
         kept = ids.where(~repeats)
-        token = xxh3_128_hexdigest(body)
         try:
-            await self._insert(body, token)
+            await self._insert(body)
             self._gate.count(len(kept), len(bad))
         except BadDataError:
             # All lines again, also the repeats: one whose first is bad is no repeat.
@@ -147,14 +146,14 @@ class ClickHouseSink:
                 bad += letters
         return envelopes, bad
 
-    async def _insert(self, body: bytes, token: str) -> None:
-        """Insert, again and again, the same block under the same token. Raises BadDataError only."""
+    async def _insert(self, body: bytes) -> None:
+        """Insert, again and again, the same lines. Raises BadDataError only."""
         if body:
-            await until_stored(lambda: self._insert_once(body, token))
+            await until_stored(lambda: self._insert_once(body))
 
-    async def _insert_once(self, body: bytes, token: str) -> None:
+    async def _insert_once(self, body: bytes) -> None:
         with INSERT_SECONDS.time():
-            await self._store.insert_lines(EVENTS, EVENT_COLUMNS, body, token, _INSERT_SETTINGS)
+            await self._store.insert_lines(EVENTS, EVENT_COLUMNS, body, fresh_token(), _INSERT_SETTINGS)
 
     async def _find_bad(self, lines: Lines) -> tuple[Lines, list[DeadLetter]]:
         """The lines of a refused block that are no events, and the others."""
@@ -181,7 +180,7 @@ class ClickHouseSink:
                 continue
             body = b"\n".join(part.lines) + b"\n"
             try:
-                await self._insert(body, xxh3_128_hexdigest(body))
+                await self._insert(body)
             except BadDataError as error:
                 if len(part.lines) == 1:
                     self._gate.count(0, 1)
@@ -197,6 +196,15 @@ class ClickHouseSink:
         if letters:
             log.warning("dead_letters", count=len(letters), first=letters[0].message, origin=str(letters[0].origin))
             await self._put_dead_letters(letters)
+
+
+def fresh_token() -> str:
+    """A deduplication token that no other try of an insert has: ClickHouse must not drop a second try.
+
+    A server that dies while it stores a block of several parts may have written down parts as seen that it has not
+    kept; a second try under the same token would lose them. Rows that are stored twice are equal, and collapse.
+    """
+    return secrets.token_hex(16)
 
 
 async def until_stored(attempt: Callable[[], Awaitable[R]]) -> R:

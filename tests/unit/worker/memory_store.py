@@ -26,18 +26,23 @@ class MemoryEventsTable(ClickHouse):
     """Inserts JSON lines, block by block, and gives back their ids.
 
     A block with a line that is no JSON object, or of REFUSED_EVENT, is refused whole. A block under a token that was
-    seen is dropped. `unavailable` inserts fail before the block is stored, `ambiguous` ones after it; `unreadable`
+    seen is lost, as by a server that died while it stored it. Equal lines are one, as for a read with FINAL.
+    `unavailable` inserts fail before the block is stored, `ambiguous` ones after it; `unreadable`
     questions fail.
     """
 
     def __init__(self) -> None:
         super().__init__(ClickHouseSettings())
-        self.lines: list[dict[str, Any]] = []
+        self._rows: list[dict[str, Any]] = []
         self.inserts = 0
         self.unavailable = 0
         self.ambiguous = 0
         self.unreadable = 0
-        self._tokens: set[str] = set()
+        self.tokens: set[str] = set()
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [row for i, row in enumerate(self._rows) if row not in self._rows[:i]]
 
     @property
     def ids(self) -> list[str]:
@@ -56,9 +61,9 @@ class MemoryEventsTable(ClickHouse):
             self.unavailable -= 1
             raise StoreUnavailableError("refused", 202)
         block = [_read(line) for line in lines.splitlines()]
-        if token is None or token not in self._tokens:
-            self.lines += block
-            self._tokens.add(token or "")
+        if token is None or token not in self.tokens:
+            self._rows += block
+            self.tokens.add(token or "")
         if self.ambiguous:
             self.ambiguous -= 1
             raise StoreUnavailableError("no answer")

@@ -136,12 +136,13 @@ async def test_while_the_store_is_away_the_block_waits(table: MemoryEventsTable,
 
 
 @pytest.mark.parametrize("times", [1, 5])
-async def test_an_insert_without_an_answer_is_repeated_under_its_token(
+async def test_an_insert_without_an_answer_is_repeated_and_not_dropped_as_a_repeat(
     table: MemoryEventsTable, log: Log, times: int
 ) -> None:
     table.ambiguous = times
     await Worker(table).store(log.envelope([event_id(1), event_id(2)]))
     assert (table.inserts, table.ids) == (times + 1, hexes(1, 2))
+    assert len(table.tokens) == times + 1
 
 
 async def test_nothing_is_stored_before_the_stored_ids_are_known(table: MemoryEventsTable, log: Log) -> None:
