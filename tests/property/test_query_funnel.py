@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from services.runtime.settings import ClickHouseSettings
 from tests.support import oracle_breakdown, oracle_funnel
-from tests.support.histories import NAMES, ODD_MOMENTS, PROPERTY_KEYS, histories, store, windows
+from tests.support.histories import NAMES, ODD_MOMENTS, PROPERTY_KEYS, dense_histories, histories, store, wide_windows
 from tests.support.oracle import History
 from tests.support.oracle_funnel import Run
 from tests.support.query_client import QueryClient
@@ -43,19 +43,26 @@ def waits(history: History) -> list[int]:
     return sorted({1, *(int(length) for length in lengths if length >= 1)})
 
 
+def lengths(found: list[Run]) -> list[int]:
+    """Of whole funnels, in seconds: as a conversion window, each just keeps its last step."""
+    return sorted({1, *(int((run.at[-1] - run.at[0]).total_seconds()) for run in found)} - {0})
+
+
 @_examples
 @given(st.data())
 def test_a_funnel_is_that_of_the_oracle(
     client: QueryClient, clickhouse: ClickHouseSettings, data: st.DataObject
 ) -> None:
     zone = data.draw(zones)
-    history, foreign = data.draw(histories(zone)), data.draw(histories(zone, max_events=5))
+    history = data.draw(st.one_of(dense_histories(zone), histories(zone)))
+    foreign = data.draw(histories(zone, max_events=5))
     (project, key), (other, _) = next(client.projects), next(client.projects)
     store(clickhouse, {project: history, other: foreign}, repeats=10)
     for order in ("ordered", "strict", "any"):
-        since, until = data.draw(windows(zone))
+        since, until = data.draw(wide_windows(zone))
         asked = data.draw(steps)
-        within = data.draw(st.one_of(st.none(), st.sampled_from(waits(history))))
+        unlimited = oracle_funnel.runs(history, asked, since, until, order, None, None)
+        within = data.draw(st.one_of(st.none(), st.sampled_from(waits(history)), st.sampled_from(lengths(unlimited))))
         breakdown = data.draw(st.one_of(st.none(), st.sampled_from([key for key in PROPERTY_KEYS if key])))
         top, listed = data.draw(st.integers(1, 4)), data.draw(st.integers(1, len(asked)))
         answer = client.ask(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from services.runtime.settings import ClickHouseSettings
 from tests.support import oracle_retention
-from tests.support.histories import NAMES, ODD_MOMENTS, histories, store, windows
+from tests.support.histories import NAMES, ODD_MOMENTS, dense_histories, histories, store, wide_windows
 from tests.support.oracle_breakdown import line_text
 from tests.support.query_client import QueryClient
 
@@ -46,11 +46,12 @@ def test_retention_with_its_options_is_that_of_the_oracle(
     client: QueryClient, clickhouse: ClickHouseSettings, data: st.DataObject
 ) -> None:
     zone = data.draw(zones)
-    history, foreign = data.draw(histories(zone, max_events=60)), data.draw(histories(zone, max_events=5))
+    history = data.draw(st.one_of(dense_histories(zone, max_events=60), histories(zone, max_events=60)))
+    foreign = data.draw(histories(zone, max_events=5))
     (project, key), (other, _) = next(client.projects), next(client.projects)
     store(clickhouse, {project: history, other: foreign}, repeats=15)
     for interval in ("hour", "day", "week", "month"):
-        since, until = data.draw(windows(zone))
+        since, until = data.draw(wide_windows(zone))
         born, back = data.draw(names), data.draw(names)
         chosen: dict[str, Any] = data.draw(options)
         answer = client.ask(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from services.runtime.settings import ClickHouseSettings
 from tests.support import oracle_trends
-from tests.support.histories import NAMES, ODD_MOMENTS, histories, store, windows
+from tests.support.histories import NAMES, ODD_MOMENTS, dense_histories, histories, store, wide_windows
 from tests.support.oracle_breakdown import line_text
 from tests.support.query_client import QueryClient
 
@@ -64,11 +64,12 @@ def test_trends_are_those_of_the_oracle(
     client: QueryClient, clickhouse: ClickHouseSettings, data: st.DataObject
 ) -> None:
     zone = data.draw(zones)
-    history, foreign = data.draw(histories(zone)), data.draw(histories(zone, max_events=5))
+    history = data.draw(st.one_of(dense_histories(zone), histories(zone)))
+    foreign = data.draw(histories(zone, max_events=5))
     (project, key), (other, _) = next(client.projects), next(client.projects)
     store(clickhouse, {project: history, other: foreign}, repeats=10)
     for interval in ("hour", "day", "week", "month"):
-        since, until = data.draw(windows(zone))
+        since, until = data.draw(wide_windows(zone))
         asked = data.draw(st.lists(series, min_size=1, max_size=2))
         breakdown, top = data.draw(st.one_of(st.none(), keys)), data.draw(st.integers(1, 4))
         sundays = data.draw(st.booleans())

@@ -1,6 +1,7 @@
 """Random histories of a project for hypothesis, and how they get into the store."""
 
 import json
+import random
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -61,6 +62,31 @@ def histories(draw: st.DrawFn, zone: str, max_events: int = 40) -> History:
         ],
         person_of,
     )
+
+
+@st.composite
+def dense_histories(draw: st.DrawFn, zone: str, max_events: int = 40) -> History:
+    """Many events of two names and few people. From a seed, because lists that are drawn are mostly short."""
+    rng = random.Random(draw(st.integers(0, 2**32)))
+    times = [rng.choice([0, 1, 3_600_000_000, rng.randint(-345_600, 345_600) * 1_000_000]) for _ in range(12)]
+    events = [
+        Event(
+            str(uuid.UUID(int=rng.getrandbits(128))),
+            rng.choice(NAMES[:2]),
+            rng.choice(IDS[:4]),
+            ODD_MOMENTS[zone] + timedelta(microseconds=rng.choice(times)),
+            json.dumps({key: rng.choice(PROPERTY_VALUES) for key in rng.sample(PROPERTY_KEYS, rng.randint(0, 3))}),
+        )
+        for _ in range(rng.randint(max_events // 2, max_events))
+    ]
+    return History(events, {IDS[0]: IDS[1], IDS[1]: IDS[1]} if rng.random() < 0.5 else {})
+
+
+@st.composite
+def wide_windows(draw: st.DrawFn, zone: str) -> tuple[datetime, datetime]:
+    """As often all of a history as part of it."""
+    whole = ODD_MOMENTS[zone] - timedelta(days=5), ODD_MOMENTS[zone] + timedelta(days=5)
+    return draw(st.one_of(st.just(whole), windows(zone)))
 
 
 @st.composite
