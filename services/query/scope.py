@@ -51,6 +51,7 @@ def scope_sql(scope: Scope) -> ScopeSql:
     where = conditions_sql(scope.conditions, parameters) + in_cohort(scope.cohort, parameters)
     if scope.aggregate_by is None:
         return ScopeSql(JOIN_PERSONS, where, PERSON, parameters.values)
+    # Not ANY: of an inner join that would keep one event for each person. Each person is in `groups` once.
     groups = group_of_people(parameters.add(scope.aggregate_by, "String"))
-    joins = f"{JOIN_PERSONS} ANY INNER JOIN ({groups}) AS grouped ON grouped.who = {PERSON}"
+    joins = f"{JOIN_PERSONS} INNER JOIN ({groups}) AS grouped ON grouped.who = {PERSON}"
     return ScopeSql(joins, where, "grouped.group_key", parameters.values)

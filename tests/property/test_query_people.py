@@ -1,7 +1,9 @@
 """Filters on traits and groups, and groups as what is counted: every question equals the oracle on random histories."""
 
 import dataclasses
+import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 from services.runtime.settings import ClickHouseSettings
 from tests.support import oracle
 from tests.support.histories import NAMES, ODD_MOMENTS, windows
-from tests.support.oracle_people import PeopleHistory, by_group, filtered
+from tests.support.oracle import Event
+from tests.support.oracle_people import Call, PeopleHistory, by_group, filtered
 from tests.support.people import GROUP_TYPES, people_histories, store_people, trait_filters
 from tests.support.query_client import QueryClient
 
@@ -82,3 +85,21 @@ def test_filters_and_groups_in_questions_that_count(
         path = client.ask("/query/path", key, {**body, "start_event": one})
         path["event"] = path.pop("root")
         assert path == dataclasses.asdict(oracle.path(about, one, since, until))
+
+
+def test_a_group_has_all_events_of_all_its_people(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    since = ODD_MOMENTS["UTC"]
+    events = [
+        Event(str(uuid.uuid4()), "home" if i == 0 else "view", f"u{i % 3}", since + timedelta(seconds=i))
+        for i in range(15)
+    ]
+    calls = [Call(str(uuid.uuid4()), "group", f"u{i}", since, "{}", "company", "acme") for i in range(3)]
+    history = PeopleHistory(events, {"u1": "u2", "u2": "u2"}, calls)
+    key = stored(client, clickhouse, history)
+    body = {"since": since.isoformat(), "until": (since + timedelta(days=1)).isoformat(), "aggregate_by": "company"}
+    path = client.ask("/query/path", key, {**body, "start_event": "home", "max_depth": 20})
+    depth, node = 0, path
+    while node["children"]:
+        (node,) = node["children"]
+        depth += 1
+    assert (path["count"], depth, node["drop_off"]) == (1, 14, 1)
