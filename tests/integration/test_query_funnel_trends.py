@@ -1,5 +1,6 @@
 """Funnels and trends of the e-commerce clickstream, compared with the oracle; and numbers that must agree."""
 
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ from services.runtime.settings import ClickHouseSettings
 from tests.integration.test_query_clickstream import read_history
 from tests.support import oracle_breakdown, oracle_funnel, oracle_trends
 from tests.support.histories import store
-from tests.support.oracle import History, all_hold
+from tests.support.oracle import Event, History, all_hold
 from tests.support.query_client import QueryClient
 
 pytestmark = pytest.mark.integration
@@ -32,7 +33,7 @@ def history() -> History:
 
 @pytest.fixture(scope="module")
 def client(clickhouse: ClickHouseSettings) -> Iterator[QueryClient]:
-    with QueryClient.started(clickhouse, projects=10) as client:
+    with QueryClient.started(clickhouse, projects=20) as client:
         yield client
 
 
@@ -118,3 +119,22 @@ def test_the_questions_agree_about_who_began(
         conditions = options.get("filter", {})
         found = [e for e in history.within(*month) if e.event == name and all_hold(history, e, conditions)]
         assert numbers == [len({history.person(event) for event in found})] * 5
+
+
+@pytest.mark.parametrize("order", ["ordered", "strict", "any"])
+@pytest.mark.parametrize(("late_us", "reached"), [(-1, 2), (0, 2), (1, 1)])
+def test_the_end_of_the_conversion_window_is_inside(
+    client: QueryClient, clickhouse: ClickHouseSettings, order: str, late_us: int, reached: int
+) -> None:
+    start = datetime(2024, 3, 1, tzinfo=UTC)
+    end = start + timedelta(seconds=10, microseconds=late_us)
+    project, key = next(client.projects)
+    store(
+        clickhouse,
+        {project: History([Event(str(uuid.uuid4()), "a", "u", start), Event(str(uuid.uuid4()), "b", "u", end)])},
+    )
+    body = body_of((start, end + timedelta(days=1)), steps=[{"event": "a"}, {"event": "b"}], order=order)
+    answer = client.ask("/query/funnel", key, {**body, "conversion_window_seconds": 10})
+    assert [step["people"] for step in answer["steps"]] == [1, reached - 1]
+    waited = pytest.approx(10 + late_us / 1e6) if reached == 2 else None
+    assert answer["steps"][1]["median_seconds"] == waited
