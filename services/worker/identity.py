@@ -11,7 +11,6 @@ from uuid import UUID
 import msgspec
 from msgspec import Struct
 from prometheus_client import Counter
-from xxhash import xxh3_128_hexdigest
 
 from services.contract.dead_letter import DeadLetter, Origin, payload_text
 from services.contract.envelope import IdentityLine
@@ -19,6 +18,7 @@ from services.contract.events_table import IDENTITY_COLUMNS, IDENTITY_LOG, PERSO
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import utc_now
 from services.worker.batcher import Record
+from services.worker.clickhouse_sink import fresh_token
 from services.worker.merges import Edge, Undone, people_of
 
 MESSAGES = Counter(
@@ -109,7 +109,7 @@ class IdentityStore:
         MESSAGES.labels("repeat").inc(len(lines) - len(fresh))
         if fresh:
             body = msgspec.json.Encoder().encode_lines(fresh)
-            await self._store.insert_lines(IDENTITY_LOG, IDENTITY_COLUMNS, body, xxh3_128_hexdigest(body))
+            await self._store.insert_lines(IDENTITY_LOG, IDENTITY_COLUMNS, body, fresh_token())
             MESSAGES.labels("stored").inc(len(fresh))
 
     async def _settle(self, project_id: str, event_ids: list[str], rewrite: bool) -> None:
@@ -126,7 +126,7 @@ class IdentityStore:
         ]
         if changed:
             body = msgspec.json.Encoder().encode_lines(changed)
-            await self._store.insert_lines(PERSON_IDS, _PERSON_COLUMNS, body, xxh3_128_hexdigest(body))
+            await self._store.insert_lines(PERSON_IDS, _PERSON_COLUMNS, body, fresh_token())
 
     async def _around(self, project_id: str, event_ids: list[str]) -> tuple[dict[Edge, Undone], dict[str, str]]:
         """All edges of every set that the messages touch, and who its ids are now.
