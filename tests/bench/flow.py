@@ -20,6 +20,7 @@ _SETTLE_S = 2.0
 _DRAIN_S = 240
 _MAX_GROWTH = 0.03
 _MIN_ACHIEVED = 0.97
+_ROWS = "headrace_worker_rows_total"
 
 R = TypeVar("R")
 
@@ -111,6 +112,7 @@ def sustain(
         moments = sampler.moments
     deadline = time.monotonic() + _DRAIN_S
     while _stored(pipeline, workers) - stored_0 < last.events:
+        pipeline.check_alive()
         if time.monotonic() > deadline:
             raise RuntimeError("what was accepted is not stored")
         time.sleep(0.2)
@@ -136,8 +138,8 @@ class Sampler:
 
     def _run(self) -> None:
         while not self._stop.wait(_SAMPLE_S) and not self._load.has_ended:
-            stored = _stored(self._pipeline, self._workers) - self._stored_0
-            index = sum(self._pipeline.metric(w, "headrace_worker_index_bytes") for w in self._workers)
+            counts = [self._pipeline.metrics(w, _ROWS, "headrace_worker_index_bytes") for w in self._workers]
+            stored, index = (sum(values) for values in zip(*counts, strict=True))
             try:
                 usage = usage_of({**self._pipeline.pids, **self._pipeline.stack.pids, "load": self._load.pid})
             except OSError:
@@ -146,7 +148,7 @@ class Sampler:
                 Moment(
                     at=time.monotonic(),
                     accepted=self._load.latest.events,
-                    stored=stored,
+                    stored=stored - self._stored_0,
                     usage=usage,
                     index_mib=index / 2**20,
                 )
@@ -154,7 +156,7 @@ class Sampler:
 
 
 def _stored(pipeline: Pipeline, workers: Sequence[str]) -> float:
-    return sum(pipeline.metric(worker, "headrace_worker_rows_total") for worker in workers)
+    return sum(pipeline.metric(worker, _ROWS) for worker in workers)
 
 
 def _sustained(rate: float, moments: list[Moment], accepted: int, latencies_ms: dict[str, float]) -> Sustained:

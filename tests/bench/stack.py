@@ -224,13 +224,16 @@ class Pipeline:
         self.children.pop(name).stop()
 
     def metric(self, process: str, name: str) -> float:
-        """The sum of a metric's samples whose names and labels begin with `name`; 0 while the process does not
-        answer."""
+        """The sum of a metric's samples; 0 while the process does not answer."""
+        return self.metrics(process, name)[0]
+
+    def metrics(self, process: str, *names: str) -> list[float]:
+        """For each name the sum of the samples that begin with it (a name with some labels, or several names)."""
         try:
-            text = httpx.get(f"http://127.0.0.1:{self.ports[process]}/metrics", timeout=10).text
+            lines = httpx.get(f"http://127.0.0.1:{self.ports[process]}/metrics", timeout=10).text.splitlines()
         except httpx.HTTPError:
-            return 0
-        return sum(float(line.rpartition(" ")[2]) for line in text.splitlines() if line.startswith(name))
+            return [0.0] * len(names)
+        return [sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name)) for name in names]
 
     def sql(self, sql: str, database: str | None = None) -> str:
         """One statement in plain HTTP; the answer's text."""
@@ -255,11 +258,17 @@ class Pipeline:
         """Blocks until so many rows are there; the seconds that it took. Raises RuntimeError when they do not come."""
         started = time.monotonic()
         while (rows := self.stored_rows()) < events:
+            self.check_alive()
             if time.monotonic() - started > timeout_s:
-                tails = "\n".join(f"{n}: {c.log_tail(5)}" for n, c in self.children.items())
-                raise RuntimeError(f"{rows} of {events} events were stored after {timeout_s:g} s\n{tails}")
+                raise RuntimeError(f"{rows} of {events} events were stored after {timeout_s:g} s")
             time.sleep(0.1)
         return time.monotonic() - started
+
+    def check_alive(self) -> None:
+        """Raises RuntimeError with the end of its log when a process of this pipeline has ended."""
+        for name, child in self.children.items():
+            if child.poll() is not None:
+                raise RuntimeError(f"{name} ended with status {child.poll()}: {child.log_tail(3)[-600:]}")
 
 
 def answers(port: int, path: str) -> bool:

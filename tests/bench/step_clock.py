@@ -1,11 +1,9 @@
 """A worker with a clock on its steps: `python -m tests.bench.step_clock FILE` runs the worker, nothing in it knows.
 
-A timer of consumed CPU time interrupts the main thread every two milliseconds; the CPU time since the last
-interruption goes to the step that the innermost known frame belongs to. What other threads used is the fetching of
-records (Faust's consumer has a thread of its own). Every tenth of a second a line with the totals goes to FILE.
+The sampled CPU time goes to the step that the innermost known frame belongs to. What other threads used is the
+fetching of records (Faust's consumer has a thread of its own). Every tenth of a second the totals go to FILE, a line.
 """
 
-import signal
 import sys
 import time
 from pathlib import Path
@@ -17,8 +15,8 @@ from msgspec import Struct
 from prometheus_client import REGISTRY
 
 from services.worker.app import main
+from tests.bench.cpu_sampler import CpuSampler
 
-_EVERY_S = 0.002
 _WRITE_EVERY_S = 0.1
 # The first match from the innermost frame outwards: part of the file's path, function ("" for any), step.
 _STEPS = (
@@ -51,15 +49,12 @@ class StepClock:
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._seconds: dict[str, float] = {}
-        self._last_s = time.thread_time()
         self._written_at = 0.0
         self._steps: dict[tuple[str, str], str | None] = {}
 
-    def sample(self, number: int, frame: FrameType | None) -> None:
-        now = time.thread_time()
+    def sample(self, frame: FrameType | None, seconds: float) -> None:
         step = self._step_of(frame)
-        self._seconds[step] = self._seconds.get(step, 0.0) + now - self._last_s
-        self._last_s = now
+        self._seconds[step] = self._seconds.get(step, 0.0) + seconds
         if time.monotonic() - self._written_at > _WRITE_EVERY_S:
             self._written_at = time.monotonic()
             self._write()
@@ -100,7 +95,5 @@ def read_steps(path: Path) -> dict[str, float]:
 
 if __name__ == "__main__":
     with Path(sys.argv.pop(1)).open("w") as out:
-        clock = StepClock(out)
-        signal.signal(signal.SIGPROF, clock.sample)
-        signal.setitimer(signal.ITIMER_PROF, _EVERY_S, _EVERY_S)
+        CpuSampler(StepClock(out).sample).start()
         main()

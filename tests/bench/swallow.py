@@ -50,8 +50,9 @@ class Swallow(asyncio.Protocol):
     def on_message_complete(self) -> None:
         if self._url == b"/counts":
             self._answer(200, {}, msgspec.json.encode(INSERTS))
-        elif self._head.startswith(b"INSERT INTO"):
-            INSERTS.append(Insert(time.monotonic(), self._lines - 1))  # the statement is a line of its own
+        elif (in_body := self._head.startswith(b"INSERT INTO")) or b"query=INSERT" in self._url:
+            # In the body the statement is a line of its own.
+            INSERTS.append(Insert(time.monotonic(), self._lines - in_body))
             self._answer(200, {"X-ClickHouse-Summary": "{}"}, b"")
         else:
             method = self._parser.get_method().decode()

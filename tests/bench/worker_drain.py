@@ -54,7 +54,7 @@ def _drain_all(pipeline: Pipeline, events: int, shape: str, how: str, results: R
     """The three drains of one topic: swallowed, swallowed with the clock on the steps, stored."""
     stack = pipeline.stack
     stack.use_second_core()
-    with _swallowing_sink(pipeline) as url:
+    with swallowing_sink(pipeline) as url:
         row = _drain_swallowed(pipeline, url, events)
         row.name, row.how = _name(shape, "swallowing sink"), f"{events:,} events; {how}"
         steps = stack.scratch / f"{pipeline.name}-steps"
@@ -67,7 +67,7 @@ def _drain_all(pipeline: Pipeline, events: int, shape: str, how: str, results: R
 
 
 @contextmanager
-def _swallowing_sink(pipeline: Pipeline) -> Iterator[str]:
+def swallowing_sink(pipeline: Pipeline) -> Iterator[str]:
     port = free_port()
     command = [sys.executable, "-m", "tests.bench.swallow"]
     env = {"BENCH_PORT": str(port), "HEADRACE_CLICKHOUSE_URL": pipeline.stack.clickhouse.url}
@@ -81,7 +81,7 @@ def _drain_swallowed(pipeline: Pipeline, url: str, events: int, steps: Path | No
     """The sink's own times of the inserts give the rate: from the end of the first to the end of the last."""
     group = f"{pipeline.name}-{time.monotonic_ns()}"
     env = {"HEADRACE_CLICKHOUSE_URL": url, "HEADRACE_WORKER_GROUP": group}
-    before = len(_inserts(url))
+    before = len(inserts_of(url))
     command: Sequence[str] | None = None
     if steps is not None:
         command = [sys.executable, "-m", "tests.bench.step_clock", str(steps)]
@@ -91,12 +91,13 @@ def _drain_swallowed(pipeline: Pipeline, url: str, events: int, steps: Path | No
     deadline = time.monotonic() + _TIMEOUT_S
     while not samples or samples[-1].rows < events:
         time.sleep(_POLL_S)
-        inserts = _inserts(url)[before:]
+        inserts = inserts_of(url)[before:]
         samples.append(_Sample(inserts[-1].at if inserts else 0, sum(i.rows for i in inserts), usage_of(watched)))
+        pipeline.check_alive()
         if time.monotonic() > deadline:
-            raise RuntimeError(f"the worker stored {samples[-1].rows} of {events}: {_tail(pipeline)}")
+            raise RuntimeError(f"the worker stored {samples[-1].rows} of {events}")
     pipeline.stop("worker")
-    inserts = _inserts(url)[before:]
+    inserts = inserts_of(url)[before:]
     row = _drained(samples)
     row.rate = (events - inserts[0].rows) / (inserts[-1].at - inserts[0].at)
     row.more["rows an insert"] = events / len(inserts)
@@ -117,8 +118,9 @@ def _drain_stored(pipeline: Pipeline, events: int) -> Row:
         time.sleep(_POLL_S)
         rows = int(pipeline.metric("worker", "headrace_worker_rows_total"))
         samples.append(_Sample(time.monotonic(), rows, usage_of(watched)))
+        pipeline.check_alive()
         if time.monotonic() > deadline:
-            raise RuntimeError(f"the worker stored {rows} of {events}: {_tail(pipeline)}")
+            raise RuntimeError(f"the worker stored {rows} of {events}")
     row = _drained(samples)
     inserts = pipeline.metric("worker", "headrace_worker_insert_seconds_count")
     row.more["rows an insert"] = events / inserts
@@ -154,9 +156,5 @@ def _drained(samples: list[_Sample]) -> Row:
     )
 
 
-def _inserts(url: str) -> list[Insert]:
+def inserts_of(url: str) -> list[Insert]:
     return msgspec.json.decode(httpx.get(f"{url}/counts").content, type=list[Insert])
-
-
-def _tail(pipeline: Pipeline) -> str:
-    return pipeline.children["worker"].log_tail(5)
