@@ -57,3 +57,19 @@ fault: $(READY) ## kill, stop and cut everything under load; stored must equal a
 .PHONY: bench-dedupe
 bench-dedupe: $(READY) ## the index of ids at 1, 10 and 50 million: bytes an id, look-ups a second, time to load
 	$(BIN)/python -m tests.bench.dedupe
+
+# The peers of the benchmark need other versions of some libraries: a virtual environment of their own.
+BENCH_READY := .venv-bench/.ready
+$(BENCH_READY): requirements/bench.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: set PYTHON to its path"; exit 1; }
+	@$(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements/bench.txt
+	@touch $@
+
+.PHONY: bench
+bench: $(READY) $(BENCH_READY) ## the ingest path against its limits and its peers: a table, a JSON file, plots (QUICK=1: short)
+	$(BIN)/python -m tests.bench $(if $(QUICK),--quick)
+
+.PHONY: bench-query
+bench-query: $(READY) $(BENCH_READY) ## every question on a realistic history of 10 million events, beside other ways and DuckDB
+	$(BIN)/python -m tests.bench.query
