@@ -5,6 +5,7 @@ For development: no users, no TLS, one process a data directory. What was acknow
 
 import argparse
 import contextlib
+import faulthandler
 import http.client
 import signal
 import socket
@@ -68,6 +69,7 @@ class ClickHouseProcess:
 
 
 def main(arguments: list[str] | None = None) -> int:
+    faulthandler.enable()  # a crash in the engine leaves a trace in the log
     parser = argparse.ArgumentParser(prog="clickhouse_server", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="data directory; made when it is not there")
     parser.add_argument("--port", type=int, required=True)

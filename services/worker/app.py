@@ -3,6 +3,7 @@
 import asyncio
 import os
 import tempfile
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -62,10 +63,6 @@ def create_app(settings: WorkerSettings, partitions: int, data_dir: str) -> faus
     async def assigned(sender: Any, /, *args: Any, signal: Any, **_: Any) -> None:
         stored_ids.assigned(_partitions_of(topics.events, args[0]), app.consumer_generation_id)
 
-    @app.on_before_shutdown.connect
-    async def limit_drain(sender: Any, /, *_: Any, signal: Any, **__: Any) -> None:
-        asyncio.get_running_loop().call_later(settings.worker_drain_timeout_s, _give_up, settings)
-
     lag = LagMeter(app, settings)
     app.task(lag.run)
     add_pages(app, store, lag)
@@ -120,7 +117,15 @@ def _consume(app: faust.App, topic: str, batcher: Batcher) -> None:
             message = event.message
             headers = dict(message.headers or ())
             await batcher.add(
-                Record(topic, message.partition, message.offset, message.value, headers.get(IDS_HEADER), event.ack)
+                Record(
+                    topic,
+                    message.partition,
+                    message.offset,
+                    message.value,
+                    headers.get(IDS_HEADER),
+                    event.ack,
+                    message.timestamp or 0.0,
+                )
             )
 
     async def store_blocks() -> None:
@@ -145,9 +150,27 @@ def _identity_step(
     return step
 
 
-def _give_up(settings: WorkerSettings) -> None:
+class _Worker(faust.Worker):
+    """Faust's worker, whose end is limited in time, whether it was asked to stop or has crashed.
+
+    Faust waits for what is under way before it sends any signal of its shutdown, however long that takes.
+    """
+
+    def __init__(self, app: faust.App, drain_timeout_s: float) -> None:
+        super().__init__(app, override_logging=False, redirect_stdouts=False, quiet=True)
+        self._drain_timeout_s = drain_timeout_s
+
+    async def stop(self) -> None:
+        # A thread: at the very end no event loop runs that could call.
+        limit = threading.Timer(self._drain_timeout_s, _give_up, [self._drain_timeout_s])
+        limit.daemon = True
+        limit.start()
+        await super().stop()
+
+
+def _give_up(after_s: float) -> None:
     """The last insert does not come through. Nothing is lost by leaving: its records are not committed."""
-    log.error("drain_timed_out", after_s=settings.worker_drain_timeout_s)
+    log.error("drain_timed_out", after_s=after_s)
     os._exit(1)
 
 
@@ -172,4 +195,4 @@ def main() -> None:
     log.info("worker_starting", partitions=partitions, host=settings.worker_host, port=settings.worker_port)
     # Faust wants a folder for tables, which are not used here: always the same, so that a killed worker leaves nothing.
     app = create_app(settings, partitions, os.path.join(tempfile.gettempdir(), "headrace-worker"))
-    faust.Worker(app, override_logging=False, redirect_stdouts=False, quiet=True).execute_from_commandline()
+    _Worker(app, settings.worker_drain_timeout_s).execute_from_commandline()

@@ -11,7 +11,8 @@ from services.contract.envelope import ID_BYTES
 
 
 class Record(Struct, gc=False):
-    """A Kafka record as it was read. `acknowledge` lets its offset be committed."""
+    """A Kafka record as it was read. `acknowledge` lets its offset be committed. `sent_at_s`: when it was written into
+    the log, as Unix time; 0 where that is not known."""
 
     topic: str
     partition: int
@@ -19,6 +20,7 @@ class Record(Struct, gc=False):
     value: bytes | None
     ids: bytes | None
     acknowledge: Callable[[], object]
+    sent_at_s: float = 0.0
 
 
 class BlockLimits(Struct, frozen=True):

@@ -54,8 +54,8 @@ _decode_line = msgspec.json.Decoder(EventLine, strict=True).decode
 class KnownIds(Protocol):
     """Which ids are stored: by memory (stored_ids.py) or by asking each time (exact_ids.py)."""
 
-    async def load(self, partitions: set[int]) -> None:
-        """Be ready to answer for these partitions. Raises StoreError."""
+    async def load(self, partitions: set[int], oldest_s: float) -> None:
+        """Be ready to answer for events of these partitions sent at `oldest_s` or later. Raises StoreError."""
 
     async def repeats(self, ids: Ids) -> Mask:
         """True for each id that is stored, or that stands earlier in `ids`. Raises StoreError."""
@@ -110,7 +110,8 @@ class ClickHouseSink:
         """
         envelopes, bad = self._unpack(records)
         partitions = {record.partition for record in records}
-        await until_stored(lambda: self._stored_ids.load(partitions))
+        oldest_s = min(record.sent_at_s for record in records)
+        await until_stored(lambda: self._stored_ids.load(partitions, oldest_s))
         ids = ids_from_bytes(b"".join([envelope.ids for envelope in envelopes]))
         repeats = await until_stored(lambda: self._stored_ids.repeats(ids))
         REPEATS.inc(int(repeats.sum()))

@@ -6,7 +6,7 @@ import time
 from services.contract.events_table import EVENTS
 from services.runtime.clickhouse import ClickHouse
 from services.worker.dedupe import IdIndex, Ids, Mask
-from services.worker.stored_ids import ids_from_rows
+from services.worker.stored_ids import ids_from_rows, window_start
 
 # Each id is 43 bytes of SQL: hexadecimal numbers made by us, no text of a user.
 _IDS_A_QUERY = 50_000
@@ -14,13 +14,16 @@ _MAX_QUERY_BYTES = 8 * 1024 * 1024
 
 
 class ExactIds:
-    """Has nothing to load, to remember or to forget: ClickHouse knows."""
+    """Has nothing to remember or to forget: ClickHouse knows."""
 
     def __init__(self, store: ClickHouse, window_s: int) -> None:
         self._store = store
         self._window_s = window_s
+        self._since_s = window_start(window_s, time.time())
 
-    async def load(self, partitions: set[int]) -> None: ...
+    async def load(self, partitions: set[int], oldest_s: float) -> None:
+        """Only which time is asked for from now on."""
+        self._since_s = window_start(self._window_s, oldest_s)
 
     def remember(self, ids: Ids) -> None: ...
 
@@ -42,7 +45,7 @@ class ExactIds:
         rows = await self._store.raw(
             f"SELECT DISTINCT event_id FROM {EVENTS} WHERE event_id IN ({listed}) "
             "AND received_at >= fromUnixTimestamp64Milli({since:Int64})",
-            {"since": int((time.time() - self._window_s) * 1000)},
+            {"since": int(self._since_s * 1000)},
             {"max_query_size": _MAX_QUERY_BYTES, "max_ast_elements": 10 * _IDS_A_QUERY},
             fmt="RowBinary",
         )

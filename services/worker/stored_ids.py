@@ -74,17 +74,18 @@ class StoredIds:
         self._suspended = set()
         self._generation = generation
 
-    async def load(self, partitions: set[int]) -> None:
-        """Make sure that all stored ids of these partitions are in the index. Raises StoreError.
+    async def load(self, partitions: set[int], oldest_s: float) -> None:
+        """Make sure that all stored ids of these partitions are in the index, from the window of `oldest_s` on, the
+        time of the oldest record that is to be looked up. Raises StoreError.
 
         What was read while partitions moved is read again: it may miss what the owner in between has stored.
         """
-        now = time.time()
-        self.index.expire(now)
+        since_s = window_start(self.index.window_s, oldest_s)
+        self.index.expire(since_s + self.index.window_s)
         while missing := partitions - self._loaded:
             rebalances = self._rebalances
             with LOAD_SECONDS.time():
-                loaded = await self._read_window(missing, now)
+                loaded = await self._read_window(missing, since_s)
             if rebalances != self._rebalances:
                 continue
             for at_s, ids in loaded:
@@ -115,21 +116,21 @@ class StoredIds:
             self._warned_at = ids
             log.warning("index_nearly_full", ids=ids, room_for=self._max_ids)
 
-    async def _read_window(self, partitions: set[int], now: float) -> list[tuple[float, Ids]]:
-        """The ids of each slice of the window, with the slice's time. Raises WindowTooLargeError."""
-        self._check_room(await self._count(partitions, now))
+    async def _read_window(self, partitions: set[int], since_s: float) -> list[tuple[float, Ids]]:
+        """The ids of each slice since then, with the slice's time. Raises WindowTooLargeError."""
+        self._check_room(await self._count(partitions, since_s))
         slice_s = self.index.slice_s
-        slices = range(int((now - self.index.window_s) // slice_s), int(now // slice_s) + 2)
+        slices = range(int(since_s // slice_s), int(time.time() // slice_s) + 2)
         return [(at * slice_s, await self._read(partitions, at * slice_s, (at + 1) * slice_s)) for at in slices]
 
-    async def _count(self, partitions: set[int], now: float) -> int:
+    async def _count(self, partitions: set[int], since_s: float) -> int:
         rows = await self._store.rows(
             f"SELECT count() FROM {EVENTS} WHERE {PARTITION_SQL} IN {{wanted:Array(UInt16)}} "
             "AND received_at >= fromUnixTimestamp64Milli({since:Int64})",
             {
                 "partitions": self._partitions,
                 "wanted": sorted(partitions),
-                "since": int((now - self.index.window_s) * 1000),
+                "since": int(since_s * 1000),
             },
         )
         return int(rows[0][0])
@@ -148,6 +149,16 @@ class StoredIds:
             fmt="RowBinary",
         )
         return ids_from_rows(rows)
+
+
+def window_start(window_s: float, oldest_s: float) -> float:
+    """Where the window of a record begins that was sent at `oldest_s`: behind a backlog, earlier than for one of now.
+
+    A time that is further back than a whole window is no backlog that could be answered for, but a wrong clock or a
+    producer that sends no time: it counts as now, so that one such record cannot fetch the ids of years.
+    """
+    now = time.time()
+    return (oldest_s if now - window_s < oldest_s < now else now) - window_s
 
 
 def ids_from_rows(rows: bytes) -> Ids:

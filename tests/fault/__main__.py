@@ -3,75 +3,79 @@
 import asyncio
 import secrets
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
-from services.devstack.broker import KafkaUnavailableError, find_kafka_jars
-from tests.fault.report import print_report
-from tests.fault.run import Plan, Report, run_scenario
+from tests.fault.broken import BUILDS
+from tests.fault.report import totals
+from tests.fault.run import Plan, Report
 from tests.fault.scenarios import SCENARIOS
-from tests.fault.stack import Shape, started
+from tests.fault.suite import Options, apache_kafka_is_there, run_suite
 
 console = Console(width=130)
+
+Name = StrEnum("Name", {name: name for name in SCENARIOS})  # type: ignore[misc]
+Build = StrEnum("Build", {name: name for name in BUILDS})  # type: ignore[misc]
+
+
+class Broker(StrEnum):
+    STRONGEST = "strongest"
+    APACHE = "apache"
+    EMBEDDED = "embedded"
 
 
 def main(
     seed: Annotated[int | None, typer.Option(help="Seed of schedule and load; random when not given.")] = None,
-    scenario: Annotated[list[str] | None, typer.Option(help="Only these; may be given several times.")] = None,
-    faults: Annotated[int, typer.Option(help="Faults a scenario.")] = 20,
+    minutes: Annotated[float, typer.Option(help="Goes on at least so long, all scenarios together.")] = 0,
+    scenario: Annotated[list[Name] | None, typer.Option(help="Only these; may be given several times.")] = None,
+    broker: Annotated[
+        Broker, typer.Option(help="strongest: Apache Kafka where Java and Maven are.")
+    ] = Broker.STRONGEST,
+    faults: Annotated[int, typer.Option(help="At least so many faults a scenario.")] = 20,
     events: Annotated[int, typer.Option(help="Events a second.")] = 6000,
-    away: Annotated[float, typer.Option(help="Seconds that ClickHouse stays away.")] = 60,
+    away: Annotated[float, typer.Option(help="Seconds that ClickHouse stays away in store-away.")] = 600,
+    broken: Annotated[Build | None, typer.Option(help="A deliberately broken build, which must fail.")] = None,
     keep: Annotated[Path | None, typer.Option(help="A folder to keep data and logs in.")] = None,
-    broken: Annotated[str | None, typer.Option(help="commit-first, no-rebuild or no-final: must fail.")] = None,
 ) -> None:
     """Kill, stop and cut off every part of the pipeline under load, and count."""
-    seed = secrets.randbelow(1_000_000) if seed is None else seed
-    plan = Plan(seed, faults, events, away)
-    reports = asyncio.run(run_all(scenario or list(SCENARIOS), plan, broken, keep))
+    names = list(SCENARIOS) if not scenario else [name.value for name in scenario]
+    plan = Plan(
+        seed=secrets.randbelow(1_000_000) if seed is None else seed,
+        faults=faults,
+        seconds=minutes * 60 / len(names),
+        events_s=events,
+        away_s=away,
+    )
+    apache = broker is not Broker.EMBEDDED and (broker is Broker.APACHE or apache_kafka_is_there())
+    console.print(f"broker: {'Apache Kafka by Maven' if apache else 'the embedded broker (Tansu)'}; seed {plan.seed}")
+    with tempfile.TemporaryDirectory(prefix="headrace-fault-") as made:
+        options = Options(apache, broken.value if broken else None, keep or Path(made))
+        reports = asyncio.run(_run(names, plan, options))
+    _print_summary(reports)
     if any(report.failures for report in reports):
         raise SystemExit(1)
 
 
-async def run_all(names: list[str], plan: Plan, broken: str | None, keep: Path | None) -> list[Report]:
-    reports = []
-    brokers = strongest_broker()
-    for name in names:
-        scenario = SCENARIOS[name]
-        if scenario.durable and not brokers:
-            console.print(f"{name}: skipped, the embedded broker keeps nothing")
-            continue
-        shape = Shape(brokers=brokers and scenario.brokers, broken=broken)
-        with _data_dir(keep, name) as data_dir:
-            async with started(shape, data_dir) as stack:
-                report = await run_scenario(stack, scenario, plan)
-                print_report(report, console)
-                if report.failures or report.notes:
-                    console.print(stack.logs_of_unplanned_exits(), highlight=False, markup=False)
-                reports.append(report)
-    return reports
+async def _run(names: list[str], plan: Plan, options: Options) -> list[Report]:
+    return [report async for report in run_suite([SCENARIOS[name] for name in names], plan, options, console)]
 
 
-@contextmanager
-def _data_dir(keep: Path | None, name: str) -> Iterator[Path]:
-    if keep is None:
-        with tempfile.TemporaryDirectory(prefix="headrace-fault-") as made:
-            yield Path(made)
-    else:
-        yield keep / name
-
-
-def strongest_broker() -> int:
-    """1: Apache Kafka can run; 0: only the embedded broker can."""
-    try:
-        find_kafka_jars()
-    except KafkaUnavailableError:
-        return 0
-    return 1
+def _print_summary(reports: list[Report]) -> None:
+    table = Table("scenario", *("faults", "accepted", "stored", "lost", "doubled", "wrong", "result"))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for report in reports:
+        total = totals(report)
+        times = sum(done.times for done in report.injected.values())
+        numbers = (times, total.accepted, total.stored, total.lost, total.doubled, total.wrong)
+        result = "[red]FAILED[/red]" if report.failures else "passed"
+        table.add_row(report.scenario, *[f"{number:,}" for number in numbers], result)
+    console.print(table)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def no_rebuild() -> None:
     """The worker believes that nothing is stored of the partitions that it is given."""
     from services.worker import stored_ids
 
-    async def load(self: stored_ids.StoredIds, partitions: set[int]) -> None:
+    async def load(self: stored_ids.StoredIds, partitions: set[int], oldest_s: float) -> None:
         self._loaded |= partitions
 
     stored_ids.StoredIds.load = load  # type: ignore[method-assign]

@@ -4,6 +4,7 @@ An event is a number, and the number is its idempotency key. Each time it is sen
 contents may win is known beforehand, because contents that must not win are sent only after the first 2xx.
 """
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -47,7 +48,7 @@ class Ledger:
         self._accepted = np.zeros(1 << 16, np.bool_)
         self._may_win = np.zeros(1 << 16, np.uint8)
         self._of_fault = np.zeros(1 << 16, np.uint16)
-        self.repeats_sent = 0
+        self._accepted_at = np.zeros(1 << 16, np.float64)
         self.enter("no fault")
 
     def __len__(self) -> int:
@@ -72,6 +73,7 @@ class Ledger:
             self._accepted = np.concatenate([self._accepted, np.zeros(more, np.bool_)])
             self._may_win = np.concatenate([self._may_win, np.zeros(more, np.uint8)])
             self._of_fault = np.concatenate([self._of_fault, np.zeros(more, np.uint16)])
+            self._accepted_at = np.concatenate([self._accepted_at, np.zeros(more, np.float64)])
         self._may_win[start : self._length] = MAY_WIN
         self._of_fault[start : self._length] = self._fault
         return range(start, self._length)
@@ -80,8 +82,13 @@ class Ledger:
         self._may_win[numbers] = TWIN_MAY_WIN
 
     def accept(self, numbers: range | list[int]) -> None:
-        """These keys got a 2xx."""
+        """These keys got a 2xx, now."""
         self._accepted[numbers] = True
+        self._accepted_at[numbers] = time.time()
+
+    def count_accepted_before(self, numbers: list[int], at: float) -> int:
+        """How many of these accepted numbers were so before this Unix time."""
+        return int((self._accepted_at[numbers] < at).sum())
 
     def some_accepted(self, rng: np.random.Generator, count: int, among_last: int) -> list[int]:
         """Numbers that were accepted, out of the last so many; fewer where there are not enough."""

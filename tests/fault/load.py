@@ -20,6 +20,9 @@ from tests.fault.processes import Service
 _BASE = "/v1/analytics"
 _TIMEOUT = aiohttp.ClientTimeout(total=12)
 _RECENT = 20_000
+# Producers do not wait for each other; but a test must not drown in what it has not got rid of.
+_MAX_UNDER_WAY = 2500
+LONG_AFTER_S = 600
 _NAMES = ("signup", "view", "click", "buy")
 
 Event = dict[str, Any]
@@ -37,11 +40,30 @@ class Refusals:
     unexpected: list[str] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class Earlier:
+    """A project whose load is over, and its ledger."""
+
+    project: str
+    key: str
+    ledger: Ledger
+
+
 class Load:
-    """`events_s` events a second, a tenth of them repeats. `run` until `stop`; then what is under way is finished."""
+    """`events_s` events a second, a tenth of them repeats. `run` until `stop`; then what is under way is finished.
+
+    `repeats`: how many were sent; `repeats_long_after`: those whose key was accepted LONG_AFTER_S before.
+    """
 
     def __init__(
-        self, ledger: Ledger, http: aiohttp.ClientSession, edges: Sequence[Service], key: str, events_s: int, seed: int
+        self,
+        ledger: Ledger,
+        http: aiohttp.ClientSession,
+        edges: Sequence[Service],
+        key: str,
+        events_s: int,
+        seed: int,
+        earlier: Sequence[Earlier] = (),
     ) -> None:
         self._ledger = ledger
         self._http = http
@@ -53,16 +75,25 @@ class Load:
         self._stopping = asyncio.Event()
         self._sent = 0
         self._too_old = 0
-        self._started_at = 0.0
+        self._earlier = earlier
+        self.repeats = 0
+        self.repeats_long_after = 0
         self.refusals = Refusals()
         self.under_way = 0
         self.waiting = 0
 
-    async def run(self, senders: int = 12) -> None:
-        self._started_at = time.monotonic()
+    async def run(self) -> None:
+        """Sends what is due, whatever has become of what was sent before: an outage does not make producers slower."""
+        started_at = time.monotonic()
         async with asyncio.TaskGroup() as group:
-            for i in range(senders):
-                group.create_task(self._send_for_ever(single=i % 4 == 3))
+            while not self._stopping.is_set():
+                ahead = self._sent / self._events_s - (time.monotonic() - started_at)
+                await asyncio.sleep(max(ahead, 0))
+                if self.under_way < _MAX_UNDER_WAY:
+                    group.create_task(self._send_something())
+                    await asyncio.sleep(0)  # it counts what it sends before it waits for anything
+                else:
+                    await asyncio.sleep(0.05)
 
     def stop(self) -> None:
         self._stopping.set()
@@ -93,19 +124,16 @@ class Load:
                         return
             await asyncio.sleep(0.5)
 
-    async def _send_for_ever(self, single: bool) -> None:
-        while not self._stopping.is_set():
-            ahead = self._sent / self._events_s - (time.monotonic() - self._started_at)
-            if ahead > 0:
-                await asyncio.sleep(ahead)
-            elif ahead < -2:
-                self._started_at += -ahead - 2  # what could not be sent during an outage is not made up for
-            if single:
-                await self._send_single()
-            elif self._random.random() < 0.1:
-                await self._send_twins()
-            else:
-                await self._send_batch()
+    async def _send_something(self) -> None:
+        chance = self._random.random()
+        if chance < 0.3:
+            await self._send_single()
+        elif chance < 0.37:
+            await self._send_twins()
+        elif chance < 0.4 and self._earlier:
+            await self._send_again(self._random.choice(self._earlier))
+        else:
+            await self._send_batch()
 
     async def _send_single(self) -> None:
         number = self._ledger.new(1)[0]
@@ -125,24 +153,36 @@ class Load:
         later = self._ledger.some_accepted(self._numpy_random, repeats, _RECENT)
         later += self._ledger.some_accepted(self._numpy_random, repeats, len(self._ledger))
         events += [self._event(n, LATER) for n in later]
-        self._ledger.repeats_sent += repeats + len(later)
+        self.repeats += repeats
+        self._count_repeats(self._ledger, later)
         if self._random.random() < 0.3:
             await self._post("/track", events, len(events))
         else:
             await self._post("/batch", {"events": events}, len(events))
         self._ledger.accept(numbers)
 
+    async def _send_again(self, earlier: Earlier) -> None:
+        """Events of an earlier project, whose keys were accepted long ago."""
+        numbers = earlier.ledger.some_accepted(self._numpy_random, 50, len(earlier.ledger))
+        self._count_repeats(earlier.ledger, numbers)
+        body = {"events": [self._event(n, LATER) for n in numbers]}
+        await self._post("/batch", body, len(numbers), {"authorization": f"Bearer {earlier.key}"})
+
     async def _send_twins(self) -> None:
         """The same keys to two edges at the same moment, with different contents: either may win."""
         numbers = list(self._ledger.new(self._random.randint(10, 50)))
         self._ledger.let_twins_win(numbers)
-        self._ledger.repeats_sent += len(numbers)
+        self.repeats += len(numbers)
         order = self._random.sample(self._edges, min(2, len(self._edges)))
         async with asyncio.TaskGroup() as group:
             for variant, edge in zip((ORIGINAL, TWIN), (order[0], order[-1]), strict=True):
                 events = [self._event(n, variant) for n in numbers]
                 group.create_task(self._post("/batch", {"events": events}, len(events), first=edge))
         self._ledger.accept(numbers)
+
+    def _count_repeats(self, ledger: Ledger, numbers: list[int]) -> None:
+        self.repeats += len(numbers)
+        self.repeats_long_after += ledger.count_accepted_before(numbers, time.time() - LONG_AFTER_S)
 
     def _event(self, number: int, variant: int) -> Event:
         event: Event = {

@@ -36,6 +36,12 @@ class Service:
         self._command = [sys.executable, "-m", *module, command]
         self._child: ChildProcess | None = None
 
+    def begin(self) -> None:
+        """Forget what was observed so far, and what was overridden."""
+        self.exits.clear()
+        self.overrides.clear()
+        self.peak_rss_bytes = 0
+
     @property
     def log(self) -> Path:
         return self._logs / f"{self.name}.log"

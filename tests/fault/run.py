@@ -3,8 +3,7 @@
 import asyncio
 import random
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,17 +15,27 @@ from services.devstack.child_process import ChildFailedError
 from services.operations.dead_letters import read_letters
 from tests.fault.faults import Fault
 from tests.fault.ledger import Ledger, Outcome
-from tests.fault.load import Load, Refusals
+from tests.fault.load import Earlier, Load, Refusals
 from tests.fault.processes import until
 from tests.fault.scenarios import Scenario
 from tests.fault.scene import Scene
-from tests.fault.stack import KEY, Stack
+from tests.fault.stack import Stack
 from tests.fault.watch import Watch
 
 _WARM_UP_S = 2.0
 _DRAIN_TIMEOUT_S = 90.0
 _CATCH_UP_TIMEOUT_S = 120.0
 _NO_PROGRESS_S = 45.0
+# When all is stored, the last lines of the log may still be repeats.
+_SETTLE_S = 2.0
+
+
+@dataclass
+class Injected:
+    """How often a fault was brought about, and how long that took in all."""
+
+    times: int = 0
+    seconds: float = 0.0
 
 
 @dataclass
@@ -36,11 +45,12 @@ class Report:
     scenario: str
     seed: int
     outcomes: list[Outcome]
-    injected: Counter[str]
+    injected: dict[str, Injected]
     load_s: float
     seconds: float
     refusals: Refusals
-    repeats_sent: int
+    repeats: int
+    repeats_long_after: int
     answers_watched: int
     peak_rss_mib: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
@@ -49,30 +59,44 @@ class Report:
 
 @dataclass(frozen=True)
 class Plan:
-    """`faults`: how many; `away_s`: how long ClickHouse stays away in the scenario of that name."""
+    """At least so many faults a scenario, and more while `seconds` are not over.
+
+    `away_s`: how long ClickHouse stays away in the scenario of that name.
+    """
 
     seed: int
     faults: int
+    seconds: float
     events_s: int
     away_s: float
 
 
 async def run_scenario(stack: Stack, scenario: Scenario, plan: Plan) -> Report:
     """Injects the faults, then waits until everything that was accepted is stored, and compares."""
+    await stack.new_project(scenario.name)
+    for service in stack.services:
+        service.begin()
     ledger = Ledger()
-    load = Load(ledger, stack.http, stack.edges, KEY, plan.events_s, plan.seed)
+    load = Load(ledger, stack.http, stack.edges, stack.key, plan.events_s, plan.seed, tuple(stack.earlier))
     watch = Watch(stack, plan.seed)
     scene = Scene(stack, ledger, load, watch, random.Random(plan.seed), plan.away_s)
+    letters_before = await count_dead_letters(stack)
     began_at = time.monotonic()
     async with _in_background(load.run()) as sending, _in_background(watch.run()):
-        injected = await _inject_all(scenario, scene, plan.faults)
+        injected = await _inject_all(scenario, scene, plan)
         load_s = time.monotonic() - began_at
         scene.failures += await _drained(sending, load)
         scene.failures += await _caught_up(stack, ledger)
+        await asyncio.sleep(_SETTLE_S)
         await watch.walk(time.time() - 3600, time.time() + 3600)
-    outcomes, foreign = ledger.compare(*await stack.stored())
-    scene.failures += judge(outcomes, foreign, watch, load.refusals)
-    letters = await count_dead_letters(stack)
+    try:
+        outcomes, foreign = ledger.compare(*await stack.stored(stack.project))
+        scene.failures += judge(outcomes, foreign, watch, load.refusals)
+    except (aiohttp.ClientError, TimeoutError) as error:
+        outcomes = []
+        scene.failures.append(f"ClickHouse does not say what is stored: {error!r}")
+    stack.earlier.append(Earlier(stack.project, stack.key, ledger))
+    letters = await count_dead_letters(stack) - letters_before
     scene.check(letters == scene.dead_letters, f"{letters} dead letters instead of {scene.dead_letters}")
     return Report(
         scenario=scenario.name,
@@ -82,7 +106,8 @@ async def run_scenario(stack: Stack, scenario: Scenario, plan: Plan) -> Report:
         load_s=load_s,
         seconds=time.monotonic() - began_at,
         refusals=load.refusals,
-        repeats_sent=ledger.repeats_sent,
+        repeats=load.repeats,
+        repeats_long_after=load.repeats_long_after,
         answers_watched=watch.answers,
         peak_rss_mib={s.name: s.peak_rss_bytes >> 20 for s in stack.services},
         notes=_notes(scene),
@@ -100,20 +125,40 @@ async def _in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[async
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _inject_all(scenario: Scenario, scene: Scene, count: int) -> Counter[str]:
-    """How often each fault was injected. Ends early when one of them finds that something hangs."""
-    injected: Counter[str] = Counter()
+async def _inject_all(scenario: Scenario, scene: Scene, plan: Plan) -> dict[str, Injected]:
+    """Ends early when a fault finds that something hangs."""
+    injected: dict[str, Injected] = {}
     await asyncio.sleep(_WARM_UP_S)
-    for fault in schedule(scenario, count, scene.rng):
-        scene.ledger.enter(fault.name)
-        injected[fault.name] += 1
-        try:
-            await fault.inject(scene)
-        except (TimeoutError, RuntimeError, ChildFailedError, aiohttp.ClientError) as error:
-            scene.failures.append(f"{fault.name}: {error!r}")
+    began_at = time.monotonic()
+    chosen = schedule(scenario, scene.rng)
+    count = 0
+    while count < plan.faults or time.monotonic() - began_at < plan.seconds:
+        if count == scenario.times:
             break
+        count += 1
+        if not await _inject(next(chosen), scene, injected):
+            return injected
         await asyncio.sleep(scene.rng.uniform(0.2, scenario.pause_s))
+    for fault in scenario.last:
+        if not await _inject(fault, scene, injected):
+            break
     return injected
+
+
+async def _inject(fault: Fault, scene: Scene, injected: dict[str, Injected]) -> bool:
+    """False when it did not come to its end."""
+    scene.ledger.enter(fault.name)
+    done = injected.setdefault(fault.name, Injected())
+    began_at = time.monotonic()
+    try:
+        await fault.inject(scene)
+    except (TimeoutError, RuntimeError, ChildFailedError, aiohttp.ClientError) as error:
+        scene.failures.append(f"{fault.name}: {error!r}")
+        return False
+    finally:
+        done.times += 1
+        done.seconds += time.monotonic() - began_at
+    return True
 
 
 def _notes(scene: Scene) -> list[str]:
@@ -122,18 +167,29 @@ def _notes(scene: Scene) -> list[str]:
         notes.append(f"{scene.late_rows:,} rows lay there twice for a while")
     if scene.recoveries_s:
         notes.append(f"accepted again at most {max(scene.recoveries_s):.1f} s after Kafka was back")
+    if scene.stack.clickhouse_exits:
+        notes.append(f"ClickHouse ended by itself with {scene.stack.clickhouse_exits} and was restarted")
+        scene.stack.clickhouse_exits.clear()
     return notes + [
         f"{s.name} ended by itself with {s.exits} and was restarted" for s in scene.stack.services if s.exits
     ]
 
 
-def schedule(scenario: Scenario, count: int, rng: random.Random) -> list[Fault]:
-    """Each fault about equally often, in random order; then what comes last."""
-    count = min(count, scenario.times or count)
-    chosen: list[Fault] = []
-    while len(chosen) < count:
-        chosen += rng.sample(scenario.faults, len(scenario.faults))
-    return [*chosen[:count], *scenario.last]
+def schedule(scenario: Scenario, rng: random.Random) -> Iterator[Fault]:
+    """Each fault about equally often, in random order."""
+    while True:
+        yield from rng.sample(scenario.faults, len(scenario.faults))
+
+
+async def compare_again(stack: Stack) -> list[str]:
+    """What is wrong with the events of the scenarios so far, now that some of their keys were sent again."""
+    failures = []
+    for earlier in stack.earlier:
+        outcomes, foreign = earlier.ledger.compare(*await stack.stored(earlier.project))
+        bad = [outcome for outcome in outcomes if not outcome.good]
+        if bad or foreign:
+            failures.append(f"{earlier.project}, looked at again: {bad}, {foreign} never sent")
+    return failures
 
 
 async def count_dead_letters(stack: Stack) -> int:

@@ -16,7 +16,7 @@ class Scenario:
     """`faults` in random order, then `last` in this one. `pause_s`: the longest time between two faults.
 
     `brokers`: how many it needs; `durable`: they must keep their log when they die, so the embedded one will not do.
-    `times`: at most so many faults, where each takes long.
+    `times`: at most so many faults, where each takes long; `short`: so many in the short form.
     """
 
     name: str
@@ -27,19 +27,24 @@ class Scenario:
     durable: bool = False
     pause_s: float = 1.5
     times: int | None = None
+    short: int = 3
 
 
 SCENARIOS = {
     s.name: s
     for s in (
-        Scenario("kills", "kill -9 of worker, edge, ClickHouse and query service, also at the worst points", KILLS),
-        Scenario("broker-of-three", "kill -9 of one of three brokers", ONE_OF_THREE, brokers=3, durable=True),
-        Scenario("only-broker", "kill -9 of the only broker", ONLY_BROKER, durable=True),
-        Scenario("moves", "partitions move: stalled workers, late inserts, workers that leave and join", MOVES),
-        Scenario("store", "ClickHouse slow, refusing, timing out after it stored, cut off", STORE),
-        Scenario("kafka-away", "Kafka refusing and hanging, then back", KAFKA_AWAY, durable=True),
-        Scenario("store-away", "ClickHouse away for long under load", AWAY, times=1),
-        Scenario("poison", "bad lines of a foreign producer, and a flood of them", POISON, last=AFTER_POISON),
-        Scenario("months", "batches with dates in many months, torn apart", MONTHS),
+        Scenario(
+            "kills", "kill -9 of worker, edge, ClickHouse and query service, also at the worst points", KILLS, short=7
+        ),
+        Scenario(
+            "moves", "partitions move: stalled workers, late inserts, workers that leave and join", MOVES, short=3
+        ),
+        Scenario("store", "ClickHouse slow, refusing, timing out after it stored, cut off", STORE, short=4),
+        Scenario("months", "batches with dates in many months, torn apart", MONTHS, short=4),
+        Scenario("store-away", "ClickHouse away for long under load", AWAY, times=1, short=1),
+        Scenario("only-broker", "kill -9 of the only broker", ONLY_BROKER, durable=True, short=1),
+        Scenario("kafka-away", "Kafka refusing and hanging, then back", KAFKA_AWAY, durable=True, short=2),
+        Scenario("poison", "bad lines of a foreign producer, then a flood", POISON, last=AFTER_POISON, short=3),
+        Scenario("broker-of-three", "kill -9 of one of three brokers", ONE_OF_THREE, brokers=3, durable=True, short=1),
     )
 }

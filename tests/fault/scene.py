@@ -38,8 +38,9 @@ class Scene:
             self.failures.append(failure)
 
     async def busy_worker(self) -> tuple[Service, Proxy]:
-        """A worker that has partitions, and its proxy."""
+        """A worker that has partitions, and its proxy. Waits until all partitions are held by somebody."""
         stack = self.stack
+        await stack.wait_all_assigned()
         pairs: list[tuple[Service, Proxy]] = []
 
         async def found() -> bool:

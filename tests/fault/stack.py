@@ -15,23 +15,21 @@ import numpy as np
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from services.contract.events_table import EVENTS
 from services.devstack.apache_kafka import start_cluster
 from services.devstack.broker import ApacheKafka, EmbeddedBroker, find_kafka_jars
 from services.devstack.clickhouse_server import ClickHouseProcess
 from services.query.source import EVENTS_ONCE
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.kafka import ensure_topics, topics_of
-from services.runtime.keys import Scope, create_key
+from services.runtime.keys import Scope, create_key, new_key
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.schema.migrate import migrate
 from tests.fault.ledger import Numbers
+from tests.fault.load import Earlier
 from tests.fault.processes import Service, python_path, until
 from tests.fault.proxy import Proxy
 
 ROOT = Path(__file__).resolve().parents[2]
-KEY = "hr_key_of_the_fault_suite_0123456789abcdef"
-PROJECT = "fault"
 PARTITIONS = 8
 SESSION_TIMEOUT_S = 6
 CLICKHOUSE_TIMEOUT_S = 4
@@ -62,7 +60,11 @@ class Shape:
 
 @dataclass
 class Stack:
-    """All of it, running. `proxies[i]` stands between `workers[i]` and ClickHouse."""
+    """All of it, running. `proxies[i]` stands between `workers[i]` and ClickHouse.
+
+    `project` is what load and readers speak for, with `key`; see `new_project`. `earlier`: those before it.
+    `clickhouse_exits`: how it ended without being asked to.
+    """
 
     shape: Shape
     data_dir: Path
@@ -70,10 +72,15 @@ class Stack:
     brokers: list[ApacheKafka] | list[EmbeddedBroker]
     clickhouse: ClickHouseProcess
     http: aiohttp.ClientSession
+    project: str = ""
+    key: str = ""
     edges: list[Service] = field(default_factory=list)
     workers: list[Service] = field(default_factory=list)
     proxies: list[Proxy] = field(default_factory=list)
     queries: list[Service] = field(default_factory=list)
+    earlier: list[Earlier] = field(default_factory=list)
+    clickhouse_wanted: bool = True
+    clickhouse_exits: list[int] = field(default_factory=list)
 
     @property
     def services(self) -> list[Service]:
@@ -82,6 +89,15 @@ class Stack:
     @property
     def query(self) -> Service:
         return self.queries[0]
+
+    async def new_project(self, name: str) -> None:
+        """From now on, events go to a project that is empty."""
+        self.project, self.key = name, new_key()
+        store = await ClickHouse.connect(ClickHouseSettings(clickhouse_url=self.clickhouse.url))
+        try:
+            await create_key(store, self.key, name, {Scope.INGEST, Scope.QUERY})
+        finally:
+            await store.close()
 
     def kafka_settings(self) -> KafkaSettings:
         return KafkaSettings(**_named(self.settings))
@@ -95,13 +111,13 @@ class Stack:
 
     async def count_stored(self) -> int:
         """Rows as the query service counts them."""
-        return int(await self.sql(f"SELECT count() FROM {EVENTS_ONCE} WHERE project_id = '{PROJECT}'"))
+        return int(await self.sql(f"SELECT count() FROM {EVENTS_ONCE} WHERE project_id = '{self.project}'"))
 
-    async def stored(self) -> tuple[Numbers, np.ndarray[tuple[int], np.dtype[np.uint8]]]:
-        """Number and variant of each stored row."""
+    async def stored(self, project: str) -> tuple[Numbers, np.ndarray[tuple[int], np.dtype[np.uint8]]]:
+        """Number and variant of each stored row of a project."""
         body = await self.sql(
             "SELECT toUInt32(JSONExtractUInt(properties, 'n')), toUInt8(JSONExtractUInt(properties, 'v')) "
-            f"FROM {EVENTS_ONCE} WHERE project_id = '{PROJECT}' FORMAT RowBinary"
+            f"FROM {EVENTS_ONCE} WHERE project_id = '{project}' FORMAT RowBinary"
         )
         rows = np.frombuffer(body, dtype=_ROW)
         return rows["n"].astype(np.uint32), rows["v"].astype(np.uint8)
@@ -165,13 +181,25 @@ class Stack:
         await until(in_sync, "all replicas in sync", timeout_s)
 
     async def kill_clickhouse(self) -> None:
+        self.clickhouse_wanted = False
         await asyncio.to_thread(self.clickhouse.kill)
 
     async def start_clickhouse(self) -> None:
         await asyncio.to_thread(self.clickhouse.start)
+        self.clickhouse_wanted = True
 
-    def logs_of_unplanned_exits(self) -> str:
-        return "\n".join(f"--- {s.name} ended with {s.exits}\n{s.log_tail()}" for s in self.services if s.exits)
+    async def look_after_clickhouse(self) -> None:
+        """Restart it whenever it ends while it is wanted, as its supervisor would. For ever."""
+        while True:
+            if self.clickhouse_wanted and (status := self.clickhouse.child.poll()) is not None:
+                self.clickhouse_exits.append(status)
+                await self.start_clickhouse()
+            await asyncio.sleep(0.1)
+
+    def log_tails(self) -> str:
+        tails = [f"--- {s.name} {s.exits or ''}\n{s.log_tail(12)}" for s in self.services]
+        tails.append(f"--- ClickHouse {self.clickhouse_exits or ''}\n{self.clickhouse.child.log_tail(30)}")
+        return "\n".join(tails)
 
 
 @asynccontextmanager
@@ -188,6 +216,7 @@ async def started(shape: Shape, data_dir: Path) -> AsyncIterator[Stack]:
             await _prepare(stack)
             await _start_services(stack)
             tasks = [asyncio.create_task(service.look_after()) for service in stack.services]
+            tasks.append(asyncio.create_task(stack.look_after_clickhouse()))
             await stack.wait_ready()
             await stack.wait_all_assigned()
             yield stack
@@ -240,14 +269,8 @@ def _named(settings: Mapping[str, str]) -> dict[str, Any]:
 
 
 async def _prepare(stack: Stack) -> None:
-    """Tables, a key and topics."""
-    settings = ClickHouseSettings(clickhouse_url=stack.clickhouse.url)
-    await migrate(settings)
-    store = await ClickHouse.connect(settings)
-    try:
-        await create_key(store, KEY, PROJECT, {Scope.INGEST, Scope.QUERY})
-    finally:
-        await store.close()
+    """Tables and topics."""
+    await migrate(ClickHouseSettings(clickhouse_url=stack.clickhouse.url))
     await ensure_topics_at_last(stack.kafka_settings())
 
 
@@ -286,6 +309,3 @@ async def _start_services(stack: Stack) -> None:
         stack.workers.append(Service(f"worker-{i}", "worker", through, logs, shape.broken))
     stack.queries.append(Service("query", "query", env, logs, shape.broken))
     await asyncio.gather(*[service.start() for service in stack.services])
-
-
-__all__ = ["EVENTS", "KEY", "PROJECT", "Shape", "Stack", "started"]

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 
 from services.query.source import EVENTS_ONCE
-from tests.fault.stack import KEY, PROJECT, Stack
+from tests.fault.stack import Stack
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30)
 _PATH = "/v1/analytics/query/events"
@@ -59,7 +59,7 @@ class Watch:
         """The whole table at once, with the query service's own way to keep repeats out."""
         try:
             text = await self._stack.sql(
-                f"SELECT event_id FROM {EVENTS_ONCE} WHERE project_id = '{PROJECT}' "
+                f"SELECT event_id FROM {EVENTS_ONCE} WHERE project_id = '{self._stack.project}' "
                 "GROUP BY event_id HAVING count() > 1 LIMIT 20"
             )
         except (aiohttp.ClientError, TimeoutError):
@@ -72,7 +72,7 @@ class Watch:
             async with self._stack.http.post(
                 self._stack.query.url + _PATH,
                 json=question,
-                headers={"authorization": f"Bearer {KEY}"},
+                headers={"authorization": f"Bearer {self._stack.key}"},
                 timeout=_TIMEOUT,
             ) as answer:
                 if answer.status == 200:

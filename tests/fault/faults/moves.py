@@ -1,7 +1,6 @@
 """Partitions that move: workers that stall and come back, join and leave; the insert that comes too late."""
 
 import asyncio
-import time
 
 from tests.fault.faults import Fault
 from tests.fault.processes import until
@@ -32,17 +31,18 @@ async def late_insert(scene: Scene) -> None:
     if not await wait_for(proxy.caught, _CATCH_S):
         await proxy.set(Mode.PASS)
         return
-    began_at = time.time()
     worker.pause()
     try:
-        await stack.sql("SYSTEM STOP MERGES headrace.events")
         await stack.wait_all_assigned(_MOVED_S, but=worker)
         before = await stack.count_stored()
         await until(lambda: _grown(scene, before), "the successor stores", 30)
         await asyncio.sleep(1)
+        await stack.sql("SYSTEM STOP MERGES headrace.events")
         await proxy.release()
-        scene.late_rows += await _rows_twice(scene)
-        await scene.watch.walk(began_at - 5, time.time() + 1)
+        rows, since, until_ = await _rows_twice(scene)
+        scene.late_rows += rows
+        if rows:
+            await scene.watch.walk(since, until_ + 0.001)
         await scene.watch.count()
     finally:
         await proxy.set(Mode.PASS)
@@ -64,9 +64,15 @@ async def _grown(scene: Scene, before: int) -> bool:
     return await scene.stack.count_stored() > before
 
 
-async def _rows_twice(scene: Scene) -> int:
-    """How many rows lie in the parts twice now."""
-    return int(await scene.stack.sql("SELECT count() - uniqExact(event_id) FROM headrace.events"))
+async def _rows_twice(scene: Scene) -> tuple[int, float, float]:
+    """How many rows lie in the parts twice now, and the first and last second of the last of them."""
+    text = await scene.stack.sql(
+        "SELECT count(), toUnixTimestamp64Milli(max(at)) / 1000 - 1, toUnixTimestamp64Milli(max(at)) / 1000 FROM "
+        f"(SELECT any(timestamp) AS at FROM headrace.events WHERE project_id = '{scene.stack.project}' "
+        "GROUP BY event_id HAVING count() > 1) FORMAT TSV"
+    )
+    count, since, until_ = text.split()
+    return int(count), float(since), float(until_)
 
 
 MOVES = (

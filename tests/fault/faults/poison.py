@@ -16,7 +16,7 @@ from services.operations.dead_letters import StoredLetter, read_letters
 from tests.fault.faults import Fault
 from tests.fault.processes import run_headrace, until
 from tests.fault.scene import Scene
-from tests.fault.stack import PARTITIONS, PROJECT
+from tests.fault.stack import PARTITIONS
 
 _TOPIC = "fault.events"
 # Without ids every line is looked at; under ids, as the edge writes them, only what ClickHouse cannot read.
@@ -59,8 +59,8 @@ async def poison_lines(scene: Scene) -> None:
 async def _send_between(scene: Scene, producer: AIOKafkaProducer, bad: bytes, with_ids: bool) -> None:
     partition = scene.rng.randrange(PARTITIONS)
     before, bad_id, after = (_number_in(scene, partition) for _ in range(3))
-    lines = [_line(before), bad, _line(after)]
-    ids = [id_of_key(PROJECT, f"key-{n}") for n in (before, bad_id, after)]
+    lines = [_line(scene, before), bad, _line(scene, after)]
+    ids = [id_of_key(scene.stack.project, f"key-{n}") for n in (before, bad_id, after)]
     headers = [(IDS_HEADER, b"".join(ids))] if with_ids else []
     sent = await producer.send_and_wait(_TOPIC, b"\n".join(lines) + b"\n", partition=partition, headers=headers)
     scene.ledger.accept([before, after])
@@ -72,15 +72,15 @@ def _number_in(scene: Scene, partition: int) -> int:
     """A new event whose id belongs to this partition."""
     while True:
         number = scene.ledger.new(1)[0]
-        if partition_of(id_of_key(PROJECT, f"key-{number}"), PARTITIONS) == partition:
+        if partition_of(id_of_key(scene.stack.project, f"key-{number}"), PARTITIONS) == partition:
             return number
 
 
-def _line(number: int) -> bytes:
+def _line(scene: Scene, number: int) -> bytes:
     return msgspec.json.encode(
         {
-            "project_id": PROJECT,
-            "event_id": id_of_key(PROJECT, f"key-{number}").hex(),
+            "project_id": scene.stack.project,
+            "event_id": id_of_key(scene.stack.project, f"key-{number}").hex(),
             "event": "foreign",
             "distinct_id": f"person-{number % 1000}",
             "timestamp": "2026-01-01T00:00:00Z",
@@ -109,7 +109,7 @@ async def dead_letters_say_where(scene: Scene) -> None:
         scene.check(bool(stored.letter.message), f"a dead letter without a reason: {stored.letter.origin}")
         number = wanted.get(_place(stored.letter.origin))
         if number is not None:
-            stored.letter.payload = _line(number).decode()
+            stored.letter.payload = _line(scene, number).decode()
             repaired.append(stored)
             scene.ledger.accept([number])
     with tempfile.NamedTemporaryFile(suffix=".jsonl") as file:

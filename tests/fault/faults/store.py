@@ -8,6 +8,8 @@ from tests.fault.proxy import Mode, wait_for
 from tests.fault.scene import Scene
 
 _CATCH_S = 15.0
+# The drain time-out of stack.py, and what Python and Faust need to end.
+STOP_S = 25.0
 # Two blocks, what Faust reads ahead, the index and Python itself. Without back-pressure it would be gigabytes.
 WORKER_RSS_BYTES = 700 * 1024 * 1024
 
@@ -39,10 +41,7 @@ async def clickhouse_away(scene: Scene) -> None:
     stack = scene.stack
     accepted = scene.ledger.accepted
     await stack.kill_clickhouse()
-    # One worker starts anew while nothing can be asked.
-    worker = scene.rng.choice(stack.workers)
-    await worker.kill()
-    await worker.start()
+    await _restarts_without_store(scene)
     halfway = []
     for _ in range(2):
         await asyncio.sleep(scene.away_s / 2)
@@ -63,6 +62,18 @@ async def clickhouse_away(scene: Scene) -> None:
         f"({(now - stored) / seconds:,.0f} events/s); largest worker {halfway[0] >> 20} MiB halfway, "
         f"{halfway[1] >> 20} MiB at the end"
     )
+
+
+async def _restarts_without_store(scene: Scene) -> None:
+    """One worker is killed and starts anew; another is asked to stop: it must not wait for ClickHouse for ever."""
+    killed, stopped = scene.rng.sample(scene.stack.workers, 2)
+    await killed.kill()
+    await killed.start()
+    began_at = time.monotonic()
+    await stopped.stop(timeout_s=STOP_S)
+    seconds = time.monotonic() - began_at
+    scene.check(seconds < STOP_S, f"{stopped.name} did not stop within {STOP_S:g} s while ClickHouse was away")
+    await stopped.start()
 
 
 STORE = tuple(

@@ -1,6 +1,7 @@
 """Whether ids must be read again from ClickHouse after a rebalance: only when somebody else may have had the partition."""
 
 import struct
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,10 +48,10 @@ def ids_of(store: MemoryIds, *partitions: int) -> Ids:
 async def test_a_partition_that_stays_is_not_read_again(store: MemoryIds) -> None:
     known = stored_ids(store)
     known.assigned({0, 1}, generation=3)
-    await known.load({0, 1})
+    await known.load({0, 1}, time.time())
     known.revoked({0, 1})
     known.assigned({0, 2}, generation=4)
-    await known.load({0, 2})
+    await known.load({0, 2}, time.time())
     assert store.read == [0, 1, 2]
     assert (await known.repeats(ids_of(store, 0, 1, 2))).tolist() == [True, False, True]
 
@@ -58,13 +59,13 @@ async def test_a_partition_that_stays_is_not_read_again(store: MemoryIds) -> Non
 async def test_after_a_generation_without_us_everything_is_read_again(store: MemoryIds) -> None:
     known = stored_ids(store)
     known.assigned({0}, generation=3)
-    await known.load({0})
+    await known.load({0}, time.time())
     known.revoked({0})
     known.assigned({0}, generation=5)
     store.ids[0] = (0, 8)  # what another worker stored meanwhile
     assert len(known.index) == 0
     store.read.clear()
-    await known.load({0})
+    await known.load({0}, time.time())
     assert store.read == [0]
     assert (await known.repeats(ids_of(store, 0))).tolist() == [True]
 
@@ -73,15 +74,15 @@ async def test_a_partition_that_comes_back_later_is_read_again(store: MemoryIds)
     known = stored_ids(store)
     for generation, mine in ((1, {0, 1}), (2, {1}), (3, {0, 1})):
         known.assigned(mine, generation)
-        await known.load(mine)
+        await known.load(mine, time.time())
         known.revoked(mine)
     assert store.read == [0, 1, 0]
 
 
 async def test_it_says_so_before_it_loads_more_than_fits(store: MemoryIds) -> None:
     known = stored_ids(store, max_bytes=2 * BYTES_PER_ID)
-    await known.load({0, 1})
+    await known.load({0, 1}, time.time())
     with pytest.raises(WindowTooLargeError, match="HEADRACE_WORKER_DEDUPE_WINDOW_HOURS"):
-        await known.load({2})
+        await known.load({2}, time.time())
     with pytest.raises(WindowTooLargeError, match="3, but only 2"):
         known.remember(Ids(np.array([9], dtype=np.uint64), np.array([9], dtype=np.uint64)))

@@ -1,6 +1,7 @@
 """Ids that are read while partitions move: what the owner in between has stored must not be missed."""
 
 import struct
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -39,5 +40,5 @@ async def test_what_was_read_before_the_partition_came_back_is_read_again() -> N
         known.assigned({0}, generation=3)
 
     store.meanwhile = away_and_back
-    await known.load({0})
+    await known.load({0}, time.time())
     assert (await known.repeats(Ids(np.array([0, 0], np.uint64), np.array([7, 8], np.uint64)))).tolist() == [True, True]

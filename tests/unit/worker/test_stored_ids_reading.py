@@ -1,6 +1,7 @@
 """The index in step with the table: what is read of it, and what a rebalance leaves of it. See also test_stored_ids.py."""
 
 import struct
+import time
 from datetime import timedelta
 from uuid import UUID
 
@@ -35,19 +36,19 @@ async def test_only_the_partitions_that_are_asked_for_are_read() -> None:
     table = MemoryEventsTable()
     await stored(table, event_id(1, 0), event_id(1, 1), event_id(1, 2))
     index = StoredIds(table, WINDOW_S, PARTITIONS)
-    await index.load({0, 2})
+    await index.load({0, 2}, time.time())
     assert await known(index, event_id(1, 0), event_id(1, 1), event_id(1, 2)) == [True, False, True]
 
 
 async def test_a_partition_is_read_once() -> None:
     table = MemoryEventsTable()
     index = StoredIds(table, WINDOW_S, PARTITIONS)
-    await index.load({0})
+    await index.load({0}, time.time())
     await stored(table, event_id(1))
-    await index.load({0})
+    await index.load({0}, time.time())
     assert await known(index, event_id(1)) == [False]
     table.unreadable = 1
-    await index.load({0})
+    await index.load({0}, time.time())
     assert table.unreadable == 1
 
 
@@ -66,8 +67,23 @@ async def test_what_is_in_the_window_is_read(age: timedelta, expected: bool) -> 
     table = MemoryEventsTable()
     await stored(table, event_id(1), age=age)
     index = StoredIds(table, WINDOW_S, PARTITIONS)
-    await index.load({0})
+    await index.load({0}, time.time())
     assert await known(index, event_id(1)) == [expected]
+
+
+async def test_the_window_of_a_backlog_begins_where_its_oldest_record_was_sent() -> None:
+    """A worker that was away for two days must know what was stored in the window of what it reads first."""
+    table = MemoryEventsTable()
+    backlog, future, nonsense = timedelta(days=2), -timedelta(days=2), timedelta(days=9000)
+    for n, age in enumerate((timedelta(days=8), timedelta(days=10))):
+        await stored(table, event_id(n), age=age)
+    for late, expected in ((backlog, [True, False]), (future, [False, False]), (nonsense, [False, False])):
+        index = StoredIds(table, WINDOW_S, PARTITIONS)
+        sent_at = time.time() - late.total_seconds()
+        await index.load({0}, sent_at)
+        assert await known(index, event_id(0), event_id(1)) == expected
+        await index.load({0}, sent_at)
+        assert await known(index, event_id(0), event_id(1)) == expected
 
 
 async def test_a_failed_reading_leaves_nothing_half_known() -> None:
@@ -77,9 +93,9 @@ async def test_a_failed_reading_leaves_nothing_half_known() -> None:
     for _ in range(2):
         table.unreadable = 1
         with pytest.raises(Exception, match="refused"):
-            await index.load({0})
+            await index.load({0}, time.time())
         assert len(index.index) == 0
-    await index.load({0})
+    await index.load({0}, time.time())
     assert await known(index, event_id(1)) == [True]
 
 
@@ -88,7 +104,7 @@ async def loaded(table: MemoryEventsTable) -> StoredIds:
     await stored(table, *[event_id(n, n % 2) for n in range(100)])
     index = StoredIds(table, WINDOW_S, PARTITIONS)
     index.assigned({0, 1}, 1)
-    await index.load({0, 1})
+    await index.load({0, 1}, time.time())
     assert len(index.index) == 100
     return index
 
@@ -102,7 +118,7 @@ async def test_a_partition_that_went_gives_its_memory_back_and_is_read_again_whe
     await stored(table, event_id(500))
     index.revoked({1})
     index.assigned({0, 1}, 3)
-    await index.load({0, 1})
+    await index.load({0, 1}, time.time())
     assert await known(index, event_id(500), event_id(0), event_id(1, 1)) == [True, True, True]
     assert len(index.index) == 101
 
@@ -114,7 +130,7 @@ async def test_after_two_revocations_in_a_row_everything_is_read_again() -> None
     index.revoked(set())
     await stored(table, event_id(500))
     index.assigned({0, 1}, 3)
-    await index.load({0, 1})
+    await index.load({0, 1}, time.time())
     assert await known(index, event_id(500), event_id(0)) == [True, True]
 
 
@@ -123,11 +139,11 @@ async def test_a_late_block_does_not_make_a_lost_partition_look_known() -> None:
     table = MemoryEventsTable()
     index = await loaded(table)
     index.revoked({0, 1})
-    await index.load({0})
+    await index.load({0}, time.time())
     index.assigned({1}, 2)
     assert len(index.index) == 50
     await stored(table, event_id(500))
     index.revoked({1})
     index.assigned({0, 1}, 3)
-    await index.load({0, 1})
+    await index.load({0, 1}, time.time())
     assert await known(index, event_id(500), event_id(0), event_id(1, 1)) == [True, True, True]

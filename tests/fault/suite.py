@@ -1,0 +1,79 @@
+"""Runs scenarios one after the other, on one stack for as long as none fails and the number of brokers is the same."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from services.devstack.broker import KafkaUnavailableError, find_kafka_jars
+from tests.fault.report import print_report
+from tests.fault.run import Plan, Report, compare_again, run_scenario
+from tests.fault.scenarios import Scenario
+from tests.fault.stack import Shape, Stack, started
+
+
+@dataclass(frozen=True)
+class Options:
+    """`apache`: whether brokers are Apache Kafka, or the embedded one. `broken`: see broken.py."""
+
+    apache: bool
+    broken: str | None
+    data_dir: Path
+
+
+def apache_kafka_is_there() -> bool:
+    try:
+        find_kafka_jars()
+    except KafkaUnavailableError:
+        return False
+    return True
+
+
+async def run_suite(
+    scenarios: Sequence[Scenario], plan: Plan, options: Options, console: Console
+) -> AsyncIterator[Report]:
+    """Prints and gives each scenario's report."""
+    stacks = Stacks(options)
+    try:
+        for scenario, following in zip(scenarios, [*scenarios[1:], None], strict=True):
+            if scenario.durable and not options.apache:
+                console.print(f"{scenario.name}: skipped, the embedded broker keeps nothing", style="yellow")
+                continue
+            stack = await stacks.get(scenario)
+            report = await run_scenario(stack, scenario, plan)
+            if following is None or following.brokers != scenario.brokers:
+                report.failures += await compare_again(stack)
+            print_report(report, console)
+            if report.failures:
+                console.print(f"logs: {stack.data_dir}", highlight=False)
+                console.print(stack.log_tails(), highlight=False, markup=False)
+                await stacks.close()
+            yield report
+    finally:
+        await stacks.close()
+
+
+class Stacks:
+    """One stack at a time: the last one, while it fits."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._exit = AsyncExitStack()
+        self._stack: Stack | None = None
+        self._count = 0
+
+    async def get(self, scenario: Scenario) -> Stack:
+        brokers = scenario.brokers if self._options.apache else 0
+        if self._stack is None or self._stack.shape.brokers != brokers:
+            await self.close()
+            self._count += 1
+            shape = Shape(brokers=brokers, broken=self._options.broken)
+            data_dir = self._options.data_dir / str(self._count)
+            self._stack = await self._exit.enter_async_context(started(shape, data_dir))
+        return self._stack
+
+    async def close(self) -> None:
+        self._stack = None
+        await self._exit.aclose()
