@@ -1,6 +1,7 @@
 """The 128-bit event id: what makes an event the same event."""
 
 import os
+from collections.abc import Sequence
 
 from xxhash import xxh3_128_digest
 
@@ -13,6 +14,13 @@ def id_of_key(project_id: str, idempotency_key: str) -> bytes:
     The project is hashed first and its digest prepended, so that no choice of key reaches into another project.
     """
     return xxh3_128_digest(project_prefix(project_id) + idempotency_key.encode())
+
+
+def ids_of_keys(project_id: str, idempotency_keys: Sequence[str | None]) -> list[bytes]:
+    """`id_of_key` of many; a fresh id where there is no key."""
+    prefix = project_prefix(project_id)
+    fresh = iter(fresh_ids(idempotency_keys.count(None)))
+    return [next(fresh) if key is None else xxh3_128_digest(prefix + key.encode()) for key in idempotency_keys]
 
 
 def project_prefix(project_id: str) -> bytes:

@@ -16,6 +16,7 @@ from services.runtime.clock import utc_now
 from services.runtime.http import exception_handlers, openapi_route, operation_routes, serve
 from services.runtime.keys import KeyCache
 from services.runtime.logs import configure_logs, get_logger
+from services.runtime.memory import keep_large_blocks
 from services.runtime.settings import EdgeSettings
 
 log = get_logger(__name__)
@@ -73,5 +74,6 @@ async def _start_log(event_log: KafkaEventLog) -> None:
 def main() -> None:
     settings = EdgeSettings()
     configure_logs(settings, "edge")
+    keep_large_blocks()
     log.info("edge_starting", host=settings.edge_host, port=settings.edge_port)
     serve(create_app(settings), settings.edge_host, settings.edge_port, settings.edge_drain_timeout_s)

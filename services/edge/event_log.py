@@ -16,7 +16,7 @@ class EventLog(Protocol):
     """Every method returns only after the log's acknowledgement, and raises LogUnavailableError otherwise."""
 
     async def append_events(self, ids: Sequence[bytes], lines: Sequence[EventLine]) -> None:
-        """Append events; `ids` are the 16-byte event ids of `lines`, in order."""
+        """Append events; `ids` are the 16-byte event ids of `lines`, in order. Lets go of both before it waits."""
 
     async def append_identity(self, event_id: bytes, line: IdentityLine) -> None:
         """Append one identify, alias or group; one project's are kept in order."""

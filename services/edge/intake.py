@@ -11,16 +11,14 @@ from typing import TypeVar
 
 import msgspec
 from msgspec import Raw, Struct, field
-from xxhash import xxh3_128_digest
 
 from services.contract.dead_letter import DeadLetter, Origin, payload_text
 from services.contract.envelope import EventLine
 from services.contract.errors import ApiError, ErrorCode
-from services.contract.event_ids import fresh_ids, project_prefix
+from services.contract.event_ids import fresh_ids, id_of_key, ids_of_keys
 from services.contract.messages import (
     MAX_BATCH_EVENTS,
     MAX_EVENT_BYTES,
-    MAX_NESTING_LEVELS,
     Batch,
     EventName,
     Id,
@@ -28,8 +26,8 @@ from services.contract.messages import (
     TrackEvent,
 )
 from services.contract.validation import invalid_json, invalid_message
-from services.edge.json_text import json_object, one_line, refuse_nul
-from services.edge.times import parse_time, resolve_time
+from services.edge.json_text import all_objects, json_object, one_line, refuse_nul
+from services.edge.times import are_plain, parse_time, resolve_time
 
 T = TypeVar("T")
 
@@ -62,6 +60,12 @@ class Intake(Struct):
     lines: list[EventLine] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    def hand_over(self) -> tuple[list[bytes], list[EventLine]]:
+        """`ids` and `lines`, which are the caller's then and no longer kept here."""
+        given = self.ids, self.lines
+        self.ids, self.lines = [], []
+        return given
 
 
 class _LooseEvent(Struct):
@@ -116,40 +120,48 @@ def _take_clean(
     events: Sequence[TrackEvent], body: bytes, project_id: str, now: datetime, *, single: bool = False
 ) -> Intake:
     """All events of a body without a fault; raises _NotCleanError at the first doubt."""
-    if len(events) > MAX_BATCH_EVENTS or b"\\u0000" in body:
+    # A search for one character is ten times as fast as one for six.
+    if len(events) > MAX_BATCH_EVENTS or (b"\\" in body and b"\\u0000" in body):
         raise _NotCleanError
-    prefix = project_prefix(project_id)
-    small = len(body) <= MAX_EVENT_BYTES
+    properties = [event.properties for event in events]
+    if len(body) > MAX_EVENT_BYTES and any(len(bytes(p)) > MAX_EVENT_BYTES // 2 for p in properties):
+        raise _NotCleanError
     intake = Intake()
-    add_id, add_line = intake.ids.append, intake.lines.append
-    fresh = iter(fresh_ids(sum([event.idempotency_key is None for event in events])))
-    for event in events:
-        properties = event.properties
-        text = bytes(properties)
-        if not small and len(text) > MAX_EVENT_BYTES // 2:
-            raise _NotCleanError
-        if text[:1] != b"{" or text.count(b"{") + text.count(b"[") > MAX_NESTING_LEVELS:
-            try:
-                properties = json_object(properties, "properties")
-            except ApiError as error:
-                raise _NotCleanError from error
-        time, original = now, ""
-        if event.timestamp is not None:
-            try:
-                time, original = resolve_time(event.timestamp, now)
-            except ApiError as error:
-                raise _NotCleanError from error
-            if original:
-                _warn_of_future(intake.warnings, None if single else len(intake.lines), original)
-        key = event.idempotency_key
-        event_id = next(fresh) if key is None else xxh3_128_digest(prefix + key.encode())
-        add_id(event_id)
-        add_line(
-            EventLine(
-                project_id, event_id.hex(), event.event, event.distinct_id, time, now, properties, key or "", original
-            )
+    try:
+        if not all_objects(properties):
+            properties = [json_object(p, "properties") for p in properties]
+        times, originals = _resolve_times([event.timestamp for event in events], now, intake.warnings, single)
+    except ApiError as error:
+        raise _NotCleanError from error
+    intake.ids = ids_of_keys(project_id, [event.idempotency_key for event in events])
+    intake.lines = [
+        EventLine(
+            project_id,
+            event_id.hex(),
+            event.event,
+            event.distinct_id,
+            time,
+            now,
+            text,
+            event.idempotency_key or "",
+            original,
         )
+        for event, event_id, time, text, original in zip(events, intake.ids, times, properties, originals, strict=True)
+    ]
     return intake
+
+
+def _resolve_times(
+    values: list[datetime | int | float | None], now: datetime, warnings: list[str], single: bool
+) -> tuple[list[datetime], list[str]]:
+    """Event times, and beside each the time as sent where it was not believed. Raises ApiError."""
+    if are_plain(values, now):
+        return values, [""] * len(values)
+    resolved = [resolve_time(value, now) for value in values]
+    for index, (_, original) in enumerate(resolved):
+        if original:
+            _warn_of_future(warnings, None if single else index, original)
+    return [time for time, _ in resolved], [original for _, original in resolved]
 
 
 def _take_each(items: Sequence[Raw], warnings: list[str], project_id: str, now: datetime) -> Intake:
@@ -201,7 +213,7 @@ def _take_one(
         _warn_of_future(intake.warnings, index, original)
     _warn_of_unknown(intake.warnings, unknown)
     key = event.idempotency_key or header_key
-    event_id = fresh_ids(1)[0] if key is None else xxh3_128_digest(project_prefix(project_id) + key.encode())
+    event_id = fresh_ids(1)[0] if key is None else id_of_key(project_id, key)
     intake.ids.append(event_id)
     intake.lines.append(
         EventLine(

@@ -1,5 +1,7 @@
 """Checks on JSON text that the decoder leaves to us: encoding, one line, depth, objects where objects belong."""
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 from msgspec import Raw
@@ -9,7 +11,7 @@ from services.contract.messages import MAX_NESTING_LEVELS
 from services.contract.validation import invalid_json
 
 EMPTY_OBJECT = Raw(b"{}")
-_QUOTE = ord('"')
+_NEWLINE, _QUOTE, _CURLY, _SQUARE = b'\n"{['
 _OTHERS = bytes(set(range(256)) - set(b'"{}[]'))
 _STEPS = np.zeros(256, np.int8)  # what a character does to the depth
 _STEPS[list(b"{[")] = 1
@@ -40,6 +42,22 @@ def json_object(value: Raw, name: str) -> Raw:
             ErrorCode.TOO_DEEP, f"`{name}` is nested deeper than {MAX_NESTING_LEVELS} levels. Flatten it.", field=name
         )
     return value
+
+
+def all_objects(values: Sequence[Raw]) -> bool:
+    """Whether `json_object` would take every value as it is. False also where only a closer look can tell.
+
+    All in one text, a line each (they contain no newline): one look at all costs a fifth of one look at each.
+    """
+    text = np.frombuffer(b"\n".join([*values, b""]), np.uint8)
+    ends = np.flatnonzero(text == _NEWLINE)
+    if len(ends) == 0 or text[0] != _CURLY or not (text[ends[:-1] + 1] == _CURLY).all():
+        return False
+    opened = np.flatnonzero(
+        (text == _CURLY) | (text == _SQUARE)
+    )  # those in strings too: more than the depth, never less
+    up_to = np.searchsorted(opened, ends)
+    return bool(up_to[0] <= MAX_NESTING_LEVELS and (np.diff(up_to) <= MAX_NESTING_LEVELS).all())
 
 
 def nesting_levels(text: bytes) -> int:

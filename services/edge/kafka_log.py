@@ -5,7 +5,7 @@ record, so that many small requests share a record without any of them waiting f
 """
 
 import asyncio
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
@@ -16,7 +16,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from services.contract.dead_letter import DeadLetter
 from services.contract.envelope import Envelope, EventLine, IdentityLine, merge, pack
-from services.contract.topics import Topics, partition_of
+from services.contract.topics import Topics, partition_of, partitions_of
 from services.edge.event_log import LogUnavailableError
 from services.runtime.kafka import ensure_topics, make_producer, topics_of
 from services.runtime.logs import get_logger
@@ -100,19 +100,21 @@ class _Lane:
         return parts
 
     async def _send(self, parts: list[_Part]) -> None:
+        appends, size = [part.append for part in parts], sum([part.size for part in parts])
         try:
             envelope = merge([part.envelope for part in parts])
+            parts.clear()  # the record holds their bytes now
             await self._owner.send(self._topic, self._partition, envelope)
-            for part in parts:
-                part.append.acknowledge()
+            for append in appends:
+                append.acknowledge()
         except Exception as error:
-            for part in parts:
-                part.append.fail(error)
+            for append in appends:
+                append.fail(error)
             if not isinstance(error, KafkaError | asyncio.TimeoutError | OSError):
                 raise
         finally:
             self._in_flight -= 1
-            self._owner.release(sum([part.size for part in parts]))
+            self._owner.release(size)
             self._launch()
 
 
@@ -167,26 +169,35 @@ class KafkaEventLog:
         partitions = self._partitions
         if partitions == 0:
             raise LogUnavailableError("the event log has not answered yet")
+        acknowledged = self._put(self._envelopes(ids, lines, partitions))
+        del ids, lines  # thousands of objects: freed now, their memory is still in the processor's caches
+        await acknowledged
+
+    def _envelopes(
+        self, ids: Sequence[bytes], lines: Sequence[EventLine], partitions: int
+    ) -> list[tuple[str, int, Envelope]]:
+        """The lines by partition, as records of a size that Kafka takes."""
+        topic = self._topics.events
         if len(ids) == 1:
-            await self._append([(self._topics.events, partition_of(ids[0], partitions), pack(ids, lines))])
-            return
-        by_partition: defaultdict[int, tuple[list[bytes], list[EventLine]]] = defaultdict(lambda: ([], []))
-        for event_id, line in zip(ids, lines, strict=True):
-            part_ids, part_lines = by_partition[partition_of(event_id, partitions)]
+            return [(topic, partition_of(ids[0], partitions), pack(ids, lines))]
+        by_partition: list[tuple[list[bytes], list[EventLine]]] = [([], []) for _ in range(partitions)]
+        for partition, event_id, line in zip(partitions_of(ids, partitions), ids, lines, strict=True):
+            part_ids, part_lines = by_partition[partition]
             part_ids.append(event_id)
             part_lines.append(line)
-        envelopes = []
-        for partition, (part_ids, part_lines) in by_partition.items():
-            for envelope in _bounded(part_ids, part_lines):
-                envelopes.append((self._topics.events, partition, envelope))
-        await self._append(envelopes)
+        return [
+            (topic, partition, envelope)
+            for partition, (part_ids, part_lines) in enumerate(by_partition)
+            if part_ids
+            for envelope in _bounded(part_ids, part_lines)
+        ]
 
     async def append_identity(self, event_id: bytes, line: IdentityLine) -> None:
         if self._identity_partitions == 0:
             raise LogUnavailableError("the event log has not answered yet")
         # crc32-like spreading is not needed: any fixed function of the project keeps a project's order.
         partition = sum(line.project_id.encode()) % self._identity_partitions
-        await self._append([(self._topics.identity, partition, pack([event_id], [line]))])
+        await self._put([(self._topics.identity, partition, pack([event_id], [line]))])
 
     async def append_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         if self._producer is None:
@@ -208,7 +219,8 @@ class KafkaEventLog:
             return False
         return True
 
-    async def _append(self, envelopes: Sequence[tuple[str, int, Envelope]]) -> None:
+    def _put(self, envelopes: Sequence[tuple[str, int, Envelope]]) -> asyncio.Future[None]:
+        """Put records on their lanes; done when all are acknowledged. Raises LogUnavailableError."""
         size = sum([len(envelope.lines) + len(envelope.ids) for _, _, envelope in envelopes])
         if self._pending_bytes and self._pending_bytes + size > self._settings.edge_max_pending_bytes:
             raise LogUnavailableError("too much waits for the event log already")
@@ -222,7 +234,7 @@ class KafkaEventLog:
             if lane is None:
                 lane = self._lanes[topic, partition] = _Lane(self, topic, partition)
             lane.add(_Part(envelope, append, len(envelope.lines) + len(envelope.ids)))
-        await append.done
+        return append.done
 
     async def send(self, topic: str, partition: int, envelope: Envelope) -> None:
         """Send one record and wait for its acknowledgement. For the lanes."""

@@ -70,7 +70,9 @@ class EdgeRoutes:
             key = await self._authorize(request)
             body = await read_body(request, self._max_body_bytes)
             now = self._clock()
-            return await self._keep("batch", take_batch(body, key.project_id, now), key.project_id, now)
+            intake = take_batch(body, key.project_id, now)
+            del body
+            return await self._keep("batch", intake, key.project_id, now)
 
     async def identify(self, request: Request) -> Response:
         warnings = (await self._identity(request, "identify", take_identify)).warnings
@@ -86,16 +88,16 @@ class EdgeRoutes:
 
     async def _keep(self, call: str, intake: Intake, project_id: str, now: datetime) -> Response:
         """Log what was taken and what was rejected, then answer."""
-        self._rate_limit.take(project_id, len(intake.lines) + len(intake.rejected))
+        accepted, rejected = len(intake.lines), len(intake.rejected)
+        self._rate_limit.take(project_id, accepted + rejected)
         try:
             # The rejected first: should the log fail in between, a retry doubles dead letters, not events without keys.
-            if intake.rejected:
+            if rejected:
                 await self._log.append_dead_letters([r.dead_letter(project_id, now) for r in intake.rejected])
-            if intake.lines:
-                await self._log.append_events(intake.ids, intake.lines)
+            if accepted:
+                await self._log.append_events(*intake.hand_over())
         except LogUnavailableError as error:
             raise _unavailable(error) from error
-        accepted, rejected = len(intake.lines), len(intake.rejected)
         _ACCEPTED[call].inc(accepted)
         if rejected == 0:
             return json_response(Accepted(ok=True, accepted=accepted, warnings=intake.warnings or UNSET))

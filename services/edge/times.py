@@ -1,6 +1,8 @@
 """Timestamps as producers send them -> UTC, within what the store takes."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import TypeGuard, cast
 
 import msgspec
 
@@ -27,6 +29,15 @@ def parse_time(text: bytes) -> datetime | int | float | None:
         return iso_time(msgspec.json.decode(text, type=str).strip())
     except ValueError as error:
         raise _invalid("it is not a date and time") from error
+
+
+def are_plain(values: Sequence[datetime | int | float | None], now: datetime) -> TypeGuard[list[datetime]]:
+    """Whether `resolve_time` would take every value as it is: in UTC, and within what is taken."""
+    try:
+        times = cast(Sequence[datetime], values)
+        return {time.tzinfo for time in times} == {UTC} and min(times) >= EARLIEST and max(times) <= now + MAX_AHEAD
+    except (AttributeError, ValueError):  # a number or an absent time; no times at all
+        return False
 
 
 def resolve_time(value: datetime | int | float | None, now: datetime) -> tuple[datetime, str]:

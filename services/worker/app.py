@@ -16,7 +16,7 @@ from services.contract.envelope import IDS_HEADER
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.kafka import count_partitions, ensure_topics, topics_of
 from services.runtime.logs import configure_logs, get_logger
-from services.runtime.memory import memory_limit_bytes
+from services.runtime.memory import keep_large_blocks, memory_limit_bytes
 from services.runtime.settings import WorkerSettings
 from services.worker.batcher import Batcher, BlockLimits, Record
 from services.worker.clickhouse_sink import ClickHouseSink, KnownIds, until_stored
@@ -191,6 +191,7 @@ async def _prepare(settings: WorkerSettings) -> int:
 def main() -> None:
     settings = WorkerSettings()
     configure_logs(settings, "worker")
+    keep_large_blocks()
     partitions = asyncio.run(_prepare(settings))
     log.info("worker_starting", partitions=partitions, host=settings.worker_host, port=settings.worker_port)
     # Faust wants a folder for tables, which are not used here: always the same, so that a killed worker leaves nothing.

@@ -25,7 +25,7 @@ broker = KafkaBroker(
     os.environ["HEADRACE_KAFKA_BOOTSTRAP"],
     acks="all",
     enable_idempotence=os.environ["HEADRACE_KAFKA_IDEMPOTENCE"] == "True",
-    compression_type="lz4",
+    compression_type="snappy",
     max_batch_size=1024 * 1024,
     logger=None,
 )

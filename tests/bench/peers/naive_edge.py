@@ -27,7 +27,7 @@ async def lifespan(app: Starlette) -> AsyncIterator[None]:
         bootstrap_servers=os.environ["HEADRACE_KAFKA_BOOTSTRAP"],
         acks="all",
         enable_idempotence=idempotent,
-        compression_type="lz4",
+        compression_type="snappy",
         linger_ms=5,
     )
     async with producer:
