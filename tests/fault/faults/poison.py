@@ -13,6 +13,7 @@ from services.contract.envelope import IDS_HEADER
 from services.contract.event_ids import id_of_key
 from services.contract.topics import partition_of
 from services.operations.dead_letters import StoredLetter, read_letters
+from services.runtime.clock import utc_now
 from tests.fault.faults import Fault
 from tests.fault.processes import run_headrace, until
 from tests.fault.scene import Scene
@@ -77,6 +78,7 @@ def _number_in(scene: Scene, partition: int) -> int:
 
 
 def _line(scene: Scene, number: int) -> bytes:
+    """A good line. It was received now: one that says it came before the window would not be known in it."""
     return msgspec.json.encode(
         {
             "project_id": scene.stack.project,
@@ -84,7 +86,7 @@ def _line(scene: Scene, number: int) -> bytes:
             "event": "foreign",
             "distinct_id": f"person-{number % 1000}",
             "timestamp": "2026-01-01T00:00:00Z",
-            "received_at": "2026-01-01T00:00:00Z",
+            "received_at": utc_now(),
             "properties": {"n": number, "v": 0},
             "idempotency_key": f"key-{number}",
             "original_timestamp": "",
