@@ -38,7 +38,7 @@ _INDEX_SHARE = 0.6
 def create_app(settings: WorkerSettings, partitions: int, data_dir: str) -> faust.App:
     """The Faust application. `partitions` is the events topic's number; `data_dir` an empty folder for Faust."""
     topics = topics_of(settings)
-    app = faust.App(settings.worker_group, **_faust_settings(settings, data_dir))
+    app = _App(settings.worker_group, **_faust_settings(settings, data_dir))
     store = ClickHouse(settings)
     stored_ids = _known_ids(settings, store, partitions)
     dead_letter_topic = _topic(app, topics.dead_letters)
@@ -148,6 +148,16 @@ def _identity_step(
         await put(bad)
 
     return step
+
+
+class _App(faust.App):
+    """Faust's application, that can be stopped while the group rebalances."""
+
+    def _on_rebalance_when_stopped(self) -> None:
+        """Nothing: the stop that is under way leaves the group when the rebalance is over.
+
+        Faust would close the connections here, and the rebalance then looks for its coordinator for ever.
+        """
 
 
 class _Worker(faust.Worker):
