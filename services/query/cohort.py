@@ -13,6 +13,7 @@ from services.query.cohort_sql import cohort_people
 from services.query.cursor import Position, write_cursor
 from services.query.execute import QuestionStore
 from services.query.parameters import Parameters
+from services.query.persons import PERSON_ID
 
 _PLACE = "toUInt128(reinterpretAsUInt128(sipHash128(who)))"
 
@@ -46,7 +47,7 @@ async def answer_cohort(store: QuestionStore, project_id: str, question: CohortQ
 def cohort_sql(project_id: str, question: CohortQuestion) -> tuple[str, dict[str, Any]]:
     """One row: the size, and an array of (place, person) with one more than the limit."""
     parameters = Parameters("cohort")
-    people = cohort_people(question.rule, parameters)
+    people = cohort_people(question.rule, parameters, PERSON_ID)
     after = -1 if question.after is None else int.from_bytes(question.after.id, "big")
     listed = f"groupArraySortedIf({question.limit + 1:d})(({_PLACE}, who), {_PLACE} >= {{next:UInt128}})"
     return f"SELECT count(), {listed} FROM ({people})", {

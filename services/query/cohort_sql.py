@@ -10,22 +10,12 @@ from services.query.parameters import Parameters
 from services.query.persons import JOIN_PERSONS, PERSON
 from services.query.source import EVENTS_ONCE, EVENTS_WITH_REPEATS, NOT_DELETED, in_window
 
-# Everyone of whom anything is known. A merged id without events or calls of its own is in person_ids.
-_EVERYBODY = (
-    f"SELECT {PERSON} AS who FROM {EVENTS_WITH_REPEATS} {JOIN_PERSONS} "
-    f"WHERE e.project_id = {{project:String}} AND {NOT_DELETED} GROUP BY who UNION ALL "
-    f"SELECT {PERSON} AS who FROM {IDENTITY_LOG} AS e {JOIN_PERSONS} "
-    f"WHERE e.project_id = {{project:String}} AND {NOT_DELETED} GROUP BY who UNION ALL "
-    f"SELECT person_id AS who FROM {PERSON_IDS} FINAL WHERE project_id = {{project:String}} AND distinct_id NOT IN "
-    f"(SELECT distinct_id FROM {DELETED_IDS} WHERE project_id = {{project:String}}) GROUP BY who"
-)
 
-
-def cohort_people(rule: Rule, parameters: Parameters) -> str:
-    """One column, `who`: each person once."""
-    sets = [f"SELECT who, toUInt64({1 << i:d}) AS leaf FROM ({_leaf(x, parameters)})" for i, x in _numbered(rule)]
+def cohort_people(rule: Rule, parameters: Parameters, who: str = PERSON) -> str:
+    """One column, `who`, which is PERSON or PERSON_ID: each person once."""
+    sets = [f"SELECT who, toUInt64({1 << i:d}) AS leaf FROM ({_leaf(x, parameters, who)})" for i, x in _numbered(rule)]
     if _takes_nobodies(rule):
-        sets.append(f"SELECT who, toUInt64(0) AS leaf FROM ({_EVERYBODY})")
+        sets.append(f"SELECT who, toUInt64(0) AS leaf FROM ({_everybody(who)})")
     holds = _holds(rule, count())
     return (
         f"SELECT who FROM (SELECT who, groupBitOr(leaf) AS leaves FROM ({' UNION ALL '.join(sets)}) GROUP BY who) "
@@ -66,15 +56,26 @@ def _holds(rule: Rule, number: "count[int]") -> str:
     return f"({word.join(_holds(part, number) for part in rule.rules)})"
 
 
-def _leaf(leaf: Did | Has, parameters: Parameters) -> str:
+def _everybody(who: str) -> str:
+    """Everyone of whom anything is known. A merged id without events or calls of its own is in person_ids."""
+    known = f"{JOIN_PERSONS} WHERE e.project_id = {{project:String}} AND {NOT_DELETED} GROUP BY who UNION ALL "
+    merged = "person_hash" if who == PERSON else "person_id"
+    return (
+        f"SELECT {who} AS who FROM {EVENTS_WITH_REPEATS} {known}SELECT {who} AS who FROM {IDENTITY_LOG} AS e {known}"
+        f"SELECT {merged} AS who FROM {PERSON_IDS} FINAL WHERE project_id = {{project:String}} AND distinct_hash NOT IN "
+        f"(SELECT distinct_hash FROM {DELETED_IDS} WHERE project_id = {{project:String}}) GROUP BY who"
+    )
+
+
+def _leaf(leaf: Did | Has, parameters: Parameters, who: str) -> str:
     if isinstance(leaf, Has):
-        return trait_people(leaf.condition, parameters)
+        return trait_people(leaf.condition, parameters, who)
     window = in_window(parameters.add(leaf.window.since_us, "Int64"), parameters.add(leaf.window.until_us, "Int64"))
     event = parameters.add(leaf.event, "String")
     # Whoever did it once did it, however often the row is stored; further times are counted without repeats.
     ever = leaf.times == 1 and not leaf.exactly
     having = "" if ever else f" HAVING count() {'=' if leaf.exactly else '>='} {parameters.add(leaf.times, 'UInt64')}"
     return (
-        f"SELECT {PERSON} AS who FROM {EVENTS_WITH_REPEATS if ever else EVENTS_ONCE} {JOIN_PERSONS} "
+        f"SELECT {who} AS who FROM {EVENTS_WITH_REPEATS if ever else EVENTS_ONCE} {JOIN_PERSONS} "
         f"WHERE {window} AND e.event = {event}{conditions_sql(leaf.conditions, parameters)} GROUP BY who{having}"
     )

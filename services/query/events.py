@@ -1,11 +1,12 @@
 """The events question: single events in order of (timestamp, event id), a page at a time."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec import UNSET, Raw, Struct
 
+from services.contract.events_table import PERSON_IDS
 from services.contract.questions import EventsAnswer, StoredEvent
 from services.query.cohort_rules import Rule
 from services.query.cohort_sql import in_cohort
@@ -14,14 +15,13 @@ from services.query.execute import QuestionStore
 from services.query.filter_sql import filter_sql
 from services.query.filters import Condition
 from services.query.parameters import Parameters
-from services.query.persons import JOIN_PERSONS, PERSON
+from services.query.persons import JOIN_PERSONS
 from services.query.source import EVENTS_ONCE, IN_WINDOW, window_parameters
 from services.query.window import Window, utc_time
 
 _COLUMNS = (
-    "e.event_id AS event_id, e.event AS event, e.distinct_id AS distinct_id, e.timestamp AS timestamp, "
-    "e.received_at AS received_at, e.properties AS properties, e.idempotency_key AS idempotency_key, "
-    "e.original_timestamp AS original_timestamp"
+    "e.event_id, e.event, e.distinct_id, toUnixTimestamp64Micro(e.timestamp), toUnixTimestamp64Micro(e.received_at), "
+    "e.properties, e.idempotency_key, e.original_timestamp, e.distinct_hash"
 )
 
 
@@ -46,10 +46,15 @@ async def answer_events(store: QuestionStore, project_id: str, question: EventsQ
     sql, parameters = events_sql(project_id, question)
     rows = await store.rows(sql, parameters)
     page = rows[: question.limit]
-    answer = EventsAnswer(events=[_event(row) for row in page])
+    # After the page: only its own ids are looked up, however many were ever merged.
+    people: dict[int, str] = {}
+    if page:
+        asked = {row[8] for row in page}
+        people.update((known, person) for known, person in await store.rows(*people_sql(project_id, asked)))
+    answer = EventsAnswer(events=[_event(row, people) for row in page])
     if len(rows) > len(page):
         last = page[-1]
-        answer.next_cursor = write_cursor(Position(last[4], last[0].bytes), question.identity(project_id))
+        answer.next_cursor = write_cursor(Position(last[3], last[0].bytes), question.identity(project_id))
     return answer
 
 
@@ -71,16 +76,19 @@ def events_sql(project_id: str, question: EventsQuestion) -> tuple[str, dict[str
         after = _after(question.after, question.descending, parameters)
     # The days first: the table is sorted by them, so that reading stops at the day that fills the page. A UUID
     # sorts by its second half first, the number made of it does not.
-    order = f"toDate(timestamp) {direction}, timestamp {direction}, toUInt128(event_id) {direction}"
-    page = (
+    order = f"toDate(e.timestamp) {direction}, e.timestamp {direction}, toUInt128(e.event_id) {direction}"
+    return (
         f"SELECT {_COLUMNS} FROM {EVENTS_ONCE} {JOIN_PERSONS if needs_persons else ''} "
         f"WHERE {IN_WINDOW}{where}{after} ORDER BY {order} LIMIT {{limit:UInt32}}"
-    )
-    return (
-        f"SELECT e.event_id, e.event, e.distinct_id, {PERSON}, toUnixTimestamp64Micro(e.timestamp), "
-        "toUnixTimestamp64Micro(e.received_at), e.properties, e.idempotency_key, e.original_timestamp "
-        f"FROM ({page}) AS e {JOIN_PERSONS} ORDER BY {order}"
     ), parameters
+
+
+def people_sql(project_id: str, distinct_hashes: Iterable[int]) -> tuple[str, dict[str, Any]]:
+    """Rows (distinct_hash, person id) of those that were ever merged."""
+    return (
+        f"SELECT distinct_hash, person_id FROM {PERSON_IDS} FINAL "
+        "PREWHERE distinct_hash IN {ids:Array(UInt64)} WHERE project_id = {project:String}"
+    ), {"project": project_id, "ids": sorted(distinct_hashes)}
 
 
 def _after(position: Position, descending: bool, parameters: dict[str, Any]) -> str:
@@ -97,13 +105,13 @@ def _after(position: Position, descending: bool, parameters: dict[str, Any]) -> 
     )
 
 
-def _event(row: Sequence[Any]) -> StoredEvent:
-    event_id, event, distinct_id, person_id, time_us, received_us, properties, key, original = row
+def _event(row: Sequence[Any], people: Mapping[int, str]) -> StoredEvent:
+    event_id, event, distinct_id, time_us, received_us, properties, key, original, distinct_hash = row
     return StoredEvent(
         event_id=str(event_id),
         event=event,
         distinct_id=distinct_id,
-        person_id=person_id,
+        person_id=people.get(distinct_hash, distinct_id),
         timestamp=utc_time(time_us),
         received_at=utc_time(received_us),
         properties=Raw(properties.encode() or b"{}"),

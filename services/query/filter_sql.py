@@ -11,10 +11,10 @@ from msgspec import Struct
 
 from services.query.filters import Condition, Scalar
 from services.query.parameters import Parameters
-from services.query.persons import PERSON
+from services.query.persons import PERSON, PERSON_ID
 from services.query.trait_sql import trait_holders
 
-_COLUMN_SQL = {"event": "e.event", "distinct_id": "e.distinct_id", "person_id": PERSON}
+_COLUMN_SQL = {"event": "e.event", "distinct_id": "e.distinct_id", "person_id": PERSON_ID}
 _COMPARISONS = {"eq": "=", "ne": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 _INT64_MIN, _INT64_MAX, _UINT64_MAX = -(2**63), 2**63 - 1, 2**64 - 1
 
@@ -54,10 +54,10 @@ def _trait(condition: Condition, parameters: Parameters) -> str:
     return f"{PERSON} {negation}IN ({trait_people(positive, parameters)})"
 
 
-def trait_people(condition: Condition, parameters: Parameters) -> str:
-    """One column, `who`: the people with the trait for whom the condition holds."""
+def trait_people(condition: Condition, parameters: Parameters, who: str = PERSON) -> str:
+    """One column, `who`: the people with the trait for whom the condition holds; `who`: PERSON or PERSON_ID."""
     value = value_condition("value", condition, parameters)
-    return trait_holders(condition.key, value, property_text, parameters)
+    return trait_holders(condition.key, value, property_text, parameters, who)
 
 
 def _column(condition: Condition, parameters: Parameters) -> str:

@@ -19,6 +19,7 @@ from services.query.breakdown import Breakdown, line_of, placed_sql, value_sql
 from services.query.execute import QuestionStore
 from services.query.funnel_sql import in_any_order, ordered, strict
 from services.query.parameters import Parameters
+from services.query.persons import PERSON, PERSON_ID
 from services.query.scope import Scope, scope_sql
 from services.query.selection import Selection, selection_sql
 from services.query.source import EVENTS_WITH_REPEATS, IN_WINDOW, window_parameters
@@ -103,14 +104,14 @@ def funnel_sql(project_id: str, question: FunnelQuestion) -> tuple[str, dict[str
 
 def people_sql(project_id: str, question: FunnelQuestion, step: int) -> tuple[str, dict[str, Any]]:
     """One column: who came to the step, one more than are listed."""
-    people, parameters = _people(project_id, question)
+    people, parameters = _people(project_id, question, PERSON_ID)
     limit = MAX_LISTED_PEOPLE + 1
     return f"SELECT person FROM ({people}) WHERE level >= {step:d} ORDER BY person LIMIT {limit:d}", parameters
 
 
-def _people(project_id: str, question: FunnelQuestion) -> tuple[str, dict[str, Any]]:
+def _people(project_id: str, question: FunnelQuestion, person: str = PERSON) -> tuple[str, dict[str, Any]]:
     """Rows (person, level, at, value): see funnel_sql.py. `value` is the breakdown's at the event of step 1."""
-    rows, parameters = _histories(project_id, question)
+    rows, parameters = _histories(project_id, question, person)
     count = len(question.steps)
     if question.order == "ordered":
         found = ordered(rows, count)
@@ -122,12 +123,12 @@ def _people(project_id: str, question: FunnelQuestion) -> tuple[str, dict[str, A
     return f"SELECT person, level, at, {value} AS value FROM ({found})", parameters
 
 
-def _histories(project_id: str, question: FunnelQuestion) -> tuple[str, dict[str, Any]]:
+def _histories(project_id: str, question: FunnelQuestion, person: str) -> tuple[str, dict[str, Any]]:
     """Rows (person, times, masks), each person's events as 256-bit numbers of (time, event id, mask) put in order.
 
     Repeats of a stored row are neighbours then and taken away. Events that are no step count in `strict` order only.
     """
-    scope, named = scope_sql(question.scope), Parameters("step")
+    scope, named = scope_sql(question.scope, person), Parameters("step")
     can_be = [f"bitShiftLeft(toUInt64({selection_sql(s, named)}), {i:d})" for i, s in enumerate(question.steps)]
     within = question.window.until_us - question.window.since_us
     if question.conversion_s is not None:

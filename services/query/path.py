@@ -51,8 +51,10 @@ async def answer_path(store: QuestionStore, project_id: str, question: PathQuest
 def path_sql(project_id: str, question: PathQuestion) -> tuple[str, dict[str, Any]]:
     """Rows of `max_depth` event codes and a number of people, all UInt64; code 0 is the end of a path.
 
-    A person's events are one array of 256-bit numbers made of (time, event id, code of the event name): sorting
-    and taking away repeats are then work on plain numbers, 2.3 times faster than on tuples.
+    A person's events are one array of 128-bit numbers made of (time since the window's begin: 53 bits, the first 58
+    bits of the event id, the place of the event's name: 17): sorting and taking away repeats are then work on plain
+    numbers, four times as fast as on tuples. Two events of one person at the same microsecond whose ids begin with
+    the same 58 bits would be put in the order of their names.
     """
     depth = question.max_depth
     scope = scope_sql(question.scope)
@@ -63,24 +65,40 @@ def path_sql(project_id: str, question: PathQuestion) -> tuple[str, dict[str, An
     }
     per_person = (
         f"WITH {', '.join(_steps(question, parameters))} "
-        f"SELECT {scope.who} AS person, arrayResize(steps, {depth:d}, toUInt64(0)) AS path "
+        f"SELECT {scope.who} AS person, arrayResize(steps, {depth:d}, 0) AS path "
         f"FROM {EVENTS_WITH_REPEATS} {scope.joins} WHERE {IN_WINDOW}{scope.where} "
-        "GROUP BY person HAVING started > 0"
+        f"GROUP BY person HAVING {_place_of('{start:String}')} != 0 AND started > 0"
     )
-    columns = ", ".join(f"path[{i + 1:d}]" for i in range(depth))
+    # A name's place holds for this query only; its hash is known to names_sql.
+    columns = ", ".join(f"{_NAMES}.2[path[{i + 1:d}]]" for i in range(depth))
     return (
         f"SELECT {columns}, count() AS people FROM ({per_person}) GROUP BY path LIMIT {MAX_DISTINCT_PATHS + 1:d}",
         parameters,
     )
 
 
+# ([name], [hash of the name]) of the window's events: constants of a query, worked out once.
+_NAMES = (
+    "(SELECT (groupArray(name), groupArray(code)) FROM (SELECT toString(e.event) AS name, sipHash64(e.event) AS code "
+    f"FROM {EVENTS_WITH_REPEATS} WHERE {IN_WINDOW} GROUP BY e.event LIMIT {MAX_EVENT_NAMES:d}))"
+)
+_TIME_BITS, _NAME_BITS = 75, 17
+
+
+def _place_of(name: str) -> str:
+    """The place (from 1) of a name in _NAMES, worked out once for each name of a block. 0: it came this very moment."""
+    return f"transform({name}, {_NAMES}.1, arrayEnumerate({_NAMES}.1), 0)"
+
+
 def _steps(question: PathQuestion, parameters: dict[str, Any]) -> list[str]:
-    """From a person's rows to `steps`, the codes after the start event."""
+    """From a person's rows to `steps`, the places of the names after the start event."""
     steps = [
-        "bitShiftLeft(toUInt256(toUnixTimestamp64Micro(e.timestamp)), 192)"
-        " + bitShiftLeft(toUInt256(toUInt128(e.event_id)), 64) + toUInt256(sipHash64(e.event)) AS packed",
+        f"bitShiftLeft(toUInt128(toUnixTimestamp64Micro(e.timestamp) - {{since:Int64}}), {_TIME_BITS})"
+        f" + bitShiftLeft(bitShiftRight(toUInt128(e.event_id), 70), {_NAME_BITS})"
+        f" + {_place_of('e.event')} AS packed",
         "arrayCompact(arraySort(groupArray(packed))) AS history",
-        "indexOf(arrayMap(x -> toUInt64(x), history), sipHash64({start:String})) AS started",
+        f"indexOf(arrayMap(x -> bitAnd(toUInt32(x), {2**_NAME_BITS - 1:d}), history), {_place_of('{start:String}')}) "
+        "AS started",
     ]
     # Repeats are skipped without limit; else no more than the depth is ever looked at.
     length = "" if question.collapse_repeats else f", {question.max_depth + 1:d}"
@@ -90,18 +108,19 @@ def _steps(question: PathQuestion, parameters: dict[str, Any]) -> list[str]:
     else:
         parameters["gap"] = question.session_gap_s * SECOND_US
         steps += [
-            "arrayDifference(arrayMap(x -> toInt64(bitShiftRight(x, 192)), onward)) AS pauses",
+            f"arrayDifference(arrayMap(x -> toInt64(bitShiftRight(x, {_TIME_BITS})), onward)) AS pauses",
             "arrayFirstIndex(x -> x > {gap:Int64}, pauses) AS pause",
             "if(pause = 0, onward, arraySlice(onward, 1, pause - 1)) AS session",
         ]
-    codes = "arrayMap(x -> toUInt64(x), session)"
-    steps.append(f"arraySlice({f'arrayCompact({codes})' if question.collapse_repeats else codes}, 2) AS after")
+    places = f"arrayMap(x -> bitAnd(toUInt32(x), {2**_NAME_BITS - 1:d}), session)"
+    steps.append(f"arraySlice({f'arrayCompact({places})' if question.collapse_repeats else places}, 2) AS after")
     if question.end_event is None:
         steps.append("after AS steps")
     else:
         parameters["end"] = question.end_event
+        # Of a name that the window does not have the place is 0, and so is the end's.
         steps += [
-            "indexOf(after, sipHash64({end:String})) AS ended",
+            f"indexOf(after, {_place_of('{end:String}')}) AS ended",
             "if(ended = 0, after, arraySlice(after, 1, ended)) AS steps",
         ]
     return steps

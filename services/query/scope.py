@@ -25,6 +25,11 @@ class Scope(Struct, frozen=True):
     cohort: Rule | None = None
     aggregate_by: str | None = None
 
+    @property
+    def needs_persons(self) -> bool:
+        """Whether it tells people apart: then JOIN_PERSONS cannot be left out."""
+        return bool(self.cohort or self.aggregate_by or any(c.needs_persons for c in self.conditions))
+
 
 class ScopeSql(Struct, frozen=True):
     """`FROM events AS e {joins} WHERE ...{where}`; `who` is the unit's column; parameters besides {project:String}."""
@@ -46,11 +51,12 @@ def parse_scope(query: ScopedQuery) -> Scope:
     return Scope(parse_filter(query.filter), cohort, aggregate_by)
 
 
-def scope_sql(scope: Scope) -> ScopeSql:
+def scope_sql(scope: Scope, person: str = PERSON) -> ScopeSql:
+    """`person`: PERSON, or PERSON_ID where people are to be named."""
     parameters = Parameters("scope")
     where = conditions_sql(scope.conditions, parameters) + in_cohort(scope.cohort, parameters)
     if scope.aggregate_by is None:
-        return ScopeSql(JOIN_PERSONS, where, PERSON, parameters.values)
+        return ScopeSql(JOIN_PERSONS, where, person, parameters.values)
     # Not ANY: of an inner join that would keep one event for each person. Each person is in `groups` once.
     groups = group_of_people(parameters.add(scope.aggregate_by, "String"))
     joins = f"{JOIN_PERSONS} INNER JOIN ({groups}) AS grouped ON grouped.who = {PERSON}"

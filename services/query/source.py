@@ -15,11 +15,11 @@ EVENTS_WITH_REPEATS = f"{EVENTS} AS e"
 SETTINGS = {"do_not_merge_across_partitions_select_final": 1}
 
 # Of an id that was deleted, what happened up to then, also where it came in later. Holds for the identity log too.
-_DELETED_IDS = f"SELECT distinct_id, max(before) AS before FROM {DELETED_IDS} WHERE project_id = {{project:String}}"
-_DELETED_PAIRS = f"(SELECT arraySort(groupArray((distinct_id, before))) FROM ({_DELETED_IDS} GROUP BY distinct_id))"
+_DELETED_IDS = f"SELECT distinct_hash, max(before) AS before FROM {DELETED_IDS} WHERE project_id = {{project:String}}"
+_DELETED_PAIRS = f"(SELECT arraySort(groupArray((distinct_hash, before))) FROM ({_DELETED_IDS} GROUP BY distinct_hash))"
 NOT_DELETED = (
-    f"(e.distinct_id NOT IN (SELECT distinct_id FROM {DELETED_IDS} WHERE project_id = {{project:String}})"
-    f" OR e.timestamp > transform(e.distinct_id, {_DELETED_PAIRS}.1, {_DELETED_PAIRS}.2, toDateTime64(0, 6, 'UTC')))"
+    f"(e.distinct_hash NOT IN (SELECT distinct_hash FROM {DELETED_IDS} WHERE project_id = {{project:String}})"
+    f" OR e.timestamp > transform(e.distinct_hash, {_DELETED_PAIRS}.1, {_DELETED_PAIRS}.2, toDateTime64(0, 6, 'UTC')))"
 )
 
 

@@ -18,26 +18,26 @@ _LOG = f"FROM {IDENTITY_LOG} AS e"
 _OF_KIND = f"WHERE e.project_id = {{project:String}} AND {NOT_DELETED} AND e.kind = "
 
 
-def group_of_people(group_type: str) -> str:
+def group_of_people(group_type: str, who: str = PERSON) -> str:
     """Rows (who, group_key): the group of a type that each person was put into last. `group_type` is SQL."""
     return (
-        f"SELECT {PERSON} AS who, argMax(e.group_key, {_LATEST}) AS group_key {_LOG} {JOIN_PERSONS} "
+        f"SELECT {who} AS who, argMax(e.group_key, {_LATEST}) AS group_key {_LOG} {JOIN_PERSONS} "
         f"{_OF_KIND}'group' AND e.group_type = {group_type} GROUP BY who"
     )
 
 
-def trait_holders(key: str, value_holds: str, text_of: TextOf, parameters: Parameters) -> str:
-    """The people (one column) for whom `value_holds`, SQL about the JSON text `value`, which is never empty."""
+def trait_holders(key: str, value_holds: str, text_of: TextOf, parameters: Parameters, who: str = PERSON) -> str:
+    """The people (one column, `who`) for whom `value_holds`, SQL about the JSON text `value`, which is never empty."""
     subject, _, name = key.partition(".")
     if subject == "person":
         text = text_of("e.traits", name, parameters)
         return (
-            f"SELECT who FROM (SELECT {PERSON} AS who, argMax({text}, {_LATEST}) AS value {_LOG} {JOIN_PERSONS} "
+            f"SELECT who FROM (SELECT {who} AS who, argMax({text}, {_LATEST}) AS value {_LOG} {JOIN_PERSONS} "
             f"{_OF_KIND}'identify' AND {text} != '' GROUP BY who) WHERE {value_holds}"
         )
     group_type, dot, trait = name.partition(".")
     kind = parameters.add(group_type, "String")
-    members = group_of_people(kind)
+    members = group_of_people(kind, who)
     if not dot:
         return f"SELECT who FROM (SELECT who, toJSONString(group_key) AS value FROM ({members})) WHERE {value_holds}"
     text = text_of("e.traits", trait, parameters)

@@ -25,6 +25,7 @@ _OF_PROPERTY = ("sum", "avg", "min", "max", "percentile")
 # A row that is stored twice changes neither sets of people nor extremes.
 _REPEATS_DO_NO_HARM = ("people", "min", "max")
 # What a period without events has; elsewhere there is nothing to measure.
+_OF_PEOPLE = ("people", "per_person")
 _NONE_IS_ZERO = ("count", "people", "sum")
 
 
@@ -80,7 +81,13 @@ def trend_sql(project_id: str, question: TrendsQuestion, series: Series) -> tupl
     scope, named = scope_sql(question.scope), Parameters("series")
     selected = selection_sql(series.selection, named)
     source = EVENTS_WITH_REPEATS if series.measure in _REPEATS_DO_NO_HARM else EVENTS_ONCE
-    columns, numeric = f"{scope.who} AS person", ""
+    needs_persons = (
+        series.measure in _OF_PEOPLE
+        or question.scope.needs_persons
+        or any(condition.needs_persons for condition in series.selection.conditions)
+    )
+    joins, person = (scope.joins, scope.who) if needs_persons else ("", "0")
+    columns, numeric = f"{person} AS person", ""
     if series.key is not None:
         columns += f", {property_text('e.properties', series.key, named)} AS text, JSONExtractFloat(text) AS number"
         # The characters before ':' that JSON begins a number with.
@@ -91,7 +98,7 @@ def trend_sql(project_id: str, question: TrendsQuestion, series: Series) -> tupl
     events = (
         f"SELECT {columns}, {value} AS value, e.event_id AS event_id, "
         "roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}) AS period "
-        f"FROM {source} {scope.joins} WHERE {IN_WINDOW}{scope.where} AND {selected}"
+        f"FROM {source} {joins} WHERE {IN_WINDOW}{scope.where} AND {selected}"
     )
     weight = "uniqExact(event_id)" if question.breakdown is not None and source is EVENTS_WITH_REPEATS else "count()"
     by_value = f"SELECT period, value, {weight} AS weight, {state} AS state FROM ({events}) GROUP BY period, value"
