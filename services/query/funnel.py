@@ -9,6 +9,7 @@ from msgspec import UNSET, Struct
 from services.contract.errors import ApiError, ErrorCode
 from services.contract.funnel import (
     MAX_LISTED_PEOPLE,
+    MAX_STEPS,
     FunnelAnswer,
     FunnelBreakdown,
     FunnelOrder,
@@ -27,6 +28,7 @@ from services.query.window import SECOND_US, Window
 
 # In the order `any`: the work doubles with each.
 MAX_STEPS_ALIKE = 4
+_TIME_BITS = 75
 
 
 class FunnelQuestion(Struct, frozen=True):
@@ -106,11 +108,11 @@ def people_sql(project_id: str, question: FunnelQuestion, step: int) -> tuple[st
     """One column: who came to the step, one more than are listed."""
     people, parameters = _people(project_id, question, PERSON_ID)
     limit = MAX_LISTED_PEOPLE + 1
-    return f"SELECT person FROM ({people}) WHERE level >= {step:d} ORDER BY person LIMIT {limit:d}", parameters
+    return f"SELECT unit FROM ({people}) WHERE level >= {step:d} ORDER BY unit LIMIT {limit:d}", parameters
 
 
 def _people(project_id: str, question: FunnelQuestion, person: str = PERSON) -> tuple[str, dict[str, Any]]:
-    """Rows (person, level, at, value): see funnel_sql.py. `value` is the breakdown's at the event of step 1."""
+    """Rows (unit, level, at, value): see funnel_sql.py. `value` is the breakdown's at the event of step 1."""
     rows, parameters = _histories(project_id, question, person)
     count = len(question.steps)
     if question.order == "ordered":
@@ -120,37 +122,41 @@ def _people(project_id: str, question: FunnelQuestion, person: str = PERSON) -> 
     else:
         found = in_any_order(rows, count, alike(question.steps))
     value = "''" if question.breakdown is None else "arrayFirst(s -> s.1 = history[started], starts).2"
-    return f"SELECT person, level, at, {value} AS value FROM ({found})", parameters
+    return f"SELECT unit, level, at, {value} AS value FROM ({found})", parameters
 
 
 def _histories(project_id: str, question: FunnelQuestion, person: str) -> tuple[str, dict[str, Any]]:
-    """Rows (person, times, masks), each person's events as 256-bit numbers of (time, event id, mask) put in order.
+    """Rows (unit, times, masks), each person's events as 128-bit numbers of (time since the window's begin: 53 bits,
+    the first 55 bits of the event id, mask: 20) put in order.
 
     Repeats of a stored row are neighbours then and taken away. Events that are no step count in `strict` order only.
     """
-    scope, named = scope_sql(question.scope, person), Parameters("step")
-    can_be = [f"bitShiftLeft(toUInt64({selection_sql(s, named)}), {i:d})" for i, s in enumerate(question.steps)]
+    conditions = [condition for step in question.steps for condition in step.conditions]
+    scope, named = scope_sql(question.scope, conditions, person), Parameters("step")
+    can_be = [f"bitShiftLeft(toUInt32({selection_sql(s, named)}), {i:d})" for i, s in enumerate(question.steps)]
     within = question.window.until_us - question.window.since_us
     if question.conversion_s is not None:
         within = min(within, question.conversion_s * SECOND_US)
     names = named.add(sorted({step.event for step in question.steps}), "Array(String)")
     only_steps = "" if question.order == "strict" else f" AND e.event IN {names} AND mask != 0"
-    can_begin = "" if question.order == "any" else " HAVING bitTest(groupBitOr(mask), 0)"
-    starts = ""
+    aggregates = {"packed_events": ("groupArray", "packed"), "any_mask": ("groupBitOr", "mask")}
     if question.breakdown is not None:
         can_start = "mask != 0" if question.order == "any" else "bitTest(mask, 0)"
-        starts = f", groupArrayIf((packed, {value_sql(question.breakdown, named)}), {can_start}) AS starts"
-    events = (
-        f"WITH {' + '.join(can_be)} AS mask, "
-        "bitShiftLeft(toUInt256(toUnixTimestamp64Micro(e.timestamp)), 192)"
-        " + bitShiftLeft(toUInt256(toUInt128(e.event_id)), 64) + toUInt256(mask) AS packed "
-        f"SELECT {scope.who} AS person, arrayCompact(arraySort(groupArray(packed))) AS history{starts} "
-        f"FROM {EVENTS_WITH_REPEATS} {scope.joins} WHERE {IN_WINDOW}{scope.where}{only_steps} "
-        f"GROUP BY person{can_begin}"
+        aggregates["starts"] = ("groupArrayIf", f"(packed, {value_sql(question.breakdown, named)}), {can_start}")
+    units = scope.units(
+        f"{' + '.join(can_be)} AS mask, "
+        f"bitShiftLeft(toUInt128(toUnixTimestamp64Micro(e.timestamp) - {{since:Int64}}), {_TIME_BITS})"
+        f" + bitShiftLeft(bitShiftRight(toUInt128(e.event_id), 73), {MAX_STEPS}) + mask AS packed",
+        aggregates,
+        EVENTS_WITH_REPEATS,
+        f"{IN_WINDOW}{only_steps}",
     )
+    can_begin = "" if question.order == "any" else " WHERE bitTest(any_mask, 0)"
+    starts = "" if question.breakdown is None else "starts, "
     rows = (
-        "SELECT *, arrayMap(x -> toInt64(bitShiftRight(x, 192)), history) AS times, "
-        f"arrayMap(x -> toUInt32(x), history) AS masks FROM ({events})"
+        "WITH arrayCompact(arraySort(packed_events)) AS history "
+        f"SELECT unit, history, {starts}arrayMap(x -> toInt64(bitShiftRight(x, {_TIME_BITS})), history) AS times, "
+        f"arrayMap(x -> bitAnd(toUInt32(x), {2**MAX_STEPS - 1:d}), history) AS masks FROM ({units}){can_begin}"
     )
     window = window_parameters(project_id, question.window)
     return rows, {**window, **scope.parameters, **named.values, "within": within}

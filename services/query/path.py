@@ -13,7 +13,7 @@ from services.query.path_tree import DistinctPaths, TooManyNodesError, path_tree
 from services.query.scope import Scope, scope_sql
 from services.query.source import EVENTS_WITH_REPEATS, IN_WINDOW, window_parameters
 from services.query.window import SECOND_US, Window
-from services.runtime.clickhouse import StoreUnavailableError
+from services.runtime.row_binary import read_count, read_strings
 
 # What one answer may be made of: at the deepest 168 MB of paths, and an answer of about 10 MB.
 MAX_DISTINCT_PATHS = 1_000_000
@@ -38,114 +38,103 @@ async def answer_path(store: QuestionStore, project_id: str, question: PathQuest
     """Raises ApiError when the paths differ too much from each other to be an answer."""
     sql, parameters = path_sql(project_id, question)
     table = await store.raw(sql, parameters, "RowBinary")
-    # The names after the paths, so that each event of a path has one.
-    names = await store.rows(*names_sql(project_id, question))
-    if len(names) > MAX_EVENT_NAMES or len(table) > MAX_DISTINCT_PATHS * 8 * (question.max_depth + 1):
-        raise _too_expensive("There are too many different paths.")
-    try:
-        return await asyncio.to_thread(_tree, table, names, question)
-    except TooManyNodesError as error:
-        raise _too_expensive(f"The tree has more than {MAX_NODES} nodes.") from error
+    return await asyncio.to_thread(_tree, table, question)
 
 
 def path_sql(project_id: str, question: PathQuestion) -> tuple[str, dict[str, Any]]:
-    """Rows of `max_depth` event codes and a number of people, all UInt64; code 0 is the end of a path.
+    """One row: [(place of a name UInt32, `max_depth` times, people UInt64)], [name]. Place 0 is the end of a path.
 
     A person's events are one array of 128-bit numbers made of (time since the window's begin: 53 bits, the first 58
     bits of the event id, the place of the event's name: 17): sorting and taking away repeats are then work on plain
     numbers, four times as fast as on tuples. Two events of one person at the same microsecond whose ids begin with
     the same 58 bits would be put in the order of their names.
     """
-    depth = question.max_depth
     scope = scope_sql(question.scope)
     parameters = {
         **window_parameters(project_id, question.window),
         **scope.parameters,
         "start": question.start_event,
     }
-    per_person = (
-        f"WITH {', '.join(_steps(question, parameters))} "
-        f"SELECT {scope.who} AS person, arrayResize(steps, {depth:d}, 0) AS path "
-        f"FROM {EVENTS_WITH_REPEATS} {scope.joins} WHERE {IN_WINDOW}{scope.where} "
-        f"GROUP BY person HAVING {_place_of('{start:String}')} != 0 AND started > 0"
+    histories = (
+        f"WITH bitShiftLeft(toUInt128(toUnixTimestamp64Micro(e.timestamp) - {{since:Int64}}), {_TIME_BITS})"
+        f" + bitShiftLeft(bitShiftRight(toUInt128(e.event_id), 70), {_NAME_BITS}) + {_place_of('e.event')} AS packed "
+        f"SELECT {scope.who} AS unit, minIf(packed, e.event = {{start:String}}) AS first, "
+        # The least number is the start event's: what is less came before it.
+        "arraySort(arrayFilter(x -> x >= first, groupArray(packed))) AS sorted, "
+        "arrayFilter((x, before) -> x != before, sorted, arrayShiftRight(sorted, 1)) AS onward "
+        f"FROM {EVENTS_WITH_REPEATS} {scope.joins} WHERE {IN_WINDOW}{scope.where} GROUP BY unit HAVING first > 0"
     )
-    # A name's place holds for this query only; its hash is known to names_sql.
-    columns = ", ".join(f"{_NAMES}.2[path[{i + 1:d}]]" for i in range(depth))
-    return (
-        f"SELECT {columns}, count() AS people FROM ({per_person}) GROUP BY path LIMIT {MAX_DISTINCT_PATHS + 1:d}",
-        parameters,
+    places = [f"p{i:d}" for i in range(1, question.max_depth + 1)]
+    steps = ", ".join(f"steps[{i:d}] AS {place}" for i, place in enumerate(places, 2))
+    people = (
+        f"WITH {', '.join(_steps(question, parameters))} SELECT {steps}, count() AS people FROM ({histories}) "
+        f"GROUP BY {', '.join(places)} LIMIT {MAX_DISTINCT_PATHS + 1:d}"
     )
+    return f"SELECT groupArray(({', '.join(places)}, people)), {_NAMES} FROM ({people})", parameters
 
 
-# ([name], [hash of the name]) of the window's events: constants of a query, worked out once.
+# The names of the window's events: a constant of the query, worked out once.
 _NAMES = (
-    "(SELECT (groupArray(name), groupArray(code)) FROM (SELECT toString(e.event) AS name, sipHash64(e.event) AS code "
-    f"FROM {EVENTS_WITH_REPEATS} WHERE {IN_WINDOW} GROUP BY e.event LIMIT {MAX_EVENT_NAMES:d}))"
+    f"(SELECT groupArray(name) FROM (SELECT DISTINCT toString(e.event) AS name FROM {EVENTS_WITH_REPEATS} "
+    "WHERE e.project_id = {project:String} AND e.timestamp >= fromUnixTimestamp64Micro({since:Int64}, 'UTC') "
+    f"AND e.timestamp < fromUnixTimestamp64Micro({{until:Int64}}, 'UTC') LIMIT {MAX_EVENT_NAMES + 1:d}))"
 )
 _TIME_BITS, _NAME_BITS = 75, 17
 
 
 def _place_of(name: str) -> str:
     """The place (from 1) of a name in _NAMES, worked out once for each name of a block. 0: it came this very moment."""
-    return f"transform({name}, {_NAMES}.1, arrayEnumerate({_NAMES}.1), 0)"
+    return f"transform({name}, {_NAMES}, arrayEnumerate({_NAMES}), 0)"
 
 
 def _steps(question: PathQuestion, parameters: dict[str, Any]) -> list[str]:
-    """From a person's rows to `steps`, the places of the names after the start event."""
-    steps = [
-        f"bitShiftLeft(toUInt128(toUnixTimestamp64Micro(e.timestamp) - {{since:Int64}}), {_TIME_BITS})"
-        f" + bitShiftLeft(bitShiftRight(toUInt128(e.event_id), 70), {_NAME_BITS})"
-        f" + {_place_of('e.event')} AS packed",
-        "arrayCompact(arraySort(groupArray(packed))) AS history",
-        f"indexOf(arrayMap(x -> bitAnd(toUInt32(x), {2**_NAME_BITS - 1:d}), history), {_place_of('{start:String}')}) "
-        "AS started",
-    ]
-    # Repeats are skipped without limit; else no more than the depth is ever looked at.
-    length = "" if question.collapse_repeats else f", {question.max_depth + 1:d}"
-    steps.append(f"arraySlice(history, started{length}) AS onward")
+    """From `onward`, a person's events from the start event on, to `steps`, the places of their names."""
     if question.session_gap_s is None:
-        steps.append("onward AS session")
+        steps = ["onward AS session"]
     else:
         parameters["gap"] = question.session_gap_s * SECOND_US
-        steps += [
+        steps = [
             f"arrayDifference(arrayMap(x -> toInt64(bitShiftRight(x, {_TIME_BITS})), onward)) AS pauses",
             "arrayFirstIndex(x -> x > {gap:Int64}, pauses) AS pause",
             "if(pause = 0, onward, arraySlice(onward, 1, pause - 1)) AS session",
         ]
-    places = f"arrayMap(x -> bitAnd(toUInt32(x), {2**_NAME_BITS - 1:d}), session)"
-    steps.append(f"arraySlice({f'arrayCompact({places})' if question.collapse_repeats else places}, 2) AS after")
+    places = f"arrayMap(x -> bitAnd(toUInt32(x), {2**_NAME_BITS - 1:d}), %s)"
+    if question.collapse_repeats:
+        steps.append(f"arrayCompact({places % 'session'}) AS taken")
+    else:
+        # No more than the depth is ever looked at.
+        steps.append(f"{places % f'arraySlice(session, 1, {question.max_depth + 1:d})'} AS taken")
     if question.end_event is None:
-        steps.append("after AS steps")
+        steps.append("taken AS steps")
     else:
         parameters["end"] = question.end_event
-        # Of a name that the window does not have the place is 0, and so is the end's.
+        # The start event is no end. A name that the window does not have has the place 0, and is in no path.
         steps += [
-            f"indexOf(after, {_place_of('{end:String}')}) AS ended",
-            "if(ended = 0, after, arraySlice(after, 1, ended)) AS steps",
+            f"indexOf(arraySlice(taken, 2), {_place_of('{end:String}')}) AS ended",
+            "if(ended = 0, taken, arraySlice(taken, 1, ended + 1)) AS steps",
         ]
     return steps
 
 
-def names_sql(project_id: str, question: PathQuestion) -> tuple[str, dict[str, Any]]:
-    """Rows (code, event name), in order of the names."""
-    return (
-        f"SELECT sipHash64(e.event) AS code, e.event FROM {EVENTS_WITH_REPEATS} WHERE {IN_WINDOW} "
-        f"GROUP BY e.event ORDER BY e.event LIMIT {MAX_EVENT_NAMES + 1:d}"
-    ), window_parameters(project_id, question.window)
-
-
-def _tree(table: bytes, names: list[Any], question: PathQuestion) -> PathAnswer:
-    rows = np.frombuffer(table, dtype="<u8").reshape(-1, question.max_depth + 1)
-    codes = np.array([0, *(code for code, _ in names)], dtype="<u8")
-    ascending = np.argsort(codes)
-    levels = np.empty((question.max_depth, len(rows)), dtype=np.int32)
-    for depth, level in enumerate(levels):
-        found = np.searchsorted(codes, rows[:, depth], sorter=ascending)
-        level[:] = ascending[np.minimum(found, len(codes) - 1)]
-        if not np.array_equal(codes[level], rows[:, depth]):
-            raise StoreUnavailableError("events were deleted while their paths were read")
-    paths = DistinctPaths(levels, rows[:, -1].astype(np.int64), ["", *(name for _, name in names)])
-    root = path_tree(paths, question.start_event, question.top, MAX_NODES)
+def _tree(table: bytes, question: PathQuestion) -> PathAnswer:
+    paths, at = read_count(table, 0)
+    row = np.dtype([("places", "<u4", (question.max_depth,)), ("people", "<u8")])
+    # Reading is bounded by the LIMITs of the query.
+    rows = np.frombuffer(table, row, paths, at)
+    names = read_strings(table, at + rows.nbytes)
+    if len(names) > MAX_EVENT_NAMES or paths > MAX_DISTINCT_PATHS:
+        raise _too_expensive("There are too many different paths.")
+    order = sorted(range(len(names)), key=names.__getitem__)
+    # From places in the order of the query to places in the alphabet's.
+    alphabetical = np.zeros(len(names) + 1, np.int32)
+    alphabetical[np.array(order, np.int64) + 1] = np.arange(1, len(names) + 1)
+    distinct = DistinctPaths(
+        alphabetical[rows["places"].T], rows["people"].astype(np.int64), ["", *(names[i] for i in order)]
+    )
+    try:
+        root = path_tree(distinct, question.start_event, question.top, MAX_NODES)
+    except TooManyNodesError as error:
+        raise _too_expensive(f"The tree has more than {MAX_NODES} nodes.") from error
     return PathAnswer(
         root=root.event, count=root.count, drop_off=root.drop_off, other=root.other, children=root.children
     )

@@ -91,35 +91,41 @@ def retention_sql(project_id: str, question: RetentionQuestion) -> tuple[str, di
 
 
 def _people(project_id: str, question: RetentionQuestion) -> tuple[str, dict[str, Any]]:
-    """Rows (person, value, cohort, returned): the periods in which the person came back.
+    """Rows (unit, value, cohort, returned): the periods in which the person came back.
 
     A set of periods does not change with events that are stored twice; numbers of events do.
     """
     scope, named = scope_sql(question.scope), Parameters("value")
-    source, returned = EVENTS_WITH_REPEATS, "groupUniqArrayIf(period, e.event = {return:String})"
+    born, came_back = "e.event = {born:String}", "e.event = {return:String}"
+    aggregates = {"cohort": ("minIf", f"period, {born}"), "births": ("countIf", born)}
+    source, returned, value = EVENTS_WITH_REPEATS, "came", "''"
     if question.min_occurrences > 1:
         source = EVENTS_ONCE
-        counts = "sumMapIf([period], [toUInt64(1)], e.event = {return:String})"
-        returned = f"arrayFilter((p, n) -> n >= {question.min_occurrences:d}, ({counts} AS counts).1, counts.2)"
-    value = "''"
+        returned = f"arrayFilter((p, n) -> n >= {question.min_occurrences:d}, came.1, came.2)"
+        aggregates["came"] = ("sumMapIf", f"[period], [toUInt64(1)], {came_back}")
+    else:
+        aggregates["came"] = ("groupUniqArrayIf", f"period, {came_back}")
     if question.breakdown is not None:
+        value = "first_value"
         first = "(e.timestamp, toUInt128(e.event_id))"
-        value = f"argMinIf({value_sql(question.breakdown, named)}, {first}, e.event = {{born:String}})"
-    when, never_before = IN_WINDOW, ""
+        aggregates[value] = ("argMinIf", f"{value_sql(question.breakdown, named)}, {first}, {born}")
+    when, having = IN_WINDOW, "births > 0"
     if question.first_time:
         # The born events of all time; whoever has one before the window is left out, so no other row of it matters.
         before = "e.timestamp < fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
-        when = f"{in_window('{ever:Int64}', '{until:Int64}')} AND (NOT {before} OR e.event = {{born:String}})"
-        never_before = f" AND countIf(e.event = {{born:String}} AND {before}) = 0"
-    parameters = {**window_parameters(project_id, question.window), **scope.parameters, **named.values}
-    return (
-        "WITH roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}) AS period "
-        f"SELECT {scope.who} AS person, {value} AS value, "
-        f"minIf(period, e.event = {{born:String}}) AS cohort, {returned} AS returned FROM {source} {scope.joins} "
-        f"WHERE {when} AND e.event IN ({{born:String}}, {{return:String}}){scope.where} "
-        f"GROUP BY person HAVING countIf(e.event = {{born:String}}) > 0{never_before}"
-    ), {
-        **parameters,
+        when = f"{in_window('{ever:Int64}', '{until:Int64}')} AND (NOT {before} OR {born})"
+        aggregates["earlier"] = ("countIf", f"{born} AND {before}")
+        having += " AND earlier = 0"
+    units = scope.units(
+        "roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}) AS period",
+        aggregates,
+        source,
+        f"{when} AND e.event IN ({{born:String}}, {{return:String}})",
+    )
+    return f"SELECT unit, {value} AS value, cohort, {returned} AS returned FROM ({units}) WHERE {having}", {
+        **window_parameters(project_id, question.window),
+        **scope.parameters,
+        **named.values,
         "born": question.born_event,
         "return": question.return_event,
         "starts": question.starts,

@@ -3,6 +3,7 @@
 Every question that counts takes its joins, its conditions and its unit from here.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -14,7 +15,7 @@ from services.query.cohort_sql import in_cohort
 from services.query.filter_sql import conditions_sql
 from services.query.filters import Condition, parse_filter
 from services.query.parameters import Parameters
-from services.query.persons import JOIN_PERSONS, PERSON
+from services.query.persons import JOIN_PERSONS, PERSON, PERSON_ID
 from services.query.trait_sql import group_of_people
 
 
@@ -25,19 +26,37 @@ class Scope(Struct, frozen=True):
     cohort: Rule | None = None
     aggregate_by: str | None = None
 
-    @property
-    def needs_persons(self) -> bool:
-        """Whether it tells people apart: then JOIN_PERSONS cannot be left out."""
-        return bool(self.cohort or self.aggregate_by or any(c.needs_persons for c in self.conditions))
-
 
 class ScopeSql(Struct, frozen=True):
-    """`FROM events AS e {joins} WHERE ...{where}`; `who` is the unit's column; parameters besides {project:String}."""
+    """`FROM events AS e {joins} WHERE ...{where}`; `who` is the unit's column; parameters besides {project:String}.
+
+    `filter_joins`: those that conditions need, where nobody is counted.
+    """
 
     joins: str
+    filter_joins: str
     where: str
     who: str
     parameters: dict[str, Any]
+
+    def units(self, given: str, aggregates: Mapping[str, tuple[str, str]], source: str, where: str) -> str:
+        """Rows (unit, aggregates) of the events for which `where` holds. `aggregates`: name -> (function, arguments).
+        `given` is what stands behind WITH.
+
+        First by id, then by unit: ids are joined with their people, and not every event of theirs. So a question
+        costs little more where many ids were merged.
+        """
+        states = ", ".join(
+            f"{function}State({arguments}) AS {name}" for name, (function, arguments) in aggregates.items()
+        )
+        merged = ", ".join(f"{function}Merge({name}) AS {name}" for name, (function, _) in aggregates.items())
+        distinct_id = ", any(e.distinct_id) AS distinct_id" if self.who == PERSON_ID else ""
+        return (
+            f"SELECT {self.who} AS unit, {merged} FROM ("
+            f"WITH {given} SELECT e.distinct_hash AS distinct_hash{distinct_id}, {states} "
+            f"FROM {source} {self.filter_joins} WHERE {where}{self.where} GROUP BY e.distinct_hash"
+            f") AS e {self.joins} GROUP BY unit"
+        )
 
 
 def parse_scope(query: ScopedQuery) -> Scope:
@@ -51,13 +70,15 @@ def parse_scope(query: ScopedQuery) -> Scope:
     return Scope(parse_filter(query.filter), cohort, aggregate_by)
 
 
-def scope_sql(scope: Scope, person: str = PERSON) -> ScopeSql:
-    """`person`: PERSON, or PERSON_ID where people are to be named."""
+def scope_sql(scope: Scope, conditions: Sequence[Condition] = (), person: str = PERSON) -> ScopeSql:
+    """`conditions`: those that the question has besides. `person`: PERSON, or PERSON_ID where people are named."""
     parameters = Parameters("scope")
     where = conditions_sql(scope.conditions, parameters) + in_cohort(scope.cohort, parameters)
+    needs_persons = scope.cohort is not None or any(c.needs_persons for c in [*scope.conditions, *conditions])
+    filter_joins = JOIN_PERSONS if needs_persons else ""
     if scope.aggregate_by is None:
-        return ScopeSql(JOIN_PERSONS, where, person, parameters.values)
+        return ScopeSql(JOIN_PERSONS, filter_joins, where, person, parameters.values)
     # Not ANY: of an inner join that would keep one event for each person. Each person is in `groups` once.
     groups = group_of_people(parameters.add(scope.aggregate_by, "String"))
     joins = f"{JOIN_PERSONS} INNER JOIN ({groups}) AS grouped ON grouped.who = {PERSON}"
-    return ScopeSql(joins, where, "grouped.group_key", parameters.values)
+    return ScopeSql(joins, filter_joins, where, "grouped.group_key", parameters.values)

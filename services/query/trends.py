@@ -78,15 +78,13 @@ async def answer_trends(store: QuestionStore, project_id: str, question: TrendsQ
 
 def trend_sql(project_id: str, question: TrendsQuestion, series: Series) -> tuple[str, dict[str, Any]]:
     """Rows (place, label, period, number), in order of place; see placed_sql."""
-    scope, named = scope_sql(question.scope), Parameters("series")
+    scope, named = scope_sql(question.scope, series.selection.conditions), Parameters("series")
     selected = selection_sql(series.selection, named)
     source = EVENTS_WITH_REPEATS if series.measure in _REPEATS_DO_NO_HARM else EVENTS_ONCE
-    needs_persons = (
-        series.measure in _OF_PEOPLE
-        or question.scope.needs_persons
-        or any(condition.needs_persons for condition in series.selection.conditions)
-    )
-    joins, person = (scope.joins, scope.who) if needs_persons else ("", "0")
+    if series.measure in _OF_PEOPLE or question.scope.aggregate_by is not None:
+        joins, person = scope.joins, scope.who
+    else:
+        joins, person = scope.filter_joins, "0"
     columns, numeric = f"{person} AS person", ""
     if series.key is not None:
         columns += f", {property_text('e.properties', series.key, named)} AS text, JSONExtractFloat(text) AS number"

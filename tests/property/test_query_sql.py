@@ -12,7 +12,7 @@ from services.query.cohort import cohort_sql
 from services.query.events import events_sql
 from services.query.funnel import funnel_sql, people_sql
 from services.query.parse import parse_question
-from services.query.path import names_sql, path_sql
+from services.query.path import path_sql
 from services.query.retention import retention_sql
 from services.query.trends import trend_sql
 
@@ -25,7 +25,7 @@ STATEMENTS: dict[str, list[Callable[[str, Any], Any]]] = {
     "events": [events_sql],
     "cohort": [cohort_sql],
     "retention": [retention_sql],
-    "path": [path_sql, names_sql],
+    "path": [path_sql],
     "funnel": [funnel_sql, lambda project, question: people_sql(project, question, 1)],
     "trends": [lambda project, question: trend_sql(project, question, question.series[0])],
 }
