@@ -9,7 +9,7 @@ from typing import Any
 
 import faust
 from aiokafka.errors import KafkaError
-from faust.types import TP
+from faust.types import TP, EventT
 
 from services.contract.dead_letter import DeadLetter
 from services.contract.envelope import IDS_HEADER
@@ -19,6 +19,7 @@ from services.runtime.logs import configure_logs, get_logger
 from services.runtime.memory import keep_large_blocks, memory_limit_bytes
 from services.runtime.settings import WorkerSettings
 from services.worker.batcher import Batcher, BlockLimits, Record
+from services.worker.chunks import ChunkTransport, chunk_of
 from services.worker.clickhouse_sink import ClickHouseSink, KnownIds, until_stored
 from services.worker.dead_letter import DeadLetterTopic, PoisonGate
 from services.worker.exact_ids import ExactIds
@@ -39,6 +40,7 @@ def create_app(settings: WorkerSettings, partitions: int, data_dir: str) -> faus
     """The Faust application. `partitions` is the events topic's number; `data_dir` an empty folder for Faust."""
     topics = topics_of(settings)
     app = _App(settings.worker_group, **_faust_settings(settings, data_dir))
+    app.transport = ChunkTransport(app.conf.broker_consumer, app)
     store = ClickHouse(settings)
     stored_ids = _known_ids(settings, store, partitions)
     dead_letter_topic = _topic(app, topics.dead_letters)
@@ -89,8 +91,8 @@ def _faust_settings(settings: WorkerSettings, data_dir: str) -> dict[str, Any]:
         "broker_commit_interval": 1.0,
         "broker_session_timeout": settings.worker_session_timeout_s,
         "broker_heartbeat_interval": settings.worker_session_timeout_s / 10,
-        "broker_max_poll_records": 500,
-        "stream_buffer_maxsize": 64,
+        "broker_max_poll_records": 2000,
+        "stream_buffer_maxsize": 4,
         "stream_wait_empty": True,
         "stream_recovery_delay": 0.0,
         "producer_max_request_size": 4 * 1024 * 1024,
@@ -114,19 +116,7 @@ def _consume(app: faust.App, topic: str, batcher: Batcher) -> None:
 
     async def read(stream: Any) -> None:
         async for event in stream.noack().events():
-            message = event.message
-            headers = dict(message.headers or ())
-            await batcher.add(
-                Record(
-                    topic,
-                    message.partition,
-                    message.offset,
-                    message.value,
-                    headers.get(IDS_HEADER),
-                    event.ack,
-                    message.timestamp or 0.0,
-                )
-            )
+            await batcher.add(_records_of(event))
 
     async def store_blocks() -> None:
         try:
@@ -137,6 +127,27 @@ def _consume(app: faust.App, topic: str, batcher: Batcher) -> None:
 
     app.agent(_topic(app, topic), name=topic)(read)
     app.task(store_blocks)
+
+
+def _records_of(event: EventT[Any]) -> list[Record]:
+    """The records of a chunk. Blocks are stored in order, so the last of them acknowledges them all."""
+    records = [
+        Record(
+            record.topic,
+            record.partition,
+            record.offset,
+            record.value,
+            dict(record.headers).get(IDS_HEADER),
+            _acknowledged_by_the_last,
+            record.timestamp / 1000,
+        )
+        for record in chunk_of(event.message).records
+    ]
+    records[-1].acknowledge = event.ack
+    return records
+
+
+def _acknowledged_by_the_last() -> None: ...
 
 
 def _identity_step(

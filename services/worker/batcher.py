@@ -2,7 +2,7 @@
 while the next one gathers; when that is full too, reading waits. So memory holds two blocks, whatever the lag is."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
 from msgspec import Struct
@@ -45,11 +45,15 @@ class Batcher:
         self._room = asyncio.Event()
         self.waiting_records = 0
 
-    async def add(self, record: Record) -> None:
-        """Put a record into the block that gathers. Waits while that is full."""
-        while self._full.is_set():
-            self._room.clear()
-            await self._room.wait()
+    async def add(self, records: Iterable[Record]) -> None:
+        """Put records into the block that gathers. Waits whenever that is full."""
+        for record in records:
+            while self._full.is_set():
+                self._room.clear()
+                await self._room.wait()
+            self._put(record)
+
+    def _put(self, record: Record) -> None:
         if not self._records:
             self._first_at = asyncio.get_running_loop().time()
             self._some.set()

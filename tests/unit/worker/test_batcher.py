@@ -109,12 +109,12 @@ async def test_a_block_is_stored_as_soon_as_it_is_full(
 ) -> None:
     running = start(limits)
     for item in first[:-1]:
-        await running.batcher.add(item)
+        await running.batcher.add([item])
     await settle()
     assert running.store.blocks == []
-    await running.batcher.add(first[-1])
+    await running.batcher.add([first[-1]])
     for item in rest:
-        await running.batcher.add(item)
+        await running.batcher.add([item])
     assert await running.store.begun() == [item.offset for item in first]
     await settle()
     assert len(running.store.blocks) == 1
@@ -122,15 +122,15 @@ async def test_a_block_is_stored_as_soon_as_it_is_full(
 
 async def test_a_block_is_stored_when_it_is_old_enough(start: Start, later: Later) -> None:
     running = start(structs.replace(WIDE, age_s=60))
-    await running.batcher.add(record(0))
+    await running.batcher.add([record(0)])
     await settle()
     later(59)
-    await running.batcher.add(record(1))
+    await running.batcher.add([record(1)])
     await settle()
     assert running.store.blocks == []
     later(61)
     assert await running.store.begun() == [0, 1]
-    await running.batcher.add(record(2))
+    await running.batcher.add([record(2)])
     await settle()
     assert len(running.store.blocks) == 1
 
@@ -138,7 +138,7 @@ async def test_a_block_is_stored_when_it_is_old_enough(start: Start, later: Late
 async def test_a_block_that_grew_old_while_another_was_stored_does_not_wait_again(start: Start, later: Later) -> None:
     running = start(structs.replace(WIDE, records=2, age_s=60), is_open=False)
     for offset in range(3):
-        await running.batcher.add(record(offset))
+        await running.batcher.add([record(offset)])
     assert await running.store.begun() == [0, 1]
     later(61)
     running.store.release()
@@ -157,7 +157,7 @@ async def test_nothing_is_stored_where_nothing_came(start: Start, later: Later) 
 async def test_records_without_value_or_ids_count_as_records(start: Start) -> None:
     running = start(structs.replace(WIDE, records=2))
     for offset in range(2):
-        await running.batcher.add(Record("t", 0, offset, None, None, lambda: None))
+        await running.batcher.add([Record("t", 0, offset, None, None, lambda: None)])
     assert await running.store.begun() == [0, 1]
 
 
@@ -165,7 +165,7 @@ async def test_a_block_is_acknowledged_only_after_it_is_stored(start: Start) -> 
     acknowledged: list[int] = []
     running = start(structs.replace(WIDE, records=2), is_open=False)
     for offset in range(3):
-        await running.batcher.add(record(offset, acknowledge=partial(acknowledged.append, offset)))
+        await running.batcher.add([record(offset, acknowledge=partial(acknowledged.append, offset))])
     await running.store.begun()
     await settle()
     assert acknowledged == []
@@ -180,7 +180,7 @@ async def test_a_block_that_could_not_be_stored_is_not_acknowledged(start: Start
     acknowledged: list[int] = []
     running = start(structs.replace(WIDE, records=1))
     running.store.failure = RuntimeError("flood")
-    await running.batcher.add(record(0, acknowledge=lambda: acknowledged.append(0)))
+    await running.batcher.add([record(0, acknowledge=lambda: acknowledged.append(0))])
     with pytest.raises(RuntimeError, match="flood"):
         await asyncio.wait_for(running.task, 5)
     assert acknowledged == []
@@ -192,7 +192,7 @@ async def test_while_one_block_is_stored_the_next_one_gathers_and_then_reading_w
 
     async def read(first: int) -> None:
         for offset in range(first, first + 4):
-            await running.batcher.add(record(offset))
+            await running.batcher.add([record(offset)])
             added.append(offset)
 
     readers = [asyncio.create_task(read(first)) for first in (0, 100)]

@@ -1,0 +1,73 @@
+"""Faust's Kafka transport, with one message a chunk: what was fetched of one partition at a time.
+
+What Faust does for a message (tasks, locks, queues, sensors) costs more than everything that is done with a record of
+a few events. Assignment, flow control, order, acknowledging and committing stay Faust's.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from aiokafka import ConsumerRecord
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, Message
+from faust.types.tuples import ConsumerMessage
+from msgspec import Struct
+
+
+class Chunk(Struct, frozen=True):
+    """At least one record of one partition, in the order of the log. `begin` is the first offset that it answers for:
+    where it continues what was read before, also for offsets in between that hold no record."""
+
+    begin: int
+    records: Sequence[ConsumerRecord]
+
+
+class ChunkConsumer(driver.Consumer):
+    """A message's value is a chunk and its offset that of the last record; acknowledged, it stands for all of them."""
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[Any, Any]:  # noqa: ASYNC109
+        fetched = await super()._getmany(active_partitions, timeout)
+        return {tp: [records] for tp, records in fetched.items() if records}
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        records: Sequence[ConsumerRecord] = record
+        begin, last = records[0].offset, records[-1]
+        read = self._read_offset[tp]
+        if read is not None:
+            begin = min(begin, read + 1)
+        return ConsumerMessage(
+            topic=tp.topic,
+            partition=tp.partition,
+            offset=last.offset,
+            timestamp=last.timestamp / 1000,
+            timestamp_type=last.timestamp_type,
+            headers=None,
+            key=None,
+            value=Chunk(begin, records),  # type: ignore[arg-type]
+            checksum=None,
+            serialized_key_size=0,
+            serialized_value_size=0,
+            tp=tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    def ack(self, message: Message) -> bool:
+        """Acknowledge every offset of the chunk, so that Faust commits up to the first that is not, as always."""
+        if not super().ack(message):
+            return False
+        offsets = range(chunk_of(message).begin, message.offset)
+        self._acked[message.tp].extend(offsets)
+        self._acked_index[message.tp].update(offsets)
+        return True
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Nothing: to Faust all but the last offset of a chunk are a gap. Real gaps are the next chunk's."""
+
+
+class ChunkTransport(driver.Transport):
+    Consumer = ChunkConsumer
+
+
+def chunk_of(message: Message) -> Chunk:
+    chunk: Any = message.value
+    return cast(Chunk, chunk)

@@ -1,0 +1,126 @@
+"""Chunks as Faust's messages: what is fetched together is one message, and only what was acknowledged is committed."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import faust
+import pytest
+from aiokafka import ConsumerRecord, TopicPartition
+from faust.types import TP
+from faust.types.tuples import ConsumerMessage
+
+from services.worker.chunks import ChunkConsumer, ChunkTransport, chunk_of
+
+PARTITION: Any = TopicPartition("t", 3)
+
+
+class Consumer(ChunkConsumer):
+    """Fetches nothing by itself, and keeps what it is asked to commit."""
+
+    committed: dict[TP, int]
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        self.committed = {**self.committed, **offsets}
+        return True
+
+    def assignment(self) -> set[TP]:
+        return {PARTITION}
+
+    def read(self, *offsets: int) -> ConsumerMessage:
+        """What Faust does with the records of one fetch, up to the agent."""
+        message = self._to_message(PARTITION, [record(offset) for offset in offsets])
+        self._read_offset[PARTITION] = message.offset
+        message.incref()
+        return message
+
+
+def record(offset: int) -> ConsumerRecord:
+    return ConsumerRecord("t", 3, offset, 1_700_000_000_500, 0, None, b"line\n", None, -1, 5, (("ids", b"i"),))
+
+
+@pytest.fixture
+async def consumer() -> AsyncIterator[Consumer]:
+    app = faust.App("test", broker="kafka://127.0.0.1:1", store="memory://", web_enabled=False)
+    app.transport = transport = ChunkTransport(app.conf.broker_consumer, app)
+    app.topics.acking_topics.add("t")
+
+    async def ignore(*_: Any) -> None: ...
+
+    made = Consumer(
+        transport, callback=ignore, on_partitions_revoked=ignore, on_partitions_assigned=ignore, loop=app.loop
+    )
+    made.committed = {}
+    yield made
+    made._thread.thread_loop.close()
+
+
+def test_the_records_of_a_fetch_are_one_message(consumer: Consumer) -> None:
+    message = consumer.read(7, 8, 9)
+    assert (message.tp, message.offset, message.timestamp) == (PARTITION, 9, 1_700_000_000.5)
+    chunk = chunk_of(message)
+    assert chunk.begin == 7
+    assert [item.offset for item in chunk.records] == [7, 8, 9]
+    assert chunk.records[0].value == b"line\n"
+
+
+async def test_a_partition_without_records_is_no_message(consumer: Consumer, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fetch(*_: Any) -> dict[TopicPartition, list[ConsumerRecord]]:
+        return {PARTITION: [record(1), record(2)], TopicPartition("t", 4): []}
+
+    monkeypatch.setattr(consumer._thread, "getmany", fetch)
+    assert await consumer._getmany(None, 1.0) == {PARTITION: [[record(1), record(2)]]}
+
+
+async def test_nothing_is_committed_before_it_is_acknowledged(consumer: Consumer) -> None:
+    consumer.read(0, 1, 2)
+    await consumer.commit()
+    assert consumer.committed == {}
+
+
+async def test_an_acknowledged_chunk_is_committed_whole(consumer: Consumer) -> None:
+    first, second = consumer.read(0, 1, 2), consumer.read(3, 4)
+    first.ack(consumer)
+    await consumer.commit()
+    assert consumer.committed == {PARTITION: 3}
+    second.ack(consumer)
+    await consumer.commit()
+    assert consumer.committed == {PARTITION: 5}
+
+
+async def test_what_follows_an_unacknowledged_chunk_is_not_committed(consumer: Consumer) -> None:
+    first, second, third = consumer.read(0, 1, 2), consumer.read(3, 4), consumer.read(5)
+    first.ack(consumer)
+    third.ack(consumer)
+    await consumer.commit()
+    assert consumer.committed == {PARTITION: 3}
+    second.ack(consumer)
+    await consumer.commit()
+    assert consumer.committed == {PARTITION: 6}
+
+
+async def test_the_first_chunk_after_a_commit_holds_back_the_next(consumer: Consumer) -> None:
+    consumer.read(0, 1, 2).ack(consumer)
+    await consumer.commit()
+    first, second = consumer.read(3, 4), consumer.read(5)
+    second.ack(consumer)
+    await consumer.commit()
+    assert consumer.committed == {PARTITION: 3}
+    first.ack(consumer)
+    await consumer.commit()
+    assert consumer.committed == {PARTITION: 6}
+
+
+@pytest.mark.parametrize("chunks", [[(0, 4), (9,)], [(0,), (4, 9)], [(0, 4, 9)], [(0,), (4,), (9,)]])
+async def test_offsets_without_a_record_hold_nothing_back(consumer: Consumer, chunks: list[tuple[int, ...]]) -> None:
+    for message in [consumer.read(*offsets) for offsets in chunks]:
+        await consumer._add_gap(PARTITION, 0, message.offset)
+        message.ack(consumer)
+    await consumer.commit()
+    assert consumer.committed == {PARTITION: 10}
+
+
+async def test_a_chunk_counts_from_what_was_committed_when_the_log_has_lost_its_beginning(consumer: Consumer) -> None:
+    consumer._read_offset[PARTITION] = consumer._committed_offset[PARTITION] = 300
+    consumer.read(500, 501).ack(consumer)
+    await consumer.commit()
+    assert consumer.committed == {PARTITION: 502}
