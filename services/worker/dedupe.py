@@ -75,7 +75,7 @@ class IdIndex:
 
     def repeats(self, ids: Ids) -> Mask:
         """True for each id that is in the index, or that stands earlier in `ids` already."""
-        order = np.lexsort((ids.low, ids.high))
+        order = _order_of(ids)
         asked = Ids(ids.high[order], ids.low[order])
         known = np.zeros(len(ids), dtype=np.bool_)
         known[1:] = (asked.high[1:] == asked.high[:-1]) & (asked.low[1:] == asked.low[:-1])
@@ -89,7 +89,7 @@ class IdIndex:
         """Add ids of the moment `at_s` (Unix seconds). They must not be in the index, nor twice in `ids`."""
         if len(ids) == 0:
             return
-        order = np.lexsort((ids.low, ids.high))
+        order = _order_of(ids)
         runs = self._slices.setdefault(int(at_s // self.slice_s), [])
         runs.append(_Run(Ids(ids.high[order], ids.low[order])))
         while len(runs) > 1 and len(runs[-2].ids) < _RUN_RATIO * len(runs[-1].ids):
@@ -112,6 +112,14 @@ class IdIndex:
     def _runs(self) -> Iterator[_Run]:
         for runs in self._slices.values():
             yield from runs
+
+
+def _order_of(ids: Ids) -> NDArray[np.intp]:
+    """What sorts them by (high, low), equal ids as they stand. Practically no two ids share their high half, and then
+    one column is sorted, in a fifth of the time of two."""
+    order = np.argsort(ids.high)
+    high = ids.high[order]
+    return np.lexsort((ids.low, ids.high)) if bool((high[1:] == high[:-1]).any()) else order
 
 
 def _merged(a: _Run, b: _Run) -> _Run:
