@@ -22,7 +22,7 @@ from services.schema.migrate import load_migrations
 
 
 def tables() -> dict[str, dict[str, str]]:
-    """Table -> column -> type, as all migrations together leave them."""
+    """Table -> column -> type, as all migrations together leave them. Without columns that ClickHouse works out."""
     found: dict[str, dict[str, str]] = {}
     for statement in [s for migration in load_migrations() for s in migration.statements]:
         created = re.match(r"CREATE TABLE IF NOT EXISTS (\w+)\s+\((.*?)\n\)\s*ENGINE", statement, re.DOTALL)
@@ -30,7 +30,7 @@ def tables() -> dict[str, dict[str, str]]:
             columns = [line.strip().rstrip(",") for line in created.group(2).strip().splitlines()]
             found[created.group(1)] = dict(column.split(" ", 1) for column in columns)
         added = re.match(r"ALTER TABLE (\w+)\s+ADD COLUMN IF NOT EXISTS (\w+) (.*)", statement, re.DOTALL)
-        if added:
+        if added and " MATERIALIZED " not in added.group(3):
             found[added.group(1)][added.group(2)] = added.group(3)
         assert created or added or " MODIFY " in statement, f"this test does not know what it does: {statement}"
     return found
