@@ -18,6 +18,8 @@ from services.query.window import EARLIEST_US, Window
 
 # Numbers in an answer: about 10 MB.
 MAX_CELLS = 2_000_000
+# Up to so many periods a person's are the bits of one number, which is half the work of a set.
+_BITS = 64
 
 Matrix = list[list[int]]
 
@@ -69,7 +71,8 @@ async def answer_retention(store: QuestionStore, project_id: str, question: Rete
 
 
 def retention_sql(project_id: str, question: RetentionQuestion) -> tuple[str, dict[str, Any]]:
-    """Rows (label, cohort, period, people), cohort and period as starts; cohort = period is the cohort's size.
+    """Rows (label, cohort, period, people), cohort and period as places (from 0) of periods; cohort = period is the
+    cohort's size.
 
     Labels come in the order of their places, see placed_sql. In the mode on_or_after only the last period counts in
     which somebody came back.
@@ -98,12 +101,16 @@ def _people(project_id: str, question: RetentionQuestion) -> tuple[str, dict[str
     scope, named = scope_sql(question.scope), Parameters("value")
     born, came_back = "e.event = {born:String}", "e.event = {return:String}"
     aggregates = {"cohort": ("minIf", f"period, {born}"), "births": ("countIf", born)}
-    source, returned, value = EVENTS_WITH_REPEATS, "came", "''"
+    source, value = EVENTS_WITH_REPEATS, "''"
     if question.min_occurrences > 1:
         source = EVENTS_ONCE
         returned = f"arrayFilter((p, n) -> n >= {question.min_occurrences:d}, came.1, came.2)"
         aggregates["came"] = ("sumMapIf", f"[period], [toUInt64(1)], {came_back}")
+    elif len(question.starts) <= _BITS:
+        returned = "bitPositionsToArray(came)"
+        aggregates["came"] = ("groupBitOrIf", f"bitShiftLeft(toUInt64(1), period), {came_back}")
     else:
+        returned = "came"
         aggregates["came"] = ("groupUniqArrayIf", f"period, {came_back}")
     if question.breakdown is not None:
         value = "first_value"
@@ -117,7 +124,8 @@ def _people(project_id: str, question: RetentionQuestion) -> tuple[str, dict[str
         aggregates["earlier"] = ("countIf", f"{born} AND {before}")
         having += " AND earlier = 0"
     units = scope.units(
-        "roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}) AS period",
+        "transform(roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}), {starts:Array(Int64)}, "
+        "arrayMap(i -> toUInt64(i - 1), arrayEnumerate({starts:Array(Int64)})), toUInt64(0)) AS period",
         aggregates,
         source,
         f"{when} AND e.event IN ({{born:String}}, {{return:String}})",
@@ -135,11 +143,10 @@ def _people(project_id: str, question: RetentionQuestion) -> tuple[str, dict[str
 
 def _matrix(counts: Iterable[Sequence[Any]], question: RetentionQuestion) -> Matrix:
     """(cohort, period, people) each -> a row for each period, with a number for every period from it to the last."""
-    starts = question.starts
-    place = {start: i for i, start in enumerate(starts)}
-    matrix = [[0] * (len(starts) - i) for i in range(len(starts))]
+    periods = len(question.starts)
+    matrix = [[0] * (periods - i) for i in range(periods)]
     for cohort, period, people in counts:
-        matrix[place[cohort]][place[period] - place[cohort]] += people
+        matrix[cohort][period - cohort] += people
     if question.on_or_after:
         for row in matrix:
             for j in range(len(row) - 2, 0, -1):

@@ -17,8 +17,10 @@ SETTINGS = {"do_not_merge_across_partitions_select_final": 1}
 # Of an id that was deleted, what happened up to then, also where it came in later. Holds for the identity log too.
 _DELETED_IDS = f"SELECT distinct_hash, max(before) AS before FROM {DELETED_IDS} WHERE project_id = {{project:String}}"
 _DELETED_PAIRS = f"(SELECT arraySort(groupArray((distinct_hash, before))) FROM ({_DELETED_IDS} GROUP BY distinct_hash))"
+# Where nothing was deleted the first part is a constant, and no row is looked at.
 NOT_DELETED = (
-    f"(e.distinct_hash NOT IN (SELECT distinct_hash FROM {DELETED_IDS} WHERE project_id = {{project:String}})"
+    f"((SELECT count() FROM {DELETED_IDS} WHERE project_id = {{project:String}}) = 0"
+    f" OR e.distinct_hash NOT IN (SELECT distinct_hash FROM {DELETED_IDS} WHERE project_id = {{project:String}})"
     f" OR e.timestamp > transform(e.distinct_hash, {_DELETED_PAIRS}.1, {_DELETED_PAIRS}.2, toDateTime64(0, 6, 'UTC')))"
 )
 
