@@ -15,8 +15,8 @@ from tests.fault.suite import Options, Stacks, apache_kafka_is_there
 pytestmark = [pytest.mark.integration, pytest.mark.fault]
 
 SEED = 1
-EVENTS_S = 5500
-AWAY_S = 15
+EVENTS_S = 2500
+AWAY_S = 10
 
 
 class Suite:
