@@ -35,6 +35,8 @@ class Service:
         module = ["services.cli"] if broken is None else ["tests.fault.broken", broken]
         self._command = [sys.executable, "-m", *module, command]
         self._child: ChildProcess | None = None
+        # One at a time: the supervisor and a fault must not both start it.
+        self._changing = asyncio.Lock()
 
     def begin(self) -> None:
         """Forget what was observed so far, and what was overridden."""
@@ -57,21 +59,25 @@ class Service:
     async def start(self) -> None:
         """Does not wait until it is ready."""
         self.wanted = True
-        if not self.running:
-            env = {**self._env, **self.overrides}
-            self._child = ChildProcess(self.name, self._command, log=self.log, env=env)
-            await asyncio.to_thread(self._child.start)
+        async with self._changing:
+            if not self.running:
+                env = {**self._env, **self.overrides}
+                child = ChildProcess(self.name, self._command, log=self.log, env=env)
+                await asyncio.to_thread(child.start)
+                self._child = child
 
     async def kill(self) -> None:
         """SIGKILL; it stays down until `start`."""
         self.wanted = False
-        if self._child is not None:
-            await asyncio.to_thread(self._child.kill)
+        async with self._changing:
+            if self._child is not None:
+                await asyncio.to_thread(self._child.kill)
 
     async def stop(self, timeout_s: float = 30) -> int | None:
         """SIGTERM; the exit status. It stays down until `start`."""
         self.wanted = False
-        return None if self._child is None else await asyncio.to_thread(self._child.stop, timeout_s)
+        async with self._changing:
+            return None if self._child is None else await asyncio.to_thread(self._child.stop, timeout_s)
 
     def pause(self) -> None:
         """SIGSTOP."""

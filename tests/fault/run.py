@@ -98,6 +98,7 @@ async def run_scenario(stack: Stack, scenario: Scenario, plan: Plan) -> Report:
     stack.earlier.append(Earlier(stack.project, stack.key, ledger))
     letters = await count_dead_letters(stack) - letters_before
     scene.check(letters == scene.dead_letters, f"{letters} dead letters instead of {scene.dead_letters}")
+    scene.failures += [f"a supervisor of the suite ended: {t.exception()!r}" for t in stack.supervisors if t.done()]
     return Report(
         scenario=scenario.name,
         seed=plan.seed,

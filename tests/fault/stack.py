@@ -63,7 +63,7 @@ class Stack:
     """All of it, running. `proxies[i]` stands between `workers[i]` and ClickHouse.
 
     `project` is what load and readers speak for, with `key`; see `new_project`. `earlier`: those before it.
-    `clickhouse_exits`: how it ended without being asked to.
+    `clickhouse_exits`: how it ended without being asked to. `supervisors` never end.
     """
 
     shape: Shape
@@ -79,6 +79,7 @@ class Stack:
     proxies: list[Proxy] = field(default_factory=list)
     queries: list[Service] = field(default_factory=list)
     earlier: list[Earlier] = field(default_factory=list)
+    supervisors: list[asyncio.Task[None]] = field(default_factory=list)
     clickhouse_wanted: bool = True
     clickhouse_exits: list[int] = field(default_factory=list)
 
@@ -217,6 +218,7 @@ async def started(shape: Shape, data_dir: Path) -> AsyncIterator[Stack]:
             await _start_services(stack)
             tasks = [asyncio.create_task(service.look_after()) for service in stack.services]
             tasks.append(asyncio.create_task(stack.look_after_clickhouse()))
+            stack.supervisors = tasks
             await stack.wait_ready()
             await stack.wait_all_assigned()
             yield stack

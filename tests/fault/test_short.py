@@ -15,7 +15,7 @@ from tests.fault.suite import Options, Stacks, apache_kafka_is_there
 pytestmark = [pytest.mark.integration, pytest.mark.fault]
 
 SEED = 1
-EVENTS_S = 2500
+EVENTS_S = 5500
 AWAY_S = 10
 
 
