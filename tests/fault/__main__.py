@@ -66,13 +66,14 @@ async def _run(names: list[str], plan: Plan, options: Options) -> list[Report]:
 
 
 def _print_summary(reports: list[Report]) -> None:
-    table = Table("scenario", *("faults", "accepted", "stored", "lost", "doubled", "wrong", "result"))
+    table = Table("scenario", *("faults", "events/s", "accepted", "stored", "lost", "doubled", "wrong", "result"))
     for column in table.columns[1:]:
         column.justify = "right"
     for report in reports:
         total = totals(report)
         times = sum(done.times for done in report.injected.values())
-        numbers = (times, total.accepted, total.stored, total.lost, total.doubled, total.wrong)
+        rate = round((total.accepted + report.repeats) / report.load_s)
+        numbers = (times, rate, total.accepted, total.stored, total.lost, total.doubled, total.wrong)
         result = "[red]FAILED[/red]" if report.failures else "passed"
         table.add_row(report.scenario, *[f"{number:,}" for number in numbers], result)
     console.print(table)

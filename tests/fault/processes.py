@@ -58,13 +58,16 @@ class Service:
 
     async def start(self) -> None:
         """Does not wait until it is ready."""
-        self.wanted = True
         async with self._changing:
             if not self.running:
-                env = {**self._env, **self.overrides}
-                child = ChildProcess(self.name, self._command, log=self.log, env=env)
-                await asyncio.to_thread(child.start)
-                self._child = child
+                await self._launch()
+            self.wanted = True
+
+    async def _launch(self) -> None:
+        env = {**self._env, **self.overrides}
+        child = ChildProcess(self.name, self._command, log=self.log, env=env)
+        await asyncio.to_thread(child.start)
+        self._child = child
 
     async def kill(self) -> None:
         """SIGKILL; it stays down until `start`."""
@@ -102,9 +105,10 @@ class Service:
     async def look_after(self) -> None:
         """Restart it whenever it ends while it is wanted. For ever."""
         while True:
-            if self.wanted and self._child is not None and (status := self._child.poll()) is not None:
-                self.exits.append(status)
-                await self.start()
+            async with self._changing:
+                if self.wanted and (status := self.exit_status) is not None:
+                    self.exits.append(status)
+                    await self._launch()
             self.rss_bytes()
             await asyncio.sleep(_POLL_S)
 

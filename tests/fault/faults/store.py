@@ -12,6 +12,9 @@ _CATCH_S = 15.0
 STOP_S = 25.0
 # Two blocks, what Faust reads ahead, the index and Python itself. Without back-pressure it would be gigabytes.
 WORKER_RSS_BYTES = 700 * 1024 * 1024
+# From the middle of a long outage to its end. In a short one the buffers are still filling.
+MAX_GROWTH = 1.1
+LONG_S = 120
 
 
 def _through_proxies(mode: Mode, longest_s: float) -> Fault:
@@ -49,6 +52,8 @@ async def clickhouse_away(scene: Scene) -> None:
     behind = scene.ledger.accepted - accepted
     scene.check(behind > scene.away_s * 1000, f"only {behind} events were accepted while ClickHouse was away")
     scene.check(halfway[1] < WORKER_RSS_BYTES, f"a worker grew to {halfway[1] >> 20} MiB")
+    flat = scene.away_s < LONG_S or halfway[1] < MAX_GROWTH * halfway[0]
+    scene.check(flat, f"the largest worker grew from {halfway[0] >> 20} to {halfway[1] >> 20} MiB in the outage")
     await stack.start_clickhouse()
     began_at, stored = time.monotonic(), await stack.count_stored()
     while (now := await stack.count_stored()) < accepted + behind:
