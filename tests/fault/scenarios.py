@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from tests.fault.faults import Fault
-from tests.fault.faults.brokers import KAFKA_AWAY, ONE_OF_THREE, ONLY_BROKER
+from tests.fault.faults.brokers import KAFKA_AWAY, ONE_OF_THREE
 from tests.fault.faults.kills import KILLS
 from tests.fault.faults.months import MONTHS
 from tests.fault.faults.moves import MOVES
@@ -42,8 +42,7 @@ SCENARIOS = {
         Scenario("store", "ClickHouse slow, refusing, timing out after it stored, cut off", STORE, short=4),
         Scenario("months", "batches with dates in many months, torn apart", MONTHS, short=4),
         Scenario("store-away", "ClickHouse away for long under load", AWAY, times=1, short=1),
-        Scenario("only-broker", "kill -9 of the only broker", ONLY_BROKER, durable=True, short=1),
-        Scenario("kafka-away", "Kafka refusing and hanging, then back", KAFKA_AWAY, durable=True, short=2),
+        Scenario("kafka-away", "kill -9 of the only broker; Kafka hanging, then back", KAFKA_AWAY, durable=True, short=3),
         Scenario("poison", "bad lines of a foreign producer, then a flood", POISON, last=AFTER_POISON, short=3),
         Scenario("broker-of-three", "kill -9 of one of three brokers", ONE_OF_THREE, brokers=3, durable=True, short=1),
     )

@@ -88,9 +88,8 @@ async def _kafka_back(scene: Scene) -> None:
 
 
 ONE_OF_THREE = (Fault("kill one of three brokers", kill_one_broker),)
-ONLY_BROKER = (Fault("kill the only broker", kill_only_broker),)
 KAFKA_AWAY = (
-    Fault("Kafka refuses", kill_only_broker),
+    Fault("kill the only broker: Kafka refuses", kill_only_broker),
     Fault("Kafka hangs", hang_brokers),
     Fault("edge starts without Kafka", start_edge_without_kafka),
 )
