@@ -42,7 +42,9 @@ SCENARIOS = {
         Scenario("store", "ClickHouse slow, refusing, timing out after it stored, cut off", STORE, short=4),
         Scenario("months", "batches with dates in many months, torn apart", MONTHS, short=4),
         Scenario("store-away", "ClickHouse away for long under load", AWAY, times=1, short=1),
-        Scenario("kafka-away", "kill -9 of the only broker; Kafka hanging, then back", KAFKA_AWAY, durable=True, short=3),
+        Scenario(
+            "kafka-away", "kill -9 of the only broker; Kafka hanging, then back", KAFKA_AWAY, durable=True, short=3
+        ),
         Scenario("poison", "bad lines of a foreign producer, then a flood", POISON, last=AFTER_POISON, short=3),
         Scenario("broker-of-three", "kill -9 of one of three brokers", ONE_OF_THREE, brokers=3, durable=True, short=1),
     )
