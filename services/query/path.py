@@ -60,8 +60,8 @@ def path_sql(project_id: str, question: PathQuestion) -> tuple[str, dict[str, An
         f" + bitShiftLeft(bitShiftRight(toUInt128(e.event_id), 70), {_NAME_BITS}) + {_place_of('e.event')} AS packed "
         f"SELECT {scope.who} AS unit, minIf(packed, e.event = {{start:String}}) AS first, "
         # The least number is the start event's: what is less came before it.
-        "arraySort(arrayFilter(x -> x >= first, groupArray(packed))) AS sorted, "
-        "arrayFilter((x, before) -> x != before, sorted, arrayShiftRight(sorted, 1)) AS onward "
+        "arrayCompact(arraySort(groupArray(packed))) AS history, "
+        "arraySlice(history, indexOfAssumeSorted(history, first)) AS onward "
         f"FROM {EVENTS_WITH_REPEATS} {scope.joins} WHERE {IN_WINDOW}{scope.where} GROUP BY unit HAVING first > 0"
     )
     places = [f"p{i:d}" for i in range(1, question.max_depth + 1)]
