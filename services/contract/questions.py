@@ -211,7 +211,7 @@ class RetentionAnswer(Struct, kw_only=True):
     warnings: Warnings | UnsetType = UNSET
 
 
-class PathNode(Struct, kw_only=True):
+class PathNode(Struct, kw_only=True, gc=False):
     """`count` people came here; `drop_off` of them went no further, `other` to events beyond the `top` children."""
 
     event: str

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Raw, Struct
+from msgspec.structs import replace
 from xxhash import xxh3_128_digest
 
 from services.contract.event_ids import project_prefix
@@ -48,8 +49,22 @@ class Dashboards:
             there = await self._find(project_id, dashboard_id, deleted_too=True)
             if there is not None:
                 return there
-        await self._insert(project_id, dashboard_id, new, now)
+        row = _Row(
+            project_id=project_id,
+            dashboard_id=str(dashboard_id),
+            name=new.name,
+            queries=msgspec.json.encode(new.queries).decode(),
+            created_at=now,
+            updated_at=now,
+        )
+        # Of several inserts at once under one token ClickHouse takes the first and drops the others.
+        await self._insert(row, token=row.dashboard_id)
         created = await self._find(project_id, dashboard_id, deleted_too=True)
+        if created is None:
+            # A server that was killed may know the token and not have the row. Of the lower version, so that it
+            # never stands in for a first one that only comes into sight late.
+            await self._insert(replace(row, version=0), token=str(uuid.uuid4()))
+            created = await self._find(project_id, dashboard_id, deleted_too=True)
         return created or _dashboard(dashboard_id, new, now)
 
     async def get(self, project_id: str, dashboard_id: str) -> Dashboard | None:
@@ -98,18 +113,9 @@ class Dashboards:
         )
         return _of_row(rows[0]) if rows else None
 
-    async def _insert(self, project_id: str, dashboard_id: uuid.UUID, new: NewDashboard, now: datetime) -> None:
-        row = _Row(
-            project_id=project_id,
-            dashboard_id=str(dashboard_id),
-            name=new.name,
-            queries=msgspec.json.encode(new.queries).decode(),
-            created_at=now,
-            updated_at=now,
-        )
-        # Of several inserts at once under one token ClickHouse takes the first and drops the others.
+    async def _insert(self, row: _Row, token: str) -> None:
         await self._store.insert_lines(
-            DASHBOARDS, _Row.__struct_fields__, msgspec.json.encode(row) + b"\n", token=row.dashboard_id
+            DASHBOARDS, _Row.__struct_fields__, msgspec.json.encode(row) + b"\n", token=token
         )
 
 

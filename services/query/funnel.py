@@ -129,7 +129,7 @@ def _histories(project_id: str, question: FunnelQuestion, person: str) -> tuple[
     """Rows (unit, times, masks), each person's events as 128-bit numbers of (time since the window's begin: 53 bits,
     the first 55 bits of the event id, mask: 20) put in order.
 
-    Repeats of a stored row are neighbours then and taken away. Events that are no step count in `strict` order only.
+    Repeats of a stored row are neighbours then, and taken away where they matter. Events that are no step count in `strict` order only.
     """
     conditions = [condition for step in question.steps for condition in step.conditions]
     scope, named = scope_sql(question.scope, conditions, person), Parameters("step")
@@ -138,11 +138,13 @@ def _histories(project_id: str, question: FunnelQuestion, person: str) -> tuple[
     if question.conversion_s is not None:
         within = min(within, question.conversion_s * SECOND_US)
     names = named.add(sorted({step.event for step in question.steps}), "Array(String)")
-    only_steps = "" if question.order == "strict" else f" AND e.event IN {names} AND mask != 0"
-    aggregates = {"packed_events": ("groupArray", "packed"), "any_mask": ("groupBitOr", "mask")}
+    only_steps = (
+        "" if question.order == "strict" else f" AND e.event IN {names}{' AND mask != 0' if conditions else ''}"
+    )
+    aggregates = {"packed_events": "groupArray(packed)", "any_mask": "groupBitOr(mask)"}
     if question.breakdown is not None:
         can_start = "mask != 0" if question.order == "any" else "bitTest(mask, 0)"
-        aggregates["starts"] = ("groupArrayIf", f"(packed, {value_sql(question.breakdown, named)}), {can_start}")
+        aggregates["starts"] = f"groupArrayIf((packed, {value_sql(question.breakdown, named)}), {can_start})"
     units = scope.units(
         f"{' + '.join(can_be)} AS mask, "
         f"bitShiftLeft(toUInt128(toUnixTimestamp64Micro(e.timestamp) - {{since:Int64}}), {_TIME_BITS})"
@@ -153,8 +155,12 @@ def _histories(project_id: str, question: FunnelQuestion, person: str) -> tuple[
     )
     can_begin = "" if question.order == "any" else " WHERE bitTest(any_mask, 0)"
     starts = "" if question.breakdown is None else "starts, "
+    history = "arraySort(packed_events)"
+    # A repeat could else be the next event, or another step of the same name.
+    if question.order != "ordered" or max(map(len, alike(question.steps))) > 1:
+        history = f"arrayCompact({history})"
     rows = (
-        "WITH arrayCompact(arraySort(packed_events)) AS history "
+        f"WITH {history} AS history "
         f"SELECT unit, history, {starts}arrayMap(x -> toInt64(bitShiftRight(x, {_TIME_BITS})), history) AS times, "
         f"arrayMap(x -> bitAnd(toUInt32(x), {2**MAX_STEPS - 1:d}), history) AS masks FROM ({units}){can_begin}"
     )

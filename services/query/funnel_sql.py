@@ -9,47 +9,42 @@ grows with the number of events, not with its square.
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 
-# No time: later than any.
-_NEVER = f"toInt64({2**62})"
+# No time: later than any, earlier than any.
+_NEVER, _BEFORE_ALL = f"toInt64({2**62})", f"toInt64({-(2**62)})"
 
 
 def ordered(rows: str, steps: int) -> str:
     """Greedy is best: for every start, taking each step as early as it comes leaves most to the next ones.
 
     `since_k[i]`: the latest start of those who have taken k steps by event i. It never falls as i grows, so it is the
-    one with most of its window left. Then backwards, for as many steps as the person got (`level`): `end_k[i]` is
-    when the last one is taken by whoever begins with step k at event i or later.
+    one with most of its window left. The steps that the person got (`level`) are first all taken at the event `done`.
+    Whoever starts earlier takes them by then, too, while within the window of it; so the first such start counts.
     """
-    since = ["arrayFill(x -> x >= 0, arrayMap((m, t) -> if(bitTest(m, 0), t, toInt64(-1)), masks, times)) AS since_1"]
+    # Before the first event there is nothing to fill with.
+    begun = (
+        f"SELECT * REPLACE (arrayPushFront(times, {_BEFORE_ALL}) AS times, arrayPushFront(masks, toUInt32(0)) AS masks) "
+        f"FROM ({rows})"
+    )
+    since = ["arrayFill((t, m) -> bitTest(m, 0), times, masks) AS since_1"]
     since += [
-        f"arrayFill(x -> x >= 0, arrayMap((m, t, s) -> if(bitTest(m, {k - 1:d}) AND s >= 0 AND t - s <= "
-        f"{{within:Int64}}, s, toInt64(-1)), masks, times, arrayShiftRight(since_{k - 1:d}, 1, toInt64(-1)))) "
-        f"AS since_{k:d}"
+        f"arrayFill((s, t, m) -> bitTest(m, {k - 1:d}) AND t - s <= {{within:Int64}}, "
+        f"arrayShiftRight(since_{k - 1:d}, 1, {_BEFORE_ALL}), times, masks) AS since_{k:d}"
         for k in range(2, steps + 1)
     ]
-    level = " + ".join(f"(arrayMax(since_{k:d}) >= 0)" for k in range(1, steps + 1))
-    reached = f"WITH {', '.join(since)} SELECT *, {level} AS level FROM ({rows})"
-    ends = [
-        f"arrayMap((m, t, x) -> if(bitTest(m, {k - 1:d}), if(level = {k:d}, t, x), {_NEVER}), masks, times, "
-        f"{_later(k + 1, steps)}) AS end_{k:d}"
-        for k in range(steps, 0, -1)
-    ]
-    started = "arrayFirstIndex((x, t) -> x - t <= {within:Int64}, end_1, times)"
-    begun = f"WITH {', '.join(ends)} SELECT *, {started} AS place_1 FROM ({reached} WHERE level > 0)"
+    level = " + ".join(f"(since_{k:d}[-1] >= 0)" for k in range(1, steps + 1))
+    waiting = [f"level = {k:d}, countEqual(since_{k:d}, {_BEFORE_ALL})" for k in range(1, steps + 1)]
+    done = f"times[multiIf({', '.join(waiting)}, 0) + 1] AS done"
+    reached = f"WITH {', '.join(since)} SELECT *, {level} AS level, {done} FROM ({begun})"
     places = [
-        f"arrayFirstIndex((m, i) -> i > place_{k - 1:d} AND bitTest(m, {k - 1:d}), masks, arrayEnumerate(masks)) "
-        f"AS place_{k:d}"
-        for k in range(2, steps + 1)
+        "arrayFirstIndex((t, m) -> bitTest(m, 0) AND done - t <= {within:Int64}, times, masks) AS place_1",
+        "arraySlice(masks, place_1 + 1) AS after_1",
     ]
+    for k in range(2, steps + 1):
+        places.append(f"arrayFirstIndex(m -> bitTest(m, {k - 1:d}), after_{k - 1:d}) AS wait_{k:d}")
+        places.append(f"place_{k - 1:d} + wait_{k:d} AS place_{k:d}")
+        places.append(f"arraySlice(after_{k - 1:d}, wait_{k:d} + 1) AS after_{k:d}")
     at = ", ".join(f"times[place_{k:d}]" for k in range(1, steps + 1))
-    return f"WITH {', '.join(places)} SELECT *, place_1 AS started, [{at}] AS at FROM ({begun})"
-
-
-def _later(k: int, steps: int) -> str:
-    if k > steps:
-        return f"arrayWithConstant(length(times), {_NEVER})"
-    filled = f"arrayReverseFill(x -> x < {_NEVER}, end_{k:d})"
-    return f"arrayShiftLeft({filled}, 1, {_NEVER})"
+    return f"WITH {', '.join(places)} SELECT *, place_1 - 1 AS started, [{at}] AS at FROM ({reached} WHERE level > 0)"
 
 
 def strict(rows: str, steps: int) -> str:

@@ -15,8 +15,9 @@ from services.query.source import EVENTS_WITH_REPEATS, IN_WINDOW, window_paramet
 from services.query.window import SECOND_US, Window
 from services.runtime.row_binary import read_count, read_strings
 
-# What one answer may be made of: at the deepest 168 MB of paths, and an answer of about 10 MB.
-MAX_DISTINCT_PATHS = 1_000_000
+# What one answer may be made of: distinct paths, a million at the deepest and 3.1 million of depth 5, and an answer of
+# about 10 MB.
+MAX_PATHS_BYTES = 88_000_000
 MAX_NODES = 100_000
 MAX_EVENT_NAMES = 100_000
 
@@ -60,15 +61,15 @@ def path_sql(project_id: str, question: PathQuestion) -> tuple[str, dict[str, An
         f" + bitShiftLeft(bitShiftRight(toUInt128(e.event_id), 70), {_NAME_BITS}) + {_place_of('e.event')} AS packed "
         f"SELECT {scope.who} AS unit, minIf(packed, e.event = {{start:String}}) AS first, "
         # The least number is the start event's: what is less came before it.
-        "arraySort(arrayFilter(x -> x >= first, groupArray(packed))) AS sorted, "
-        "arrayFilter((x, before) -> x != before, sorted, arrayShiftRight(sorted, 1)) AS onward "
+        "arrayCompact(arraySort(groupArray(packed))) AS history, "
+        "arraySlice(history, indexOfAssumeSorted(history, first)) AS onward "
         f"FROM {EVENTS_WITH_REPEATS} {scope.joins} WHERE {IN_WINDOW}{scope.where} GROUP BY unit HAVING first > 0"
     )
     places = [f"p{i:d}" for i in range(1, question.max_depth + 1)]
     steps = ", ".join(f"steps[{i:d}] AS {place}" for i, place in enumerate(places, 2))
     people = (
         f"WITH {', '.join(_steps(question, parameters))} SELECT {steps}, count() AS people FROM ({histories}) "
-        f"GROUP BY {', '.join(places)} LIMIT {MAX_DISTINCT_PATHS + 1:d}"
+        f"GROUP BY {', '.join(places)} LIMIT {_max_paths(question) + 1:d}"
     )
     return f"SELECT groupArray(({', '.join(places)}, people)), {_NAMES} FROM ({people})", parameters
 
@@ -116,13 +117,21 @@ def _steps(question: PathQuestion, parameters: dict[str, Any]) -> list[str]:
     return steps
 
 
+def _row(question: PathQuestion) -> "np.dtype[np.void]":
+    return np.dtype([("places", "<u4", (question.max_depth,)), ("people", "<u8")])
+
+
+def _max_paths(question: PathQuestion) -> int:
+    return MAX_PATHS_BYTES // _row(question).itemsize
+
+
 def _tree(table: bytes, question: PathQuestion) -> PathAnswer:
     paths, at = read_count(table, 0)
-    row = np.dtype([("places", "<u4", (question.max_depth,)), ("people", "<u8")])
+    row = _row(question)
     # Reading is bounded by the LIMITs of the query.
     rows = np.frombuffer(table, row, paths, at)
     names = read_strings(table, at + rows.nbytes)
-    if len(names) > MAX_EVENT_NAMES or paths > MAX_DISTINCT_PATHS:
+    if len(names) > MAX_EVENT_NAMES or paths > _max_paths(question):
         raise _too_expensive("There are too many different paths.")
     order = sorted(range(len(names)), key=names.__getitem__)
     # From places in the order of the query to places in the alphabet's.

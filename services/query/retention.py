@@ -77,13 +77,13 @@ def retention_sql(project_id: str, question: RetentionQuestion) -> tuple[str, di
     Labels come in the order of their places, see placed_sql. In the mode on_or_after only the last period counts in
     which somebody came back.
     """
-    people, parameters = _people(project_id, question)
-    later = "arrayFilter(p -> p > cohort, returned)"
+    alike, returned, parameters = _alike(project_id, question)
+    later = f"arrayFilter(p -> p > cohort, {returned})"
     if question.on_or_after:
         later = f"arraySlice(arrayReverseSort({later}), 1, 1)"
     counted = (
-        f"SELECT value, cohort, arrayJoin(arrayConcat([cohort], {later})) AS period, count() AS people, "
-        f"if(cohort = period, people, 0) AS weight FROM ({people}) GROUP BY value, cohort, period"
+        f"SELECT value, cohort, arrayJoin(arrayConcat([cohort], {later})) AS period, sum(alike) AS people, "
+        f"if(cohort = period, people, 0) AS weight FROM ({alike}) GROUP BY value, cohort, period"
     )
     if question.breakdown is None:
         return f"SELECT '', cohort, period, people FROM ({counted})", parameters
@@ -93,35 +93,35 @@ def retention_sql(project_id: str, question: RetentionQuestion) -> tuple[str, di
     ), parameters
 
 
-def _people(project_id: str, question: RetentionQuestion) -> tuple[str, dict[str, Any]]:
-    """Rows (unit, value, cohort, returned): the periods in which the person came back.
+def _alike(project_id: str, question: RetentionQuestion) -> tuple[str, str, dict[str, Any]]:
+    """Rows (value, cohort, came, alike): so many people are alike in all that. And the SQL of the periods in `came`.
 
     A set of periods does not change with events that are stored twice; numbers of events do.
     """
     scope, named = scope_sql(question.scope), Parameters("value")
     born, came_back = "e.event = {born:String}", "e.event = {return:String}"
-    aggregates = {"cohort": ("minIf", f"period, {born}"), "births": ("countIf", born)}
+    aggregates = {"cohort": f"minIf(period, {born})", "births": f"countIf({born})"}
     source, value = EVENTS_WITH_REPEATS, "''"
     if question.min_occurrences > 1:
         source = EVENTS_ONCE
         returned = f"arrayFilter((p, n) -> n >= {question.min_occurrences:d}, came.1, came.2)"
-        aggregates["came"] = ("sumMapIf", f"[period], [toUInt64(1)], {came_back}")
+        aggregates["came"] = f"sumMapIf([period], [toUInt64(1)], {came_back})"
     elif len(question.starts) <= _BITS:
         returned = "bitPositionsToArray(came)"
-        aggregates["came"] = ("groupBitOrIf", f"bitShiftLeft(toUInt64(1), period), {came_back}")
+        aggregates["came"] = f"groupBitOrIf(bitShiftLeft(toUInt64(1), period), {came_back})"
     else:
         returned = "came"
-        aggregates["came"] = ("groupUniqArrayIf", f"period, {came_back}")
+        aggregates["came"] = f"arraySort(groupUniqArrayIf(period, {came_back}))"
     if question.breakdown is not None:
         value = "first_value"
         first = "(e.timestamp, toUInt128(e.event_id))"
-        aggregates[value] = ("argMinIf", f"{value_sql(question.breakdown, named)}, {first}, {born}")
+        aggregates[value] = f"argMinIf({value_sql(question.breakdown, named)}, {first}, {born})"
     when, having = IN_WINDOW, "births > 0"
     if question.first_time:
         # The born events of all time; whoever has one before the window is left out, so no other row of it matters.
         before = "e.timestamp < fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
         when = f"{in_window('{ever:Int64}', '{until:Int64}')} AND (NOT {before} OR {born})"
-        aggregates["earlier"] = ("countIf", f"{born} AND {before}")
+        aggregates["earlier"] = f"countIf({born} AND {before})"
         having += " AND earlier = 0"
     units = scope.units(
         "transform(roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}), {starts:Array(Int64)}, "
@@ -130,7 +130,11 @@ def _people(project_id: str, question: RetentionQuestion) -> tuple[str, dict[str
         source,
         f"{when} AND e.event IN ({{born:String}}, {{return:String}})",
     )
-    return f"SELECT unit, {value} AS value, cohort, {returned} AS returned FROM ({units}) WHERE {having}", {
+    alike = (
+        f"SELECT {value} AS value, cohort, came, count() AS alike FROM ({units}) WHERE {having} "
+        "GROUP BY value, cohort, came"
+    )
+    parameters = {
         **window_parameters(project_id, question.window),
         **scope.parameters,
         **named.values,
@@ -139,6 +143,7 @@ def _people(project_id: str, question: RetentionQuestion) -> tuple[str, dict[str
         "starts": question.starts,
         "ever": EARLIEST_US,
     }
+    return alike, returned, parameters
 
 
 def _matrix(counts: Iterable[Sequence[Any]], question: RetentionQuestion) -> Matrix:

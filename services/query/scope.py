@@ -15,7 +15,7 @@ from services.query.cohort_sql import in_cohort
 from services.query.filter_sql import conditions_sql
 from services.query.filters import Condition, parse_filter
 from services.query.parameters import Parameters
-from services.query.persons import JOIN_PERSONS, PERSON, PERSON_ID
+from services.query.persons import JOIN_PERSONS, PERSON
 from services.query.trait_sql import group_of_people
 
 
@@ -39,23 +39,12 @@ class ScopeSql(Struct, frozen=True):
     who: str
     parameters: dict[str, Any]
 
-    def units(self, given: str, aggregates: Mapping[str, tuple[str, str]], source: str, where: str) -> str:
-        """Rows (unit, aggregates) of the events for which `where` holds. `aggregates`: name -> (function, arguments).
-        `given` is what stands behind WITH.
-
-        First by id, then by unit: ids are joined with their people, and not every event of theirs. So a question
-        costs little more where many ids were merged.
-        """
-        states = ", ".join(
-            f"{function}State({arguments}) AS {name}" for name, (function, arguments) in aggregates.items()
-        )
-        merged = ", ".join(f"{function}Merge({name}) AS {name}" for name, (function, _) in aggregates.items())
-        distinct_id = ", any(e.distinct_id) AS distinct_id" if self.who == PERSON_ID else ""
+    def units(self, given: str, aggregates: Mapping[str, str], source: str, where: str) -> str:
+        """Rows (unit, aggregates) of the events for which `where` holds. `given` is what stands behind WITH."""
+        columns = ", ".join(f"{aggregate} AS {name}" for name, aggregate in aggregates.items())
         return (
-            f"SELECT {self.who} AS unit, {merged} FROM ("
-            f"WITH {given} SELECT e.distinct_hash AS distinct_hash{distinct_id}, {states} "
-            f"FROM {source} {self.filter_joins} WHERE {where}{self.where} GROUP BY e.distinct_hash"
-            f") AS e {self.joins} GROUP BY unit"
+            f"WITH {given} SELECT {self.who} AS unit, {columns} "
+            f"FROM {source} {self.joins} WHERE {where}{self.where} GROUP BY unit"
         )
 
 

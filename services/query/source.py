@@ -11,8 +11,14 @@ from services.query.window import Window
 EVENTS_ONCE = f"{EVENTS} AS e FINAL"
 EVENTS_WITH_REPEATS = f"{EVENTS} AS e"
 
-# Safe because the partition is a function of a column of the sorting key: repeats never lie in two partitions.
-SETTINGS = {"do_not_merge_across_partitions_select_final": 1}
+SETTINGS = {
+    # Safe because the partition is a function of a column of the sorting key: repeats never lie in two partitions.
+    "do_not_merge_across_partitions_select_final": 1,
+    # Safe because repeats are equal in every column: a condition holds for all of them or for none.
+    "optimize_move_to_prewhere_if_final": 1,
+    # Events are looked up in the merged ids, never the other way round, which copies all columns of the events.
+    "query_plan_join_swap_table": "false",
+}
 
 # Of an id that was deleted, what happened up to then, also where it came in later. Holds for the identity log too.
 _DELETED_IDS = f"SELECT distinct_hash, max(before) AS before FROM {DELETED_IDS} WHERE project_id = {{project:String}}"

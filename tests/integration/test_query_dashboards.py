@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from services.contract.calls import BASE_PATH
+from services.contract.events_table import DASHBOARDS
 from services.contract.questions import MAX_DASHBOARD_QUERIES
 from services.runtime.settings import ClickHouseSettings
+from tests.support.engine import send_sql
 from tests.support.query_client import QueryClient
 
 pytestmark = pytest.mark.integration
@@ -109,6 +111,22 @@ def test_the_first_wins_among_many_at_once(client: QueryClient, key: str) -> Non
     answers = [response.json() for response in client.run(race())]
     assert all(answer == answers[0] for answer in answers)
     assert page(client, key)["items"] == [answers[0]]
+
+
+def test_is_made_where_the_store_knows_the_token_but_lost_the_row(
+    client: QueryClient, clickhouse: ClickHouseSettings, key: str
+) -> None:
+    """As a server that is killed may leave it."""
+    body = {"name": "x", "queries": QUERIES[2:], "idempotency_key": "lost"}
+    dashboard_id = client.ask("/dashboard/create", key, body)["dashboard_id"]
+    send_sql(
+        clickhouse, f"ALTER TABLE {DASHBOARDS} DELETE WHERE dashboard_id = '{dashboard_id}' SETTINGS mutations_sync = 2"
+    )
+    assert get(client, key, dashboard_id).status_code == 404
+    made = client.ask("/dashboard/create", key, body)
+    assert made["dashboard_id"] == dashboard_id
+    assert get(client, key, dashboard_id).json() == made
+    assert client.ask("/dashboard/create", key, {**body, "name": "later"}) == made
 
 
 def test_deleted_is_gone_and_its_key_stays_used(client: QueryClient, key: str) -> None:

@@ -1,11 +1,13 @@
 """Questions that need too much are refused with advice, and a question can only read."""
 
+import asyncio
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
+from services.contract.calls import BASE_PATH
 from services.contract.events_table import EVENTS
 from services.query.execute import Limits, QuestionStore
 from services.runtime.clickhouse import ClickHouse, LimitExceededError, StoreError
@@ -62,6 +64,36 @@ def test_too_many_periods(client: QueryClient, crowd: str) -> None:
     error = refused(client, crowd, "/query/retention", body)
     assert error["field"] == "interval"
     assert "1000" in error["message"]
+
+
+def test_small_questions_are_answered_while_large_ones_run(clickhouse: ClickHouseSettings, crowd: str) -> None:
+    """As many large ones as a project may ask at once, and small ones of two projects: who is done first says it."""
+    every_event = {"event": "e1", "filter": {"missing": {"exists": False}}, "measure": "per_person"}
+    large = {**WINDOW, "interval": "hour", "series": [every_event] * 10, "breakdown": "missing"}
+    small = {**WINDOW, "limit": 1}
+
+    with QueryClient.started(clickhouse, projects=2, query_concurrency_per_project=3) as client:
+        other = list(client.projects)[1][1]
+
+        async def post(path: str, key: str, body: dict[str, Any]) -> int:
+            headers = {"authorization": f"Bearer {key}"}
+            response = await client.http.post(BASE_PATH + path, headers=headers, json=body)
+            return response.status_code
+
+        async def small_ones_done_while_large_ones_run() -> int:
+            running = [asyncio.create_task(post("/query/trends", crowd, large)) for _ in range(2)]
+            async with asyncio.timeout(30):
+                while "headrace_query_running 2.0" not in (await client.http.get("/metrics")).text:  # noqa: ASYNC110 (nobody tells us)
+                    await asyncio.sleep(0)
+            done = 0
+            for _ in range(5):
+                assert await post("/query/events", crowd, small) == 200
+                assert await post("/query/events", other, small) == 200
+                done += not any(task.done() for task in running)
+            assert await asyncio.gather(*running) == [200, 200]
+            return done
+
+        assert client.run(small_ones_done_while_large_ones_run()) == 5
 
 
 async def ask(settings: ClickHouseSettings, sql: str, limits: Limits) -> None:
