@@ -1,6 +1,5 @@
 """CORS: any web page may send events with its project's key."""
 
-from starlette.datastructures import Headers
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import Receive, Scope, Send
@@ -10,7 +9,7 @@ class BrowserCors(CORSMiddleware):
     """Starlette's CORS for requests that come from a page. Others have no Origin and no need of a wrapped `send`."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and "origin" in Headers(scope=scope):
+        if scope["type"] == "http" and b"origin" in dict(scope["headers"]):
             await super().__call__(scope, receive, send)
         else:
             await self.app(scope, receive, send)

@@ -11,7 +11,7 @@ from services.contract.messages import MAX_NESTING_LEVELS
 from services.contract.validation import invalid_json
 
 EMPTY_OBJECT = Raw(b"{}")
-_NEWLINE, _QUOTE, _CURLY, _SQUARE = b'\n"{['
+_QUOTE, _CURLY, _SQUARE = b'"{['
 _OTHERS = bytes(set(range(256)) - set(b'"{}[]'))
 _STEPS = np.zeros(256, np.int8)  # what a character does to the depth
 _STEPS[list(b"{[")] = 1
@@ -47,23 +47,27 @@ def json_object(value: Raw, name: str) -> Raw:
 def all_objects(values: Sequence[Raw]) -> bool:
     """Whether `json_object` would take every value as it is. False also where only a closer look can tell.
 
-    All in one text, a line each (they contain no newline): one look at all costs a fifth of one look at each.
+    All in one text: one look at all costs a tenth of one look at each.
     """
-    text = np.frombuffer(b"\n".join([*values, b""]), np.uint8)
-    ends = np.flatnonzero(text == _NEWLINE)
-    if len(ends) == 0 or text[0] != _CURLY or not (text[ends[:-1] + 1] == _CURLY).all():
+    lengths = np.fromiter(map(len, values), np.int64, len(values))
+    if len(values) == 0 or not lengths.all():
         return False
-    opened = np.flatnonzero(
-        (text == _CURLY) | (text == _SQUARE)
-    )  # those in strings too: more than the depth, never less
-    up_to = np.searchsorted(opened, ends)
-    return bool(up_to[0] <= MAX_NESTING_LEVELS and (np.diff(up_to) <= MAX_NESTING_LEVELS).all())
+    joined = b"".join(values)
+    text, ends = np.frombuffer(joined, np.uint8), np.cumsum(lengths)
+    if not (text[ends - lengths] == _CURLY).all():
+        return False
+    # Brackets in strings are counted too: more than the depth, never less.
+    if joined.count(b"{") + joined.count(b"[") - len(values) < MAX_NESTING_LEVELS:
+        return True
+    opened = np.flatnonzero((text == _CURLY) | (text == _SQUARE))
+    return bool((np.diff(np.searchsorted(opened, ends), prepend=0) <= MAX_NESTING_LEVELS).all())
 
 
 def nesting_levels(text: bytes) -> int:
     """How many objects and arrays are open at the deepest place of valid JSON."""
-    if text.count(b"{") + text.count(b"[") <= MAX_NESTING_LEVELS:
-        return text.count(b"{") + text.count(b"[")  # an upper bound that is low enough
+    brackets = text.count(b"{") + text.count(b"[")
+    if brackets <= MAX_NESTING_LEVELS:
+        return brackets  # an upper bound that is low enough
     # In arrays, because a large body may consist of brackets: what is in a string does not count.
     plain = text.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _OTHERS)
     chars = np.frombuffer(plain, np.uint8)

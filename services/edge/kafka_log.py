@@ -130,6 +130,7 @@ class KafkaEventLog:
         self._lanes: dict[tuple[str, int], _Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._pending_bytes = 0
+        PENDING_BYTES.set_function(lambda: self._pending_bytes)
         # In order of their deadlines. One sweep for all costs less than a timer for each request.
         self._appends: deque[_Append] = deque()
         self._sweeper: asyncio.Task[None] | None = None
@@ -225,7 +226,6 @@ class KafkaEventLog:
         if self._pending_bytes and self._pending_bytes + size > self._settings.edge_max_pending_bytes:
             raise LogUnavailableError("too much waits for the event log already")
         self._pending_bytes += size
-        PENDING_BYTES.set(self._pending_bytes)
         loop = asyncio.get_running_loop()
         append = _Append(len(envelopes), loop, loop.time() + self._settings.edge_publish_timeout_s)
         self._appends.append(append)
@@ -251,7 +251,6 @@ class KafkaEventLog:
     def release(self, size: int) -> None:
         """Bytes that no longer wait. For the lanes."""
         self._pending_bytes -= size
-        PENDING_BYTES.set(self._pending_bytes)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run a lane's send; the set keeps the task alive."""

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import faust
+import uvloop
 from aiokafka.errors import KafkaError
 from faust.types import TP, EventT
 
@@ -213,6 +214,7 @@ def main() -> None:
     settings = WorkerSettings()
     configure_logs(settings, "worker")
     keep_large_blocks()
+    uvloop.install()  # Faust's own loop and that of its consumer's thread
     partitions = asyncio.run(_prepare(settings))
     log.info("worker_starting", partitions=partitions, host=settings.worker_host, port=settings.worker_port)
     # Faust wants a folder for tables, which are not used here: always the same, so that a killed worker leaves nothing.

@@ -115,10 +115,10 @@ class ClickHouseSink:
         ids = ids_from_bytes(b"".join([envelope.ids for envelope in envelopes]))
         repeats = await until_stored(lambda: self._stored_ids.repeats(ids))
         REPEATS.inc(int(repeats.sum()))
-        body = _without(envelopes, repeats)
+        parts = _without(envelopes, repeats)
         kept = ids.where(~repeats)
         try:
-            await self._insert(body)
+            await self._insert(parts)
             self._gate.count(len(kept), len(bad))
         except BadDataError:
             # All lines again, also the repeats: one whose first is bad is no repeat.
@@ -147,14 +147,14 @@ class ClickHouseSink:
                 bad += letters
         return envelopes, bad
 
-    async def _insert(self, body: bytes) -> None:
+    async def _insert(self, parts: Sequence[bytes]) -> None:
         """Insert, again and again, the same lines. Raises BadDataError only."""
-        if body:
-            await until_stored(lambda: self._insert_once(body))
+        if any(parts):
+            await until_stored(lambda: self._insert_once(parts))
 
-    async def _insert_once(self, body: bytes) -> None:
+    async def _insert_once(self, parts: Sequence[bytes]) -> None:
         with INSERT_SECONDS.time():
-            await self._store.insert_lines(EVENTS, EVENT_COLUMNS, body, fresh_token(), _INSERT_SETTINGS)
+            await self._store.insert_lines(EVENTS, EVENT_COLUMNS, parts, fresh_token(), _INSERT_SETTINGS)
 
     async def _find_bad(self, lines: Lines) -> tuple[Lines, list[DeadLetter]]:
         """The lines of a refused block that are no events, and the others."""
@@ -179,9 +179,8 @@ class ClickHouseSink:
             part = pending.pop()
             if not part.lines:
                 continue
-            body = b"\n".join(part.lines) + b"\n"
             try:
-                await self._insert(body)
+                await self._insert([line + b"\n" for line in part.lines])
             except BadDataError as error:
                 if len(part.lines) == 1:
                     self._gate.count(0, 1)
@@ -226,10 +225,10 @@ async def until_stored(attempt: Callable[[], Awaitable[R]]) -> R:
             delay_s = min(2 * delay_s, _RETRY_LAST_S)
 
 
-def _without(envelopes: list[Envelope], repeats: Mask) -> bytes:
+def _without(envelopes: list[Envelope], repeats: Mask) -> list[bytes]:
     """The lines of all envelopes but the repeated ones. Envelopes without a repeat are passed on unread."""
     if not repeats.any():
-        return b"".join([envelope.lines for envelope in envelopes])
+        return [envelope.lines for envelope in envelopes]
     parts = []
     at = 0
     for envelope in envelopes:
@@ -241,7 +240,7 @@ def _without(envelopes: list[Envelope], repeats: Mask) -> bytes:
         elif not drop.all():
             lines = envelope.lines.split(b"\n")
             parts += [lines[i] + b"\n" for i in np.flatnonzero(~drop)]
-    return b"".join(parts)
+    return parts
 
 
 def _lines_of(records: list[Record], envelopes: list[Envelope], repeats: Mask) -> Lines:

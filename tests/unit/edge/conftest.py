@@ -8,10 +8,9 @@ import pytest
 from msgspec import Struct
 from starlette.applications import Starlette
 
-from services.edge.cors import CORS
+from services.edge.app import compose
 from services.edge.rate_limit import RateLimit
 from services.edge.routes import EdgeRoutes
-from services.runtime.http import exception_handlers, openapi_route, operation_routes
 from services.runtime.keys import KeyCache
 from tests.support.memory_log import MemoryEventLog
 from tests.unit.runtime.memory_keys import MemoryKeyStore
@@ -36,11 +35,7 @@ def application(log: MemoryEventLog, keys: KeyCache, events_s: int = 0) -> Starl
     async def ready() -> dict[str, bool]:
         return {"kafka": await log.is_ready(), "keys": keys.loaded_at is not None}
 
-    return Starlette(
-        routes=[*calls.routes(), *operation_routes(ready), openapi_route()],
-        middleware=[CORS],
-        exception_handlers=exception_handlers("edge"),
-    )
+    return compose(calls, ready)
 
 
 @pytest.fixture

@@ -39,14 +39,14 @@ class MemoryIdentityTables(ClickHouse):
         self,
         table: str,
         columns: Sequence[str],
-        lines: bytes,
+        lines: bytes | Sequence[bytes],
         token: str | None = None,
         settings: Settings | None = None,
     ) -> None:
         failing, after = self._count_down()
         if failing and not after:
             raise StoreUnavailableError("refused")
-        rows = [json.loads(line) for line in lines.splitlines()]
+        rows = [json.loads(line) for line in (lines if isinstance(lines, bytes) else b"".join(lines)).splitlines()]
         assert {name for row in rows for name in row} == set(columns)
         if token is None or f"{table} {token}" not in self._tokens:
             self._tokens.add(f"{table} {token}")

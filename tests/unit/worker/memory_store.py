@@ -52,7 +52,7 @@ class MemoryEventsTable(ClickHouse):
         self,
         table: str,
         columns: Sequence[str],
-        lines: bytes,
+        lines: bytes | Sequence[bytes],
         token: str | None = None,
         settings: Settings | None = None,
     ) -> None:
@@ -60,7 +60,7 @@ class MemoryEventsTable(ClickHouse):
         if self.unavailable:
             self.unavailable -= 1
             raise StoreUnavailableError("refused", 202)
-        block = [_read(line) for line in lines.splitlines()]
+        block = [_read(line) for line in (lines if isinstance(lines, bytes) else b"".join(lines)).splitlines()]
         if token is None or token not in self.tokens:
             self._rows += block
             self.tokens.add(token or "")
