@@ -582,3 +582,15 @@ async def test_metrics_count_what_became_of_events(edge: Edge) -> None:
     metrics = await edge.client.get("/metrics")
     assert metrics.headers["content-type"].startswith("text/plain")
     assert 'headrace_edge_events_total{call="batch",result="accepted"}' in metrics.text
+
+
+async def test_metrics_hold_the_time_of_each_request_whatever_its_answer(edge: Edge) -> None:
+    def sample(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(f"headrace_edge_request_seconds_{name}", {"call": "track", **labels}) or 0.0
+
+    count, seconds = sample("count"), sample("sum")
+    assert (await edge.client.post(path("track"), json=EVENT)).status_code == 200
+    assert (await edge.client.post(path("track"), json={})).status_code == 400
+    assert sample("count") - count == 2
+    assert sample("bucket", le="+Inf") == sample("count") >= sample("bucket", le="0.001")
+    assert sample("sum") > seconds

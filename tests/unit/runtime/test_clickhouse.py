@@ -111,6 +111,16 @@ async def test_an_insert_carries_its_token(connect: Callable[[Driver], ClickHous
     assert "insert_deduplication_token" not in second[3]
 
 
+async def test_an_insert_in_parts_sends_them_all_in_order(
+    connect: Callable[[Driver], ClickHouse], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.runtime.clickhouse._PIECE_BYTES", 10)
+    driver = Driver(None)
+    await connect(driver).insert_lines("events", ("a",), [b"{1}\n", b"{2}\n", b"{333333333}\n", b"", b"{4}\n"])
+    pieces = [piece async for piece in driver.inserts[0][2]]
+    assert pieces == [b"{1}\n{2}\n{333333333}\n", b"{4}\n"]
+
+
 async def test_ping_answers_instead_of_raising(connect: Callable[[Driver], ClickHouse]) -> None:
     assert await connect(Driver(None)).ping()
     assert not await connect(Driver(OperationalError("away"))).ping()
