@@ -1,8 +1,8 @@
 """Failures of ClickHouse are told apart, whatever call met them, and nothing of the driver comes through."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, cast
 
 import aiohttp
 import clickhouse_connect
@@ -117,7 +117,7 @@ async def test_an_insert_in_parts_sends_them_all_in_order(
     monkeypatch.setattr("services.runtime.clickhouse._PIECE_BYTES", 10)
     driver = Driver(None)
     await connect(driver).insert_lines("events", ("a",), [b"{1}\n", b"{2}\n", b"{333333333}\n", b"", b"{4}\n"])
-    pieces = [piece async for piece in driver.inserts[0][2]]
+    pieces = [piece async for piece in cast("AsyncIterator[bytes]", driver.inserts[0][2])]
     assert pieces == [b"{1}\n{2}\n{333333333}\n", b"{4}\n"]
 
 
