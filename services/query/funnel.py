@@ -129,7 +129,8 @@ def _histories(project_id: str, question: FunnelQuestion, person: str) -> tuple[
     """Rows (unit, times, masks), each person's events as 128-bit numbers of (time since the window's begin: 53 bits,
     the first 55 bits of the event id, mask: 20) put in order.
 
-    Repeats of a stored row are neighbours then, and taken away where they matter. Events that are no step count in `strict` order only.
+    Repeats of a stored row are neighbours then, and taken away where they matter. Events that are no step count in
+    `strict` order only.
     """
     conditions = [condition for step in question.steps for condition in step.conditions]
     scope, named = scope_sql(question.scope, conditions, person), Parameters("step")

@@ -34,15 +34,16 @@ def ordered(rows: str, steps: int) -> str:
     level = " + ".join(f"(since_{k:d}[-1] >= 0)" for k in range(1, steps + 1))
     waiting = [f"level = {k:d}, countEqual(since_{k:d}, {_BEFORE_ALL})" for k in range(1, steps + 1)]
     done = f"times[multiIf({', '.join(waiting)}, 0) + 1] AS done"
-    reached = f"WITH {', '.join(since)} SELECT *, {level} AS level, {done} FROM ({begun})"
-    places = [
-        "arrayFirstIndex((t, m) -> bitTest(m, 0) AND done - t <= {within:Int64}, times, masks) AS place_1",
-        "arraySlice(masks, place_1 + 1) AS after_1",
+    # Stage by stage: within one SELECT a name stands for its whole text, and `done` would repeat all of it.
+    filled = f"SELECT *, {', '.join(since)} FROM ({begun})"
+    reached = f"SELECT *, {done} FROM (SELECT *, {level} AS level FROM ({filled}))"
+    places = ["arrayFirstIndex((t, m) -> bitTest(m, 0) AND done - t <= {within:Int64}, times, masks) AS place_1"]
+    # Each names the one before it once: what names it twice doubles the query with every step.
+    places += [
+        f"arrayFirstIndex((m, i) -> i > place_{k - 1:d} AND bitTest(m, {k - 1:d}), masks, arrayEnumerate(masks)) "
+        f"AS place_{k:d}"
+        for k in range(2, steps + 1)
     ]
-    for k in range(2, steps + 1):
-        places.append(f"arrayFirstIndex(m -> bitTest(m, {k - 1:d}), after_{k - 1:d}) AS wait_{k:d}")
-        places.append(f"place_{k - 1:d} + wait_{k:d} AS place_{k:d}")
-        places.append(f"arraySlice(after_{k - 1:d}, wait_{k:d} + 1) AS after_{k:d}")
     at = ", ".join(f"times[place_{k:d}]" for k in range(1, steps + 1))
     return f"WITH {', '.join(places)} SELECT *, place_1 - 1 AS started, [{at}] AS at FROM ({reached} WHERE level > 0)"
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from services.contract.calls import BASE_PATH
 from services.contract.events_table import EVENTS
+from services.contract.funnel import MAX_STEPS
 from services.query.execute import Limits, QuestionStore
 from services.runtime.clickhouse import ClickHouse, LimitExceededError, StoreError
 from services.runtime.settings import ClickHouseSettings
@@ -21,17 +22,22 @@ PEOPLE, EVENTS_EACH = 20_000, 15
 WINDOW = {"since": "2024-01-01", "until": "2024-02-01"}
 
 
+def insert_crowd(settings: ClickHouseSettings, project: str, people: int) -> None:
+    """People of whom each starts once and then does 14 things at random."""
+    send_sql(
+        settings,
+        f"INSERT INTO {EVENTS} (project_id, event_id, event, distinct_id, timestamp, properties) "
+        f"SELECT '{project}', generateUUIDv4(), if(step = 0, 'start', concat('e', toString(rand() % 40))), "
+        "toString(person), toDateTime64('2024-01-01', 6, 'UTC') + step, '{}' "
+        f"FROM (SELECT number % {people} AS person, intDiv(number, {people}) AS step "
+        f"FROM numbers({people * EVENTS_EACH}))",
+    )
+
+
 @pytest.fixture(scope="module")
 def crowd(clickhouse: ClickHouseSettings) -> str:
-    """A project of 20,000 people, each of whom starts once and then does 14 things at random."""
-    send_sql(
-        clickhouse,
-        f"INSERT INTO {EVENTS} (project_id, event_id, event, distinct_id, timestamp, properties) "
-        "SELECT 'project_0', generateUUIDv4(), if(step = 0, 'start', concat('e', toString(rand() % 40))), "
-        "toString(person), toDateTime64('2024-01-01', 6, 'UTC') + step, '{}' "
-        f"FROM (SELECT number % {PEOPLE} AS person, intDiv(number, {PEOPLE}) AS step "
-        f"FROM numbers({PEOPLE * EVENTS_EACH}))",
-    )
+    """The key of a project of 20,000 people."""
+    insert_crowd(clickhouse, "project_0", PEOPLE)
     return "hr_key_0"
 
 
@@ -66,14 +72,34 @@ def test_too_many_periods(client: QueryClient, crowd: str) -> None:
     assert "1000" in error["message"]
 
 
-def test_small_questions_are_answered_while_large_ones_run(clickhouse: ClickHouseSettings, crowd: str) -> None:
+@pytest.mark.parametrize("order", ["ordered", "strict", "any"])
+def test_the_longest_funnel_is_answered(
+    client: QueryClient, clickhouse: ClickHouseSettings, crowd: str, order: str
+) -> None:
+    """Of two people one goes half of the way."""
+    half = MAX_STEPS // 2
+    send_sql(
+        clickhouse,
+        f"INSERT INTO {EVENTS} (project_id, event_id, event, distinct_id, timestamp, properties) "
+        f"SELECT 'project_0', generateUUIDv4(), concat('{order}', toString(number % {MAX_STEPS})), "
+        f"concat('{order}', toString(intDiv(number, {MAX_STEPS}))), "
+        "toDateTime64('2024-01-02', 6, 'UTC') + number, '{}' "
+        f"FROM numbers({MAX_STEPS + half})",
+    )
+    body = {**WINDOW, "order": order, "steps": [{"event": f"{order}{i}"} for i in range(MAX_STEPS)]}
+    people = [step["people"] for step in client.ask("/query/funnel", crowd, body)["steps"]]
+    assert people == [2] * half + [1] * (MAX_STEPS - half)
+
+
+def test_small_questions_are_answered_while_large_ones_run(clickhouse: ClickHouseSettings) -> None:
     """As many large ones as a project may ask at once, and small ones of two projects: who is done first says it."""
-    every_event = {"event": "e1", "filter": {"missing": {"exists": False}}, "measure": "per_person"}
-    large = {**WINDOW, "interval": "hour", "series": [every_event] * 10, "breakdown": "missing"}
-    small = {**WINDOW, "limit": 1}
+    # A second and more for each, where a small one takes hundredths: a page of a day with few events.
+    large = {**WINDOW, "steps": [{"event": f"e{i}"} for i in range(MAX_STEPS)]}
+    small = {**WINDOW, "since": "2024-01-02", "limit": 1}
 
     with QueryClient.started(clickhouse, projects=2, query_concurrency_per_project=3) as client:
-        other = list(client.projects)[1][1]
+        (_, other), (project, key) = list(client.projects)
+        insert_crowd(clickhouse, project, 10 * PEOPLE)
 
         async def post(path: str, key: str, body: dict[str, Any]) -> int:
             headers = {"authorization": f"Bearer {key}"}
@@ -81,13 +107,13 @@ def test_small_questions_are_answered_while_large_ones_run(clickhouse: ClickHous
             return response.status_code
 
         async def small_ones_done_while_large_ones_run() -> int:
-            running = [asyncio.create_task(post("/query/trends", crowd, large)) for _ in range(2)]
+            running = [asyncio.create_task(post("/query/funnel", key, large)) for _ in range(2)]
             async with asyncio.timeout(30):
                 while "headrace_query_running 2.0" not in (await client.http.get("/metrics")).text:  # noqa: ASYNC110 (nobody tells us)
                     await asyncio.sleep(0)
             done = 0
             for _ in range(5):
-                assert await post("/query/events", crowd, small) == 200
+                assert await post("/query/events", key, small) == 200
                 assert await post("/query/events", other, small) == 200
                 done += not any(task.done() for task in running)
             assert await asyncio.gather(*running) == [200, 200]
