@@ -56,19 +56,22 @@ def path_sql(project_id: str, question: PathQuestion) -> tuple[str, dict[str, An
         **scope.parameters,
         "start": question.start_event,
     }
-    histories = (
-        f"WITH bitShiftLeft(toUInt128(toUnixTimestamp64Micro(e.timestamp) - {{since:Int64}}), {_TIME_BITS})"
-        f" + bitShiftLeft(bitShiftRight(toUInt128(e.event_id), 70), {_NAME_BITS}) + {_place_of('e.event')} AS packed "
-        f"SELECT {scope.who} AS unit, minIf(packed, e.event = {{start:String}}) AS first, "
-        # The least number is the start event's: what is less came before it.
-        "arrayCompact(arraySort(groupArray(packed))) AS history, "
-        "arraySlice(history, indexOfAssumeSorted(history, first)) AS onward "
-        f"FROM {EVENTS_WITH_REPEATS} {scope.joins} WHERE {IN_WINDOW}{scope.where} GROUP BY unit HAVING first > 0"
+    histories = scope.units(
+        f"bitShiftLeft(toUInt128(toUnixTimestamp64Micro(e.timestamp) - {{since:Int64}}), {_TIME_BITS})"
+        f" + bitShiftLeft(bitShiftRight(toUInt128(e.event_id), 70), {_NAME_BITS}) + {_place_of('e.event')} AS packed",
+        {
+            "first": "minIf(packed, e.event = {start:String})",
+            "history": "arrayCompact(arraySort(groupArray(packed)))",
+            # The least number is the start event's: what is less came before it.
+            "onward": "arraySlice(history, indexOfAssumeSorted(history, first))",
+        },
+        EVENTS_WITH_REPEATS,
+        IN_WINDOW,
     )
     places = [f"p{i:d}" for i in range(1, question.max_depth + 1)]
     steps = ", ".join(f"steps[{i:d}] AS {place}" for i, place in enumerate(places, 2))
     people = (
-        f"WITH {', '.join(_steps(question, parameters))} SELECT {steps}, count() AS people FROM ({histories}) "
+        f"WITH {', '.join(_steps(question, parameters))} SELECT {steps}, count() AS people FROM ({histories} HAVING first > 0) "
         f"GROUP BY {', '.join(places)} LIMIT {_max_paths(question) + 1:d}"
     )
     return f"SELECT groupArray(({', '.join(places)}, people)), {_NAMES} FROM ({people})", parameters
