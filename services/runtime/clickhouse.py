@@ -236,4 +236,5 @@ async def _pieces(parts: Sequence[bytes]) -> AsyncIterator[bytes]:
         if size >= _PIECE_BYTES:
             yield b"".join(gathered)
             gathered, size = [], 0
-    yield b"".join(gathered)
+    if size:
+        yield b"".join(gathered)

@@ -117,8 +117,9 @@ async def test_an_insert_in_parts_sends_them_all_in_order(
     monkeypatch.setattr("services.runtime.clickhouse._PIECE_BYTES", 10)
     driver = Driver(None)
     await connect(driver).insert_lines("events", ("a",), [b"{1}\n", b"{2}\n", b"{333333333}\n", b"", b"{4}\n"])
-    pieces = [piece async for piece in cast("AsyncIterator[bytes]", driver.inserts[0][2])]
-    assert pieces == [b"{1}\n{2}\n{333333333}\n", b"{4}\n"]
+    await connect(driver).insert_lines("events", ("a",), [b"{1}\n", b"{22222222}\n", b""])
+    pieces = [[piece async for piece in cast("AsyncIterator[bytes]", body)] for _, _, body, _, _ in driver.inserts]
+    assert pieces == [[b"{1}\n{2}\n{333333333}\n", b"{4}\n"], [b"{1}\n{22222222}\n"]]
 
 
 async def test_ping_answers_instead_of_raising(connect: Callable[[Driver], ClickHouse]) -> None:
