@@ -67,6 +67,7 @@ class ApacheKafka:
         port: int | None = None,
         node_id: int = 1,
         quorum: Quorum | None = None,
+        java_options: Sequence[str] = (),
     ) -> None:
         self.data_dir = data_dir
         self.node_id = node_id
@@ -76,7 +77,7 @@ class ApacheKafka:
         self._quorum = quorum or Quorum([Voter(node_id, free_port())])
         self._properties = data_dir / "server.properties"
         name = "kafka" if len(self._quorum.voters) == 1 else f"kafka-{node_id}"
-        command = self._java(*_HEAP, "kafka.Kafka", str(self._properties))
+        command = self._java(*_HEAP, *java_options, "kafka.Kafka", str(self._properties))
         self.child = ChildProcess(name, command, log=data_dir / "server.log")
 
     @property
@@ -170,12 +171,19 @@ class ApacheKafka:
 
 
 def start_cluster(
-    data_dir: Path, jars: KafkaJars, nodes: int = 3, settings: Mapping[str, str] | None = None
+    data_dir: Path,
+    jars: KafkaJars,
+    nodes: int = 3,
+    settings: Mapping[str, str] | None = None,
+    java_options: Sequence[str] = (),
 ) -> list[ApacheKafka]:
     """So many nodes that replicate to each other; when one does not start, none is left."""
     voters = [Voter(number, free_port()) for number in range(1, nodes + 1)]
     quorum = Quorum(voters, new_cluster_id(), settings or {})
-    cluster = [ApacheKafka(data_dir / f"node-{v.node_id}", jars, node_id=v.node_id, quorum=quorum) for v in voters]
+    cluster = [
+        ApacheKafka(data_dir / f"node-{v.node_id}", jars, node_id=v.node_id, quorum=quorum, java_options=java_options)
+        for v in voters
+    ]
     try:
         for node in cluster:
             node.launch()

@@ -28,12 +28,13 @@ from tests.fault.ledger import Numbers
 from tests.fault.load import Earlier
 from tests.fault.processes import Service, python_path, until
 from tests.fault.proxy import Proxy
+from tests.fault.quick_start import quick_start_options
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTITIONS = 8
 SESSION_TIMEOUT_S = 6
 CLICKHOUSE_TIMEOUT_S = 4
-PUBLISH_TIMEOUT_S = 4
+PUBLISH_TIMEOUT_S = 3
 
 # So that a dead broker's leaders are elected anew after 3 s.
 _BROKER_SETTINGS = {
@@ -236,7 +237,8 @@ async def started(shape: Shape, data_dir: Path) -> AsyncIterator[Stack]:
 def _start_brokers(shape: Shape, data_dir: Path) -> list[ApacheKafka] | list[EmbeddedBroker]:
     if shape.brokers == 0:
         return [EmbeddedBroker(data_dir / "broker.log").start()]
-    return start_cluster(data_dir / "kafka", find_kafka_jars(), shape.brokers, _BROKER_SETTINGS)
+    jars = find_kafka_jars()
+    return start_cluster(data_dir / "kafka", jars, shape.brokers, _BROKER_SETTINGS, quick_start_options(jars))
 
 
 def _stop_brokers(brokers: list[ApacheKafka] | list[EmbeddedBroker]) -> None:

@@ -12,7 +12,7 @@ from tests.fault.scene import Scene
 ELECTION_S = 12.0
 NOTICED_S = 15.0
 # Between two outages the load flows for a while.
-STEADY_S = 2.0
+STEADY_S = 1.0
 EDGE_RSS_BYTES = 400 * 1024 * 1024
 
 
@@ -32,7 +32,7 @@ async def kill_one_broker(scene: Scene) -> None:
 async def kill_only_broker(scene: Scene) -> None:
     """Its log is durable: what was acknowledged is there when it comes back."""
     await asyncio.to_thread(scene.stack.brokers[0].kill)
-    await _kafka_away(scene, scene.rng.uniform(2, 6))
+    await _kafka_away(scene, scene.rng.uniform(1, 4))
     await scene.stack.start_broker(0)
     await _kafka_back(scene)
 
@@ -41,7 +41,7 @@ async def hang_brokers(scene: Scene) -> None:
     """All brokers keep their connections and say nothing."""
     for broker in scene.stack.brokers:
         broker.child.send_signal(signal.SIGSTOP)
-    await _kafka_away(scene, scene.rng.uniform(2, 6))
+    await _kafka_away(scene, scene.rng.uniform(1, 4))
     for broker in scene.stack.brokers:
         broker.child.send_signal(signal.SIGCONT)
     await _kafka_back(scene)
