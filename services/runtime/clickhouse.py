@@ -5,6 +5,7 @@ Values travel as server-side parameters (`{name:Type}` in the SQL); no caller pu
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -54,6 +55,11 @@ _BAD_DATA_CODES = {
 }
 
 
+# How many times as long as is set a request of this task may take. Whoever tries again until it succeeds raises it with
+# each timeout: a store that needs longer than that would otherwise only be given the same work again and again.
+patience: ContextVar[int] = ContextVar("patience", default=1)
+MAX_PATIENCE = 16
+
 # Of a body in parts, so much is sent at a time.
 _PIECE_BYTES = 256 * 1024
 
@@ -68,6 +74,10 @@ class StoreError(Exception):
 
 class StoreUnavailableError(StoreError):
     """No answer, or no capacity. Of an insert: it may or may not be stored; the same block may be sent again."""
+
+
+class StoreTimeoutError(StoreUnavailableError):
+    """No answer in time."""
 
 
 class LimitExceededError(StoreError):
@@ -122,20 +132,24 @@ class ClickHouse:
             query_limit=0,
             query_retries=0,
             connect_timeout=5,
-            send_receive_timeout=self._settings.clickhouse_timeout_s,
+            send_receive_timeout=self._settings.clickhouse_timeout_s * MAX_PATIENCE,
             autogenerate_session_id=False,
             connector_limit=100,
             connector_limit_per_host=100,
         )
+
+    def _in_time(self) -> asyncio.Timeout:
+        return asyncio.timeout(self._settings.clickhouse_timeout_s * min(patience.get(), MAX_PATIENCE))
 
     async def rows(
         self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None
     ) -> list[Sequence[Any]]:
         """The answer's rows, as Python values."""
         try:
-            result = await (await self._connected()).query(
-                sql, parameters=dict(parameters or {}), settings=dict(settings or {})
-            )
+            async with self._in_time():
+                result = await (await self._connected()).query(
+                    sql, parameters=dict(parameters or {}), settings=dict(settings or {})
+                )
         except _FAILURES as error:
             raise _translate(error) from error
         return list(result.result_rows)
@@ -145,18 +159,20 @@ class ClickHouse:
     ) -> bytes:
         """The answer's bytes in one of ClickHouse's output formats."""
         try:
-            return await (await self._connected()).raw_query(
-                sql, parameters=dict(parameters or {}), settings=dict(settings or {}), fmt=fmt
-            )
+            async with self._in_time():
+                return await (await self._connected()).raw_query(
+                    sql, parameters=dict(parameters or {}), settings=dict(settings or {}), fmt=fmt
+                )
         except _FAILURES as error:
             raise _translate(error) from error
 
     async def command(self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None) -> None:
         """A statement without an answer (DDL, small INSERT ... SELECT, KILL)."""
         try:
-            await (await self._connected()).command(
-                sql, parameters=dict(parameters or {}), settings=dict(settings or {})
-            )
+            async with self._in_time():
+                await (await self._connected()).command(
+                    sql, parameters=dict(parameters or {}), settings=dict(settings or {})
+                )
         except _FAILURES as error:
             raise _translate(error) from error
 
@@ -175,13 +191,15 @@ class ClickHouse:
             options["insert_deduplication_token"] = token
         try:
             body = lines if isinstance(lines, bytes) else _pieces(lines)
-            await (await self._connected()).raw_insert(table, columns, body, settings=options, fmt="JSONEachRow")
+            async with self._in_time():
+                await (await self._connected()).raw_insert(table, columns, body, settings=options, fmt="JSONEachRow")
         except _FAILURES as error:
             raise _translate(error) from error
 
     async def ping(self) -> bool:
         try:
-            await (await self._connected()).command("SELECT 1")
+            async with self._in_time():
+                await (await self._connected()).command("SELECT 1")
         except _FAILURES:
             return False
         return True
@@ -191,6 +209,8 @@ _FAILURES = (ClickHouseError, aiohttp.ClientError, asyncio.TimeoutError, OSError
 
 
 def _translate(error: BaseException) -> StoreError:
+    if isinstance(error, TimeoutError):
+        return StoreTimeoutError("no answer in time")
     code = getattr(error, "code", None)
     message = str(error) or type(error).__name__
     if not isinstance(code, int):

@@ -21,7 +21,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from services.contract.dead_letter import DeadLetter, Origin, payload_text
 from services.contract.envelope import ID_BYTES, Envelope, EventLine, MalformedEnvelopeError, unpack
 from services.contract.events_table import EVENT_COLUMNS, EVENTS
-from services.runtime.clickhouse import BadDataError, ClickHouse, StoreError
+from services.runtime.clickhouse import MAX_PATIENCE, BadDataError, ClickHouse, StoreError, StoreTimeoutError, patience
 from services.runtime.clock import utc_now
 from services.runtime.logs import get_logger
 from services.worker.batcher import Record
@@ -208,21 +208,29 @@ def fresh_token() -> str:
 
 
 async def until_stored(attempt: Callable[[], Awaitable[R]]) -> R:
-    """Attempt again and again while ClickHouse does not take it, ever more slowly. Raises BadDataError only."""
-    delay_s = _RETRY_FIRST_S
-    while True:
-        try:
-            result = await attempt()
-            STORE_UP.set(1)
-            return result
-        except BadDataError:
-            raise
-        except StoreError as error:
-            INSERT_FAILURES.inc()
-            STORE_UP.set(0)
-            log.warning("store_failed", reason=str(error)[:500], retry_in_s=delay_s)
-            await asyncio.sleep(delay_s)
-            delay_s = min(2 * delay_s, _RETRY_LAST_S)
+    """Attempt again and again while ClickHouse does not take it, ever more slowly, and with ever more time for the
+    answer. Raises BadDataError only."""
+    delay_s, times_as_long = _RETRY_FIRST_S, 1
+    usual = patience.set(times_as_long)
+    try:
+        while True:
+            try:
+                result = await attempt()
+                STORE_UP.set(1)
+                return result
+            except BadDataError:
+                raise
+            except StoreError as error:
+                INSERT_FAILURES.inc()
+                STORE_UP.set(0)
+                log.warning("store_failed", reason=str(error)[:500], retry_in_s=delay_s)
+                await asyncio.sleep(delay_s)
+                delay_s = min(2 * delay_s, _RETRY_LAST_S)
+                if isinstance(error, StoreTimeoutError):
+                    times_as_long = min(2 * times_as_long, MAX_PATIENCE)
+                    patience.set(times_as_long)
+    finally:
+        patience.reset(usual)
 
 
 def _without(envelopes: list[Envelope], repeats: Mask) -> list[bytes]:

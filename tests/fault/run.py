@@ -236,7 +236,9 @@ async def _caught_up(stack: Stack, ledger: Ledger) -> list[str]:
     async def stored_all() -> bool:
         nonlocal last, moved_at
         try:
-            stored = await stack.count_stored()
+            stored = await stack.count_rows()
+            if stored >= ledger.accepted:
+                stored = await stack.count_stored()
         except (aiohttp.ClientError, TimeoutError):
             return False
         if stored != last:

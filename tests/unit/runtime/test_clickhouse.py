@@ -14,6 +14,7 @@ from services.runtime.clickhouse import (
     ClickHouse,
     LimitExceededError,
     StoreError,
+    StoreTimeoutError,
     StoreUnavailableError,
 )
 from services.runtime.settings import ClickHouseSettings
@@ -79,7 +80,7 @@ CALLS: dict[str, Callable[[ClickHouse], Awaitable[object]]] = {
         (DatabaseError("syntax", code=62), StoreError, 62),
         (OperationalError("connection refused"), StoreUnavailableError, None),
         (aiohttp.ClientConnectionError("reset"), StoreUnavailableError, None),
-        (TimeoutError(), StoreUnavailableError, None),
+        (TimeoutError(), StoreTimeoutError, None),
         (ConnectionResetError("reset"), StoreUnavailableError, None),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else repr(value),
