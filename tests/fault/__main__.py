@@ -55,14 +55,10 @@ def main(
     console.print(f"broker: {'Apache Kafka by Maven' if apache else 'the embedded broker (Tansu)'}; seed {plan.seed}")
     with tempfile.TemporaryDirectory(prefix="headrace-fault-") as made:
         options = Options(apache, broken.value if broken else None, keep or Path(made))
-        reports = asyncio.run(_run(names, plan, options))
+        reports = asyncio.run(run_suite([SCENARIOS[name] for name in names], plan, options, console))
     _print_summary(reports)
     if any(report.failures for report in reports):
         raise SystemExit(1)
-
-
-async def _run(names: list[str], plan: Plan, options: Options) -> list[Report]:
-    return [report async for report in run_suite([SCENARIOS[name] for name in names], plan, options, console)]
 
 
 def _print_summary(reports: list[Report]) -> None:

@@ -16,7 +16,8 @@ class Scenario:
     """`faults` in random order, then `last` in this one. `pause_s`: the longest time between two faults.
 
     `brokers`: how many it needs; `durable`: they must keep their log when they die, so the embedded one will not do.
-    `times`: at most so many faults, where each takes long; `short`: so many in the short form.
+    `times`: at most so many faults, where each takes long; `short`: so many in the short form. `beside`: it mostly
+    waits, and runs beside the others.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Scenario:
     pause_s: float = 1.5
     times: int | None = None
     short: int = 3
+    beside: bool = False
 
 
 SCENARIOS = {
@@ -41,7 +43,7 @@ SCENARIOS = {
         ),
         Scenario("store", "ClickHouse slow, refusing, timing out after it stored, cut off", STORE, short=4),
         Scenario("months", "batches with dates in many months, torn apart", MONTHS, short=4),
-        Scenario("store-away", "ClickHouse away for long under load", AWAY, times=1, short=1),
+        Scenario("store-away", "ClickHouse away for long under load", AWAY, times=1, short=1, beside=True),
         Scenario(
             "kafka-away", "kill -9 of the only broker; Kafka hanging, then back", KAFKA_AWAY, durable=True, short=3
         ),

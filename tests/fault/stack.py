@@ -32,9 +32,9 @@ from tests.fault.quick_start import quick_start_options
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTITIONS = 8
-SESSION_TIMEOUT_S = 6
+SESSION_TIMEOUT_S = 4
 CLICKHOUSE_TIMEOUT_S = 4
-PUBLISH_TIMEOUT_S = 3
+PUBLISH_TIMEOUT_S = 2
 
 # So that a dead broker's leaders are elected anew after 3 s.
 _BROKER_SETTINGS = {

@@ -1,6 +1,7 @@
-"""Runs scenarios one after the other, on one stack for as long as none fails and the number of brokers is the same."""
+"""Runs scenarios, one after the other on one stack for as long as none fails and the number of brokers is the same."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,11 +32,15 @@ def apache_kafka_is_there() -> bool:
     return True
 
 
-async def run_suite(
-    scenarios: Sequence[Scenario], plan: Plan, options: Options, console: Console
-) -> AsyncIterator[Report]:
-    """Prints and gives each scenario's report."""
-    stacks = Stacks(options)
+async def run_suite(scenarios: Sequence[Scenario], plan: Plan, options: Options, console: Console) -> list[Report]:
+    """Prints and gives each scenario's report. Those that mostly wait run beside the others, on a stack of their own."""
+    lanes = [[s for s in scenarios if s.beside is beside] for beside in (False, True)]
+    reports = await asyncio.gather(*[_run_lane(lane, plan, options, console) for lane in lanes])
+    return [report for lane in reports for report in lane]
+
+
+async def _run_lane(scenarios: Sequence[Scenario], plan: Plan, options: Options, console: Console) -> list[Report]:
+    stacks, reports = Stacks(options), []
     try:
         for scenario, following in zip(scenarios, [*scenarios[1:], None], strict=True):
             if scenario.durable and not options.apache:
@@ -50,9 +55,10 @@ async def run_suite(
                 console.print(f"logs: {stack.data_dir}", highlight=False)
                 console.print(stack.log_tails(), highlight=False, markup=False)
                 await stacks.close()
-            yield report
+            reports.append(report)
     finally:
         await stacks.close()
+    return reports
 
 
 class Stacks:
@@ -62,15 +68,13 @@ class Stacks:
         self._options = options
         self._exit = AsyncExitStack()
         self._stack: Stack | None = None
-        self._count = 0
 
     async def get(self, scenario: Scenario) -> Stack:
         brokers = scenario.brokers if self._options.apache else 0
         if self._stack is None or self._stack.shape.brokers != brokers:
             await self.close()
-            self._count += 1
             shape = Shape(brokers=brokers, broken=self._options.broken)
-            data_dir = self._options.data_dir / str(self._count)
+            data_dir = self._options.data_dir / f"from-{scenario.name}"
             self._stack = await self._exit.enter_async_context(started(shape, data_dir))
         return self._stack
 
