@@ -32,7 +32,7 @@ from tests.fault.quick_start import quick_start_options
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTITIONS = 8
-SESSION_TIMEOUT_S = 4
+SESSION_TIMEOUT_S = 6
 CLICKHOUSE_TIMEOUT_S = 4
 PUBLISH_TIMEOUT_S = 2
 
