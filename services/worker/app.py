@@ -5,7 +5,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 import faust
 import uvloop
@@ -20,7 +20,7 @@ from services.runtime.logs import configure_logs, get_logger
 from services.runtime.memory import keep_large_blocks, memory_limit_bytes
 from services.runtime.settings import WorkerSettings
 from services.worker.batcher import Batcher, BlockLimits, Record
-from services.worker.chunks import ChunkTransport, chunk_of
+from services.worker.chunks import ChunkConsumer, ChunkTransport, chunk_of
 from services.worker.clickhouse_sink import ClickHouseSink, KnownIds, until_stored
 from services.worker.dead_letter import DeadLetterTopic, PoisonGate
 from services.worker.exact_ids import ExactIds
@@ -64,7 +64,7 @@ def create_app(settings: WorkerSettings, partitions: int, data_dir: str) -> faus
 
     @app.on_partitions_assigned.connect
     async def assigned(sender: Any, /, *args: Any, signal: Any, **_: Any) -> None:
-        stored_ids.assigned(_partitions_of(topics.events, args[0]), app.consumer_generation_id)
+        stored_ids.assigned(_partitions_of(topics.events, args[0]), cast(ChunkConsumer, app.consumer).membership())
 
     lag = LagMeter(app, settings)
     app.task(lag.run)

@@ -13,6 +13,8 @@ from faust.types import TP, Message
 from faust.types.tuples import ConsumerMessage
 from msgspec import Struct
 
+from services.worker.stored_ids import Membership
+
 
 class Chunk(Struct, frozen=True):
     """At least one record of one partition, in the order of the log. `begin` is the first offset that it answers for:
@@ -62,6 +64,11 @@ class ChunkConsumer(driver.Consumer):
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Nothing: to Faust all but the last offset of a chunk are a gap. Real gaps are the next chunk's."""
+
+    def membership(self) -> Membership:
+        """As of the last join; no member when the group has put us out since."""
+        coordinator = self._thread._ensure_consumer()._coordinator
+        return Membership(coordinator.member_id, coordinator.generation)
 
 
 class ChunkTransport(driver.Transport):

@@ -27,6 +27,7 @@ from services.runtime.logs import get_logger
 from services.worker.batcher import Record
 from services.worker.dead_letter import PoisonGate
 from services.worker.dedupe import Ids, Mask, ids_from_bytes
+from services.worker.stored_ids import Membership
 
 log = get_logger(__name__)
 
@@ -66,8 +67,8 @@ class KnownIds(Protocol):
     def revoked(self, partitions: set[int]) -> None:
         """These partitions were taken away; others may store ids in them."""
 
-    def assigned(self, partitions: set[int], generation: int) -> None:
-        """These partitions are ours in this generation of the consumer group."""
+    def assigned(self, partitions: set[int], membership: Membership) -> None:
+        """These partitions are ours, as this member in this generation of the consumer group."""
 
 
 class Lines(Struct):

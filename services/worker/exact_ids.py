@@ -6,7 +6,7 @@ import time
 from services.contract.events_table import EVENTS
 from services.runtime.clickhouse import ClickHouse
 from services.worker.dedupe import IdIndex, Ids, Mask
-from services.worker.stored_ids import ids_from_rows, window_start
+from services.worker.stored_ids import Membership, ids_from_rows, window_start
 
 # Each id is 43 bytes of SQL: hexadecimal numbers made by us, no text of a user.
 _IDS_A_QUERY = 50_000
@@ -29,7 +29,7 @@ class ExactIds:
 
     def revoked(self, partitions: set[int]) -> None: ...
 
-    def assigned(self, partitions: set[int], generation: int) -> None: ...
+    def assigned(self, partitions: set[int], membership: Membership) -> None: ...
 
     async def repeats(self, ids: Ids) -> Mask:
         """True for each id that is stored, or that stands earlier in `ids`. Raises StoreError."""

@@ -2,7 +2,7 @@
 this worker has been given."""
 
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from prometheus_client import Gauge, Histogram
@@ -32,6 +32,18 @@ BYTES_PER_ID = 22
 _WARN_FROM = 0.8
 
 
+class Membership(NamedTuple):
+    """What a worker is to the consumer group: a member's id, and the generation. Generations count from 1 again when
+    the group was deleted, as an empty one without offsets is at once; an id never comes back. "": no member."""
+
+    member: str
+    generation: int
+
+    def follows(self, before: "Membership") -> bool:
+        """Whether the group has had no generation in between."""
+        return self.member != "" and self == (before.member, before.generation + 1)
+
+
 class WindowTooLargeError(Exception):
     """The ids of the window do not fit into the memory that they may have; the message says what can be done."""
 
@@ -46,7 +58,7 @@ class StoredIds:
         self._warned_at = 0
         self._loaded: set[int] = set()
         self._suspended: set[int] = set()
-        self._generation = -1
+        self._membership = Membership("", -1)
         self._rebalances = 0
         self.index = IdIndex(window_s)
         INDEX_IDS.set_function(lambda: len(self.index))
@@ -58,21 +70,21 @@ class StoredIds:
         self._suspended |= partitions & self._loaded
         self._loaded -= partitions
 
-    def assigned(self, partitions: set[int], generation: int) -> None:
-        """These partitions are ours in this generation of the group.
+    def assigned(self, partitions: set[int], membership: Membership) -> None:
+        """These partitions are ours.
 
-        A partition that was ours in the generation before has had no other owner meanwhile: its ids are all known.
-        Of any other, somebody else may have stored ids; they are read again.
+        A partition that was ours in the generation before, and we the same member, has had no other owner meanwhile:
+        its ids are all known. Of any other, somebody else may have stored ids; they are read again.
         """
         self._rebalances += 1
-        kept = self._suspended & partitions if generation == self._generation + 1 else set()
+        kept = self._suspended & partitions if membership.follows(self._membership) else set()
         # Also what a block that was under way has loaded since the partition went.
         gone = (self._suspended | self._loaded) - kept
         if gone:
             self.index.drop_partitions(gone, self._partitions)
         self._loaded = kept
         self._suspended = set()
-        self._generation = generation
+        self._membership = membership
 
     async def load(self, partitions: set[int], oldest_s: float) -> None:
         """Make sure that all stored ids of these partitions are in the index, from the window of `oldest_s` on, the

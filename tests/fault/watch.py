@@ -35,8 +35,8 @@ class Watch:
             await self.walk(now - 3, now + 1)
             await self.walk(since, since + 1)
             await self.count()
-            # No more than a quarter of the time: what is stored grows, and it is the pipeline that is to be loaded.
-            await asyncio.sleep(max(0.3, 3 * (time.monotonic() - began_at)))
+            # No more than a sixth of the time: what is stored grows, and it is the pipeline that is to be loaded.
+            await asyncio.sleep(max(0.3, 5 * (time.monotonic() - began_at)))
 
     async def walk(self, since: float, until: float) -> int:
         """All pages of a window; how many events it has. Gives up where the query service does not answer."""

@@ -16,7 +16,7 @@ from services.contract.envelope import pack
 from services.worker.batcher import Record
 from services.worker.clickhouse_sink import ClickHouseSink
 from services.worker.dead_letter import PoisonGate
-from services.worker.stored_ids import StoredIds
+from services.worker.stored_ids import Membership, StoredIds
 from tests.unit.worker.memory_store import PARTITIONS, REFUSED_EVENT, Log, MemoryEventsTable, event_id, line_of
 
 
@@ -114,7 +114,7 @@ class Pipeline:
         for ours in (everything - moved, everything) if moved else ():
             self.generation += 1
             self.stored_ids.revoked(everything)
-            self.stored_ids.assigned(ours, self.generation)
+            self.stored_ids.assigned(ours, Membership("me", self.generation))
 
     def _record(self, lines: list[Line], foreign: bool) -> Record:
         ids = None if foreign else b"".join(line.id for line in lines)

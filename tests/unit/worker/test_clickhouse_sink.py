@@ -24,7 +24,7 @@ from services.worker.clickhouse_sink import (
 )
 from services.worker.dead_letter import PoisonFloodError, PoisonGate
 from services.worker.exact_ids import ExactIds
-from services.worker.stored_ids import StoredIds
+from services.worker.stored_ids import Membership, StoredIds
 from tests.unit.worker.memory_store import (
     PARTITIONS,
     REFUSED_EVENT,
@@ -227,10 +227,10 @@ async def test_what_another_worker_stored_meanwhile_is_known_when_a_partition_co
     one, other = Worker(table), Worker(table)
     await one.store(log.envelope([event_id(1)]), log.envelope([event_id(1, partition=1)]))
     one.known_ids.revoked({0, 1})
-    one.known_ids.assigned({1}, 1)
+    one.known_ids.assigned({1}, Membership("me", 1))
     await other.store(log.envelope([event_id(2)]))
     one.known_ids.revoked({1})
-    one.known_ids.assigned({0, 1}, 2)
+    one.known_ids.assigned({0, 1}, Membership("me", 2))
     await one.store(log.envelope([event_id(1), event_id(2), event_id(3)]), log.envelope([event_id(1, partition=1)]))
     assert table.ids == [*hexes(1), event_id(1, partition=1).hex(), *hexes(2, 3)]
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from services.worker.dedupe import Ids
-from services.worker.stored_ids import BYTES_PER_ID, StoredIds, WindowTooLargeError
+from services.worker.stored_ids import BYTES_PER_ID, Membership, StoredIds, WindowTooLargeError
 
 PARTITIONS = 4
 
@@ -47,10 +47,10 @@ def ids_of(store: MemoryIds, *partitions: int) -> Ids:
 
 async def test_a_partition_that_stays_is_not_read_again(store: MemoryIds) -> None:
     known = stored_ids(store)
-    known.assigned({0, 1}, generation=3)
+    known.assigned({0, 1}, Membership("me", 3))
     await known.load({0, 1}, time.time())
     known.revoked({0, 1})
-    known.assigned({0, 2}, generation=4)
+    known.assigned({0, 2}, Membership("me", 4))
     await known.load({0, 2}, time.time())
     assert store.read == [0, 1, 2]
     assert (await known.repeats(ids_of(store, 0, 1, 2))).tolist() == [True, False, True]
@@ -58,10 +58,10 @@ async def test_a_partition_that_stays_is_not_read_again(store: MemoryIds) -> Non
 
 async def test_after_a_generation_without_us_everything_is_read_again(store: MemoryIds) -> None:
     known = stored_ids(store)
-    known.assigned({0}, generation=3)
+    known.assigned({0}, Membership("me", 3))
     await known.load({0}, time.time())
     known.revoked({0})
-    known.assigned({0}, generation=5)
+    known.assigned({0}, Membership("me", 5))
     store.ids[0] = (0, 8)  # what another worker stored meanwhile
     assert len(known.index) == 0
     store.read.clear()
@@ -70,10 +70,34 @@ async def test_after_a_generation_without_us_everything_is_read_again(store: Mem
     assert (await known.repeats(ids_of(store, 0))).tolist() == [True]
 
 
+async def test_another_member_reads_everything_again_whatever_its_generation(store: MemoryIds) -> None:
+    """Generations count from 1 again when the group was deleted: the next number may be one of another time."""
+    known = stored_ids(store)
+    known.assigned({0}, Membership("me", 2))
+    await known.load({0}, time.time())
+    known.revoked({0})
+    store.ids[0] = (0, 8)  # what another worker stored meanwhile
+    store.read.clear()
+    known.assigned({0}, Membership("me again", 3))
+    await known.load({0}, time.time())
+    assert store.read == [0]
+    assert (await known.repeats(ids_of(store, 0))).tolist() == [True]
+
+
+@pytest.mark.parametrize("member", ["", "me"])
+async def test_whoever_is_no_member_keeps_nothing(store: MemoryIds, member: str) -> None:
+    known = stored_ids(store)
+    known.assigned({0}, Membership(member, 2))
+    await known.load({0}, time.time())
+    known.revoked({0})
+    known.assigned({0}, Membership("", 3))
+    assert len(known.index) == 0
+
+
 async def test_a_partition_that_comes_back_later_is_read_again(store: MemoryIds) -> None:
     known = stored_ids(store)
     for generation, mine in ((1, {0, 1}), (2, {1}), (3, {0, 1})):
-        known.assigned(mine, generation)
+        known.assigned(mine, Membership("me", generation))
         await known.load(mine, time.time())
         known.revoked(mine)
     assert store.read == [0, 1, 0]

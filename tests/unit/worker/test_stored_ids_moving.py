@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from services.worker.dedupe import Ids
-from services.worker.stored_ids import StoredIds
+from services.worker.stored_ids import Membership, StoredIds
 
 
 class StoreInMotion:
@@ -32,12 +32,12 @@ class StoreInMotion:
 async def test_what_was_read_before_the_partition_came_back_is_read_again() -> None:
     store = StoreInMotion()
     known = StoredIds(store, 3600, 1)  # type: ignore[arg-type]
-    known.assigned({0}, generation=1)
+    known.assigned({0}, Membership("me", 1))
 
     def away_and_back() -> None:
         known.revoked({0})
         store.ids.append(8)
-        known.assigned({0}, generation=3)
+        known.assigned({0}, Membership("me", 3))
 
     store.meanwhile = away_and_back
     await known.load({0}, time.time())

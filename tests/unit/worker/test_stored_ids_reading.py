@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from services.worker.dedupe import ids_from_bytes
-from services.worker.stored_ids import StoredIds, ids_from_rows
+from services.worker.stored_ids import Membership, StoredIds, ids_from_rows
 from tests.unit.worker.memory_store import PARTITIONS, Log, MemoryEventsTable, event_id
 
 WINDOW_S = 7 * 86_400
@@ -103,7 +103,7 @@ async def loaded(table: MemoryEventsTable) -> StoredIds:
     """Owns the partitions 0 and 1 in generation 1 and knows 50 ids of each."""
     await stored(table, *[event_id(n, n % 2) for n in range(100)])
     index = StoredIds(table, WINDOW_S, PARTITIONS)
-    index.assigned({0, 1}, 1)
+    index.assigned({0, 1}, Membership("me", 1))
     await index.load({0, 1}, time.time())
     assert len(index.index) == 100
     return index
@@ -113,11 +113,11 @@ async def test_a_partition_that_went_gives_its_memory_back_and_is_read_again_whe
     table = MemoryEventsTable()
     index = await loaded(table)
     index.revoked({0, 1})
-    index.assigned({1}, 2)
+    index.assigned({1}, Membership("me", 2))
     assert (len(index.index), index.index.size_bytes) == (50, 800)
     await stored(table, event_id(500))
     index.revoked({1})
-    index.assigned({0, 1}, 3)
+    index.assigned({0, 1}, Membership("me", 3))
     await index.load({0, 1}, time.time())
     assert await known(index, event_id(500), event_id(0), event_id(1, 1)) == [True, True, True]
     assert len(index.index) == 101
@@ -129,7 +129,7 @@ async def test_after_two_revocations_in_a_row_everything_is_read_again() -> None
     index.revoked({0, 1})
     index.revoked(set())
     await stored(table, event_id(500))
-    index.assigned({0, 1}, 3)
+    index.assigned({0, 1}, Membership("me", 3))
     await index.load({0, 1}, time.time())
     assert await known(index, event_id(500), event_id(0)) == [True, True]
 
@@ -140,10 +140,10 @@ async def test_a_late_block_does_not_make_a_lost_partition_look_known() -> None:
     index = await loaded(table)
     index.revoked({0, 1})
     await index.load({0}, time.time())
-    index.assigned({1}, 2)
+    index.assigned({1}, Membership("me", 2))
     assert len(index.index) == 50
     await stored(table, event_id(500))
     index.revoked({1})
-    index.assigned({0, 1}, 3)
+    index.assigned({0, 1}, Membership("me", 3))
     await index.load({0, 1}, time.time())
     assert await known(index, event_id(500), event_id(0), event_id(1, 1)) == [True, True, True]
