@@ -48,14 +48,6 @@ SCENARIOS = {
             "kafka-away", "kill -9 of the only broker; Kafka hanging, then back", KAFKA_AWAY, durable=True, short=3
         ),
         Scenario("poison", "bad lines of a foreign producer, then a flood", POISON, last=AFTER_POISON, short=3),
-        Scenario(
-            "broker-of-three",
-            "kill -9 of one of three brokers",
-            ONE_OF_THREE,
-            brokers=3,
-            durable=True,
-            short=1,
-            beside=True,
-        ),
+        Scenario("broker-of-three", "kill -9 of one of three brokers", ONE_OF_THREE, brokers=3, durable=True, short=1),
     )
 }

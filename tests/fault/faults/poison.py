@@ -151,7 +151,7 @@ async def flood(scene: Scene) -> None:
     async def all_passed() -> bool:
         return await _count_letters(scene) - before >= _FLOOD_LINES
 
-    await until(all_passed, "the flood in the dead letters", 60)
+    await until(all_passed, "the flood in the dead letters", 120)
     scene.dead_letters += _FLOOD_LINES
     scene.notes.append(f"flood of {_FLOOD_LINES} bad lines: workers stopped after {let_through} dead letters")
 
