@@ -45,7 +45,8 @@ R = TypeVar("R")
 
 # Events may lie in every month since 2000: ClickHouse's usual limit of 100 partitions an insert would refuse such a
 # block for ever, and with it everything behind it.
-_INSERT_SETTINGS = {"max_partitions_per_insert_block": 0}
+# To read a block on several cores costs more in all, and the worker has no use for the time that it saves.
+_INSERT_SETTINGS = {"max_partitions_per_insert_block": 0, "input_format_parallel_parsing": 0}
 _RETRY_FIRST_S = 0.1
 _RETRY_LAST_S = 10.0
 
