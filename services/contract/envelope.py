@@ -15,8 +15,8 @@ IDS_HEADER = "ids"
 ID_BYTES = 16
 
 
-class EventLine(Struct, gc=False):
-    """One row of the events table. Times are UTC; `properties` is a JSON object on one line.
+class EventLine(Struct, gc=False, omit_defaults=True):
+    """One row of the events table. Times are UTC; `properties` is a JSON object on one line. Empty columns are left out.
 
     `event_id` is 32 hexadecimal digits. `original_timestamp` keeps a time too far in the future, as it was sent.
     """

@@ -11,7 +11,8 @@ from services.contract.messages import MAX_NESTING_LEVELS
 from services.contract.validation import invalid_json
 
 EMPTY_OBJECT = Raw(b"{}")
-_QUOTE, _CURLY, _SQUARE = b'"{['
+_NEWLINE, _QUOTE, _CURLY, _SQUARE = b'\n"{['
+_CURLY_FROM_SQUARE = _CURLY ^ _SQUARE  # the one bit in which they differ
 _OTHERS = bytes(set(range(256)) - set(b'"{}[]'))
 _STEPS = np.zeros(256, np.int8)  # what a character does to the depth
 _STEPS[list(b"{[")] = 1
@@ -49,18 +50,20 @@ def all_objects(values: Sequence[Raw]) -> bool:
 
     All in one text: one look at all costs a tenth of one look at each.
     """
-    lengths = np.fromiter(map(len, values), np.int64, len(values))
-    if len(values) == 0 or not lengths.all():
+    joined = b"\n".join(values)
+    if not joined.startswith(b"{") or joined.endswith(b"\n"):
         return False
-    joined = b"".join(values)
-    text, ends = np.frombuffer(joined, np.uint8), np.cumsum(lengths)
-    if not (text[ends - lengths] == _CURLY).all():
+    text = np.frombuffer(joined, np.uint8)
+    starts = np.flatnonzero(text == _NEWLINE) + 1
+    if not (text[starts] == _CURLY).all():
         return False
     # Brackets in strings are counted too: more than the depth, never less.
-    if joined.count(b"{") + joined.count(b"[") - len(values) < MAX_NESTING_LEVELS:
+    is_bracket = text | _CURLY_FROM_SQUARE == _CURLY
+    if np.count_nonzero(is_bracket) - len(values) < MAX_NESTING_LEVELS:
         return True
-    opened = np.flatnonzero((text == _CURLY) | (text == _SQUARE))
-    return bool((np.diff(np.searchsorted(opened, ends), prepend=0) <= MAX_NESTING_LEVELS).all())
+    opened = np.flatnonzero(is_bracket)
+    counts = np.diff(np.searchsorted(opened, starts), prepend=0, append=len(opened))
+    return bool((counts <= MAX_NESTING_LEVELS).all())
 
 
 def nesting_levels(text: bytes) -> int:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
+import numpy as np
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from msgspec import Struct
@@ -18,6 +19,7 @@ from services.contract.dead_letter import DeadLetter
 from services.contract.envelope import Envelope, EventLine, IdentityLine, merge, pack
 from services.contract.topics import Topics, partition_of, partitions_of
 from services.edge.event_log import LogUnavailableError
+from services.edge.record_batch import RecordBatch
 from services.runtime.kafka import ensure_topics, make_producer, topics_of
 from services.runtime.logs import get_logger
 from services.runtime.settings import EdgeSettings
@@ -102,9 +104,9 @@ class _Lane:
     async def _send(self, parts: list[_Part]) -> None:
         appends, size = [part.append for part in parts], sum([part.size for part in parts])
         try:
-            envelope = merge([part.envelope for part in parts])
-            parts.clear()  # the record holds their bytes now
-            await self._owner.send(self._topic, self._partition, envelope)
+            batch = self._owner.batch(merge([part.envelope for part in parts]))
+            parts.clear()  # the batch holds their bytes now, compressed
+            await self._owner.send(self._topic, self._partition, batch)
             for append in appends:
                 append.acknowledge()
         except Exception as error:
@@ -181,17 +183,15 @@ class KafkaEventLog:
         topic = self._topics.events
         if len(ids) == 1:
             return [(topic, partition_of(ids[0], partitions), pack(ids, lines))]
-        by_partition: list[tuple[list[bytes], list[EventLine]]] = [([], []) for _ in range(partitions)]
-        for partition, event_id, line in zip(partitions_of(ids, partitions), ids, lines, strict=True):
-            part_ids, part_lines = by_partition[partition]
-            part_ids.append(event_id)
-            part_lines.append(line)
-        return [
-            (topic, partition, envelope)
-            for partition, (part_ids, part_lines) in enumerate(by_partition)
-            if part_ids
-            for envelope in _bounded(part_ids, part_lines)
-        ]
+        numbers = partitions_of(ids, partitions)
+        order = np.argsort(numbers, kind="stable")
+        envelopes = []
+        for places in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
+            picked = places.tolist()
+            partition = int(numbers[picked[0]])
+            bounded = _bounded([ids[i] for i in picked], [lines[i] for i in picked])
+            envelopes += [(topic, partition, envelope) for envelope in bounded]
+        return envelopes
 
     async def append_identity(self, event_id: bytes, line: IdentityLine) -> None:
         if self._identity_partitions == 0:
@@ -236,12 +236,16 @@ class KafkaEventLog:
             lane.add(_Part(envelope, append, len(envelope.lines) + len(envelope.ids)))
         return append.done
 
-    async def send(self, topic: str, partition: int, envelope: Envelope) -> None:
+    def batch(self, envelope: Envelope) -> RecordBatch:
+        """The envelope as it goes to Kafka. For the lanes."""
+        return RecordBatch(envelope, self._settings.kafka_compression)
+
+    async def send(self, topic: str, partition: int, batch: RecordBatch) -> None:
         """Send one record and wait for its acknowledgement. For the lanes."""
         assert self._producer is not None  # noqa: S101 (appends are refused before start)
         with ACK_SECONDS.time():
             try:
-                ack = await self._producer.send(topic, envelope.lines, partition=partition, headers=envelope.headers())
+                ack = await self._producer.send_batch(batch, topic, partition=partition)
                 await ack
             except BaseException:
                 RECORD_FAILURES.labels(topic).inc()

@@ -32,7 +32,7 @@ class KafkaSettings(BaseSettings):
     kafka_retention_hours: int = Field(default=168, ge=1, description="How long new topics keep records.")
     kafka_idempotence: bool = Field(default=True, description="Idempotent producer. Off only for brokers that lack it.")
     kafka_compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = Field(
-        default="snappy", description="Compression of records."
+        default="zstd", description="Compression of records."
     )
 
 

@@ -3,9 +3,10 @@
 import json
 
 import pytest
+from msgspec import Raw
 
 from services.contract.errors import ApiError, ErrorCode
-from services.edge.json_text import nesting_levels, one_line
+from services.edge.json_text import all_objects, json_object, nesting_levels, one_line
 
 
 @pytest.mark.parametrize("body", [b"", b"[1]", b'{"a": "\\n"}', '{"é": 1}'.encode(), b"not json at all"])
@@ -55,3 +56,34 @@ def test_what_cannot_be_put_on_one_line_is_refused(body: bytes, code: ErrorCode)
 def test_levels_are_counted_outside_strings(text: bytes, levels: int) -> None:
     json.loads(text)
     assert nesting_levels(text) == levels
+
+
+DEEPEST = b'{"a":' * 32 + b"1" + b"}" * 32
+TOO_DEEP = b'{"a":' * 33 + b"1" + b"}" * 33
+
+
+@pytest.mark.parametrize(
+    ("values", "all_are"),
+    [
+        ([b"{}"], True),
+        ([b'{"a":[1]}', b"{}", b'{"b":"[{"}'], True),
+        ([b"{}"] * 40 + [b'{"a":[1]}'] * 40, True),  # more brackets than one object may have
+        ([DEEPEST, b"{}", DEEPEST], True),
+        ([], False),
+        ([b""], False),
+        ([b"", b"{}"], False),
+        ([b"{}", b""], False),
+        ([b"{}", b"", b"{}"], False),
+        ([b"{}", b"null"], False),
+        ([b"[{}]", b"{}"], False),
+        ([b"{}", b'"{"'], False),
+        ([b"{}", TOO_DEEP], False),
+        ([TOO_DEEP, b"{}"], False),
+        ([b'{"a":"' + b"[" * 32 + b'"}'], False),  # only a closer look can tell
+    ],
+)
+def test_one_look_at_all_says_no_more_than_one_at_each(values: list[bytes], all_are: bool) -> None:
+    raws = [Raw(value) for value in values]
+    assert all_objects(raws) is all_are
+    if all_are:
+        assert [json_object(raw, "properties") for raw in raws] == raws

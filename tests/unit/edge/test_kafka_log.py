@@ -15,7 +15,9 @@ from services.contract.event_ids import fresh_ids
 from services.contract.topics import partition_of
 from services.edge.event_log import LogUnavailableError
 from services.edge.kafka_log import KafkaEventLog
+from services.edge.record_batch import RecordBatch
 from services.runtime.settings import EdgeSettings
+from tests.unit.edge.test_record_batch import only_record
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 PARTITIONS = 4
@@ -54,17 +56,20 @@ class MemoryProducer:
     async def partitions_for(self, topic: str) -> set[int]:
         return set(range(PARTITIONS))
 
-    async def send(
-        self,
-        topic: str,
-        value: bytes,
-        partition: int | None = None,
-        headers: Sequence[tuple[str, bytes]] = (),
+    async def send_batch(self, batch: RecordBatch, topic: str, *, partition: int) -> "asyncio.Future[None]":
+        record = only_record(batch)
+        return self._send(topic, partition, record.value or b"", dict(record.headers))
+
+    async def send(self, topic: str, value: bytes) -> "asyncio.Future[None]":
+        return self._send(topic, None, value, {})
+
+    def _send(
+        self, topic: str, partition: int | None, value: bytes, headers: dict[str, bytes]
     ) -> "asyncio.Future[None]":
         if isinstance(self.failure, KafkaTimeoutError):
             raise self.failure
         ack: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.sent.append(Sent(topic, partition, value, dict(headers), ack))
+        self.sent.append(Sent(topic, partition, value, headers, ack))
         if self.failure is not None:
             ack.set_exception(self.failure)
         elif self.acks:
