@@ -44,11 +44,14 @@ def main(
     console = Console(width=None if os.isatty(1) else 170)
     plan = make_plan(quick, seconds)
     chosen = [part for part in only or _PARTS if not (no_peers and part == peers_end_to_end.PART)]
+    out.mkdir(parents=True, exist_ok=True)
+    failed = []
     with Stack() as stack:
         results = Results(machine=describe_machine(stack), plan=msgspec.to_builtins(plan), notes=stack.notes)
-        failed = [part for part in chosen if not _measure(part, stack, plan, results, console)]
-    out.mkdir(parents=True, exist_ok=True)
-    results.write(out / "results.json")
+        for part in chosen:
+            if not _measure(part, stack, plan, results, console):
+                failed.append(part)
+            results.write(out / "results.json")  # so that a run that is stopped leaves what it has
     print_results(results, console)
     console.print(f"written: {out / 'results.json'}")
     _draw(out, console)
