@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.query.cohort import cohort_sql
@@ -37,6 +37,7 @@ def statement(question: Any) -> str:
     return str(sql)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(texts, values, max_size=5), texts, texts, texts)
 def test_no_text_of_a_client_is_in_the_sql(filters: dict[str, Any], project: str, one: str, other: str) -> None:
     traits = {f"person.{one}.{other}": one, f"group.{one}": {"ne": other}, f"group.{other}.{one}": [one]}
