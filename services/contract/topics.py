@@ -1,12 +1,9 @@
 """Kafka topics: their names, their keys, and which partition an event goes to."""
 
+import struct
 from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
 from msgspec import Struct
-
-from services.contract.envelope import ID_BYTES
 
 
 class Topics(Struct, frozen=True):
@@ -39,9 +36,9 @@ def partition_of(event_id: bytes, partitions: int) -> int:
     return ((event_id[0] << 8) | event_id[1]) % partitions
 
 
-def partitions_of(event_ids: Sequence[bytes], partitions: int) -> npt.NDArray[np.uint16]:
+def partitions_of(event_ids: Sequence[bytes], partitions: int) -> list[int]:
     """`partition_of` for each of many."""
-    return np.frombuffer(b"".join(event_ids), ">u2")[:: ID_BYTES // 2] % partitions
+    return [number % partitions for number in struct.unpack(">" + "H14x" * len(event_ids), b"".join(event_ids))]
 
 
 # Selects the ids of one partition: `{PARTITION_SQL} = {partition:UInt16}`.

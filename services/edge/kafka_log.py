@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-import numpy as np
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from msgspec import Struct
@@ -183,15 +182,17 @@ class KafkaEventLog:
         topic = self._topics.events
         if len(ids) == 1:
             return [(topic, partition_of(ids[0], partitions), pack(ids, lines))]
-        numbers = partitions_of(ids, partitions)
-        order = np.argsort(numbers, kind="stable")
-        envelopes = []
-        for places in np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1):
-            picked = places.tolist()
-            partition = int(numbers[picked[0]])
-            bounded = _bounded([ids[i] for i in picked], [lines[i] for i in picked])
-            envelopes += [(topic, partition, envelope) for envelope in bounded]
-        return envelopes
+        by_partition: list[tuple[list[bytes], list[EventLine]]] = [([], []) for _ in range(partitions)]
+        for partition, event_id, line in zip(partitions_of(ids, partitions), ids, lines, strict=True):
+            part_ids, part_lines = by_partition[partition]
+            part_ids.append(event_id)
+            part_lines.append(line)
+        return [
+            (topic, partition, envelope)
+            for partition, (part_ids, part_lines) in enumerate(by_partition)
+            if part_ids
+            for envelope in _bounded(part_ids, part_lines)
+        ]
 
     async def append_identity(self, event_id: bytes, line: IdentityLine) -> None:
         if self._identity_partitions == 0:
