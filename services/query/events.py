@@ -16,8 +16,8 @@ from services.query.filter_sql import filter_sql
 from services.query.filters import Condition
 from services.query.parameters import Parameters
 from services.query.persons import JOIN_PERSONS
-from services.query.source import EVENTS_ONCE, IN_WINDOW, window_parameters
-from services.query.window import Window, utc_time
+from services.query.source import EVENTS_ONCE, EVENTS_WITH_REPEATS, IN_WINDOW, in_window, window_parameters
+from services.query.window import DAY_US, Window, utc_time
 
 _COLUMNS = (
     "e.event_id, e.event, e.distinct_id, toUnixTimestamp64Micro(e.timestamp), toUnixTimestamp64Micro(e.received_at), "
@@ -35,6 +35,11 @@ class EventsQuestion(Struct, frozen=True):
     after: Position | None
     cohort: Rule | None = None
 
+    @property
+    def can_be_bounded(self) -> bool:
+        """Whether a look at the times before the page costs little: no condition reads properties or people."""
+        return self.cohort is None and all(c.is_column and not c.needs_persons for c in self.conditions)
+
     def identity(self, project_id: str) -> bytes:
         """What a cursor is bound to."""
         ordered = sorted(repr((c.key, c.operator, c.operand)) for c in self.conditions)
@@ -43,8 +48,10 @@ class EventsQuestion(Struct, frozen=True):
 
 
 async def answer_events(store: QuestionStore, project_id: str, question: EventsQuestion) -> EventsAnswer:
-    sql, parameters = events_sql(project_id, question)
-    rows = await store.rows(sql, parameters)
+    rows = await store.rows(*events_sql(project_id, question, bounded=question.can_be_bounded))
+    if question.can_be_bounded and 0 < len(rows) <= question.limit and rows[0][9]:
+        # Rows that are stored twice were counted twice.
+        rows = await store.rows(*events_sql(project_id, question, bounded=False))
     page = rows[: question.limit]
     # After the page: only its own ids are looked up, however many were ever merged.
     people: dict[int, str] = {}
@@ -58,8 +65,12 @@ async def answer_events(store: QuestionStore, project_id: str, question: EventsQ
     return answer
 
 
-def events_sql(project_id: str, question: EventsQuestion) -> tuple[str, dict[str, Any]]:
-    """One row more than the limit, to know whether there is a next page."""
+def events_sql(project_id: str, question: EventsQuestion, *, bounded: bool) -> tuple[str, dict[str, Any]]:
+    """One row more than the limit, to know whether there is a next page. The last column: whether a bound was set.
+
+    `bounded`: so many times are looked up first, in the day where the page begins, and only rows up to the last of
+    them are read in full. Should a row that is stored twice be among them, rows are missing at the end of the page.
+    """
     found = filter_sql(question.conditions)
     of_cohort = Parameters("cohort")
     where = found.where + in_cohort(question.cohort, of_cohort)
@@ -71,16 +82,36 @@ def events_sql(project_id: str, question: EventsQuestion) -> tuple[str, dict[str
         "limit": question.limit + 1,
     }
     direction = "DESC" if question.descending else "ASC"
-    after = ""
     if question.after is not None:
-        after = _after(question.after, question.descending, parameters)
+        where += _after(question.after, question.descending, parameters)
+    given, in_bound, is_bounded = "", "", "false"
+    if bounded:
+        given = f"WITH ({_bound(where, question.descending)}) AS bound "
+        in_bound = f" AND (NOT bound.1 OR e.timestamp {'>=' if question.descending else '<='} bound.2)"
+        is_bounded = "bound.1"
     # The days first: the table is sorted by them, so that reading stops at the day that fills the page. A UUID
     # sorts by its second half first, the number made of it does not.
     order = f"toDate(e.timestamp) {direction}, e.timestamp {direction}, toUInt128(e.event_id) {direction}"
     return (
-        f"SELECT {_COLUMNS} FROM {EVENTS_ONCE} {JOIN_PERSONS if needs_persons else ''} "
-        f"WHERE {IN_WINDOW}{where}{after} ORDER BY {order} LIMIT {{limit:UInt32}}"
+        f"{given}SELECT {_COLUMNS}, {is_bounded} FROM {EVENTS_ONCE} {JOIN_PERSONS if needs_persons else ''} "
+        f"WHERE {IN_WINDOW}{where}{in_bound} ORDER BY {order} LIMIT {{limit:UInt32}}"
     ), parameters
+
+
+def _bound(where: str, descending: bool) -> str:
+    """One row: whether the first day has a page's events, and the time of the last of these."""
+    if descending:
+        # A window may end in the future, where nothing is.
+        end = "least({until:Int64}, toUnixTimestamp64Micro(now64(6, 'UTC')))"
+        day = in_window(f"greatest({{since:Int64}}, {end} - {DAY_US:d})", "{until:Int64}")
+    else:
+        day = in_window("{since:Int64}", f"least({{until:Int64}}, {{since:Int64}} + {DAY_US:d})")
+    direction, last = ("DESC", "min") if descending else ("ASC", "max")
+    times = (
+        f"SELECT e.timestamp AS time FROM {EVENTS_WITH_REPEATS} WHERE {day}{where} "
+        f"ORDER BY time {direction} LIMIT {{limit:UInt32}}"
+    )
+    return f"SELECT (count() = {{limit:UInt32}}, {last}(time)) FROM ({times})"
 
 
 def people_sql(project_id: str, distinct_hashes: Iterable[int]) -> tuple[str, dict[str, Any]]:
@@ -106,7 +137,7 @@ def _after(position: Position, descending: bool, parameters: dict[str, Any]) -> 
 
 
 def _event(row: Sequence[Any], people: Mapping[int, str]) -> StoredEvent:
-    event_id, event, distinct_id, time_us, received_us, properties, key, original, distinct_hash = row
+    event_id, event, distinct_id, time_us, received_us, properties, key, original, distinct_hash, _ = row
     return StoredEvent(
         event_id=str(event_id),
         event=event,

@@ -142,7 +142,11 @@ def _histories(project_id: str, question: FunnelQuestion, person: str) -> tuple[
     only_steps = (
         "" if question.order == "strict" else f" AND e.event IN {names}{' AND mask != 0' if conditions else ''}"
     )
-    aggregates = {"packed_events": "groupArray(packed)", "any_mask": "groupBitOr(mask)"}
+    aggregates, history = {"packed_events": "groupArray(packed)"}, "packed_events"
+    if question.order != "any":
+        # Nothing before the first start can matter.
+        aggregates["first"] = "minIf(packed, bitTest(mask, 0))"
+        history = "arrayFilter(x -> x >= first, packed_events)"
     if question.breakdown is not None:
         can_start = "mask != 0" if question.order == "any" else "bitTest(mask, 0)"
         aggregates["starts"] = f"groupArrayIf((packed, {value_sql(question.breakdown, named)}), {can_start})"
@@ -154,16 +158,17 @@ def _histories(project_id: str, question: FunnelQuestion, person: str) -> tuple[
         EVENTS_WITH_REPEATS,
         f"{IN_WINDOW}{only_steps}",
     )
-    can_begin = "" if question.order == "any" else " WHERE bitTest(any_mask, 0)"
+    can_begin = "" if question.order == "any" else " WHERE first > 0"
     starts = "" if question.breakdown is None else "starts, "
-    history = "arraySort(packed_events)"
+    history = f"arraySort({history})"
     # A repeat could else be the next event, or another step of the same name.
     if question.order != "ordered" or max(map(len, alike(question.steps))) > 1:
         history = f"arrayCompact({history})"
+    mask = "toUInt8(x)" if len(question.steps) <= 8 else f"bitAnd(toUInt32(x), {2**MAX_STEPS - 1:d})"
     rows = (
         f"WITH {history} AS history "
         f"SELECT unit, history, {starts}arrayMap(x -> toInt64(bitShiftRight(x, {_TIME_BITS})), history) AS times, "
-        f"arrayMap(x -> bitAnd(toUInt32(x), {2**MAX_STEPS - 1:d}), history) AS masks FROM ({units}){can_begin}"
+        f"arrayMap(x -> {mask}, history) AS masks FROM ({units}){can_begin}"
     )
     window = window_parameters(project_id, question.window)
     return rows, {**window, **scope.parameters, **named.values, "within": within}

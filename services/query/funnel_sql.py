@@ -1,6 +1,7 @@
 """A person's events -> how far the best funnel went and when each step was taken. SQL over arrays, one row a person.
 
-A row has `times` (microseconds) and `masks` (bit k - 1: the event can be step k), both in order of (time, event id).
+A row has `times` (microseconds) and `masks` (bit k - 1: the event can be step k), both in order of (time, event id);
+where the first step must come first, so does an event that can be it.
 Each way of reading them adds `level` (steps of the best funnel) and `at` (their times; beyond `level` anything),
 and `started` (the place of its first event). All is done by filling arrays forwards or backwards, so that the work
 grows with the number of events, not with its square.
@@ -20,32 +21,35 @@ def ordered(rows: str, steps: int) -> str:
     one with most of its window left. The steps that the person got (`level`) are first all taken at the event `done`.
     Whoever starts earlier takes them by then, too, while within the window of it; so the first such start counts.
     """
-    # Before the first event there is nothing to fill with.
-    begun = (
-        f"SELECT * REPLACE (arrayPushFront(times, {_BEFORE_ALL}) AS times, arrayPushFront(masks, toUInt32(0)) AS masks) "
-        f"FROM ({rows})"
-    )
+    # The first event is a start, so there is always something to fill with.
     since = ["arrayFill((t, m) -> bitTest(m, 0), times, masks) AS since_1"]
     since += [
         f"arrayFill((s, t, m) -> bitTest(m, {k - 1:d}) AND t - s <= {{within:Int64}}, "
         f"arrayShiftRight(since_{k - 1:d}, 1, {_BEFORE_ALL}), times, masks) AS since_{k:d}"
         for k in range(2, steps + 1)
     ]
-    level = " + ".join(f"(since_{k:d}[-1] >= 0)" for k in range(1, steps + 1))
-    waiting = [f"level = {k:d}, countEqual(since_{k:d}, {_BEFORE_ALL})" for k in range(1, steps + 1)]
-    done = f"times[multiIf({', '.join(waiting)}, 0) + 1] AS done"
+    level = " + ".join(["1", *(f"(since_{k:d}[-1] >= 0)" for k in range(2, steps + 1))])
+    waiting = [f"level = {k:d}, countEqual(since_{k:d}, {_BEFORE_ALL})" for k in range(2, steps + 1)]
     # Stage by stage: within one SELECT a name stands for its whole text, and `done` would repeat all of it.
-    filled = f"SELECT *, {', '.join(since)} FROM ({begun})"
-    reached = f"SELECT *, {done} FROM (SELECT *, {level} AS level FROM ({filled}))"
-    places = ["arrayFirstIndex((t, m) -> bitTest(m, 0) AND done - t <= {within:Int64}, times, masks) AS place_1"]
+    filled = f"SELECT *, {', '.join(since)} FROM ({rows})"
+    reached = (
+        f"SELECT *, multiIf({', '.join([*waiting, '0'])}) + 1 AS done FROM (SELECT *, {level} AS level FROM ({filled}))"
+    )
+    # Where a start first is the latest one, it is the event itself.
+    begun = (
+        "SELECT *, if(level = 1, 1, arrayFirstIndex(s -> s >= times[done] - {within:Int64}, since_1)) AS started "
+        f"FROM ({reached})"
+    )
+    cut = ", ".join(f"arraySlice({name}, started, done - started + 1) AS {name}_between" for name in ("times", "masks"))
+    places = ["1 AS place_1"]
     # Each names the one before it once: what names it twice doubles the query with every step.
     places += [
-        f"arrayFirstIndex((m, i) -> i > place_{k - 1:d} AND bitTest(m, {k - 1:d}), masks, arrayEnumerate(masks)) "
-        f"AS place_{k:d}"
+        f"arrayFirstIndex((m, i) -> i > place_{k - 1:d} AND bitTest(m, {k - 1:d}), masks_between, "
+        f"arrayEnumerate(masks_between)) AS place_{k:d}"
         for k in range(2, steps + 1)
     ]
-    at = ", ".join(f"times[place_{k:d}]" for k in range(1, steps + 1))
-    return f"WITH {', '.join(places)} SELECT *, place_1 - 1 AS started, [{at}] AS at FROM ({reached} WHERE level > 0)"
+    at = ", ".join(f"times_between[place_{k:d}]" for k in range(1, steps + 1))
+    return f"WITH {', '.join(places)} SELECT *, [{at}] AS at FROM (SELECT *, {cut} FROM ({begun}))"
 
 
 def strict(rows: str, steps: int) -> str:

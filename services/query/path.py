@@ -61,9 +61,9 @@ def path_sql(project_id: str, question: PathQuestion) -> tuple[str, dict[str, An
         f" + bitShiftLeft(bitShiftRight(toUInt128(e.event_id), 70), {_NAME_BITS}) + {_place_of('e.event')} AS packed",
         {
             "first": "minIf(packed, e.event = {start:String})",
-            "history": "arrayCompact(arraySort(groupArray(packed)))",
-            # The least number is the start event's: what is less came before it.
-            "onward": "arraySlice(history, indexOfAssumeSorted(history, first))",
+            "packed_events": "groupArray(packed)",
+            # What is less than the start event's number came before it.
+            "onward": "arrayCompact(arraySort(arrayFilter(x -> x >= first, packed_events)))",
         },
         EVENTS_WITH_REPEATS,
         IN_WINDOW,

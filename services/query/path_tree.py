@@ -1,6 +1,7 @@
 """Distinct paths with numbers of people -> the prefix tree with the largest children of each node. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from msgspec import Struct
@@ -10,11 +11,14 @@ from services.contract.questions import PathNode
 
 Integers = NDArray[np.int64]
 
+# So many keys (node, event) are counted in an array of all of them; more are sorted, which takes longer.
+_MAX_COUNTED_KEYS = 4_000_000
+
 
 class DistinctPaths(Struct, frozen=True):
     """`levels[d][i]` is the event at depth d of path i, as a place in `names`; 0 where the path has ended.
 
-    `people[i]` went path i. `names` are in alphabetical order behind `names[0]`, which is no event.
+    `people[i]`, at least one, went path i. `names` are in alphabetical order behind `names[0]`, which is no event.
     """
 
     levels: NDArray[np.int32]
@@ -26,73 +30,80 @@ class TooManyNodesError(Exception):
     """The tree would be larger than asked for."""
 
 
-class _Children(Struct, frozen=True):
-    """The children of one level's nodes: their parent's place in that level, their event, their people.
+class _Level(Struct, frozen=True):
+    """The nodes of one depth: the parent's place in the level above, the event, and the numbers of people.
 
-    Sorted by parent, then most people first, then name; `rank` is the place among the parent's children.
+    Sorted by parent, then most people first, then name.
     """
 
     parent: Integers
     event: Integers
     count: Integers
-    rank: Integers
+    drop_off: Integers
+    other: Integers
 
 
 def path_tree(paths: DistinctPaths, root: str, top: int, max_nodes: int) -> PathNode:
     """At each node: count = counts of children + other + drop_off. Raises TooManyNodesError."""
-    tree = _node(root, int(paths.people.sum()))
-    nodes, made = [tree], 1
-    # The paths still followed, and the place in `nodes` that each has come to.
+    parent, event, count = np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([paths.people.sum()], np.int64)
+    # The paths still followed, and the place in the level's nodes that each has come to.
     rows = np.arange(len(paths.people))
-    at = np.zeros(len(rows), dtype=np.int64)
+    at = np.zeros(len(rows), np.int64)
+    levels, made = [], 1
     for level in paths.levels:
         events, people = level[rows], paths.people[rows]
-        for node, left in zip(nodes, _sums(at, np.where(events == 0, people, 0), len(nodes)), strict=True):
-            node.drop_off = left
         going = events != 0
+        drop_off = _sums(at[~going], people[~going], len(count))
         rows, at, events, people = rows[going], at[going], events[going], people[going]
-        children, child_of_row = _children(at, events, people, len(paths.names))
-        kept = children.rank < top
+        keys, counts, child_of_row = _children(at * len(paths.names) + events, people, len(count) * len(paths.names))
+        parents, names = np.divmod(keys, len(paths.names))
+        # Stable, so that ties stay in the order of their names.
+        order = np.lexsort((-counts, parents))
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order)) - np.searchsorted(parents, parents)
+        kept = rank < top
         made += int(kept.sum())
         if made > max_nodes:
             raise TooManyNodesError
-        others = _sums(children.parent, np.where(kept, 0, children.count), len(nodes))
-        for node, other in zip(nodes, others, strict=True):
-            node.other = other
-        nodes = list(_grow(nodes, children, kept, paths.names))
+        levels.append(_Level(parent, event, count, drop_off, _sums(parents[~kept], counts[~kept], len(count))))
+        order = order[kept[order]]
+        parent, event, count = parents[order], names[order], counts[order]
+        place = np.empty(len(keys), np.int64)
+        place[order] = np.arange(len(order))
         follow = kept[child_of_row]
-        rows, at = rows[follow], (np.cumsum(kept) - 1)[child_of_row[follow]]
-    for node, left in zip(nodes, _sums(at, paths.people[rows], len(nodes)), strict=True):
-        node.drop_off = left
-    return tree
+        rows, at = rows[follow], place[child_of_row[follow]]
+    none = np.zeros(len(count), np.int64)
+    levels.append(_Level(parent, event, count, _sums(at, paths.people[rows], len(count)), none))
+    return _grown(levels, [root, *paths.names[1:]])
 
 
-def _children(at: Integers, events: NDArray[np.int32], people: Integers, names: int) -> tuple[_Children, Integers]:
-    """The children, and which of them each row goes to."""
-    keys, child_of_row = np.unique(at * names + events, return_inverse=True)
-    counts = np.array(_sums(child_of_row, people, len(keys)), dtype=np.int64)
-    parent, event = np.divmod(keys, names)
-    order = np.lexsort((event, -counts, parent))
-    parent, event, counts = parent[order], event[order], counts[order]
-    rank = np.arange(len(order)) - np.searchsorted(parent, parent)
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    return _Children(parent, event, counts, rank), place[child_of_row]
+def _children(keys: Integers, people: Integers, possible: int) -> tuple[Integers, Integers, Integers]:
+    """The different keys in order, the people of each, and which of them each row has."""
+    if possible > _MAX_COUNTED_KEYS:
+        found, of_row = np.unique(keys, return_inverse=True)
+        return found, _sums(of_row, people, len(found)), of_row
+    counts = _sums(keys, people, possible)
+    found = np.flatnonzero(counts)
+    place = np.empty(possible, np.int64)
+    place[found] = np.arange(len(found))
+    return found, counts[found], place[keys]
 
 
-def _grow(nodes: list[PathNode], children: _Children, kept: NDArray[np.bool_], names: list[str]) -> Iterator[PathNode]:
-    columns = (children.parent[kept].tolist(), children.event[kept].tolist(), children.count[kept].tolist())
-    for parent, event, count in zip(*columns, strict=True):
-        child = _node(names[event], count)
-        nodes[parent].children.append(child)
-        yield child
+def _grown(levels: Sequence[_Level], names: Sequence[str]) -> PathNode:
+    """From the deepest level up: each node is made with its children."""
+    nodes: list[PathNode] = []
+    parents = np.zeros(0, np.int64)
+    for level in reversed(levels):
+        borders = np.searchsorted(parents, np.arange(len(level.count) + 1)).tolist()
+        columns = (level.event.tolist(), level.count.tolist(), level.drop_off.tolist(), level.other.tolist())
+        nodes = [
+            PathNode(event=names[event], count=count, drop_off=drop_off, other=other, children=nodes[begin:end])
+            for event, count, drop_off, other, (begin, end) in zip(*columns, pairwise(borders), strict=True)
+        ]
+        parents = level.parent
+    return nodes[0]
 
 
-def _sums(group: Integers, values: Integers, groups: int) -> list[int]:
+def _sums(group: Integers, values: Integers, groups: int) -> Integers:
     """Exact up to 2^53 people."""
-    sums: list[int] = np.bincount(group, weights=values, minlength=groups).astype(np.int64).tolist()
-    return sums
-
-
-def _node(event: str, count: int) -> PathNode:
-    return PathNode(event=event, count=count, drop_off=0, other=0, children=[])
+    return np.bincount(group, weights=values, minlength=groups).astype(np.int64)

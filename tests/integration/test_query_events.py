@@ -31,7 +31,7 @@ class Project:
         self._settings = settings
         self.project_id, self.key = next(client.projects)
 
-    def store(self, *properties: str, **columns: Any) -> None:
+    def store(self, *properties: str, twice: bool = False, **columns: Any) -> None:
         lines = [
             json.dumps(
                 {
@@ -48,13 +48,20 @@ class Project:
             for place, text in enumerate(properties)
         ]
         insert_lines(self._settings, EVENTS, b"\n".join(lines))
+        if twice:
+            # The last one not, so that the block is another one.
+            insert_lines(self._settings, EVENTS, b"\n".join(lines[:-1]))
 
     def found(self, body: dict[str, Any]) -> list[int]:
         """The places of the events that a filter finds."""
         return [int(e["distinct_id"]) for e in self.events({"filter": body})]
 
     def events(self, body: dict[str, Any]) -> list[dict[str, Any]]:
-        answer: list[dict[str, Any]] = self._client.ask("/query/events", self.key, {**WINDOW, **body})["events"]
+        events: list[dict[str, Any]] = self.page(body)["events"]
+        return events
+
+    def page(self, body: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = self._client.ask("/query/events", self.key, {**WINDOW, **body})
         return answer
 
     def text(self) -> str:
@@ -197,3 +204,26 @@ def test_a_filter_of_many_and_long_values(project: Project) -> None:
     assert project.found({"n": ["é" * 50] * 500 + ["x"]}) == [0]
     assert project.found({f"k{i}": {"exists": False} for i in range(50)}) == [0]
     assert project.found({"n": [*range(998), "x", 0.5]}) == [0]
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_pages_are_full_where_rows_are_stored_twice(project: Project, order: str) -> None:
+    project.store(*["{}"] * 8, twice=True)
+    pages, cursor = [], None
+    while True:
+        page = project.page({"order": order, "limit": 3, **({"cursor": cursor} if cursor else {})})
+        pages.append([int(e["distinct_id"]) for e in page["events"]])
+        cursor = page.get("next_cursor")
+        if cursor is None:
+            break
+    assert pages == ([[0, 1, 2], [3, 4, 5], [6, 7]] if order == "asc" else [[7, 6, 5], [4, 3, 2], [1, 0]])
+
+
+@pytest.mark.parametrize("until", ["2024-01-02", "2024-02-01", "2999-01-01"])
+@pytest.mark.parametrize("since", ["2000-01-01", "2024-01-01"])
+def test_the_latest_events_are_found_wherever_the_window_ends(project: Project, since: str, until: str) -> None:
+    project.store(*["{}"] * 4)
+    for order, expected in (("asc", [0, 1]), ("desc", [3, 2])):
+        page = project.page({"since": since, "until": until, "order": order, "limit": 2})
+        assert [int(e["distinct_id"]) for e in page["events"]] == expected
+        assert page["next_cursor"]

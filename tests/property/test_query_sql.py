@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from hypothesis import given, settings
@@ -22,7 +23,7 @@ values = st.one_of(texts, st.lists(texts, max_size=3), st.fixed_dictionaries({"c
 ordinary = {"since": "2024-01-01", "until": "2024-01-08"}
 
 STATEMENTS: dict[str, list[Callable[[str, Any], Any]]] = {
-    "events": [events_sql],
+    "events": [partial(events_sql, bounded=False), partial(events_sql, bounded=True)],
     "cohort": [cohort_sql],
     "retention": [retention_sql],
     "path": [path_sql],
