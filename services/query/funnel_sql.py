@@ -35,11 +35,10 @@ def ordered(rows: str, steps: int) -> str:
     reached = (
         f"SELECT *, multiIf({', '.join([*waiting, '0'])}) + 1 AS done FROM (SELECT *, {level} AS level FROM ({filled}))"
     )
+    # A number, because a function over an array copies for each member what it takes from outside.
+    bound = f"SELECT *, times[done] - {{within:Int64}} AS earliest FROM ({reached})"
     # Where a start first is the latest one, it is the event itself.
-    begun = (
-        "SELECT *, if(level = 1, 1, arrayFirstIndex(s -> s >= times[done] - {within:Int64}, since_1)) AS started "
-        f"FROM ({reached})"
-    )
+    begun = f"SELECT *, if(level = 1, 1, arrayFirstIndex(s -> s >= earliest, since_1)) AS started FROM ({bound})"
     cut = ", ".join(f"arraySlice({name}, started, done - started + 1) AS {name}_between" for name in ("times", "masks"))
     places = ["1 AS place_1"]
     # Each names the one before it once: what names it twice doubles the query with every step.
