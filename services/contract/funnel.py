@@ -63,7 +63,10 @@ class FunnelQuery(ScopedQuery, kw_only=True):
         ]
         | None
     ) = None
-    breakdown: Annotated[Breakdown, Meta(description="Property of the event that is step 1.")] | None = None
+    breakdown: (
+        Annotated[Breakdown, Meta(description="Property of the event that is step 1, or `group.<type>` of the person.")]
+        | None
+    ) = None
     top: BreakdownTop | None = None
     people_of_step: (
         Annotated[

@@ -65,8 +65,9 @@ Breakdown = Annotated[
     Meta(
         min_length=1,
         max_length=MAX_EVENT_NAME_CHARS,
-        description="Property to break down by; dots go into nested objects.",
-        examples=["plan"],
+        description="Property to break down by (dots go into nested objects), or `group.<type>`: the key of the group that "
+        "the person was put into last.",
+        examples=["plan", "group.company"],
     ),
 ]
 BreakdownTop = Annotated[
@@ -74,7 +75,7 @@ BreakdownTop = Annotated[
 ]
 BreakdownKind = Annotated[
     Literal["value", "missing", "other"],
-    Meta(description="`missing`: events without the property; `other`: all values beyond `top`, and long ones."),
+    Meta(description="`missing`: no such property or group; `other`: all values beyond `top`, and long ones."),
 ]
 BreakdownValue = Annotated[Raw, Meta(description="The property's value, of any type.", extra_json_schema={})]
 

@@ -42,6 +42,7 @@ MAX_DASHBOARD_QUERIES = 50
 MAX_PAGE_DASHBOARDS = 100
 
 RetentionMode = Literal["on", "on_or_after"]
+PathDirection = Literal["after", "before"]
 
 
 class EventsQuery(FilteredQuery, kw_only=True):
@@ -83,19 +84,35 @@ class RetentionQuery(ScopedQuery, kw_only=True):
         ]
         | None
     ) = None
-    breakdown: Annotated[Breakdown, Meta(description="Property of the first born event in the window.")] | None = None
+    breakdown: (
+        Annotated[
+            Breakdown,
+            Meta(description="Property of the first born event in the window, or `group.<type>` of the person."),
+        ]
+        | None
+    ) = None
     top: BreakdownTop | None = None
 
 
 class PathQuery(ScopedQuery, kw_only=True):
-    """What people did after their first start event."""
+    """What people did after their first start event, or what they had done before it."""
 
     start_event: EventName
     since: Since
     until: Until
     timezone: Timezone | None = None
+    direction: (
+        Annotated[
+            PathDirection,
+            Meta(
+                description="The events `after` the person's first start event, or those `before` it, nearest first; "
+                "default after."
+            ),
+        ]
+        | None
+    ) = None
     max_depth: (
-        Annotated[int, Meta(ge=1, le=MAX_PATH_DEPTH, description="Events after the start event; default 5.")] | None
+        Annotated[int, Meta(ge=1, le=MAX_PATH_DEPTH, description="Events besides the start event; default 5.")] | None
     ) = None
     top: (
         Annotated[
@@ -222,7 +239,7 @@ class PathNode(Struct, kw_only=True, gc=False):
 
 
 class PathAnswer(Struct, kw_only=True):
-    """The tree below the start event `root`. At each node: count = counts of children + other + drop_off."""
+    """The tree of what follows the start event `root`, or of what led to it. At each node: count = counts of children + other + drop_off."""
 
     root: str
     count: People

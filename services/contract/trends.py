@@ -68,7 +68,7 @@ class TrendsQuery(ScopedQuery, kw_only=True):
 LineKind = Annotated[
     Literal["all", "value", "missing", "other"],
     Meta(
-        description="`all`: without a breakdown; `missing`: no such property; `other`: beyond `top`, and long values."
+        description="`all`: without a breakdown; `missing`: no such property or group; `other`: beyond `top`, and long values."
     ),
 ]
 Number = Annotated[float, Meta(description="null where there is nothing to measure.")]

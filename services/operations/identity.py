@@ -6,7 +6,7 @@ from msgspec import Struct
 
 from services.contract.envelope import IdentityLine
 from services.contract.event_ids import fresh_ids
-from services.contract.events_table import IDENTITY_LOG, PERSON_IDS
+from services.contract.events_table import IDENTITY_LOG
 from services.runtime.clickhouse import ClickHouse
 from services.worker.identity import IdentityStore
 
@@ -44,13 +44,9 @@ async def unmerge(store: ClickHouse, project_id: str, old_id: str, new_id: str, 
         received_at=now,
         old_id=old_id,
     )
-    await IdentityStore(store).keep_lines([line], rewrite=True)
-    rows = await store.rows(
-        f"SELECT distinct_id, person_id FROM {PERSON_IDS} FINAL "
-        "WHERE project_id = {project:String} AND distinct_id IN {ids:Array(String)}",
-        {"project": project_id, "ids": [old_id, new_id]},
-    )
-    people = {row[0]: row[1] for row in rows}
+    identity = IdentityStore(store)
+    await identity.keep_lines([line])
+    people = await identity.people(project_id, [old_id, new_id])
     return Unmerged(people.get(old_id, old_id), people.get(new_id, new_id))
 
 

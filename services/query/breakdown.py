@@ -1,7 +1,7 @@
-"""Breaking an answer down by a property: which values get a line of their own, what is missing, what is `other`.
+"""Breaking an answer down by a property, or by the people's group of a type: which values get a line of their own, what is missing, what is `other`.
 
 A value is its JSON text as ClickHouse writes it, so that types stay apart (1 and "1") and 1 and 1.0 are one. The text
-of a missing property is empty.
+of a missing property, and of no group, is empty.
 """
 
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -11,17 +11,25 @@ from services.contract.query_fields import MAX_BREAKDOWN_CHARS, BreakdownKind
 from services.query.filter_sql import property_text
 from services.query.filters import COLUMNS, MAX_KEY_LEVELS, TRAITS
 from services.query.parameters import Parameters
+from services.query.persons import PERSON
+from services.query.trait_sql import group_of_people
 
 DEFAULT_TOP = 10
 # The text of a value that is too long for a line of its own: no JSON begins so.
 _LONG = "*"
+_GROUP = "group."
 
 
 class Breakdown(Struct, frozen=True):
-    """By `key`; the `top` values with most weight get lines of their own."""
+    """By the property `key`, or the group where it is `group.<type>`; the `top` values with most weight get lines of their
+    own."""
 
     key: str
     top: int
+
+    @property
+    def group_type(self) -> str | None:
+        return self.key.removeprefix(_GROUP) if self.key.startswith(_GROUP) else None
 
 
 class Line(Struct, frozen=True):
@@ -32,22 +40,33 @@ class Line(Struct, frozen=True):
 
 
 def parse_breakdown(key: str | None, top: int | None) -> Breakdown | None:
-    """Raises ApiError for what is no property."""
+    """Raises ApiError for what is neither a property nor a type of group."""
     if key is None:
         return None
     if "\0" in key:
         raise _invalid("must not contain the character NUL")
-    if key in COLUMNS or key.startswith(TRAITS):
-        raise _invalid(f"takes a property of events; `{key[:100]}` is none")
+    is_group = key.startswith(_GROUP) and key != _GROUP and key.count(".") == 1
+    if key in COLUMNS or (key.startswith(TRAITS) and not is_group):
+        raise _invalid(f"takes a property of events, or `group.<type>`; `{key[:100]}` is neither")
     if key.count(".") >= MAX_KEY_LEVELS:
         raise _invalid(f"goes deeper than {MAX_KEY_LEVELS} levels")
     return Breakdown(key, top or DEFAULT_TOP)
 
 
 def value_sql(breakdown: Breakdown, parameters: Parameters) -> str:
-    """The value of an event `e`."""
-    text = property_text("e.properties", breakdown.key, parameters)
+    """The value of an event `e`; of a group it needs `breakdown_join`."""
+    text = "if(of_group.who = 0, '', toJSONString(of_group.group_key))"
+    if breakdown.group_type is None:
+        text = property_text("e.properties", breakdown.key, parameters)
     return f"if(length({text}) > {MAX_BREAKDOWN_CHARS:d}, '{_LONG}', {text})"
+
+
+def breakdown_join(breakdown: Breakdown | None, parameters: Parameters) -> str:
+    """What a breakdown by groups joins to `events AS e` and JOIN_PERSONS; nothing for one by a property."""
+    if breakdown is None or breakdown.group_type is None:
+        return ""
+    groups = group_of_people(parameters.add(breakdown.group_type, "String"))
+    return f" ANY LEFT JOIN ({groups}) AS of_group ON of_group.who = {PERSON}"
 
 
 def placed_sql(breakdown: Breakdown, rows: str) -> str:

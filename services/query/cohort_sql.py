@@ -7,7 +7,7 @@ from services.contract.events_table import DELETED_IDS, IDENTITY_LOG, PERSON_IDS
 from services.query.cohort_rules import Did, Every, Has, Not, Rule, leaves
 from services.query.filter_sql import conditions_sql, trait_people
 from services.query.parameters import Parameters
-from services.query.persons import JOIN_PERSONS, PERSON
+from services.query.persons import PERSON, PERSON_ID, join_persons, names_of_all
 from services.query.source import EVENTS_ONCE, EVENTS_WITH_REPEATS, NOT_DELETED, in_window
 
 
@@ -58,12 +58,16 @@ def _holds(rule: Rule, number: "count[int]") -> str:
 
 def _everybody(who: str) -> str:
     """Everyone of whom anything is known. A merged id without events or calls of its own is in person_ids."""
-    known = f"{JOIN_PERSONS} WHERE e.project_id = {{project:String}} AND {NOT_DELETED} GROUP BY who UNION ALL "
-    merged = "person_hash" if who == PERSON else "person_id"
+    persons = join_persons(who == PERSON_ID)
+    known = f"{persons} WHERE e.project_id = {{project:String}} AND {NOT_DELETED} GROUP BY who UNION ALL "
+    undeleted = (
+        "project_id = {project:String} AND distinct_hash NOT IN "
+        f"(SELECT distinct_hash FROM {DELETED_IDS} WHERE project_id = {{project:String}})"
+    )
+    merged = f"SELECT person_hash AS who FROM {PERSON_IDS} FINAL WHERE {undeleted}"
     return (
         f"SELECT {who} AS who FROM {EVENTS_WITH_REPEATS} {known}SELECT {who} AS who FROM {IDENTITY_LOG} AS e {known}"
-        f"SELECT {merged} AS who FROM {PERSON_IDS} FINAL WHERE project_id = {{project:String}} AND distinct_hash NOT IN "
-        f"(SELECT distinct_hash FROM {DELETED_IDS} WHERE project_id = {{project:String}}) GROUP BY who"
+        f"SELECT who FROM ({merged if who == PERSON else names_of_all(undeleted)}) GROUP BY who"
     )
 
 
@@ -75,7 +79,8 @@ def _leaf(leaf: Did | Has, parameters: Parameters, who: str) -> str:
     # Whoever did it once did it, however often the row is stored; further times are counted without repeats.
     ever = leaf.times == 1 and not leaf.exactly
     having = "" if ever else f" HAVING count() {'=' if leaf.exactly else '>='} {parameters.add(leaf.times, 'UInt64')}"
+    persons = join_persons(who == PERSON_ID or any(c.needs_names for c in leaf.conditions))
     return (
-        f"SELECT {who} AS who FROM {EVENTS_WITH_REPEATS if ever else EVENTS_ONCE} {JOIN_PERSONS} "
+        f"SELECT {who} AS who FROM {EVENTS_WITH_REPEATS if ever else EVENTS_ONCE} {persons} "
         f"WHERE {window} AND e.event = {event}{conditions_sql(leaf.conditions, parameters)} GROUP BY who{having}"
     )

@@ -17,7 +17,8 @@ from xxhash import xxh3_128_digest
 from services.contract.event_ids import project_prefix
 from services.contract.events_table import DELETED_IDS, DELETIONS, EVENTS, IDENTITY_LOG, PERSON_IDS
 from services.contract.people import Deletion
-from services.query.person import IDS, PERSON_OF
+from services.query.person import IDS
+from services.query.persons import PERSON_OF
 from services.query.window import Window, microseconds, utc_time
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.logs import get_logger

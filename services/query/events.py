@@ -6,7 +6,6 @@ from typing import Any
 
 from msgspec import UNSET, Raw, Struct
 
-from services.contract.events_table import PERSON_IDS
 from services.contract.questions import EventsAnswer, StoredEvent
 from services.query.cohort_rules import Rule
 from services.query.cohort_sql import in_cohort
@@ -15,7 +14,7 @@ from services.query.execute import QuestionStore
 from services.query.filter_sql import filter_sql
 from services.query.filters import Condition
 from services.query.parameters import Parameters
-from services.query.persons import JOIN_PERSONS
+from services.query.persons import join_persons, names_of_page
 from services.query.source import EVENTS_ONCE, EVENTS_WITH_REPEATS, IN_WINDOW, in_window, window_parameters
 from services.query.window import DAY_US, Window, utc_time
 
@@ -75,6 +74,7 @@ def events_sql(project_id: str, question: EventsQuestion, *, bounded: bool) -> t
     of_cohort = Parameters("cohort")
     where = found.where + in_cohort(question.cohort, of_cohort)
     needs_persons = found.needs_persons or question.cohort is not None
+    persons = join_persons(any(c.needs_names for c in question.conditions)) if needs_persons else ""
     parameters = {
         **window_parameters(project_id, question.window),
         **found.parameters,
@@ -93,7 +93,7 @@ def events_sql(project_id: str, question: EventsQuestion, *, bounded: bool) -> t
     # sorts by its second half first, the number made of it does not.
     order = f"toDate(e.timestamp) {direction}, e.timestamp {direction}, toUInt128(e.event_id) {direction}"
     return (
-        f"{given}SELECT {_COLUMNS}, {is_bounded} FROM {EVENTS_ONCE} {JOIN_PERSONS if needs_persons else ''} "
+        f"{given}SELECT {_COLUMNS}, {is_bounded} FROM {EVENTS_ONCE} {persons} "
         f"WHERE {IN_WINDOW}{where}{in_bound} ORDER BY {order} LIMIT {{limit:UInt32}}"
     ), parameters
 
@@ -116,10 +116,7 @@ def _bound(where: str, descending: bool) -> str:
 
 def people_sql(project_id: str, distinct_hashes: Iterable[int]) -> tuple[str, dict[str, Any]]:
     """Rows (distinct_hash, person id) of those that were ever merged."""
-    return (
-        f"SELECT distinct_hash, person_id FROM {PERSON_IDS} FINAL "
-        "PREWHERE distinct_hash IN {ids:Array(UInt64)} WHERE project_id = {project:String}"
-    ), {"project": project_id, "ids": sorted(distinct_hashes)}
+    return (names_of_page("{ids:Array(UInt64)}")), {"project": project_id, "ids": sorted(distinct_hashes)}
 
 
 def _after(position: Position, descending: bool, parameters: dict[str, Any]) -> str:

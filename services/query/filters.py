@@ -48,7 +48,11 @@ class Condition(Struct, frozen=True):
 
     @property
     def needs_persons(self) -> bool:
-        return self.is_trait or self.key == "person_id"
+        return self.is_trait or self.needs_names
+
+    @property
+    def needs_names(self) -> bool:
+        return self.key == "person_id"
 
     def positive(self) -> "Condition":
         """The condition that fails where the value is missing: itself, or the one that it is the opposite of."""

@@ -133,7 +133,7 @@ def _histories(project_id: str, question: FunnelQuestion, person: str) -> tuple[
     `strict` order only.
     """
     conditions = [condition for step in question.steps for condition in step.conditions]
-    scope, named = scope_sql(question.scope, conditions, person), Parameters("step")
+    scope, named = scope_sql(question.scope, conditions, person, question.breakdown), Parameters("step")
     can_be = [f"bitShiftLeft(toUInt32({selection_sql(s, named)}), {i:d})" for i, s in enumerate(question.steps)]
     within = question.window.until_us - question.window.since_us
     if question.conversion_s is not None:

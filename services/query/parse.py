@@ -185,6 +185,7 @@ def _path(query: PathQuery, project_id: str) -> PathQuestion:
         session_gap_s=query.session_gap_seconds,
         end_event=query.end_event,
         scope=parse_scope(query),
+        before=query.direction == "before",
     )
 
 

@@ -23,7 +23,8 @@ MAX_EVENT_NAMES = 100_000
 
 
 class PathQuestion(Struct, frozen=True):
-    """The options act in this order: `session_gap_s`, `collapse_repeats`, `end_event`, `max_depth`, `top`."""
+    """`before`: the paths are read backwards from the start event. The options act in this order: `session_gap_s`,
+    `collapse_repeats`, `end_event`, `max_depth`, `top`."""
 
     start_event: str
     window: Window
@@ -33,6 +34,7 @@ class PathQuestion(Struct, frozen=True):
     session_gap_s: int | None
     end_event: str | None
     scope: Scope = Scope()
+    before: bool = False
 
 
 async def answer_path(store: QuestionStore, project_id: str, question: PathQuestion) -> PathAnswer:
@@ -56,14 +58,15 @@ def path_sql(project_id: str, question: PathQuestion) -> tuple[str, dict[str, An
         **scope.parameters,
         "start": question.start_event,
     }
+    history = "arrayCompact(arraySort(arrayFilter(x -> x %s first, packed_events)))"
     histories = scope.units(
         f"bitShiftLeft(toUInt128(toUnixTimestamp64Micro(e.timestamp) - {{since:Int64}}), {_TIME_BITS})"
         f" + bitShiftLeft(bitShiftRight(toUInt128(e.event_id), 70), {_NAME_BITS}) + {_place_of('e.event')} AS packed",
         {
             "first": "minIf(packed, e.event = {start:String})",
             "packed_events": "groupArray(packed)",
-            # What is less than the start event's number came before it.
-            "onward": "arrayCompact(arraySort(arrayFilter(x -> x >= first, packed_events)))",
+            # What is less than the first start event's number came before it.
+            "onward": f"arrayReverse({history % '<='})" if question.before else history % ">=",
         },
         EVENTS_WITH_REPEATS,
         IN_WINDOW,
@@ -92,14 +95,14 @@ def _place_of(name: str) -> str:
 
 
 def _steps(question: PathQuestion, parameters: dict[str, Any]) -> list[str]:
-    """From `onward`, a person's events from the start event on, to `steps`, the places of their names."""
+    """From `onward`, a person's events from the start event on (or backwards), to `steps`, the places of their names."""
     if question.session_gap_s is None:
         steps = ["onward AS session"]
     else:
         parameters["gap"] = question.session_gap_s * SECOND_US
         steps = [
             f"arrayDifference(arrayMap(x -> toInt64(bitShiftRight(x, {_TIME_BITS})), onward)) AS pauses",
-            "arrayFirstIndex(x -> x > {gap:Int64}, pauses) AS pause",
+            "arrayFirstIndex(x -> abs(x) > {gap:Int64}, pauses) AS pause",
             "if(pause = 0, onward, arraySlice(onward, 1, pause - 1)) AS session",
         ]
     places = f"arrayMap(x -> bitAnd(toUInt32(x), {2**_NAME_BITS - 1:d}), %s)"

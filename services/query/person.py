@@ -9,13 +9,11 @@ from msgspec import UNSET, Raw
 from services.contract.events_table import IDENTITY_LOG, PERSON_IDS
 from services.contract.people import MAX_PERSON_IDS, Person
 from services.query.execute import QuestionStore
+from services.query.persons import PERSON_OF
 from services.query.source import EVENTS_WITH_REPEATS, NOT_DELETED
 from services.query.window import utc_time
 
-PERSON_OF = (
-    f"SELECT person_id FROM {PERSON_IDS} FINAL WHERE project_id = {{project:String}} AND distinct_id = {{id:String}}"
-)
-# The person's own id is in the table when it was ever merged; then the table says whose it is.
+# {person:String} is the key of the set. It is in the table when it was ever merged; then the table says whose it is.
 IDS = (
     f"SELECT distinct_id FROM {PERSON_IDS} FINAL "
     "WHERE project_id = {project:String} AND person_id = {person:String} "
@@ -44,7 +42,8 @@ TRAITS_SQL = (
 async def find_person(store: QuestionStore, project_id: str, distinct_id: str) -> Person | None:
     """None when there is neither an event nor a call of any of the person's ids."""
     found = await store.rows(PERSON_OF, {"project": project_id, "id": distinct_id})
-    parameters = {"project": project_id, "person": found[0][0] if found else distinct_id}
+    key, person_id = found[0] if found else (distinct_id, distinct_id)
+    parameters = {"project": project_id, "person": key}
     ((events, first_us, last_us),) = await store.rows(EVENTS_SQL, parameters)
     ((calls,),) = await store.rows(CALLS_SQL, parameters)
     if not events and not calls:
@@ -54,7 +53,7 @@ async def find_person(store: QuestionStore, project_id: str, distinct_id: str) -
     )
     more = f"the person has more than {MAX_PERSON_IDS} ids; the first are listed"
     return Person(
-        person_id=parameters["person"],
+        person_id=person_id,
         distinct_ids=[row[0] for row in ids[:MAX_PERSON_IDS]],
         traits=_traits(await store.rows(TRAITS_SQL, parameters)),
         groups={row[0]: row[1] for row in await store.rows(GROUPS_SQL, parameters)},

@@ -98,7 +98,7 @@ def _alike(project_id: str, question: RetentionQuestion) -> tuple[str, str, dict
 
     A set of periods does not change with events that are stored twice; numbers of events do.
     """
-    scope, named = scope_sql(question.scope), Parameters("value")
+    scope, named = scope_sql(question.scope, breakdown=question.breakdown), Parameters("value")
     born, came_back = "e.event = {born:String}", "e.event = {return:String}"
     aggregates = {"cohort": f"minIf(period, {born})", "births": f"countIf({born})"}
     source, value = EVENTS_WITH_REPEATS, "''"

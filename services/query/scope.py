@@ -10,12 +10,13 @@ from msgspec import Struct
 
 from services.contract.errors import ApiError, ErrorCode
 from services.contract.query_fields import ScopedQuery
+from services.query.breakdown import Breakdown, breakdown_join
 from services.query.cohort_rules import Rule, parse_cohort
 from services.query.cohort_sql import in_cohort
 from services.query.filter_sql import conditions_sql
 from services.query.filters import Condition, parse_filter
 from services.query.parameters import Parameters
-from services.query.persons import JOIN_PERSONS, PERSON
+from services.query.persons import PERSON, PERSON_ID, join_persons
 from services.query.trait_sql import group_of_people
 
 
@@ -59,15 +60,21 @@ def parse_scope(query: ScopedQuery) -> Scope:
     return Scope(parse_filter(query.filter), cohort, aggregate_by)
 
 
-def scope_sql(scope: Scope, conditions: Sequence[Condition] = (), person: str = PERSON) -> ScopeSql:
-    """`conditions`: those that the question has besides. `person`: PERSON, or PERSON_ID where people are named."""
+def scope_sql(
+    scope: Scope, conditions: Sequence[Condition] = (), person: str = PERSON, breakdown: Breakdown | None = None
+) -> ScopeSql:
+    """`conditions` and `breakdown`: those of the question. `person`: PERSON, or PERSON_ID where people are named."""
     parameters = Parameters("scope")
     where = conditions_sql(scope.conditions, parameters) + in_cohort(scope.cohort, parameters)
-    needs_persons = scope.cohort is not None or any(c.needs_persons for c in [*scope.conditions, *conditions])
-    filter_joins = JOIN_PERSONS if needs_persons else ""
+    conditions = [*scope.conditions, *conditions]
+    needs_persons = scope.cohort is not None or any(c.needs_persons for c in conditions)
+    needs_names = any(c.needs_names for c in conditions)
+    of_groups = breakdown_join(breakdown, parameters)
+    filter_joins = join_persons(needs_names) + of_groups if needs_persons or of_groups else ""
     if scope.aggregate_by is None:
-        return ScopeSql(JOIN_PERSONS, filter_joins, where, person, parameters.values)
+        joins = join_persons(needs_names or person == PERSON_ID) + of_groups
+        return ScopeSql(joins, filter_joins, where, person, parameters.values)
     # Not ANY: of an inner join that would keep one event for each person. Each person is in `groups` once.
     groups = group_of_people(parameters.add(scope.aggregate_by, "String"))
-    joins = f"{JOIN_PERSONS} INNER JOIN ({groups}) AS grouped ON grouped.who = {PERSON}"
+    joins = f"{join_persons(needs_names)}{of_groups} INNER JOIN ({groups}) AS grouped ON grouped.who = {PERSON}"
     return ScopeSql(joins, filter_joins, where, "grouped.group_key", parameters.values)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from services.contract.events_table import IDENTITY_LOG
 from services.query.parameters import Parameters
-from services.query.persons import JOIN_PERSONS, PERSON
+from services.query.persons import PERSON, PERSON_ID, join_persons
 from services.query.source import NOT_DELETED
 
 TextOf = Callable[[str, str, Parameters], str]
@@ -21,7 +21,7 @@ _OF_KIND = f"WHERE e.project_id = {{project:String}} AND {NOT_DELETED} AND e.kin
 def group_of_people(group_type: str, who: str = PERSON) -> str:
     """Rows (who, group_key): the group of a type that each person was put into last. `group_type` is SQL."""
     return (
-        f"SELECT {who} AS who, argMax(e.group_key, {_LATEST}) AS group_key {_LOG} {JOIN_PERSONS} "
+        f"SELECT {who} AS who, argMax(e.group_key, {_LATEST}) AS group_key {_LOG} {join_persons(who == PERSON_ID)} "
         f"{_OF_KIND}'group' AND e.group_type = {group_type} GROUP BY who"
     )
 
@@ -32,7 +32,7 @@ def trait_holders(key: str, value_holds: str, text_of: TextOf, parameters: Param
     if subject == "person":
         text = text_of("e.traits", name, parameters)
         return (
-            f"SELECT who FROM (SELECT {who} AS who, argMax({text}, {_LATEST}) AS value {_LOG} {JOIN_PERSONS} "
+            f"SELECT who FROM (SELECT {who} AS who, argMax({text}, {_LATEST}) AS value {_LOG} {join_persons(who == PERSON_ID)} "
             f"{_OF_KIND}'identify' AND {text} != '' GROUP BY who) WHERE {value_holds}"
         )
     group_type, dot, trait = name.partition(".")

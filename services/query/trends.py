@@ -78,7 +78,8 @@ async def answer_trends(store: QuestionStore, project_id: str, question: TrendsQ
 
 def trend_sql(project_id: str, question: TrendsQuestion, series: Series) -> tuple[str, dict[str, Any]]:
     """Rows (place, label, period, number), in order of place; see placed_sql."""
-    scope, named = scope_sql(question.scope, series.selection.conditions), Parameters("series")
+    scope = scope_sql(question.scope, series.selection.conditions, breakdown=question.breakdown)
+    named = Parameters("series")
     selected = selection_sql(series.selection, named)
     source = EVENTS_WITH_REPEATS if series.measure in _REPEATS_DO_NO_HARM else EVENTS_ONCE
     if series.measure in _OF_PEOPLE or question.scope.aggregate_by is not None:

@@ -155,6 +155,8 @@ def test_retention_with_options(client: QueryClient, key: str, history: History,
         {"session_gap_seconds": 1800},
         {"end_event": "add_to_cart", "max_depth": 10, "top": 100},
         {"collapse_repeats": True, "session_gap_seconds": 600, "end_event": "product_view", "top": 1},
+        {"direction": "before"},
+        {"direction": "before", "collapse_repeats": True, "session_gap_seconds": 1800, "end_event": "home"},
     ],
 )
 def test_path(

@@ -1,7 +1,6 @@
 """People in ClickHouse are those of the log, whatever the order, the blocks and the repetition of merges and unmerges."""
 
 import asyncio
-import time
 from collections.abc import Coroutine, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -16,9 +15,9 @@ from hypothesis import strategies as st
 from services.contract.envelope import IdentityLine
 from services.contract.events_table import IDENTITY_LOG, PERSON_IDS
 from services.operations.identity import NoSuchMergeError, unmerge
-from services.runtime.clickhouse import ClickHouse
 from services.runtime.settings import ClickHouseSettings
 from services.worker.identity import IdentityStore
+from tests.support.counting_store import CountingStore
 from tests.support.engine import insert_lines
 
 pytestmark = pytest.mark.integration
@@ -38,17 +37,20 @@ class Tables:
     """The identity tables of a fresh project each time."""
 
     def __init__(self, clickhouse: ClickHouseSettings, runner: asyncio.Runner) -> None:
-        self.store = ClickHouse(clickhouse)
+        self.store = CountingStore(clickhouse)
         self.run = runner.run
         self.project = ""
 
-    def keep(self, rows: Sequence[Row], rewrite: bool = False) -> None:
+    def keep(self, rows: Sequence[Row]) -> None:
         lines = [line(self.project, row) for row in rows]
-        self.run(IdentityStore(self.store).keep_lines(lines, rewrite=rewrite))
+        self.run(IdentityStore(self.store).keep_lines(lines))
 
     def people(self) -> dict[str, str]:
-        sql = f"SELECT distinct_id, person_id FROM {PERSON_IDS} FINAL WHERE project_id = {{project:String}}"
-        return {row[0]: row[1] for row in self.run(self.store.rows(sql, {"project": self.project}))}
+        """As questions name them: a set's name is in the row of its key."""
+        sql = f"SELECT distinct_id, person_id, name FROM {PERSON_IDS} FINAL WHERE project_id = {{project:String}}"
+        rows = self.run(self.store.rows(sql, {"project": self.project}))
+        names = {row[0]: row[2] for row in rows if row[2]}
+        return {row[0]: names.get(row[1], row[1]) for row in rows}
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +115,7 @@ def test_any_order_blocks_and_repetition(of_module: Tables, data: st.DataObject)
     arriving = data.draw(st.permutations(rows + data.draw(st.lists(st.sampled_from(rows), max_size=4)) if rows else []))
     while arriving:
         size = data.draw(st.integers(1, 6))
-        of_module.keep(arriving[:size], rewrite=data.draw(st.booleans()))
+        of_module.keep(arriving[:size])
         arriving = arriving[size:]
     assert of_module.people() == expected(rows)
 
@@ -166,20 +168,46 @@ def test_ids_that_other_merges_hold_together_stay_one_person(tables: Tables) -> 
     assert undone.old_person == undone.new_person == "c"
 
 
-def test_a_hundred_thousand_ids_in_one_set(tables: Tables, clickhouse: ClickHouseSettings) -> None:
-    """The last blocks, as large as the worker's; what all of them cost is in services/worker/DESIGN.md."""
-    before = [line(tables.project, merge(f"anonymous-{i}", "user")) for i in range(98_000)]
-    insert_lines(clickhouse, IDENTITY_LOG, msgspec.json.Encoder().encode_lines(before))
+def test_people_from_before_there_were_names(tables: Tables, clickhouse: ClickHouseSettings) -> None:
+    """Their person_id is the person's id itself, and their version the number of merges."""
+    merges = [merge("a", "b"), merge("b", "c"), merge("x", "y")]
+    insert_lines(clickhouse, IDENTITY_LOG, msgspec.json.Encoder().encode_lines(line(tables.project, m) for m in merges))
+    rows = [("a", "c", 2), ("b", "c", 2), ("c", "c", 2), ("x", "y", 1), ("y", "y", 1)]
+    known = [{"project_id": tables.project, "distinct_id": i, "person_id": p, "version": v} for i, p, v in rows]
+    insert_lines(clickhouse, PERSON_IDS, msgspec.json.Encoder().encode_lines(known))
+    assert tables.people() == {"a": "c", "b": "c", "c": "c", "x": "y", "y": "y"}
+    more = [merge("c", "d"), merge("p", "q")]
+    tables.keep(more)
+    assert tables.people() == expected(merges + more)
+    tables.keep([merge("y", "a")])
+    assert tables.people() == dict.fromkeys("abcdxy", "d") | {"p": "q", "q": "q"}
+
+
+def test_a_late_block_neither_reads_nor_writes_its_set_of_a_hundred_thousand(
+    tables: Tables, clickhouse: ClickHouseSettings
+) -> None:
+    """tests/unit/worker/test_merging_many.py counts all shapes; services/worker/DESIGN.md says what they cost."""
+    before = [merge(f"anonymous-{i}", "user") for i in range(98_000)]
+    lines = [line(tables.project, row) for row in before]
+    insert_lines(clickhouse, IDENTITY_LOG, msgspec.json.Encoder().encode_lines(lines))
     known = [
         {"project_id": tables.project, "distinct_id": one, "person_id": "user", "version": len(before)}
-        for one in ["user", *(row.old_id for row in before)]
+        for one in ["user", *(row[0] for row in before)]
     ]
     insert_lines(clickhouse, PERSON_IDS, msgspec.json.Encoder().encode_lines(known))
-    began = time.monotonic()
-    for block in range(2):
-        tables.keep([merge(f"late-{block}-{i}", "user") for i in range(1000)])
-    took = time.monotonic() - began
+    # From before there were names: once all of it.
+    tables.keep([merge(f"early-{i}", "user") for i in range(1000)])
+    ((parts,),) = tables.run(
+        tables.store.rows(
+            f"SELECT uniqExact(_part) FROM {PERSON_IDS} WHERE project_id = {{project:String}} AND (name != '' OR merged_away)",
+            {"project": tables.project},
+        )
+    )
+    assert parts == 1  # whole or not at all: 12 MB, more than the store parses as one block by itself
+    read, written = tables.store.read, tables.store.written
+    tables.keep([merge(f"late-{i}", "user") for i in range(1000)])
+    assert tables.store.written - written <= 1001
+    assert tables.store.read - read <= 1002
     people = tables.people()
     assert len(people) == 100_001
     assert set(people.values()) == {"user"}
-    assert took < 60

@@ -175,6 +175,7 @@ def test_the_path_tree_is_that_of_the_oracle(
                     "collapse_repeats": st.booleans(),
                     "session_gap_seconds": st.sampled_from(pauses(history)),
                     "end_event": st.sampled_from(NAMES),
+                    "direction": st.sampled_from(["after", "before"]),
                 },
             )
         )

@@ -1,13 +1,11 @@
 """Deleted people are in no answer, whatever comes in late; who comes back afterwards is counted again."""
 
-import dataclasses
 import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,6 +17,7 @@ from services.query.deletions import Deletions
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.settings import ClickHouseSettings
 from tests.support import oracle
+from tests.support.counting import check_all_counts
 from tests.support.engine import insert_lines, send_sql
 from tests.support.histories import IDS, NAMES, ODD_MOMENTS, windows
 from tests.support.oracle import Event
@@ -105,12 +104,10 @@ def test_every_read_leaves_out_what_was_deleted(
     conditions = data.draw(trait_filters)
     events = client.ask("/query/events", key, {**body, "filter": conditions})
     assert [e["event_id"] for e in events["events"]] == oracle.events(filtered(left, conditions), since, until)
-    one, back = data.draw(st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)))
-    retention = client.ask("/query/retention", key, {**body, "born_event": one, "return_event": back, "timezone": ZONE})
-    assert retention["matrix"] == oracle.retention(left, one, back, since, until, "day", ZoneInfo(ZONE))
-    path = client.ask("/query/path", key, {**body, "start_event": one})
-    path["event"] = path.pop("root")
-    assert path == dataclasses.asdict(oracle.path(left, one, since, until))
+    names = data.draw(st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)))
+    check_all_counts(
+        client, key, left, (since, until), ZONE, names, {}, data.draw(st.sampled_from([None, "group.company"]))
+    )
     rule = data.draw(cohorts)
     if not gone & history.person_of.keys():  # the oracle's everybody knows no deleted merges
         answer = client.ask("/query/cohort", key, {"cohort": rule})

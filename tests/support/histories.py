@@ -124,10 +124,25 @@ def store(settings: ClickHouseSettings, histories: dict[str, History], repeats: 
     lines = [event_line(project, event) for project, history in histories.items() for event in history.events]
     insert_lines(settings, EVENTS, b"\n".join(lines))
     insert_lines(settings, EVENTS, b"\n".join(lines[:repeats]))
-    merges = [
-        {"project_id": project, "distinct_id": merged, "person_id": who, "version": version}
-        for project, history in histories.items()
-        for merged, person in history.person_of.items()
-        for who, version in ((str(uuid.uuid4()), 1), (person, 2))
-    ]
-    insert_lines(settings, PERSON_IDS, "\n".join(json.dumps(row) for row in merges).encode())
+    people = [row for project, history in histories.items() for row in _person_rows(project, history)]
+    insert_lines(settings, PERSON_IDS, "\n".join(json.dumps(row) for row in people).encode())
+
+
+def _person_rows(project: str, history: History) -> list[dict[str, Any]]:
+    """As the worker leaves them: each row with its set's key, the person's id in the row of the key. One person is as
+    before there were keys: the person's id is in each row."""
+    rows: list[dict[str, Any]] = []
+    people = sorted(set(history.person_of.values()))
+    # Not one whose id is another person's: that could be the other's key.
+    old = next((person for person in people if history.person_of.get(person, person) == person), None)
+    for person in people:
+        ids = [one for one, of in history.person_of.items() if of == person]
+        if person != old:
+            ids += [person] * (person not in history.person_of)
+        key = person if person == old else max(ids)
+        for one in ids:
+            row: dict[str, Any] = {"project_id": project, "distinct_id": one}
+            rows.append(row | {"person_id": str(uuid.uuid4()), "version": 1, "name": "once"})
+            named = one == key and person != old
+            rows.append(row | {"person_id": key, "version": 2, "name": person if named else ""})
+    return rows

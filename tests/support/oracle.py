@@ -183,15 +183,17 @@ def path(
     collapse_repeats: bool = False,
     session_gap_seconds: int | None = None,
     end_event: str | None = None,
+    direction: str = "after",
 ) -> Tree:
     by_person: dict[str, list[Event]] = {}
     for event in history.within(since, until):
         by_person.setdefault(history.person(event), []).append(event)
     walks: list[list[str]] = []
     for timeline in by_person.values():
-        while timeline and timeline[0].event != start:
-            timeline = timeline[1:]
-        if timeline:
+        names = [event.event for event in timeline]
+        if start in names:
+            first = names.index(start)
+            timeline = timeline[first::-1] if direction == "before" else timeline[first:]
             walk = _session(timeline, session_gap_seconds)
             walk = _without_repeats(walk) if collapse_repeats else walk
             walks.append(_until(walk[1:], end_event)[:max_depth])
@@ -201,7 +203,7 @@ def path(
 def _session(timeline: list[Event], gap_s: int | None) -> list[str]:
     names = [timeline[0].event]
     for before, event in itertools.pairwise(timeline):
-        if gap_s is not None and event.time - before.time > timedelta(seconds=gap_s):
+        if gap_s is not None and abs(event.time - before.time) > timedelta(seconds=gap_s):
             break
         names.append(event.event)
     return names

@@ -4,9 +4,19 @@ import json
 from collections import Counter
 from typing import Any
 
-from tests.support.oracle import MISSING, property_of
+from tests.support.oracle import MISSING, Event, History, property_of
+from tests.support.oracle_people import PeopleHistory
 
 OTHER = "other"
+
+
+def value_text(history: History, event: Event, key: str) -> str:
+    """Of the event's property, or of its person's group."""
+    if not key.startswith("group."):
+        return text_of(json.loads(event.properties), key)
+    assert isinstance(history, PeopleHistory)
+    group = history.group_of(history.person(event), key.removeprefix("group."))
+    return "" if group is MISSING else json.dumps(group, ensure_ascii=False)
 
 
 def text_of(properties: dict[str, Any], key: str) -> str:

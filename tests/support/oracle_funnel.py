@@ -1,6 +1,5 @@
 """Funnels by brute force: every start is tried, in any order every assignment of events to steps."""
 
-import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tests.support.oracle import Event, History, all_hold
-from tests.support.oracle_breakdown import text_of
+from tests.support.oracle_breakdown import value_text
 
 Step = tuple[str, Mapping[str, Any]]
 
@@ -45,7 +44,7 @@ def runs(
             if len(at) > len(best[1]):
                 best = start, at
         if best[1]:
-            value = text_of(json.loads(timeline[best[0]].properties), breakdown) if breakdown is not None else ""
+            value = value_text(history, timeline[best[0]], breakdown) if breakdown is not None else ""
             found.append(Run(person, best[1], value))
     return found
 

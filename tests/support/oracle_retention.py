@@ -1,12 +1,11 @@
 """Retention with all its options by brute force: every person, period by period."""
 
-import json
 from collections import Counter
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from tests.support.oracle import Event, History, label_of, labels_of
-from tests.support.oracle_breakdown import lines, text_of
+from tests.support.oracle_breakdown import lines, value_text
 
 Matrix = list[list[int]]
 
@@ -40,7 +39,7 @@ def retention(
     for event in inside:
         person = history.person(event)
         if event.event == born and person not in cohort and not (first_time and person in before):
-            cohort[person] = period(event), text_of(json.loads(event.properties), breakdown) if breakdown else ""
+            cohort[person] = period(event), value_text(history, event, breakdown) if breakdown else ""
     times = Counter((history.person(event), period(event)) for event in inside if event.event == back)
 
     def came_back(person: str, p: int) -> bool:

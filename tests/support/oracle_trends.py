@@ -9,7 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from tests.support.oracle import Event, History, all_hold, label_of, labels_of, property_of
-from tests.support.oracle_breakdown import lines, text_of
+from tests.support.oracle_breakdown import lines, value_text
 from tests.support.oracle_funnel import quantile
 
 
@@ -33,7 +33,7 @@ def trend(
         for event in history.within(since, until)
         if event.event == series["event"] and all_hold(history, event, series.get("filter", {}))
     ]
-    value_of = {event: text_of(json.loads(event.properties), breakdown) if breakdown else "" for event in found}
+    value_of = {event: value_text(history, event, breakdown) if breakdown else "" for event in found}
     line_of = lines(Counter(value_of.values()), top) if breakdown else {"": ""}
     cells: defaultdict[tuple[str, int], list[Event]] = defaultdict(list)
     for event in found:

@@ -106,6 +106,10 @@ BAD_FIELDS: list[tuple[str, dict[str, Any], ErrorCode, str]] = [
     ("path", {"end_event": ""}, ErrorCode.INVALID_FIELD, "end_event"),
     ("path", {"end_event": "\0"}, ErrorCode.INVALID_FIELD, "end_event"),
     ("path", {"start_event": None}, ErrorCode.INVALID_FIELD, "start_event"),
+    ("path", {"direction": "back"}, ErrorCode.INVALID_FIELD, "direction"),
+    ("retention", {"breakdown": "person.plan"}, ErrorCode.INVALID_FIELD, "breakdown"),
+    ("retention", {"breakdown": "group.company.plan"}, ErrorCode.INVALID_FIELD, "breakdown"),
+    ("retention", {"breakdown": "group."}, ErrorCode.INVALID_FIELD, "breakdown"),
 ]
 GOOD = {"events": WINDOW, "retention": RETENTION, "path": PATH}
 

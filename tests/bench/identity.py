@@ -1,0 +1,128 @@
+"""What merging many ids into one set costs: `python -m tests.bench.identity --ids 100000 --block 1000 --shape chain`.
+
+For each tenth of the merges: seconds, CPU seconds of this process and the engine, rows written to person_ids, rows of answers.
+"""
+
+import argparse
+import asyncio
+import itertools
+import random
+import tempfile
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psutil
+
+from services.contract.envelope import IdentityLine
+from services.contract.events_table import PERSON_IDS
+from services.devstack.clickhouse_server import ClickHouseProcess
+from services.runtime.clickhouse import ClickHouse
+from services.runtime.settings import ClickHouseSettings
+from services.schema.migrate import migrate
+from services.worker.identity import IdentityStore
+from services.worker.merges import people_of
+from tests.support.counting_store import CountingStore
+
+_AT = datetime(2026, 11, 20, tzinfo=UTC)
+SHAPES = ("star", "star outwards", "chain", "chain backwards", "cycle", "random")
+Edge = tuple[str, str]
+_START_S = 300  # on a busy machine
+
+
+def edges_of(shape: str, ids: int) -> list[Edge]:
+    """(old id, new id), in the order of arrival."""
+    names = [f"id-{i:07d}" for i in range(ids)]
+    if shape == "star":
+        return [(name, "user") for name in names]
+    if shape == "star outwards":
+        return [("user", name) for name in names]
+    if shape == "random":
+        rng = random.Random(1)
+        edges = [(names[i], names[rng.randrange(i)]) for i in range(1, ids)]
+        rng.shuffle(edges)
+        return edges
+    chain = list(itertools.pairwise([*names, names[0]] if shape == "cycle" else names))
+    return chain[::-1] if shape == "chain backwards" else chain
+
+
+def lines_of(project: str, edges: Iterable[Edge]) -> list[IdentityLine]:
+    return [
+        IdentityLine(
+            project_id=project,
+            event_id=uuid.uuid4().hex,
+            kind="alias",
+            distinct_id=new_id,
+            timestamp=_AT,
+            received_at=_AT,
+            old_id=old_id,
+        )
+        for old_id, new_id in edges
+    ]
+
+
+async def measure(settings: ClickHouseSettings, engine: int, shape: str, ids: int, block: int, before: int) -> None:
+    await migrate(settings)
+    store, lines = CountingStore(settings), lines_of("bench", edges_of(shape, ids))
+    for each in _blocks(lines[:before], 1000):
+        await IdentityStore(store).keep_lines(each)
+    blocks = _blocks(lines[before:], block)
+    tenth = max(1, len(blocks) // 10)
+    for first in range(0, len(blocks), tenth):
+        part = blocks[first : first + tenth]
+        store.written = store.read = 0
+        began, ours, engines = time.monotonic(), _cpu_s(), _cpu_s(engine)
+        for each in part:
+            await IdentityStore(store).keep_lines(each)
+        print(
+            f"{shape:16} merges {min(len(lines), before + (first + len(part)) * block):7d}  s {time.monotonic() - began:7.2f}  "
+            f"cpu {_cpu_s() - ours:6.2f} + {_cpu_s(engine) - engines:7.2f}  rows written {store.written:8d}  "
+            f"read {store.read:8d}",
+            flush=True,
+        )
+    await _check(store, edges_of(shape, ids))
+    await store.close()
+
+
+async def _check(store: ClickHouse, edges: list[Edge]) -> None:
+    """Everybody is who the merges say, whatever it cost."""
+    sql = f"SELECT distinct_id, person_id, name FROM {PERSON_IDS} FINAL WHERE project_id = 'bench'"
+    rows = await store.rows(sql)
+    names = {row[0]: row[2] for row in rows if row[2]}
+    if {row[0]: names[row[1]] for row in rows} != {one: person for one, (person, _) in people_of(edges).items()}:
+        raise RuntimeError("the people are not those of the merges")
+
+
+def _cpu_s(pid: int | None = None) -> float:
+    times = psutil.Process(pid).cpu_times()
+    return float(times.user + times.system)
+
+
+def _blocks(lines: list[IdentityLine], size: int) -> list[Sequence[IdentityLine]]:
+    return [lines[at : at + size] for at in range(0, len(lines), size)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ids", type=int, default=100_000)
+    parser.add_argument("--block", type=int, default=1000, help="merges that are stored together")
+    parser.add_argument(
+        "--before", type=int, default=0, help="merges that are stored first, in blocks of 1000, unmeasured"
+    )
+    parser.add_argument("--shape", choices=SHAPES, action="append")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as directory:
+        server = ClickHouseProcess(Path(directory))
+        try:
+            server.start(_START_S)
+            for number, shape in enumerate(arguments.shape or SHAPES):
+                settings = ClickHouseSettings(clickhouse_url=server.url, clickhouse_database=f"identity_{number}")
+                asyncio.run(measure(settings, server.pid, shape, arguments.ids, arguments.block, arguments.before))
+        finally:
+            server.stop()
+
+
+if __name__ == "__main__":
+    main()
