@@ -70,6 +70,12 @@ def test_no_text_of_a_client_is_in_the_sql(filters: dict[str, Any], project: str
         numeric = {"property": other} if measure in ("sum", "percentile") else {}
         series = [{**step, **numeric, "measure": measure}]
         bodies[f"trends {measure}"] = {"series": series, "breakdown": one, "filter": filters}
+    # A group's type has no dot.
+    by_group = {"breakdown": f"group.{one.replace('.', '')}"}
+    bodies["retention by group"] = {**bodies["retention"], **by_group}
+    bodies["funnel by group"] = {**bodies["funnel any"], **by_group}
+    bodies["trends by group"] = {**bodies["trends count"], **by_group}
+    bodies["path backwards"] = {**bodies["path"], "direction": "before"}
     for name, body in bodies.items():
         kind = name.partition(" ")[0]
         question, _ = parse_question(kind, json.dumps({**ordinary, **body}).encode(), project)
