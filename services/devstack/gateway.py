@@ -15,7 +15,6 @@ from multidict import CIMultiDict
 from prometheus_client import Counter
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.routing import Mount
 from starlette.types import Message, Receive, Scope, Send
 from yarl import URL
 
@@ -159,8 +158,11 @@ def create_app(gateway: Gateway) -> Starlette:
         yield
         await gateway.stop()
 
-    routes = [*operation_routes(gateway.ready), Mount("/", gateway)]
-    return Starlette(routes=routes, exception_handlers=exception_handlers("gateway"), lifespan=lifespan)
+    handlers = exception_handlers("gateway")
+    app = Starlette(routes=operation_routes(gateway.ready), exception_handlers=handlers, lifespan=lifespan)
+    # Not a route: a pattern for every path does not match one with a newline.
+    app.router.default = gateway
+    return app
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Route, request_response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.devstack.child_process import free_port
@@ -47,16 +47,15 @@ class StandIn:
         self.ready = True
         self.bytes_read = 0
         self.left = asyncio.Event()
-        methods = ["GET", "POST", "DELETE", "OPTIONS"]
         self.app = Starlette(
             routes=[
                 Route("/health/ready", self.health),
                 Route("/v1/analytics/query/stream", GiveBack()),
                 Route("/v1/analytics/too-large", self.too_large, methods=["POST"]),
                 Route("/v1/analytics/drain", self.drain, methods=["POST"]),
-                Route("/{path:path}", self.echo, methods=methods),
             ]
         )
+        self.app.router.default = request_response(self.echo)
 
     async def health(self, request: Request) -> Response:
         return Response(status_code=200 if self.ready else 503)
@@ -141,6 +140,7 @@ async def stack() -> AsyncIterator[Stack]:
         ("GET", "/v1/analytics/queryable", "edge"),
         ("POST", "/v1/analytics/query/events", "query"),
         ("DELETE", "/v1/analytics/dashboard/delete/d", "query"),
+        ("DELETE", "/v1/analytics/dashboard/delete/two%0Alines", "query"),
         ("GET", "/v1/analytics/persons/p", "query"),
         ("POST", "/v1/analytics/privacy/forget", "query"),
     ],
