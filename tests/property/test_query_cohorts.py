@@ -19,7 +19,7 @@ pytestmark = pytest.mark.integration
 
 ZONE = "Europe/Berlin"
 _examples = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 
 
