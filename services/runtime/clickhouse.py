@@ -5,6 +5,7 @@ Values travel as server-side parameters (`{name:Type}` in the SQL); no caller pu
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -138,43 +139,36 @@ class ClickHouse:
             connector_limit_per_host=100,
         )
 
-    def _in_time(self) -> asyncio.Timeout:
-        return asyncio.timeout(self._settings.clickhouse_timeout_s * min(patience.get(), MAX_PATIENCE))
+    @asynccontextmanager
+    async def _asking(self) -> AsyncIterator[AsyncClient]:
+        """The driver's client, for so long as a request may take; its failures come out as StoreError."""
+        try:
+            async with asyncio.timeout(self._settings.clickhouse_timeout_s * patience.get()):
+                yield await self._connected()
+        except _FAILURES as error:
+            raise _translate(error) from error
 
     async def rows(
         self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None
     ) -> list[Sequence[Any]]:
         """The answer's rows, as Python values."""
-        try:
-            async with self._in_time():
-                result = await (await self._connected()).query(
-                    sql, parameters=dict(parameters or {}), settings=dict(settings or {})
-                )
-        except _FAILURES as error:
-            raise _translate(error) from error
+        async with self._asking() as client:
+            result = await client.query(sql, parameters=dict(parameters or {}), settings=dict(settings or {}))
         return list(result.result_rows)
 
     async def raw(
         self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None, fmt: str = "JSONEachRow"
     ) -> bytes:
         """The answer's bytes in one of ClickHouse's output formats."""
-        try:
-            async with self._in_time():
-                return await (await self._connected()).raw_query(
-                    sql, parameters=dict(parameters or {}), settings=dict(settings or {}), fmt=fmt
-                )
-        except _FAILURES as error:
-            raise _translate(error) from error
+        async with self._asking() as client:
+            return await client.raw_query(
+                sql, parameters=dict(parameters or {}), settings=dict(settings or {}), fmt=fmt
+            )
 
     async def command(self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None) -> None:
         """A statement without an answer (DDL, small INSERT ... SELECT, KILL)."""
-        try:
-            async with self._in_time():
-                await (await self._connected()).command(
-                    sql, parameters=dict(parameters or {}), settings=dict(settings or {})
-                )
-        except _FAILURES as error:
-            raise _translate(error) from error
+        async with self._asking() as client:
+            await client.command(sql, parameters=dict(parameters or {}), settings=dict(settings or {}))
 
     async def insert_lines(
         self,
@@ -189,18 +183,14 @@ class ClickHouse:
         options: dict[str, Any] = {"date_time_input_format": "best_effort", "async_insert": 0, **(settings or {})}
         if token is not None:
             options["insert_deduplication_token"] = token
-        try:
-            body = lines if isinstance(lines, bytes) else _pieces(lines)
-            async with self._in_time():
-                await (await self._connected()).raw_insert(table, columns, body, settings=options, fmt="JSONEachRow")
-        except _FAILURES as error:
-            raise _translate(error) from error
+        body = lines if isinstance(lines, bytes) else _pieces(lines)
+        async with self._asking() as client:
+            await client.raw_insert(table, columns, body, settings=options, fmt="JSONEachRow")
 
     async def ping(self) -> bool:
         try:
-            async with self._in_time():
-                await (await self._connected()).command("SELECT 1")
-        except _FAILURES:
+            await self.command("SELECT 1")
+        except StoreError:
             return False
         return True
 

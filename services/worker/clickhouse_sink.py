@@ -212,8 +212,8 @@ def fresh_token() -> str:
 async def until_stored(attempt: Callable[[], Awaitable[R]]) -> R:
     """Attempt again and again while ClickHouse does not take it, ever more slowly, and with ever more time for the
     answer. Raises BadDataError only."""
-    delay_s, times_as_long = _RETRY_FIRST_S, 1
-    usual = patience.set(times_as_long)
+    delay_s = _RETRY_FIRST_S
+    usual = patience.set(1)
     try:
         while True:
             try:
@@ -229,8 +229,7 @@ async def until_stored(attempt: Callable[[], Awaitable[R]]) -> R:
                 await asyncio.sleep(delay_s)
                 delay_s = min(2 * delay_s, _RETRY_LAST_S)
                 if isinstance(error, StoreTimeoutError):
-                    times_as_long = min(2 * times_as_long, MAX_PATIENCE)
-                    patience.set(times_as_long)
+                    patience.set(min(2 * patience.get(), MAX_PATIENCE))
     finally:
         patience.reset(usual)
 
