@@ -11,10 +11,12 @@ import typer
 from aiokafka.errors import KafkaError
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from services.edge.event_log import LogUnavailableError
 from services.operations.dead_letters import StoredLetter, put_back, read_letters
 from services.operations.identity import NoSuchMergeError, unmerge
+from services.operations.properties import PropertyError, demote, list_promoted, promote
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.clock import utc_now
 from services.runtime.keys import Scope, create_key, list_keys, new_key, revoke_key
@@ -29,6 +31,8 @@ letters_app = typer.Typer(no_args_is_help=True, help="Dead letters: what could n
 app.add_typer(letters_app, name="dead-letters")
 identity_app = typer.Typer(no_args_is_help=True, help="Who is who: merges of ids.")
 app.add_typer(identity_app, name="identity")
+properties_app = typer.Typer(no_args_is_help=True, help="Properties of events that have a column of their own.")
+app.add_typer(properties_app, name="properties")
 out = Console()
 
 
@@ -207,6 +211,50 @@ def identity_unmerge(
     _with_store(undo)
 
 
+@properties_app.command("list")
+def properties_list() -> None:
+    """List the promoted properties, and how many of the rows have them on disk."""
+
+    async def show(store: ClickHouse) -> None:
+        table = Table("property", "rows on disk", "of")
+        for promoted in await list_promoted(store):
+            table.add_row(Text(promoted.key), f"{promoted.rows_written:,}", f"{promoted.rows:,}")
+        out.print(table)
+
+    _with_store(show)
+
+
+@properties_app.command("promote")
+def properties_promote(
+    key: Annotated[str, typer.Argument(help="The property, as filters name it: dots reach into objects.")],
+    new_only: Annotated[
+        bool, typer.Option("--new-only", help="Write the column for new events only; old ones compute it as before.")
+    ] = False,
+) -> None:
+    """Give a property a column of its own: questions that read it are many times as fast, with the same answers."""
+
+    async def add(store: ClickHouse) -> None:
+        await promote(store, ClickHouseSettings().clickhouse_cluster, key, new_only=new_only)
+        out.print(f"promoted {key}: new events are stored with it, questions use it within seconds", markup=False)
+        if not new_only:
+            out.print("ClickHouse now writes it for the others; `headrace properties list` shows how far that is")
+
+    _with_store(add)
+
+
+@properties_app.command("demote")
+def properties_demote(
+    key: Annotated[str, typer.Argument(help="A property that `properties list` shows.")],
+) -> None:
+    """Drop a property's column. Nothing is lost: questions read the property from the text again."""
+
+    async def drop(store: ClickHouse) -> None:
+        await demote(store, ClickHouseSettings().clickhouse_cluster, key)
+        out.print(f"demoted {key}", markup=False)
+
+    _with_store(drop)
+
+
 def _with_store(work: Callable[[ClickHouse], Awaitable[None]]) -> None:
     async def run() -> None:
         store = await ClickHouse.connect(ClickHouseSettings())
@@ -225,6 +273,7 @@ def main() -> None:
     except (
         StoreError,
         NoSuchMergeError,
+        PropertyError,
         MigrationError,
         KafkaError,
         LogUnavailableError,

@@ -11,6 +11,7 @@ from services.query.dashboards import Dashboards
 from services.query.deletions import Deletions
 from services.query.execute import Limits, ProjectQueues, QuestionStore
 from services.query.people_routes import PeopleRoutes
+from services.query.promoted import PromotedProperties
 from services.query.routes import QueryRoutes
 from services.query.window import zone_names
 from services.runtime.clickhouse import ClickHouse
@@ -29,7 +30,8 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
     keys = KeyCache(store, settings.keys_refresh_s)
     limits = Limits.of(settings)
     questions, queues = QuestionStore(store, limits), ProjectQueues(limits)
-    calls = QueryRoutes(Answers(questions, queues), Dashboards(store), keys, clock)
+    promoted = PromotedProperties(store, settings.keys_refresh_s)
+    calls = QueryRoutes(Answers(questions, queues, promoted), Dashboards(store), keys, clock)
     deletions = Deletions(store)
     people = PeopleRoutes(questions, queues, deletions, keys, clock)
 
@@ -40,7 +42,8 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         zone_names()  # once, before the first request needs it
         # Connects as well, again and again until ClickHouse answers.
-        working = [asyncio.create_task(keys.refresh_forever()), asyncio.create_task(deletions.sweep_forever())]
+        forever = (keys.refresh_forever(), promoted.refresh_forever(), deletions.sweep_forever())
+        working = [asyncio.create_task(work) for work in forever]
         yield
         for task in working:
             task.cancel()

@@ -8,7 +8,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from services.contract.errors import ApiError, ErrorCode
 from services.contract.query_fields import MAX_BREAKDOWN_CHARS, BreakdownKind
-from services.query.filter_sql import property_text
+from services.query.filter_sql import event_property
 from services.query.filters import COLUMNS, MAX_KEY_LEVELS, TRAITS
 from services.query.parameters import Parameters
 from services.query.persons import PERSON
@@ -57,7 +57,7 @@ def value_sql(breakdown: Breakdown, parameters: Parameters) -> str:
     """The value of an event `e`; of a group it needs `breakdown_join`."""
     text = "if(of_group.who = 0, '', toJSONString(of_group.group_key))"
     if breakdown.group_type is None:
-        text = property_text("e.properties", breakdown.key, parameters)
+        text = event_property(breakdown.key, parameters)
     return f"if(length({text}) > {MAX_BREAKDOWN_CHARS:d}, '{_LONG}', {text})"
 
 

@@ -14,6 +14,7 @@ from services.query.cursor import Position, write_cursor
 from services.query.execute import QuestionStore
 from services.query.parameters import Parameters
 from services.query.persons import PERSON_ID
+from services.query.property_columns import Promoted
 
 _PLACE = "toUInt128(reinterpretAsUInt128(sipHash128(who)))"
 
@@ -34,8 +35,10 @@ def cohort_identity(project_id: str, rule: Rule) -> bytes:
     return repr(("cohort", project_id, rule)).encode()
 
 
-async def answer_cohort(store: QuestionStore, project_id: str, question: CohortQuestion) -> CohortAnswer:
-    ((size, listed),) = await store.rows(*cohort_sql(project_id, question))
+async def answer_cohort(
+    store: QuestionStore, project_id: str, question: CohortQuestion, promoted: Promoted
+) -> CohortAnswer:
+    ((size, listed),) = await store.rows(*cohort_sql(project_id, question, promoted))
     page = listed[: question.limit]
     answer = CohortAnswer(size=size, people=[person for _, person in page])
     if len(listed) > len(page):
@@ -44,9 +47,9 @@ async def answer_cohort(store: QuestionStore, project_id: str, question: CohortQ
     return answer
 
 
-def cohort_sql(project_id: str, question: CohortQuestion) -> tuple[str, dict[str, Any]]:
+def cohort_sql(project_id: str, question: CohortQuestion, promoted: Promoted) -> tuple[str, dict[str, Any]]:
     """One row: the size, and an array of (place, person) with one more than the limit."""
-    parameters = Parameters("cohort")
+    parameters = Parameters("cohort", promoted)
     people = cohort_people(question.rule, parameters, PERSON_ID)
     after = -1 if question.after is None else int.from_bytes(question.after.id, "big")
     listed = f"groupArraySortedIf({question.limit + 1:d})(({_PLACE}, who), {_PLACE} >= {{next:UInt128}})"

@@ -15,6 +15,7 @@ from services.query.filter_sql import filter_sql
 from services.query.filters import Condition
 from services.query.parameters import Parameters
 from services.query.persons import join_persons, names_of_page
+from services.query.property_columns import Promoted
 from services.query.source import EVENTS_ONCE, EVENTS_WITH_REPEATS, IN_WINDOW, in_window, window_parameters
 from services.query.window import DAY_US, Window, utc_time
 
@@ -46,11 +47,13 @@ class EventsQuestion(Struct, frozen=True):
         return repr((project_id, window, ordered, self.cohort, self.descending)).encode()
 
 
-async def answer_events(store: QuestionStore, project_id: str, question: EventsQuestion) -> EventsAnswer:
-    rows = await store.rows(*events_sql(project_id, question, bounded=question.can_be_bounded))
+async def answer_events(
+    store: QuestionStore, project_id: str, question: EventsQuestion, promoted: Promoted
+) -> EventsAnswer:
+    rows = await store.rows(*events_sql(project_id, question, promoted, bounded=question.can_be_bounded))
     if question.can_be_bounded and 0 < len(rows) <= question.limit and rows[0][9]:
         # Rows that are stored twice were counted twice.
-        rows = await store.rows(*events_sql(project_id, question, bounded=False))
+        rows = await store.rows(*events_sql(project_id, question, promoted, bounded=False))
     page = rows[: question.limit]
     # After the page: only its own ids are looked up, however many were ever merged.
     people: dict[int, str] = {}
@@ -64,14 +67,16 @@ async def answer_events(store: QuestionStore, project_id: str, question: EventsQ
     return answer
 
 
-def events_sql(project_id: str, question: EventsQuestion, *, bounded: bool) -> tuple[str, dict[str, Any]]:
+def events_sql(
+    project_id: str, question: EventsQuestion, promoted: Promoted, *, bounded: bool
+) -> tuple[str, dict[str, Any]]:
     """One row more than the limit, to know whether there is a next page. The last column: whether a bound was set.
 
     `bounded`: so many times are looked up first, in the day where the page begins, and only rows up to the last of
     them are read in full. Should a row that is stored twice be among them, rows are missing at the end of the page.
     """
-    found = filter_sql(question.conditions)
-    of_cohort = Parameters("cohort")
+    found = filter_sql(question.conditions, promoted=promoted)
+    of_cohort = Parameters("cohort", promoted)
     where = found.where + in_cohort(question.cohort, of_cohort)
     needs_persons = found.needs_persons or question.cohort is not None
     persons = join_persons(any(c.needs_names for c in question.conditions)) if needs_persons else ""

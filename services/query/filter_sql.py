@@ -4,7 +4,7 @@ Conditions on traits go through trait_sql.py, which reads them as this file read
 a quote, a number with a digit or a minus, a missing one is empty. Integers compare exactly, other numbers as doubles.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -12,6 +12,7 @@ from msgspec import Struct
 from services.query.filters import Condition, Scalar
 from services.query.parameters import Parameters
 from services.query.persons import PERSON, PERSON_ID
+from services.query.property_columns import NONE_PROMOTED, Promoted, property_column
 from services.query.trait_sql import trait_holders
 
 _COLUMN_SQL = {"event": "e.event", "distinct_id": "e.distinct_id", "person_id": PERSON_ID}
@@ -27,9 +28,9 @@ class FilterSql(Struct, frozen=True):
     needs_persons: bool
 
 
-def filter_sql(conditions: Sequence[Condition], prefix: str = "f") -> FilterSql:
+def filter_sql(conditions: Sequence[Condition], prefix: str = "f", promoted: Promoted = NONE_PROMOTED) -> FilterSql:
     """Parameters are named by `prefix` and a number; filters that meet in one query need prefixes of their own."""
-    parameters = Parameters(prefix)
+    parameters = Parameters(prefix, promoted)
     where = conditions_sql(conditions, parameters)
     return FilterSql(where, parameters.values, any(c.needs_persons for c in conditions))
 
@@ -44,7 +45,7 @@ def _condition(condition: Condition, parameters: Parameters) -> str:
         return _column(condition, parameters)
     if condition.is_trait:
         return _trait(condition, parameters)
-    return value_condition(property_text("e.properties", condition.key, parameters), condition, parameters)
+    return value_condition(event_property(condition.key, parameters), condition, parameters)
 
 
 def _trait(condition: Condition, parameters: Parameters) -> str:
@@ -85,12 +86,29 @@ def value_condition(text: str, condition: Condition, parameters: Parameters) -> 
     return f"NOT ({equal})" if operator in ("ne", "not_in") else equal
 
 
+def event_property(key: str, parameters: Parameters) -> str:
+    """The SQL of the JSON text of a property of `events AS e`: its own column, where it has one."""
+    if key in parameters.promoted:
+        return f"e.{property_column(key)}"
+    return property_text("e.properties", key, parameters)
+
+
 def property_text(column: str, key: str, parameters: Parameters) -> str:
     """The SQL of a property's JSON text in a column of JSON objects. A dotted key is a property of that very name where there is one, else the way into nested objects."""
-    whole = f"JSONExtractRaw({column}, {parameters.add(key, 'String')})"
+    return _property_text(column, key, lambda name: parameters.add(name, "String"))
+
+
+def column_definition(key: str) -> str:
+    """The SQL of what a promoted property's column holds: what property_text reads. The key must be promotable."""
+    return _property_text("properties", key, lambda name: f"'{name}'")
+
+
+def _property_text(column: str, key: str, place: Callable[[str], str]) -> str:
+    """`place` gives the SQL of a name."""
+    whole = f"JSONExtractRaw({column}, {place(key)})"
     if "." not in key:
         return whole
-    path = ", ".join(parameters.add(name, "String") for name in key.split("."))
+    path = ", ".join(map(place, key.split(".")))
     return f"if({whole} != '', {whole}, JSONExtractRaw({column}, {path}))"
 
 

@@ -21,6 +21,7 @@ from services.query.execute import QuestionStore
 from services.query.funnel_sql import in_any_order, ordered, strict
 from services.query.parameters import Parameters
 from services.query.persons import PERSON, PERSON_ID
+from services.query.property_columns import Promoted
 from services.query.scope import Scope, scope_sql
 from services.query.selection import Selection, selection_sql
 from services.query.source import EVENTS_WITH_REPEATS, IN_WINDOW, window_parameters
@@ -63,8 +64,10 @@ def check_funnel(question: FunnelQuestion) -> None:
         )
 
 
-async def answer_funnel(store: QuestionStore, project_id: str, question: FunnelQuestion) -> FunnelAnswer:
-    rows = await store.rows(*funnel_sql(project_id, question))
+async def answer_funnel(
+    store: QuestionStore, project_id: str, question: FunnelQuestion, promoted: Promoted
+) -> FunnelAnswer:
+    rows = await store.rows(*funnel_sql(project_id, question, promoted))
     # The line of all people has the place 0, so it comes first; without people there is none.
     steps = _steps(question, rows[0][2] if rows else None)
     answer = FunnelAnswer(order=question.order, steps=steps)
@@ -75,16 +78,17 @@ async def answer_funnel(store: QuestionStore, project_id: str, question: FunnelQ
             for line, figures in lines
         ]
     if question.people_of_step is not None:
-        found = [who for (who,) in await store.rows(*people_sql(project_id, question, question.people_of_step))]
+        people = people_sql(project_id, question, question.people_of_step, promoted)
+        found = [who for (who,) in await store.rows(*people)]
         answer.listed = FunnelPeople(
             step=question.people_of_step, people=found[:MAX_LISTED_PEOPLE], more=len(found) > MAX_LISTED_PEOPLE
         )
     return answer
 
 
-def funnel_sql(project_id: str, question: FunnelQuestion) -> tuple[str, dict[str, Any]]:
+def funnel_sql(project_id: str, question: FunnelQuestion, promoted: Promoted) -> tuple[str, dict[str, Any]]:
     """Rows (place, label, [(people, median and p90 in microseconds) of each step]); place 0 is everybody."""
-    people, parameters = _people(project_id, question)
+    people, parameters = _people(project_id, question, promoted)
     steps = range(1, len(question.steps) + 1)
     states = [f"countIf(level >= {k:d}) AS people_{k:d}" for k in steps]
     states += [
@@ -104,16 +108,18 @@ def funnel_sql(project_id: str, question: FunnelQuestion) -> tuple[str, dict[str
     )
 
 
-def people_sql(project_id: str, question: FunnelQuestion, step: int) -> tuple[str, dict[str, Any]]:
+def people_sql(project_id: str, question: FunnelQuestion, step: int, promoted: Promoted) -> tuple[str, dict[str, Any]]:
     """One column: who came to the step, one more than are listed."""
-    people, parameters = _people(project_id, question, PERSON_ID)
+    people, parameters = _people(project_id, question, promoted, PERSON_ID)
     limit = MAX_LISTED_PEOPLE + 1
     return f"SELECT unit FROM ({people}) WHERE level >= {step:d} ORDER BY unit LIMIT {limit:d}", parameters
 
 
-def _people(project_id: str, question: FunnelQuestion, person: str = PERSON) -> tuple[str, dict[str, Any]]:
+def _people(
+    project_id: str, question: FunnelQuestion, promoted: Promoted, person: str = PERSON
+) -> tuple[str, dict[str, Any]]:
     """Rows (unit, level, at, value): see funnel_sql.py. `value` is the breakdown's at the event of step 1."""
-    rows, parameters = _histories(project_id, question, person)
+    rows, parameters = _histories(project_id, question, promoted, person)
     count = len(question.steps)
     if question.order == "ordered":
         found = ordered(rows, count)
@@ -125,7 +131,9 @@ def _people(project_id: str, question: FunnelQuestion, person: str = PERSON) -> 
     return f"SELECT unit, level, at, {value} AS value FROM ({found})", parameters
 
 
-def _histories(project_id: str, question: FunnelQuestion, person: str) -> tuple[str, dict[str, Any]]:
+def _histories(
+    project_id: str, question: FunnelQuestion, promoted: Promoted, person: str
+) -> tuple[str, dict[str, Any]]:
     """Rows (unit, times, masks), each person's events as 128-bit numbers of (time since the window's begin: 53 bits,
     the first 55 bits of the event id, mask: 20) put in order.
 
@@ -133,7 +141,8 @@ def _histories(project_id: str, question: FunnelQuestion, person: str) -> tuple[
     `strict` order only.
     """
     conditions = [condition for step in question.steps for condition in step.conditions]
-    scope, named = scope_sql(question.scope, conditions, person, question.breakdown), Parameters("step")
+    scope = scope_sql(question.scope, promoted, conditions, person, question.breakdown)
+    named = Parameters("step", promoted)
     can_be = [f"bitShiftLeft(toUInt32({selection_sql(s, named)}), {i:d})" for i, s in enumerate(question.steps)]
     within = question.window.until_us - question.window.since_us
     if question.conversion_s is not None:

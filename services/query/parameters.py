@@ -4,11 +4,17 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from services.query.property_columns import NONE_PROMOTED, Promoted
+
 
 class Parameters(Struct):
-    """Names the values of one part of a query: f0, f1, ... Parts of one query need different prefixes."""
+    """Names the values of one part of a query: f0, f1, ... Parts of one query need different prefixes.
+
+    `promoted`: the properties that this part may read from columns of their own.
+    """
 
     prefix: str = "f"
+    promoted: Promoted = NONE_PROMOTED
     values: dict[str, Any] = field(default_factory=dict)
 
     def add(self, value: Any, kind: str) -> str:

@@ -10,6 +10,7 @@ from services.contract.errors import ApiError, ErrorCode
 from services.contract.questions import PathAnswer
 from services.query.execute import QuestionStore
 from services.query.path_tree import DistinctPaths, TooManyNodesError, path_tree
+from services.query.property_columns import Promoted
 from services.query.scope import Scope, scope_sql
 from services.query.source import EVENTS_WITH_REPEATS, IN_WINDOW, window_parameters
 from services.query.window import SECOND_US, Window
@@ -37,14 +38,14 @@ class PathQuestion(Struct, frozen=True):
     before: bool = False
 
 
-async def answer_path(store: QuestionStore, project_id: str, question: PathQuestion) -> PathAnswer:
+async def answer_path(store: QuestionStore, project_id: str, question: PathQuestion, promoted: Promoted) -> PathAnswer:
     """Raises ApiError when the paths differ too much from each other to be an answer."""
-    sql, parameters = path_sql(project_id, question)
+    sql, parameters = path_sql(project_id, question, promoted)
     table = await store.raw(sql, parameters, "RowBinary")
     return await asyncio.to_thread(_tree, table, question)
 
 
-def path_sql(project_id: str, question: PathQuestion) -> tuple[str, dict[str, Any]]:
+def path_sql(project_id: str, question: PathQuestion, promoted: Promoted) -> tuple[str, dict[str, Any]]:
     """One row: [(place of a name UInt32, `max_depth` times, people UInt64)], [name]. Place 0 is the end of a path.
 
     A person's events are one array of 128-bit numbers made of (time since the window's begin: 53 bits, the first 58
@@ -52,7 +53,7 @@ def path_sql(project_id: str, question: PathQuestion) -> tuple[str, dict[str, An
     numbers, four times as fast as on tuples. Two events of one person at the same microsecond whose ids begin with
     the same 58 bits would be put in the order of their names.
     """
-    scope = scope_sql(question.scope)
+    scope = scope_sql(question.scope, promoted)
     parameters = {
         **window_parameters(project_id, question.window),
         **scope.parameters,

@@ -12,6 +12,7 @@ from services.query.breakdown import Breakdown, line_of, placed_sql, value_sql
 from services.query.execute import QuestionStore
 from services.query.parameters import Parameters
 from services.query.periods import local_time
+from services.query.property_columns import Promoted
 from services.query.scope import Scope, scope_sql
 from services.query.source import EVENTS_ONCE, EVENTS_WITH_REPEATS, IN_WINDOW, in_window, window_parameters
 from services.query.window import EARLIEST_US, Window
@@ -51,8 +52,10 @@ def check_retention(question: RetentionQuestion) -> None:
         )
 
 
-async def answer_retention(store: QuestionStore, project_id: str, question: RetentionQuestion) -> RetentionAnswer:
-    rows = await store.rows(*retention_sql(project_id, question))
+async def answer_retention(
+    store: QuestionStore, project_id: str, question: RetentionQuestion, promoted: Promoted
+) -> RetentionAnswer:
+    rows = await store.rows(*retention_sql(project_id, question, promoted))
     # Everybody is in one line of a breakdown only, so lines add up.
     answer = RetentionAnswer(
         matrix=_matrix((row[1:] for row in rows), question),
@@ -70,14 +73,14 @@ async def answer_retention(store: QuestionStore, project_id: str, question: Rete
     return answer
 
 
-def retention_sql(project_id: str, question: RetentionQuestion) -> tuple[str, dict[str, Any]]:
+def retention_sql(project_id: str, question: RetentionQuestion, promoted: Promoted) -> tuple[str, dict[str, Any]]:
     """Rows (label, cohort, period, people), cohort and period as places (from 0) of periods; cohort = period is the
     cohort's size.
 
     Labels come in the order of their places, see placed_sql. In the mode on_or_after only the last period counts in
     which somebody came back.
     """
-    alike, returned, parameters = _alike(project_id, question)
+    alike, returned, parameters = _alike(project_id, question, promoted)
     later = f"arrayFilter(p -> p > cohort, {returned})"
     if question.on_or_after:
         later = f"arraySlice(arrayReverseSort({later}), 1, 1)"
@@ -93,12 +96,12 @@ def retention_sql(project_id: str, question: RetentionQuestion) -> tuple[str, di
     ), parameters
 
 
-def _alike(project_id: str, question: RetentionQuestion) -> tuple[str, str, dict[str, Any]]:
+def _alike(project_id: str, question: RetentionQuestion, promoted: Promoted) -> tuple[str, str, dict[str, Any]]:
     """Rows (value, cohort, came, alike): so many people are alike in all that. And the SQL of the periods in `came`.
 
     A set of periods does not change with events that are stored twice; numbers of events do.
     """
-    scope, named = scope_sql(question.scope, breakdown=question.breakdown), Parameters("value")
+    scope, named = scope_sql(question.scope, promoted, breakdown=question.breakdown), Parameters("value", promoted)
     born, came_back = "e.event = {born:String}", "e.event = {return:String}"
     aggregates = {"cohort": f"minIf(period, {born})", "births": f"countIf({born})"}
     source, value = EVENTS_WITH_REPEATS, "''"

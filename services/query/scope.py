@@ -17,6 +17,7 @@ from services.query.filter_sql import conditions_sql
 from services.query.filters import Condition, parse_filter
 from services.query.parameters import Parameters
 from services.query.persons import PERSON, PERSON_ID, join_persons
+from services.query.property_columns import Promoted
 from services.query.trait_sql import group_of_people
 
 
@@ -61,10 +62,14 @@ def parse_scope(query: ScopedQuery) -> Scope:
 
 
 def scope_sql(
-    scope: Scope, conditions: Sequence[Condition] = (), person: str = PERSON, breakdown: Breakdown | None = None
+    scope: Scope,
+    promoted: Promoted,
+    conditions: Sequence[Condition] = (),
+    person: str = PERSON,
+    breakdown: Breakdown | None = None,
 ) -> ScopeSql:
     """`conditions` and `breakdown`: those of the question. `person`: PERSON, or PERSON_ID where people are named."""
-    parameters = Parameters("scope")
+    parameters = Parameters("scope", promoted)
     where = conditions_sql(scope.conditions, parameters) + in_cohort(scope.cohort, parameters)
     conditions = [*scope.conditions, *conditions]
     needs_persons = scope.cohort is not None or any(c.needs_persons for c in conditions)

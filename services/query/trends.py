@@ -11,10 +11,11 @@ from services.contract.query_fields import Interval
 from services.contract.trends import Measure, TrendAnswer, TrendLine, TrendsAnswer
 from services.query.breakdown import Breakdown, line_of, placed_sql, value_sql
 from services.query.execute import QuestionStore
-from services.query.filter_sql import property_text
+from services.query.filter_sql import event_property
 from services.query.filters import MAX_KEY_LEVELS
 from services.query.parameters import Parameters
 from services.query.periods import local_time
+from services.query.property_columns import Promoted
 from services.query.scope import Scope, scope_sql
 from services.query.selection import Selection, selection_sql
 from services.query.source import EVENTS_ONCE, EVENTS_WITH_REPEATS, IN_WINDOW, window_parameters
@@ -62,11 +63,13 @@ def series_of(selection: Selection, measure: Measure, key: str | None, percentil
     return Series(selection, measure, key, (50 if percentile is None else percentile) / 100)
 
 
-async def answer_trends(store: QuestionStore, project_id: str, question: TrendsQuestion) -> TrendsAnswer:
+async def answer_trends(
+    store: QuestionStore, project_id: str, question: TrendsQuestion, promoted: Promoted
+) -> TrendsAnswer:
     """One series after the other: each has the limits of a query for itself."""
     answers = []
     for series in question.series:
-        rows = await store.rows(*trend_sql(project_id, question, series))
+        rows = await store.rows(*trend_sql(project_id, question, series, promoted))
         lines = _lines(rows, question, series.measure)
         answers.append(TrendAnswer(event=series.selection.event, measure=series.measure, lines=lines))
     return TrendsAnswer(
@@ -76,10 +79,12 @@ async def answer_trends(store: QuestionStore, project_id: str, question: TrendsQ
     )
 
 
-def trend_sql(project_id: str, question: TrendsQuestion, series: Series) -> tuple[str, dict[str, Any]]:
+def trend_sql(
+    project_id: str, question: TrendsQuestion, series: Series, promoted: Promoted
+) -> tuple[str, dict[str, Any]]:
     """Rows (place, label, period, number), in order of place; see placed_sql."""
-    scope = scope_sql(question.scope, series.selection.conditions, breakdown=question.breakdown)
-    named = Parameters("series")
+    scope = scope_sql(question.scope, promoted, series.selection.conditions, breakdown=question.breakdown)
+    named = Parameters("series", promoted)
     selected = selection_sql(series.selection, named)
     source = EVENTS_WITH_REPEATS if series.measure in _REPEATS_DO_NO_HARM else EVENTS_ONCE
     if series.measure in _OF_PEOPLE or question.scope.aggregate_by is not None:
@@ -88,7 +93,7 @@ def trend_sql(project_id: str, question: TrendsQuestion, series: Series) -> tupl
         joins, person = scope.filter_joins, "0"
     columns, numeric = f"{person} AS person", ""
     if series.key is not None:
-        columns += f", {property_text('e.properties', series.key, named)} AS text, JSONExtractFloat(text) AS number"
+        columns += f", {event_property(series.key, named)} AS text, JSONExtractFloat(text) AS number"
         # The characters before ':' that JSON begins a number with.
         numeric = "text >= '-' AND text < ':'"
     state, merged = _measure(series, numeric)

@@ -30,6 +30,7 @@ _LIMIT_CODES = {
     307,  # TOO_MANY_BYTES
     396,  # TOO_MANY_ROWS_OR_BYTES
 }
+_UNKNOWN_IDENTIFIER = 47
 _BAD_DATA_CODES = {
     6,  # CANNOT_PARSE_TEXT
     25,  # CANNOT_PARSE_ESCAPE_SEQUENCE
@@ -83,6 +84,10 @@ class StoreTimeoutError(StoreUnavailableError):
 
 class LimitExceededError(StoreError):
     """The question needs more time, memory or rows than it was given."""
+
+
+class UnknownColumnError(StoreError):
+    """The statement has a name in it that is no column."""
 
 
 class BadDataError(StoreError):
@@ -209,6 +214,8 @@ def _translate(error: BaseException) -> StoreError:
         return LimitExceededError(message, code)
     if code in _BAD_DATA_CODES:
         return BadDataError(message, code)
+    if code == _UNKNOWN_IDENTIFIER:
+        return UnknownColumnError(message, code)
     if code in _UNAVAILABLE_CODES:
         return StoreUnavailableError(message, code)
     return StoreError(message, code)

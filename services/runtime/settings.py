@@ -86,7 +86,12 @@ class EdgeSettings(KafkaSettings, ClickHouseSettings, LogSettings):
         default=0, ge=0, description="Events a second that one project may send through this process; 0: no limit."
     )
     edge_drain_timeout_s: int = Field(default=20, ge=1, description="On SIGTERM: how long requests under way may take.")
-    keys_refresh_s: float = Field(default=2, gt=0, le=60, description="How often project keys are read again.")
+    keys_refresh_s: float = Field(
+        default=2,
+        gt=0,
+        le=60,
+        description="How often project keys, and by the query service promoted properties, are read again.",
+    )
 
 
 class WorkerSettings(KafkaSettings, ClickHouseSettings, LogSettings):
@@ -146,4 +151,9 @@ class QuerySettings(ClickHouseSettings, LogSettings):
     query_drain_timeout_s: int = Field(
         default=20, ge=1, description="On SIGTERM: how long requests under way may take."
     )
-    keys_refresh_s: float = Field(default=2, gt=0, le=60, description="How often project keys are read again.")
+    keys_refresh_s: float = Field(
+        default=2,
+        gt=0,
+        le=60,
+        description="How often project keys, and by the query service promoted properties, are read again.",
+    )

@@ -71,10 +71,11 @@ def _render(statement: str, cluster: str) -> str:
 
     statement = re.sub(r"\{replacing_merge_tree(?::(\w+))?\}", engine, statement)
     window = "replicated_deduplication_window" if cluster else "non_replicated_deduplication_window"
-    return statement.replace("{deduplication_window}", window).replace("{on_cluster}", _on_cluster(cluster))
+    return statement.replace("{deduplication_window}", window).replace("{on_cluster}", on_cluster(cluster))
 
 
-def _on_cluster(cluster: str) -> str:
+def on_cluster(cluster: str) -> str:
+    """The clause of a statement, as SQL; nothing for one server."""
     return f"ON CLUSTER '{cluster}'" if cluster else ""
 
 
@@ -101,11 +102,11 @@ def _check_unchanged(migrations: list[Migration], applied: dict[str, str]) -> No
 
 
 async def _prepare(store: ClickHouse, settings: ClickHouseSettings) -> None:
-    database, on_cluster = settings.clickhouse_database, _on_cluster(settings.clickhouse_cluster)
+    database, everywhere = settings.clickhouse_database, on_cluster(settings.clickhouse_cluster)
     engine = _render("{replacing_merge_tree}", settings.clickhouse_cluster)
-    await store.command(f"CREATE DATABASE IF NOT EXISTS {database} {on_cluster}")
+    await store.command(f"CREATE DATABASE IF NOT EXISTS {database} {everywhere}")
     await store.command(
-        f"CREATE TABLE IF NOT EXISTS {database}.schema_migrations {on_cluster} "
+        f"CREATE TABLE IF NOT EXISTS {database}.schema_migrations {everywhere} "
         "(name String, checksum String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3)) "
         f"ENGINE = {engine} ORDER BY name"
     )
