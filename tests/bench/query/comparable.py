@@ -49,11 +49,11 @@ def array_paths() -> str:
     )
 
 
-def json_trends() -> str:
+def json_trends(key: str = "country") -> str:
     """Counts by day and JSON value."""
     return (
-        f"SELECT {_DAY} AS day, JSONExtractString(e.properties, 'country') AS country, count() "
-        f"FROM events AS e {_WINDOW} AND e.event = 'page_viewed' GROUP BY day, country ORDER BY day, country"
+        f"SELECT {_DAY} AS day, JSONExtractString(e.properties, '{key}') AS value, count() "
+        f"FROM events AS e {_WINDOW} AND e.event = 'page_viewed' GROUP BY day, value ORDER BY day, value"
     )
 
 

@@ -15,9 +15,11 @@ from msgspec import Struct
 
 from services.contract.events_table import EVENTS, PERSON_IDS
 from services.devstack.clickhouse_server import ClickHouseProcess
+from services.operations.properties import promote
+from services.runtime.clickhouse import ClickHouse
 from services.runtime.settings import ClickHouseSettings
 from services.schema.migrate import load_migrations, migrate
-from tests.bench.query.history import MERGED_PERCENT, SINCE, UNTIL, History
+from tests.bench.query.history import MERGED_PERCENT, PROMOTED, SINCE, UNTIL, History
 from tests.bench.query.sql_client import SqlClient
 
 MERGED, FRESH = "bench", "bench_fresh"
@@ -35,6 +37,7 @@ class Built(Struct, frozen=True):
     migrations: list[str]
     seconds: float
     bytes_on_disk: int
+    promoted: str = ""
 
 
 class Data:
@@ -78,7 +81,7 @@ def open_data(directory: Path, history: History, say: Say) -> Iterator[Data]:
             marker.unlink(missing_ok=True)
             started = time.monotonic()
             _build(data, say)
-            built = Built(history, _migrations(), time.monotonic() - started, _bytes_on_disk(data))
+            built = Built(history, _migrations(), time.monotonic() - started, _bytes_on_disk(data), PROMOTED)
             marker.write_bytes(msgspec.json.encode(built))
         yield data
     finally:
@@ -89,7 +92,7 @@ def _is_built(marker: Path, history: History) -> bool:
     if not marker.exists():
         return False
     built = msgspec.json.decode(marker.read_bytes(), type=Built)
-    return built.history == history and built.migrations == _migrations()
+    return built.history == history and built.migrations == _migrations() and built.promoted == PROMOTED
 
 
 def _migrations() -> list[str]:
@@ -99,7 +102,7 @@ def _migrations() -> list[str]:
 def _build(data: Data, say: Say) -> None:
     for database in (MERGED, FRESH):
         data.client.run(f"DROP DATABASE IF EXISTS {database} SYNC", database="default")
-        asyncio.run(migrate(data.settings(database)))
+        asyncio.run(_prepare(data.settings(database)))
     history = data.history
     for first in range(0, history.events, _BLOCK_EVENTS):
         count = min(_BLOCK_EVENTS, history.events - first)
@@ -113,6 +116,15 @@ def _build(data: Data, say: Say) -> None:
     data.merge_ids(MERGED, history.ids, MERGED_PERCENT)
     data.merge_ids(FRESH, history.ids, MERGED_PERCENT)
     _build_fresh(data, say)
+
+
+async def _prepare(settings: ClickHouseSettings) -> None:
+    await migrate(settings)
+    store = await ClickHouse.connect(settings)
+    try:
+        await promote(store, settings.clickhouse_cluster, PROMOTED, new_only=True)
+    finally:
+        await store.close()
 
 
 def _build_fresh(data: Data, say: Say) -> None:

@@ -45,11 +45,16 @@ def questions(since: str, until: str, funnel: list[str]) -> dict[str, str]:
             "SELECT list_slice(history, start + 1, start + 5) AS path, count(*) FROM started WHERE start > 0 GROUP BY path"
         ),
         "funnel": _funnel(window, funnel),
-        "trends": (
-            f"SELECT {day} AS day, json_extract_string(e.properties, '$.country') AS country, "
-            f"count(*) FROM events AS e {window} AND e.event = 'page_viewed' GROUP BY day, country"
-        ),
+        "trends": _trends(window, day, "country"),
+        "trends of plans": _trends(window, day, "plan"),
     }
+
+
+def _trends(window: str, day: str, key: str) -> str:
+    return (
+        f"SELECT {day} AS day, json_extract_string(e.properties, '$.{key}') AS value, "
+        f"count(*) FROM events AS e {window} AND e.event = 'page_viewed' GROUP BY day, value"
+    )
 
 
 def _funnel(window: str, steps: list[str]) -> str:

@@ -15,6 +15,8 @@ DAYS = 90
 SINCE, UNTIL = datetime(2025, 10, 1, tzinfo=UTC), datetime(2025, 11, 1, tzinfo=UTC)
 FUNNEL = ("app_opened", "page_viewed", "product_viewed", "cart_updated", "order_completed")
 MERGED_PERCENT = 3
+# A property with a column of its own; all other questions read other ones.
+PROMOTED = "plan"
 
 _EVENTS_EACH_ID = 20
 _SESSION_EVENTS = 8

@@ -1,12 +1,13 @@
 """What is asked: each question, the bars it is held to, and the other ways to answer it. Pure."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from msgspec import Struct
 
 from tests.bench.query import comparable, proposals
-from tests.bench.query.history import FUNNEL, SINCE, UNTIL
+from tests.bench.query.history import FUNNEL, PROMOTED, SINCE, UNTIL
 
 BAR_EVENTS = 10_000_000
 
@@ -80,6 +81,15 @@ QUESTIONS = (
         method="JSONExtract a row",
         sql=comparable.json_trends,
         duckdb="trends",
+    ),
+    Question(
+        name="trends, promoted property",
+        bar_ms=150,
+        path="/query/trends",
+        body={**_WINDOW, "series": [{"event": "page_viewed"}], "interval": "day", "breakdown": PROMOTED},
+        method="JSONExtract a row",
+        sql=partial(comparable.json_trends, PROMOTED),
+        duckdb="trends of plans",
     ),
 )
 
