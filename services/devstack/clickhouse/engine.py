@@ -88,7 +88,7 @@ class Engine:
         """
         format_name = insert.format or request.default_format or "Values"
         with tempfile.NamedTemporaryFile(dir=self._spool) as spooled, self._session(request) as connection:
-            spooled.write(insert.data)
+            spooled.writelines(insert.data)
             spooled.flush()
             source = b" FROM INFILE " + _quote(spooled.name) + b" COMPRESSION 'none' "
             sql = insert.target + source + insert.clauses + b" FORMAT " + format_name.encode()

@@ -4,7 +4,7 @@ It is a lexer, not a parser: whatever it does not need is left for the engine to
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from services.devstack.clickhouse.errors import ClickHouseError
@@ -56,12 +56,12 @@ class Statement:
 
 @dataclass(frozen=True, slots=True)
 class Insert:
-    """An INSERT whose rows follow it. The statement was `target` `clauses` FORMAT `format`, then `data`."""
+    """An INSERT whose rows follow it. The statement was `target` `clauses` FORMAT `format`, then `data`, in pieces."""
 
     target: bytes
     clauses: bytes
     format: str | None
-    data: memoryview
+    data: Sequence[memoryview]
 
 
 def parse(sql: bytes) -> Statement | Insert:
@@ -119,7 +119,7 @@ def _insert(sql: bytes, tokens: Iterator[Token]) -> Insert | None:
 
 
 def _cut(sql: bytes, clauses: int, end: int, format_name: str | None, data: int) -> Insert:
-    return Insert(sql[:clauses], sql[clauses:end], format_name, memoryview(sql)[data:])
+    return Insert(sql[:clauses], sql[clauses:end], format_name, [memoryview(sql)[data:]])
 
 
 def _statement(sql: bytes, keyword: str) -> Statement:

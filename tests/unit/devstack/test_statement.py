@@ -72,7 +72,7 @@ def test_statements_without_data(sql: bytes, keyword: str, format_name: str | No
 def test_inserts(sql: bytes, target: bytes, clauses: bytes, format_name: str | None, data: bytes) -> None:
     insert = parse(sql)
     assert isinstance(insert, Insert)
-    assert (insert.target, insert.clauses, insert.format, bytes(insert.data)) == (target, clauses, format_name, data)
+    assert (insert.target, insert.clauses, insert.format, b"".join(insert.data)) == (target, clauses, format_name, data)
 
 
 @pytest.mark.parametrize("sql", [b"", b"  -- nothing\n", b";", b"SELECT 1; SELECT 2", b"DROP TABLE a; DROP TABLE b;"])
@@ -87,7 +87,7 @@ def test_data_is_never_taken_for_sql(data: bytes) -> None:
     for head, gap in ((b"INSERT INTO t (a) FORMAT RowBinary\n", b""), (b"INSERT INTO t VALUES", b" ")):
         insert = parse(head + gap + data)
         assert isinstance(insert, Insert)
-        assert bytes(insert.data) == gap + data
+        assert b"".join(insert.data) == gap + data
 
 
 @given(
