@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 from _pytest.terminal import TerminalReporter
 
@@ -23,6 +24,10 @@ _ENGINE_NAMES = {
     "docker": "ClickHouse in Docker",
     "chdb": "the embedded engine (chDB)",
 }
+
+# How long an example takes is the machine's business: a busy one must not fail a test.
+hypothesis.settings.register_profile("headrace", deadline=None)
+hypothesis.settings.load_profile("headrace")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -62,7 +62,7 @@ def test_generated_requests(pipeline: Pipeline, document: dict[str, Any], call: 
         return
 
     @given(case=operation.as_strategy(generation_mode=mode))
-    @settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=30, suppress_health_check=list(HealthCheck))
     def ask(case: schemathesis.Case[Any]) -> None:
         response = case.call(base_url=pipeline.base_url, headers={"Authorization": f"Bearer {KEY}"})
         case.validate_response(response, checks=CHECKS)

@@ -75,5 +75,5 @@ class IndexAndDictionary(RuleBasedStateMachine):
             assert self.index.size_bytes == 16 * len(self.known)
 
 
-IndexAndDictionary.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+IndexAndDictionary.TestCase.settings = settings(max_examples=60, stateful_step_count=25)
 TestIndexAndDictionary: Any = IndexAndDictionary.TestCase

@@ -128,7 +128,7 @@ def no_waiting() -> Iterator[None]:
         yield
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(STEPS, max_size=5))
 def test_stored_is_distinct(steps: list[Step]) -> None:
     pipeline = Pipeline()

@@ -102,9 +102,7 @@ def expected(rows: Sequence[Row]) -> dict[str, str]:
     return {one: min(members - merged_away or members) for one, members in set_of.items()}
 
 
-_examples = settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
+_examples = settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
 @_examples

@@ -77,7 +77,6 @@ def future_warnings(intake: Intake) -> list[str]:
     return [warning for warning in intake.warnings if "1 h ahead" in warning]
 
 
-@settings(deadline=None)
 @given(st.lists(EVENTS, max_size=5), BROKEN, STYLES)
 def test_a_broken_event_changes_nothing_for_the_others(
     events: list[dict[str, Any]], broken: Any, style: tuple[bool, int | None]
@@ -90,7 +89,6 @@ def test_a_broken_event_changes_nothing_for_the_others(
     assert future_warnings(second) == future_warnings(clean)
 
 
-@settings(deadline=None)
 @given(st.lists(EVENTS, min_size=1, max_size=5), STYLES)
 def test_all_ways_to_send_events_give_the_same_lines(
     events: list[dict[str, Any]], style: tuple[bool, int | None]
@@ -103,7 +101,6 @@ def test_all_ways_to_send_events_give_the_same_lines(
     assert plain(of_batch.lines) == [line for intake in alone for line in plain(intake.lines)]
 
 
-@settings(deadline=None)
 @given(st.lists(EVENTS, min_size=1, max_size=5), STYLES)
 def test_a_line_carries_what_was_sent(events: list[dict[str, Any]], style: tuple[bool, int | None]) -> None:
     intake = take_batch(written({"events": events}, *style), PROJECT, NOW)
@@ -156,7 +153,7 @@ ANY_BODY = st.one_of(
 ANY_CALL = st.sampled_from([take_track, take_batch, take_identify, take_alias, take_group])
 
 
-@settings(deadline=None, max_examples=250)
+@settings(max_examples=250)
 @given(ANY_BODY, ANY_CALL)
 def test_any_body_is_taken_or_refused_with_a_reason(body: bytes, call: Any) -> None:
     arguments = (body, PROJECT, NOW) if call is take_batch else (body, PROJECT, NOW, None)

@@ -1,6 +1,6 @@
 """People are the connected components of the merges, whatever the order and however often an edge comes."""
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.worker.merges import Edge, Undone, people_of
@@ -27,7 +27,6 @@ def components(edges: list[Edge]) -> list[set[str]]:
     return sets
 
 
-@settings(deadline=None)
 @given(EDGES)
 def test_people_are_the_connected_components(edges: list[Edge]) -> None:
     people = people_of(edges)
@@ -40,14 +39,12 @@ def test_people_are_the_connected_components(edges: list[Edge]) -> None:
         assert person == min(roots or members)
 
 
-@settings(deadline=None)
 @given(EDGES.flatmap(lambda edges: st.tuples(st.just(edges), st.permutations(edges + edges[: len(edges) // 2]))))
 def test_order_and_repetition_change_nothing(orders: tuple[list[Edge], list[Edge]]) -> None:
     edges, shuffled = orders
     assert people_of(edges) == people_of(shuffled)
 
 
-@settings(deadline=None)
 @given(EDGES, EDGES)
 def test_more_merges_join_and_never_part_and_their_version_is_higher(edges: list[Edge], more: list[Edge]) -> None:
     before, after = people_of(edges), people_of(edges + more)
@@ -57,7 +54,6 @@ def test_more_merges_join_and_never_part_and_their_version_is_higher(edges: list
             assert after[one][1] > version
 
 
-@settings(deadline=None)
 @given(EDGES)
 def test_merges_in_any_grouping_lead_to_the_same_rows(edges: list[Edge]) -> None:
     """The row with the highest version counts: whoever knew all edges wins over whoever knew a part."""
@@ -70,7 +66,6 @@ def test_merges_in_any_grouping_lead_to_the_same_rows(edges: list[Edge]) -> None
     }
 
 
-@settings(deadline=None)
 @given(EDGES, st.data())
 def test_an_undone_edge_joins_nobody_and_the_version_rises(edges: list[Edge], data: st.DataObject) -> None:
     gone = set(data.draw(st.lists(st.sampled_from(edges), max_size=3))) if edges else set()

@@ -29,9 +29,7 @@ from tests.support.query_client import QueryClient
 pytestmark = pytest.mark.integration
 
 # The engine is shared and starts before the first example, so an example's time says nothing.
-_examples = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
+_examples = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 zones = st.sampled_from(sorted(ODD_MOMENTS))
 
 

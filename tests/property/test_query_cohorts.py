@@ -18,9 +18,7 @@ from tests.support.query_client import QueryClient
 pytestmark = pytest.mark.integration
 
 ZONE = "Europe/Berlin"
-_examples = settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
+_examples = settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")

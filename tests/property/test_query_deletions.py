@@ -81,9 +81,7 @@ def rows_of(clickhouse: ClickHouseSettings, table: str, project: str) -> int:
     return int(send_sql(clickhouse, f"SELECT count() FROM {table} WHERE project_id = '{project}'"))
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_every_read_leaves_out_what_was_deleted(
     client: QueryClient, clickhouse: ClickHouseSettings, data: st.DataObject

@@ -17,9 +17,7 @@ from tests.support.query_client import QueryClient
 
 pytestmark = pytest.mark.integration
 
-_examples = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
+_examples = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 zones = st.sampled_from(sorted(ODD_MOMENTS))
 filters: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.just({}),

@@ -19,9 +19,7 @@ from tests.support.query_client import QueryClient
 
 pytestmark = pytest.mark.integration
 
-_examples = settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
+_examples = settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 zones = st.sampled_from(sorted(ODD_MOMENTS))
 plain_filters = st.fixed_dictionaries(
     {}, optional={"event": st.lists(st.sampled_from(NAMES)), "n": st.just({"exists": False})}

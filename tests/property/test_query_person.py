@@ -53,9 +53,7 @@ def _own_trait(history: PeopleHistory, person: str, name: str) -> Any:
     return [json.loads(call.traits)[name] for call in of_person if name in json.loads(call.traits)][-1]
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_person_is_that_of_the_oracle(
     client: QueryClient, clickhouse: ClickHouseSettings, data: st.DataObject

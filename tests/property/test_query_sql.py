@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.query.cohort import cohort_sql
@@ -41,7 +41,6 @@ def statements(kind: str, project: str, question: Any, promoted: Promoted = NONE
         yield str(sql)
 
 
-@settings(deadline=None)
 @given(st.dictionaries(texts, values, max_size=5), texts, texts, texts)
 def test_no_text_of_a_client_is_in_the_sql(filters: dict[str, Any], project: str, one: str, other: str) -> None:
     traits = {f"person.{one}.{other}": one, f"group.{one}": {"ne": other}, f"group.{other}.{one}": [one]}

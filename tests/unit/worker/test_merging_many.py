@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.contract.envelope import IdentityLine
@@ -78,7 +78,6 @@ async def test_rows_written(edges: list[Edge], block: int) -> None:
 EDGES = st.lists(st.tuples(st.sampled_from("abcdefghij"), st.sampled_from("abcdefghij")), min_size=1, max_size=20)
 
 
-@settings(deadline=None)
 @given(st.data())
 async def test_blocks_failures_repeats_and_unmerges(data: st.DataObject) -> None:
     edges = data.draw(EDGES)
