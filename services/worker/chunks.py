@@ -7,7 +7,7 @@ a few events. Assignment, flow control, order, acknowledging and committing stay
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from aiokafka import ConsumerRecord
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 from faust.types.tuples import ConsumerMessage
@@ -24,8 +24,25 @@ class Chunk(Struct, frozen=True):
     records: Sequence[ConsumerRecord]
 
 
+# How long the broker may hold a fetch back when nothing is there; Faust's own is 1.5 s. There is one fetch at a time, of
+# the partitions that have nothing waiting here: sent when only quiet partitions do, it kept the busy ones from being
+# read for all that time.
+_FETCH_MAX_WAIT_MS = 100
+
+
+class ChunkThread(driver.AIOKafkaConsumerThread):
+    def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        # Read when it starts; Faust has no setting for it.
+        consumer._fetch_max_wait_ms = _FETCH_MAX_WAIT_MS
+        return consumer
+
+
 class ChunkConsumer(driver.Consumer):
     """A message's value is a chunk and its offset that of the last record; acknowledged, it stands for all of them."""
+
+    def _new_consumer_thread(self) -> ChunkThread:
+        return ChunkThread(self, loop=self.loop, beacon=self.beacon)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[Any, Any]:  # noqa: ASYNC109
         fetched = await super()._getmany(active_partitions, timeout)

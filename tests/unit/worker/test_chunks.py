@@ -1,7 +1,7 @@
 """Chunks as Faust's messages: what is fetched together is one message, and only what was acknowledged is committed."""
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 import faust
 import pytest
@@ -124,3 +124,9 @@ async def test_a_chunk_counts_from_what_was_committed_when_the_log_has_lost_its_
     consumer.read(500, 501).ack(consumer)
     await consumer.commit()
     assert consumer.committed == {PARTITION: 502}
+
+
+async def test_partitions_where_nothing_comes_do_not_hold_up_the_others_for_long(consumer: Consumer) -> None:
+    reader = consumer._thread._create_worker_consumer(cast(ChunkTransport, consumer.transport))
+    assert reader._fetch_max_wait_ms == 100
+    await reader.stop()
