@@ -16,6 +16,7 @@ CAPACITY = "as fast as it takes them"
 _STEP_UP = 1.12
 _STEP_DOWN = 0.88
 _STEPS = 8
+_LONG_RUNS = 6
 _PROBES_S = 5.0
 _READY_S = 60
 
@@ -84,7 +85,7 @@ def _find_highest(pipeline: Pipeline, port: int, start: float, plan: Plan) -> Su
         else:
             rate *= _STEP_DOWN
     rate = held or rate
-    for _ in range(3):
+    for _ in range(_LONG_RUNS):
         run, _none = sustain(pipeline, port, rate, plan.sustained_s)
         if run.holds:
             break

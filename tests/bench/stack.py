@@ -31,6 +31,8 @@ PROJECT = "bench"
 PROBES = "probes"
 ROOT = Path(__file__).resolve().parents[2]
 _READY_S = 90
+# Minutes are too short for Java's second compiler: it costs as much as all of the broker's work, and never gets it back.
+_JAVA_OPTIONS = ("-XX:TieredStopAtLevel=1",)
 # A run of some minutes must not fill the disk: the oldest gigabytes of a partition go.
 _BROKER_SETTINGS = {
     "log.retention.bytes": str(2 * 1024**3),
@@ -73,7 +75,7 @@ class Stack:
     def _make_broker(self) -> Broker:
         try:
             quorum = Quorum([Voter(1, free_port())], settings=_BROKER_SETTINGS)
-            return ApacheKafka(self.scratch / "kafka", find_kafka_jars(), quorum=quorum)
+            return ApacheKafka(self.scratch / "kafka", find_kafka_jars(), quorum=quorum, java_options=_JAVA_OPTIONS)
         except KafkaUnavailableError as error:
             self.broker_kind = "embedded broker (in memory)"
             self.notes.append(f"No Apache Kafka here ({error}): all figures are on the embedded broker, in memory.")
