@@ -107,7 +107,7 @@ class WorkerSettings(KafkaSettings, ClickHouseSettings, LogSettings):
     )
     worker_block_bytes: int = Field(default=64 * 1024 * 1024, ge=1024, description="... or so many bytes ...")
     worker_block_age_s: float = Field(
-        default=0.5, gt=0, le=60, description="... or when the oldest has waited so long."
+        default=0.35, gt=0, le=60, description="... or when the oldest has waited so long."
     )
     worker_block_records: int = Field(default=2000, ge=1, description="... or so many Kafka records.")
     worker_dedupe_window_hours: int = Field(

@@ -128,5 +128,5 @@ async def test_a_chunk_counts_from_what_was_committed_when_the_log_has_lost_its_
 
 async def test_partitions_where_nothing_comes_do_not_hold_up_the_others_for_long(consumer: Consumer) -> None:
     reader = consumer._thread._create_worker_consumer(cast(ChunkTransport, consumer.transport))
-    assert reader._fetch_max_wait_ms == 100
+    assert (reader._fetch_max_wait_ms, reader._fetch_min_bytes) == (100, 1024 * 1024)
     await reader.stop()
