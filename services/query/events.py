@@ -24,6 +24,12 @@ _COLUMNS = (
     "e.properties, e.idempotency_key, e.original_timestamp, e.distinct_hash"
 )
 
+# A page reads one day, which is too little for ClickHouse to share it among cores by itself.
+_SHARED_READING = (
+    "SETTINGS merge_tree_min_rows_for_concurrent_read = 8192, merge_tree_min_bytes_for_concurrent_read = 1048576, "
+    "merge_tree_min_read_task_size = 1"
+)
+
 
 class EventsQuestion(Struct, frozen=True):
     """`after`: the last event of the page before."""
@@ -99,7 +105,7 @@ def events_sql(
     order = f"toDate(e.timestamp) {direction}, e.timestamp {direction}, toUInt128(e.event_id) {direction}"
     return (
         f"{given}SELECT {_COLUMNS}, {is_bounded} FROM {EVENTS_ONCE} {persons} "
-        f"WHERE {IN_WINDOW}{where}{in_bound} ORDER BY {order} LIMIT {{limit:UInt32}}"
+        f"WHERE {IN_WINDOW}{where}{in_bound} ORDER BY {order} LIMIT {{limit:UInt32}} {_SHARED_READING}"
     ), parameters
 
 
