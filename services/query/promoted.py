@@ -1,11 +1,10 @@
 """Which properties have a column of their own: read from ClickHouse every few seconds, so that no question waits for it."""
 
-import asyncio
-
 from services.contract.events_table import EVENTS
 from services.query.property_columns import NONE_PROMOTED, PREFIX, Promoted, promoted_keys
-from services.runtime.clickhouse import ClickHouse, StoreError
+from services.runtime.clickhouse import ClickHouse
 from services.runtime.logs import get_logger
+from services.runtime.refreshing import refresh_forever
 
 log = get_logger(__name__)
 
@@ -29,13 +28,7 @@ class PromotedProperties:
         self.keys = NONE_PROMOTED
 
     async def refresh_forever(self) -> None:
-        failing = False
-        while True:
-            try:
-                self.keys = await read_promoted(self._store)
-                failing = False
-            except StoreError as error:
-                if not failing:
-                    log.warning("promoted_properties_not_refreshed", reason=str(error))
-                failing = True
-            await asyncio.sleep(self._refresh_s)
+        await refresh_forever(self._refresh, self._refresh_s, log, "promoted_properties_not_refreshed")
+
+    async def _refresh(self) -> None:
+        self.keys = await read_promoted(self._store)

@@ -17,6 +17,7 @@ from services.contract.events_table import API_KEYS
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.clock import utc_now
 from services.runtime.logs import get_logger
+from services.runtime.refreshing import refresh_forever
 
 log = get_logger(__name__)
 
@@ -121,16 +122,7 @@ class KeyCache:
         self._up_to_date = True
 
     async def refresh_forever(self) -> None:
-        failing = False
-        while True:
-            try:
-                await self.refresh()
-                failing = False
-            except StoreError as error:
-                if not failing:
-                    log.warning("keys_not_refreshed", reason=str(error))
-                failing = True
-            await asyncio.sleep(self._refresh_s)
+        await refresh_forever(self.refresh, self._refresh_s, log, "keys_not_refreshed")
 
     async def find(self, key: str) -> Key | None:
         digest = hash_of(key)
