@@ -19,7 +19,8 @@ def ordered(rows: str, steps: int) -> str:
 
     `since_k[i]`: the latest start of those who have taken k steps by event i. It never falls as i grows, so it is the
     one with most of its window left. The steps that the person got (`level`) are first all taken at the event `done`.
-    Whoever starts earlier takes them by then, too, while within the window of it; so the first such start counts.
+    Whoever starts earlier takes them by then, too, while within the window of it; so the first start from `earliest`
+    on counts. It has taken k steps at the first event by which any start since `earliest` has.
     """
     # The first event is a start, so there is always something to fill with.
     since = ["arrayFill((t, m) -> bitTest(m, 0), times, masks) AS since_1"]
@@ -37,18 +38,9 @@ def ordered(rows: str, steps: int) -> str:
     )
     # A number, because a function over an array copies for each member what it takes from outside.
     bound = f"SELECT *, times[done] - {{within:Int64}} AS earliest FROM ({reached})"
-    # Where a start first is the latest one, it is the event itself.
-    begun = f"SELECT *, if(level = 1, 1, arrayFirstIndex(s -> s >= earliest, since_1)) AS started FROM ({bound})"
-    cut = ", ".join(f"arraySlice({name}, started, done - started + 1) AS {name}_between" for name in ("times", "masks"))
-    places = ["1 AS place_1"]
-    # Each names the one before it once: what names it twice doubles the query with every step.
-    places += [
-        f"arrayFirstIndex((m, i) -> i > place_{k - 1:d} AND bitTest(m, {k - 1:d}), masks_between, "
-        f"arrayEnumerate(masks_between)) AS place_{k:d}"
-        for k in range(2, steps + 1)
-    ]
-    at = ", ".join(f"times_between[place_{k:d}]" for k in range(1, steps + 1))
-    return f"WITH {', '.join(places)} SELECT *, [{at}] AS at FROM (SELECT *, {cut} FROM ({begun}))"
+    places = [f"arrayFirstIndex(s -> s >= earliest, since_{k:d}) AS place_{k:d}" for k in range(1, steps + 1)]
+    at = ", ".join(f"times[place_{k:d}]" for k in range(1, steps + 1))
+    return f"SELECT *, place_1 AS started, [{at}] AS at FROM (SELECT *, {', '.join(places)} FROM ({bound}))"
 
 
 def strict(rows: str, steps: int) -> str:
