@@ -18,6 +18,7 @@ _STEP_DOWN = 0.88
 _STEPS = 8
 _LONG_RUNS = 6
 _PROBES_S = 5.0
+_MERGES_S = 120
 _READY_S = 60
 
 
@@ -46,6 +47,8 @@ def measure(stack: Stack, plan: Plan, results: Results) -> None:
         )
         highest = _find_highest(pipeline, port, capacity.rate, plan)
         results.rows.append(_highest_row(highest, plan))
+        # What is asked of half the rate is asked of half the rate, not of what the highest has left.
+        pipeline.wait_for_merges(_MERGES_S)
         half, probed = sustain(
             pipeline,
             port,

@@ -146,7 +146,7 @@ class Load:
                 put += 1
                 if self.idle:
                     self.take(self.idle.popleft())
-            await asyncio.sleep(_TICK_S)
+            await asyncio.sleep(max(_TICK_S, due - time.monotonic()))
         self.paced = True
         self._see_whether_done()
 
