@@ -1,12 +1,14 @@
 """The index of ids gives the answers of a dictionary, whatever is added, asked, expired and dropped."""
 
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from services.worker import dedupe
 from services.worker.dedupe import IdIndex, Ids
 
 PARTITIONS = 5
@@ -27,8 +29,11 @@ def columns(pairs: list[tuple[int, int]]) -> Ids:
 class IndexAndDictionary(RuleBasedStateMachine):
     """The dictionary: id -> the slice of time that it came in."""
 
-    @initialize(window_s=st.sampled_from([1, 7, 80, 604_800]))
-    def start(self, window_s: int) -> None:
+    @initialize(window_s=st.sampled_from([1, 7, 80, 604_800]), at_once=st.sampled_from([1, 3, 10, 1_000_000]))
+    def start(self, window_s: int, at_once: int) -> None:
+        """`at_once`: few, and most runs become one over many additions."""
+        self.at_once = mock.patch.object(dedupe, "_IDS_AT_ONCE", at_once)
+        self.at_once.start()
         self.index = IdIndex(window_s)
         self.known: dict[tuple[int, int], int] = {}
         self.now_s = 1_000_000.0
@@ -67,6 +72,10 @@ class IndexAndDictionary(RuleBasedStateMachine):
     def drop_partitions(self, gone: set[int]) -> None:
         self.index.drop_partitions(gone, PARTITIONS)
         self.known = {pair: at for pair, at in self.known.items() if (pair[0] >> 48) % PARTITIONS not in gone}
+
+    def teardown(self) -> None:
+        if hasattr(self, "at_once"):
+            self.at_once.stop()
 
     @invariant()
     def has_as_many(self) -> None:

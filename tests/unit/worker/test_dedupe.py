@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from services.contract.topics import partition_of
+from services.worker import dedupe
 from services.worker.dedupe import SLICES_PER_WINDOW, IdIndex, Ids, ids_from_bytes
 
 
@@ -67,6 +68,25 @@ def test_an_id_costs_16_bytes_and_runs_stay_few() -> None:
     assert len(index) == 10_000
     assert index.size_bytes == 160_000
     assert len(list(index._runs())) <= 8
+
+
+def test_large_runs_become_one_over_many_additions_and_are_known_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dedupe, "_IDS_AT_ONCE", 1000)
+    index = IdIndex(3600)
+    rng = np.random.default_rng(2)
+    large, small = (Ids(*rng.integers(0, TOP, (2, size), dtype=np.uint64)) for size in (6000, 3000))
+    index.add(large, 0.0)
+    index.add(small, 0.0)
+    lengths = []
+    for n in range(12):
+        assert index.repeats(large).all()
+        assert index.repeats(small).all()
+        lengths.append([len(run.ids) for run in index._runs()])
+        index.add(ids_of((n, n)), 0.0)
+    # Nearly a thousand of the nine thousand with each addition, whatever is added behind them.
+    assert [runs[:2] == [6000, 3000] for runs in lengths] == [True] * 10 + [False] * 2
+    assert lengths[-1][0] == 9000
+    assert len(index) == 9012
 
 
 def test_an_id_stays_for_the_window_and_goes_with_its_slice() -> None:
