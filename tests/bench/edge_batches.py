@@ -25,19 +25,24 @@ _CALL = "/v1/analytics/batch"
 
 def measure(stack: Stack, plan: Plan, results: Results) -> None:
     stack.use_second_core()
-    limit = measure_limit(stack, 1 if plan.quick else 3)
+    seconds = 1 if plan.quick else 3
+    limits = [measure_limit(stack, seconds)]
     for encoding in ENCODINGS:
-        results.rows.append(_limit_row(limit, encoding))
-        results.rows.append(_noop(stack, plan, encoding))
-        naive = _naive(stack, plan, encoding)
-        edge = _edge(stack, plan, encoding)
-        results.rows += [naive, edge]
+        noop, naive, edge = (kind(stack, plan, encoding) for kind in (_noop, _naive, _edge))
         edge.ratios = {
-            "of the limit": limit[encoding] / edge.cpu_us["edge"],
-            "of the limit, wall": edge.rate * limit[encoding] / 1e6,
             "times naive": naive.cpu_us["edge"] / edge.cpu_us["edge"],
             "times naive, wall": edge.rate / naive.rate,
         }
+        results.rows += [noop, naive, edge]
+        limits.append(measure_limit(stack, seconds))
+    # A machine's speed changes within minutes. The fastest of the limits counts, which favours nobody but them.
+    limit = {name: min(measured[name] for measured in limits) for name in limits[0]}
+    for encoding in ENCODINGS:
+        results.rows.append(_limit_row(limit, encoding))
+        row = results.row(_name(encoding))
+        assert row is not None
+        row.ratios["of the limit"] = limit[encoding] / row.cpu_us["edge"]
+        row.ratios["of the limit, wall"] = row.rate * limit[encoding] / 1e6
     plain = results.row(_name("plain"))
     assert plain is not None
     results.bars += [

@@ -2,6 +2,7 @@
 
 import contextlib
 from pathlib import Path
+from statistics import median
 
 from tests.bench.fill import fill_by_edge
 from tests.bench.flow import CONNECTIONS, Moment, Sustained, find_capacity, sustain
@@ -117,7 +118,6 @@ def _highest_row(run: Sustained, plan: Plan) -> Row:
 
 
 def _half_row(run: Sustained, probed: Probed, plan: Plan) -> Row:
-    settled = run.moments[len(run.moments) // 5]
     return Row(
         part=PART,
         name="half of that",
@@ -131,19 +131,26 @@ def _half_row(run: Sustained, probed: Probed, plan: Plan) -> Row:
         more={
             "probes": probed.count,
             "probes lost": probed.lost,
-            **{f"{name} grew, %": grown for name, grown in _growth(settled, run.moments[-1]).items()},
+            **{f"{name} grew, %": grown for name, grown in _growth(run.moments).items()},
         },
-        how=f"{plan.half_load_s:g} s; memory grown from a fifth of the time to its end, the index of ids aside",
+        how=f"{plan.half_load_s:g} s; memory grown from the second fifth of the time to the last, medians, the index of ids aside",
     )
 
 
-def _growth(settled: Moment, last: Moment) -> dict[str, float]:
-    """Percent by which the memory of each process grew; the index of ids is not counted."""
-    grown = {}
-    for name, mib in settled.usage.rss_mib.items():
-        index = (last.index_mib - settled.index_mib) if name == "worker" else 0.0
-        grown[name] = round((last.usage.rss_mib[name] - index - mib) / mib * 100, 1)
-    return grown
+def _growth(moments: list[Moment]) -> dict[str, float]:
+    """Percent by which the memory of each process grew; the index of ids is not counted.
+
+    From the median of the second fifth of the time to that of the last: a merge of the engine's comes and goes.
+    """
+    fifth = len(moments) // 5
+    early, late = moments[fifth : 2 * fifth], moments[-fifth:]
+    names = moments[-1].usage.rss_mib
+    mib = {name: (_median_mib(early, name), _median_mib(late, name)) for name in names}
+    return {name: round((after - before) / before * 100, 1) for name, (before, after) in mib.items()}
+
+
+def _median_mib(moments: list[Moment], name: str) -> float:
+    return median(m.usage.rss_mib[name] - (m.index_mib if name == "worker" else 0) for m in moments)
 
 
 def _memory(moments: list[Moment]) -> list[dict[str, float]]:
@@ -192,5 +199,5 @@ def _hold_against_bars(results: Results, plan: Plan, highest: Sustained, half: S
     if plan.quick:
         results.notes.append("Memory is not held against its bar: seconds of warming up say nothing of ten minutes.")
         return
-    grown = _growth(half.moments[len(half.moments) // 5], half.moments[-1])
+    grown = _growth(half.moments)
     results.bars.append(Bar(name="memory of any process grows by, %", wanted=10, got=max(grown.values()), at_most=True))

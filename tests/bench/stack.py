@@ -32,7 +32,8 @@ PROBES = "probes"
 ROOT = Path(__file__).resolve().parents[2]
 _READY_S = 90
 # Minutes are too short for Java's second compiler: it costs as much as all of the broker's work, and never gets it back.
-_JAVA_OPTIONS = ("-XX:TieredStopAtLevel=1",)
+# The heap has its size from the beginning, as Kafka's documentation has it; else its growth is no more than a decision of Java's.
+_JAVA_OPTIONS = ("-XX:TieredStopAtLevel=1", "-Xms512m", "-XX:+AlwaysPreTouch")
 # A run of some minutes must not fill the disk: the oldest gigabytes of a partition go.
 _BROKER_SETTINGS = {
     "log.retention.bytes": str(2 * 1024**3),
