@@ -14,7 +14,7 @@ from services.query.execute import QuestionStore
 from services.query.filter_sql import filter_sql
 from services.query.filters import Condition
 from services.query.parameters import Parameters
-from services.query.persons import join_persons, names_of_page
+from services.query.persons import join_persons, people_of_rows, rows_of_page
 from services.query.property_columns import Promoted
 from services.query.source import EVENTS_ONCE, EVENTS_WITH_REPEATS, IN_WINDOW, in_window, window_parameters
 from services.query.window import DAY_US, Window, utc_time
@@ -65,7 +65,7 @@ async def answer_events(
     people: dict[int, str] = {}
     if page:
         asked = {row[8] for row in page}
-        people.update((known, person) for known, person in await store.rows(*people_sql(project_id, asked)))
+        people = people_of_rows(await store.rows(*people_sql(project_id, asked)))
     answer = EventsAnswer(events=[_event(row, people) for row in page])
     if len(rows) > len(page):
         last = page[-1]
@@ -126,8 +126,8 @@ def _bound(where: str, descending: bool) -> str:
 
 
 def people_sql(project_id: str, distinct_hashes: Iterable[int]) -> tuple[str, dict[str, Any]]:
-    """Rows (distinct_hash, person id) of those that were ever merged."""
-    return (names_of_page("{ids:Array(UInt64)}")), {"project": project_id, "ids": sorted(distinct_hashes)}
+    """Rows for `people_of_rows`."""
+    return rows_of_page("{ids:Array(UInt64)}"), {"project": project_id, "ids": sorted(distinct_hashes)}
 
 
 def _after(position: Position, descending: bool, parameters: dict[str, Any]) -> str:
