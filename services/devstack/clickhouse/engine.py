@@ -20,6 +20,8 @@ from services.devstack.clickhouse.statement import Insert, Statement
 _DEFAULT_FORMAT = "TabSeparated"
 # Where the engine alone differs from a server: bare expressions as queries, functions that show addresses.
 _SERVER_DEFAULTS = {"implicit_select": "0", "allow_introspection_functions": "0"}
+# Of the server itself, as in deploy/clickhouse/server.xml: where cores are short, what waits to be stored goes before merges.
+_SERVER_SETTINGS = "os_threads_nice_value_merge_mutate=5"
 # chdb takes these as orders for itself, not as formats of ClickHouse.
 _PYTHON_FORMATS = {"dataframe", "datastore", "arrowtable"}
 
@@ -63,7 +65,7 @@ class Engine:
         for left_behind in self._spool.iterdir():
             left_behind.unlink()
         # The engine stops with its last connection.
-        self._open = connect(self._path)
+        self._open = connect(f"{self._path}?{_SERVER_SETTINGS}")
         version, timezone, host = self._open.query("SELECT version(), timezone(), hostName()", "TSV").bytes().split()
         self.version = version.decode()
         self.timezone = timezone.decode()
