@@ -12,7 +12,7 @@ from services.contract.times import MILLISECONDS_FROM, iso_time
 SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
 _EPOCH = datetime(1970, 1, 1)
-_EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_UTC = _EPOCH.replace(tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 # The sorting key holds toDate(timestamp), and ClickHouse's Date reaches from 1970 to 2149. No event lies outside:
 # the edge takes times from 2000 to now. A window that reaches further is cut to these.

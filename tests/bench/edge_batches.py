@@ -27,24 +27,23 @@ def measure(stack: Stack, plan: Plan, results: Results) -> None:
     stack.use_second_core()
     seconds = 1 if plan.quick else 3
     limits = [measure_limit(stack, seconds)]
+    edges: dict[str, Row] = {}
     for encoding in ENCODINGS:
         noop, naive, edge = (kind(stack, plan, encoding) for kind in (_noop, _naive, _edge))
         edge.ratios = {
             "times naive": naive.cpu_us["edge"] / edge.cpu_us["edge"],
             "times naive, wall": edge.rate / naive.rate,
         }
+        edges[encoding] = edge
         results.rows += [noop, naive, edge]
         limits.append(measure_limit(stack, seconds))
     # A machine's speed changes within minutes. The fastest of the limits counts, which favours nobody but them.
     limit = {name: min(measured[name] for measured in limits) for name in limits[0]}
-    for encoding in ENCODINGS:
+    for encoding, edge in edges.items():
         results.rows.append(_limit_row(limit, encoding))
-        row = results.row(_name(encoding))
-        assert row is not None
-        row.ratios["of the limit"] = limit[encoding] / row.cpu_us["edge"]
-        row.ratios["of the limit, wall"] = row.rate * limit[encoding] / 1e6
-    plain = results.row(_name("plain"))
-    assert plain is not None
+        edge.ratios["of the limit"] = limit[encoding] / edge.cpu_us["edge"]
+        edge.ratios["of the limit, wall"] = edge.rate * limit[encoding] / 1e6
+    plain = edges["plain"]
     results.bars += [
         Bar(name="edge, plain batches: part of the limit, CPU", wanted=0.3, got=plain.ratios["of the limit"]),
         Bar(name="edge, plain batches: times the naive design, CPU", wanted=8, got=plain.ratios["times naive"]),
@@ -93,11 +92,7 @@ def _naive(stack: Stack, plan: Plan, encoding: str) -> Row:
 def _edge(stack: Stack, plan: Plan, encoding: str) -> Row:
     with stack.pipeline("edge") as pipeline:
         port = pipeline.start_edge(cores={stack.cores[0]})
-        return batch_row(_name(encoding), pipeline, port, plan, encoding)
-
-
-def _name(encoding: str) -> str:
-    return f"edge, {encoding}"
+        return batch_row(f"edge, {encoding}", pipeline, port, plan, encoding)
 
 
 def batch_row(

@@ -142,8 +142,8 @@ def _growth(moments: list[Moment]) -> dict[str, float]:
 
     From the median of the second fifth of the time to that of the last: a merge of the engine's comes and goes.
     """
-    fifth = len(moments) // 5
-    early, late = moments[fifth : 2 * fifth], moments[-fifth:]
+    fifth = max(1, len(moments) // 5)
+    early, late = moments[fifth : 2 * fifth] or moments, moments[-fifth:]
     names = moments[-1].usage.rss_mib
     mib = {name: (_median_mib(early, name), _median_mib(late, name)) for name in names}
     return {name: round((after - before) / before * 100, 1) for name, (before, after) in mib.items()}
