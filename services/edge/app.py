@@ -7,7 +7,6 @@ from contextlib import asynccontextmanager, suppress
 
 from aiokafka.errors import KafkaError
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.routing import Route
 from starlette.types import Lifespan
 
@@ -27,7 +26,7 @@ log = get_logger(__name__)
 _RETRY_S = 1.0
 
 
-def create_app(settings: EdgeSettings) -> Starlette:
+def create_app(settings: EdgeSettings) -> DirectCalls:
     """The edge as an ASGI application. Takes requests at once; is ready when Kafka and the keys are there."""
     event_log = KafkaEventLog(settings)
     store = ClickHouse(settings)
@@ -57,7 +56,7 @@ def compose(
     calls: EdgeRoutes,
     ready: Callable[[], Awaitable[dict[str, bool]]],
     lifespan: Lifespan[Starlette] | None = None,
-) -> Starlette:
+) -> DirectCalls:
     """The calls and the pages of operation as one application."""
     endpoints = calls.endpoints()
     app = Starlette(
@@ -66,12 +65,12 @@ def compose(
             *operation_routes(ready),
             openapi_route(),
         ],
-        middleware=[CORS, Middleware(DirectCalls, endpoints=endpoints)],
+        middleware=[CORS],
         exception_handlers=exception_handlers("edge"),
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False  # /track/ is no address: 404 in the one error shape, not a redirect of a POST
-    return app
+    return DirectCalls(app, endpoints)
 
 
 async def _start_log(event_log: KafkaEventLog) -> None:

@@ -76,6 +76,14 @@ def error_of_store(error: StoreError, path: str) -> ApiError:
     return ApiError(ErrorCode.STORE_UNAVAILABLE, "The store cannot answer now. Try again.", retry_after_s=2)
 
 
+def bug_response(request: Request, error: Exception, service: str) -> Response:
+    """The answer to whatever nobody has foreseen; logs it."""
+    request_id = request_id_of(request)
+    log.error("internal_error", path=request.url.path, request_id=request_id, exc_info=error)
+    bug = ApiError(ErrorCode.INTERNAL_ERROR, "This is a fault of the server. Please report the request_id.")
+    return error_response(request, bug, service)
+
+
 def exception_handlers(service: str) -> dict[Any, Callable[[Request, Exception], Awaitable[Response]]]:
     """Starlette's exception handlers: everything that a request can raise becomes an answer of the one shape."""
 
@@ -98,10 +106,7 @@ def exception_handlers(service: str) -> dict[Any, Callable[[Request, Exception],
         return Response(status_code=400)  # nobody is there to read it
 
     async def on_bug(request: Request, error: Exception) -> Response:
-        request_id = request_id_of(request)
-        log.error("internal_error", path=request.url.path, request_id=request_id, exc_info=error)
-        bug = ApiError(ErrorCode.INTERNAL_ERROR, "This is a fault of the server. Please report the request_id.")
-        return error_response(request, bug, service)
+        return bug_response(request, error, service)
 
     return {
         ApiError: on_api_error,

@@ -6,11 +6,10 @@ from datetime import UTC, datetime
 import httpx
 import pytest
 from msgspec import Struct
-from starlette.applications import Starlette
 
 from services.edge.app import compose
 from services.edge.rate_limit import RateLimit
-from services.edge.routes import EdgeRoutes
+from services.edge.routes import DirectCalls, EdgeRoutes
 from services.runtime.keys import KeyCache
 from tests.support.memory_log import MemoryEventLog
 from tests.unit.runtime.memory_keys import MemoryKeyStore
@@ -29,7 +28,7 @@ class Edge(Struct):
     client: httpx.AsyncClient
 
 
-def application(log: MemoryEventLog, keys: KeyCache, events_s: int = 0) -> Starlette:
+def application(log: MemoryEventLog, keys: KeyCache, events_s: int = 0) -> DirectCalls:
     calls = EdgeRoutes(log, keys, lambda: NOW, RateLimit(events_s), MAX_BODY_BYTES)
 
     async def ready() -> dict[str, bool]:
