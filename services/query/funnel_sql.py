@@ -38,8 +38,9 @@ def ordered(rows: str, steps: int) -> str:
     )
     # A number, because a function over an array copies for each member what it takes from outside.
     bound = f"SELECT *, times[done] - {{within:Int64}} AS earliest FROM ({reached})"
-    places = [f"arrayFirstIndex(s -> s >= earliest, since_{k:d}) AS place_{k:d}" for k in range(1, steps + 1)]
-    at = ", ".join(f"times[place_{k:d}]" for k in range(1, steps + 1))
+    # Whoever got to the last step took it at `done`.
+    places = [f"arrayFirstIndex(s -> s >= earliest, since_{k:d}) AS place_{k:d}" for k in range(1, steps)]
+    at = ", ".join([*(f"times[place_{k:d}]" for k in range(1, steps)), "times[done]"])
     return f"SELECT *, place_1 AS started, [{at}] AS at FROM (SELECT *, {', '.join(places)} FROM ({bound}))"
 
 
