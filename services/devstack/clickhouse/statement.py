@@ -6,6 +6,7 @@ It is a lexer, not a parser: whatever it does not need is left for the engine to
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from services.devstack.clickhouse.errors import ClickHouseError
 
@@ -27,8 +28,7 @@ _DATA_GAP = re.compile(rb"[ \t\f]*\r?\n?")
 _ANSWERING = {"SELECT", "WITH", "SHOW", "DESCRIBE", "DESC", "EXPLAIN", "EXISTS", "CHECK", "KILL", "FROM"}
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """`depth` counts the brackets around it; white space and comments are no tokens."""
 
     kind: str
