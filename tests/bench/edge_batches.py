@@ -4,6 +4,8 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -15,35 +17,53 @@ from tests.bench.processes import pin
 from tests.bench.results import Bar, Results, Row
 from tests.bench.stack import Pipeline, Stack, answers
 from tests.bench.topic import count_topic
+from tests.bench.turns import best, in_turns
 
 PART = 1
 EVENTS = 1000
 CONNECTIONS = 16
 ENCODINGS = ("plain", "gzip")
 _CALL = "/v1/analytics/batch"
+_LIMIT_S = 0.7
+_NOOP, _NAIVE, _EDGE = "no-op Starlette route", "naive edge", "edge"
 
 
 def measure(stack: Stack, plan: Plan, results: Results) -> None:
     stack.use_second_core()
-    seconds = 1 if plan.quick else 3
-    limits = [measure_limit(stack, seconds)]
-    edges: dict[str, Row] = {}
-    for encoding in ENCODINGS:
-        noop, naive, edge = (kind(stack, plan, encoding) for kind in (_noop, _naive, _edge))
-        edge.ratios = {
-            "times naive": naive.cpu_us["edge"] / edge.cpu_us["edge"],
-            "times naive, wall": edge.rate / naive.rate,
+    with stack.pipeline("noop") as noop, stack.pipeline("naive") as naive, stack.pipeline("edge") as edge:
+        servers = {_NOOP: (noop, start_noop(stack, noop, "starlette", EVENTS))}
+        servers[_NAIVE] = naive, _start_naive(stack, naive)
+        servers[_EDGE] = edge, edge.start_edge(cores={stack.cores[0]})
+        warmed = {
+            name: load_batches(pipeline, port, plan, "plain", plan.warm_up_s).accepted
+            for name, (pipeline, port) in servers.items()
         }
-        edges[encoding] = edge
-        results.rows += [noop, naive, edge]
-        limits.append(measure_limit(stack, seconds))
-    # A machine's speed changes within minutes. The fastest of the limits counts, which favours nobody but them.
-    limit = {name: min(measured[name] for measured in limits) for name in limits[0]}
-    for encoding, edge in edges.items():
-        results.rows.append(_limit_row(limit, encoding))
-        edge.ratios["of the limit"] = limit[encoding] / edge.cpu_us["edge"]
-        edge.ratios["of the limit, wall"] = edge.rate * limit[encoding] / 1e6
-    plain = edges["plain"]
+        loads: dict[str, Callable[[], Measured]] = {
+            f"{name}, {encoding}": partial(load_batches, pipeline, port, plan, encoding)
+            for encoding in ENCODINGS
+            for name, (pipeline, port) in servers.items()
+        }
+        limits: list[dict[str, float]] = []
+        turns = in_turns(loads, plan.turns, before=lambda: limits.append(measure_limit(stack, _LIMIT_S)))
+        rows = {name: _row(name, measured, plan) for name, measured in turns.items()}
+        for name, (pipeline, _) in servers.items():
+            if name != _NOOP:
+                of_server = [f"{name}, {encoding}" for encoding in ENCODINGS]
+                accepted = warmed[name] + sum(run.accepted for row in of_server for run in turns[row])
+                for row in of_server:
+                    rows[row].checked = check_topic(pipeline, accepted, rows[row])
+    limit = {encoding: min(measured[encoding] for measured in limits) for encoding in ENCODINGS}
+    for encoding in ENCODINGS:
+        own, naive_row = rows[f"{_EDGE}, {encoding}"], rows[f"{_NAIVE}, {encoding}"]
+        own.ratios = {
+            "times naive": naive_row.cpu_us["edge"] / own.cpu_us["edge"],
+            "times naive, wall": own.rate / naive_row.rate,
+            "of the limit": limit[encoding] / own.cpu_us["edge"],
+            "of the limit, wall": own.rate * limit[encoding] / 1e6,
+        }
+    results.rows += rows.values()
+    results.rows += [_limit_row(limits, encoding) for encoding in ENCODINGS]
+    plain = rows[f"{_EDGE}, plain"]
     results.bars += [
         Bar(name="edge, plain batches: part of the limit, CPU", wanted=0.3, got=plain.ratios["of the limit"]),
         Bar(name="edge, plain batches: times the naive design, CPU", wanted=8, got=plain.ratios["times naive"]),
@@ -60,7 +80,8 @@ def measure_limit(stack: Stack, seconds: float) -> dict[str, float]:
     return msgspec.json.decode(out, type=dict[str, float])
 
 
-def _limit_row(limit: dict[str, float], encoding: str) -> Row:
+def _limit_row(limits: list[dict[str, float]], encoding: str) -> Row:
+    limit = min(limits, key=lambda measured: measured[encoding])
     return Row(
         part=PART,
         name=f"limit, {encoding}",
@@ -70,35 +91,40 @@ def _limit_row(limit: dict[str, float], encoding: str) -> Row:
             "decode alone, events/s": 1e6 / limit["decode"],
             "bytes an event": limit["event_bytes" if encoding == "plain" else "packed_bytes"],
         },
-        how="python -m tests.bench.limit: decode with the contract's types, hash the key, write the lines",
+        how="python -m tests.bench.limit: decode with the contract's types, hash the key, write the lines; "
+        f"the fastest of {len(limits)}",
     )
 
 
-def _noop(stack: Stack, plan: Plan, encoding: str) -> Row:
-    os.environ.update(BENCH_KIND="starlette", BENCH_ACCEPTED=str(EVENTS))
-    with stack.pipeline("noop") as pipeline:
-        port = free_port()
-        pipeline.start_module("edge", "tests.bench.noop_server", port=port, cores={stack.cores[0]})
-        return batch_row(f"no-op Starlette route, {encoding}", pipeline, port, plan, encoding, count=False)
+def start_noop(stack: Stack, pipeline: Pipeline, kind: str, accepted: int) -> int:
+    """A route that reads the body and says that so many events were accepted; its port."""
+    os.environ.update(BENCH_KIND=kind, BENCH_ACCEPTED=str(accepted))
+    return _start(stack, pipeline, "tests.bench.noop_server")
 
 
-def _naive(stack: Stack, plan: Plan, encoding: str) -> Row:
-    with stack.pipeline("naive") as pipeline:
-        port = free_port()
-        pipeline.start_module("edge", "tests.bench.peers.naive_edge", port=port, cores={stack.cores[0]})
-        return batch_row(f"naive edge, {encoding}", pipeline, port, plan, encoding)
+def _start_naive(stack: Stack, pipeline: Pipeline) -> int:
+    return _start(stack, pipeline, "tests.bench.peers.naive_edge")
 
 
-def _edge(stack: Stack, plan: Plan, encoding: str) -> Row:
-    with stack.pipeline("edge") as pipeline:
-        port = pipeline.start_edge(cores={stack.cores[0]})
-        return batch_row(f"edge, {encoding}", pipeline, port, plan, encoding)
+def _start(stack: Stack, pipeline: Pipeline, module: str) -> int:
+    port = free_port()
+    pipeline.start_module("edge", module, port=port, cores={stack.cores[0]})
+    return port
 
 
-def batch_row(
-    name: str, pipeline: Pipeline, port: int, plan: Plan, encoding: str, *, count: bool = True, events: int = EVENTS
-) -> Row:
+def batch_row(name: str, pipeline: Pipeline, port: int, plan: Plan, encoding: str, events: int) -> Row:
     """Load the server that the pipeline has as `edge`, read the topic back, and put a row together."""
+    warmed = load_batches(pipeline, port, plan, encoding, plan.warm_up_s, events)
+    turns = [load_batches(pipeline, port, plan, encoding, events=events) for _ in range(plan.turns)]
+    row = _row(name, turns, plan, events)
+    row.checked = check_topic(pipeline, warmed.accepted + sum(run.accepted for run in turns), row)
+    return row
+
+
+def load_batches(
+    pipeline: Pipeline, port: int, plan: Plan, encoding: str, seconds: float = 0, events: int = EVENTS
+) -> Measured:
+    """One turn, or a load of so many seconds, of the server that the pipeline has as `edge`."""
     load = LoadPlan(
         port=port,
         path=_CALL,
@@ -109,23 +135,25 @@ def batch_row(
         templates=max(4, min(200, 40_000 // events)),
     )
     if not answers(port, "/health/live"):
-        raise RuntimeError(f"{name} does not answer")
-    measured = measure_load(
+        raise RuntimeError(f"the server of {pipeline.name} does not answer")
+    return measure_load(
         load,
         {"edge": pipeline.children["edge"].pid, **pipeline.stack.pids},
         cores={pipeline.stack.cores[1]},
-        warm_up_s=plan.warm_up_s,
-        seconds=plan.edge_s,
+        warm_up_s=plan.turn_warm_up_s,
+        seconds=seconds or plan.turn_s,
         per_request=False,
     )
-    row = edge_row(PART, name, measured)
-    row.how = f"{CONNECTIONS} connections, {events} events a request, {plan.edge_s:g} s, server on core {pipeline.stack.cores[0]}"
-    if count:
-        row.checked = check_topic(pipeline, measured.accepted, row)
+
+
+def _row(name: str, turns: list[Measured], plan: Plan, events: int = EVENTS) -> Row:
+    row = edge_row(PART, name, turns, plan)
+    row.how = f"{CONNECTIONS} connections, {events} events a request, {row.how}"
     return row
 
 
-def edge_row(part: int, name: str, measured: Measured) -> Row:
+def edge_row(part: int, name: str, turns: list[Measured], plan: Plan) -> Row:
+    measured = best(turns)
     return Row(
         part=part,
         name=name,
@@ -137,6 +165,7 @@ def edge_row(part: int, name: str, measured: Measured) -> Row:
             "events/s a core": 1e6 / measured.cpu_us["edge"],
             **{f"{process} busy": part for process, part in measured.busy.items()},
         },
+        how=f"the best of {len(turns)} turns of {plan.turn_s:g} s",
     )
 
 

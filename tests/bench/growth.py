@@ -51,7 +51,7 @@ def _bodies(stack: Stack, plan: Plan, results: Results) -> None:
     for events in BODY_EVENTS:
         with stack.pipeline("bodies") as pipeline:
             port = pipeline.start_edge(cores={stack.cores[0]})
-            row = batch_row(f"events a request {events}", pipeline, port, plan, "plain", events=events)
+            row = batch_row(f"events a request {events}", pipeline, port, plan, "plain", events)
         row.part = PART
         results.rows.append(row)
         series.append({"events": events, "events_s": row.rate, "edge_us": row.cpu_us["edge"]})

@@ -8,7 +8,9 @@ class Plan(Struct, frozen=True, kw_only=True):
 
     quick: bool
     sustained_s: float
-    edge_s: float
+    turns: int
+    turn_s: float
+    turn_warm_up_s: float
     warm_up_s: float
     step_s: float
     half_load_s: float
@@ -25,7 +27,9 @@ def make_plan(quick: bool, seconds: float) -> Plan:
         return Plan(
             quick=True,
             sustained_s=min(seconds, 10),
-            edge_s=4,
+            turns=2,
+            turn_s=2,
+            turn_warm_up_s=0.5,
             warm_up_s=1.5,
             step_s=8,
             half_load_s=30,
@@ -38,7 +42,9 @@ def make_plan(quick: bool, seconds: float) -> Plan:
     return Plan(
         quick=False,
         sustained_s=seconds,
-        edge_s=max(5, seconds / 4),
+        turns=5,
+        turn_s=max(2, seconds / 20),
+        turn_warm_up_s=0.5,
         warm_up_s=3,
         step_s=max(10, seconds / 3),
         half_load_s=10 * seconds,
