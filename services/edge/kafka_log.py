@@ -19,7 +19,7 @@ from services.contract.dead_letter import DeadLetter
 from services.contract.envelope import Envelope, EventLine, IdentityLine, merge, pack
 from services.contract.topics import Topics, partition_of, partitions_of
 from services.edge.event_log import LogUnavailableError
-from services.edge.metrics import LoopCounter, LoopHistogram
+from services.edge.metrics import BOUNDS_S, LoopCounter, LoopHistogram
 from services.edge.record_batch import RecordBatch
 from services.runtime.kafka import ensure_topics, make_producer, topics_of
 from services.runtime.logs import get_logger
@@ -40,7 +40,7 @@ RECORD_FAILURES = LoopCounter("headrace_edge_record_failures", "Kafka records th
 ACK_SECONDS = LoopHistogram(
     "headrace_edge_ack_seconds",
     "From the send of a record to its acknowledgement.",
-    (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+    BOUNDS_S,
 ).labels()
 
 

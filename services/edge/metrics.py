@@ -4,12 +4,33 @@ Changed and collected by the event loop's thread alone.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
+from typing import Generic, TypeVar
 
 from prometheus_client import REGISTRY, Metric
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
+
+T = TypeVar("T")
+
+# Upper ends of the buckets of a call's or an acknowledgement's time, in seconds.
+BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class _Labelled(Collector, Generic[T]):
+    """What `make` makes, for each set of labels."""
+
+    def __init__(self, name: str, documentation: str, labels: Sequence[str], make: Callable[[], T]) -> None:
+        self._name = name
+        self._documentation = documentation
+        self._labels = labels
+        self._by_labels: defaultdict[tuple[str, ...], T] = defaultdict(make)
+        REGISTRY.register(self)
+
+    def labels(self, *values: str) -> T:
+        return self._by_labels[values]
 
 
 class Count:
@@ -24,25 +45,15 @@ class Count:
         self.value += amount
 
 
-class LoopCounter(Collector):
+class LoopCounter(_Labelled[Count]):
     """As prometheus_client's Counter with labels."""
 
     def __init__(self, name: str, documentation: str, labels: Sequence[str]) -> None:
-        self._name = name
-        self._documentation = documentation
-        self._labels = labels
-        self._counts: dict[tuple[str, ...], Count] = {}
-        REGISTRY.register(self)
-
-    def labels(self, *values: str) -> Count:
-        count = self._counts.get(values)
-        if count is None:
-            count = self._counts[values] = Count()
-        return count
+        super().__init__(name, documentation, labels, Count)
 
     def collect(self) -> Iterator[Metric]:
         family = CounterMetricFamily(self._name, self._documentation, labels=self._labels)
-        for values, count in self._counts.items():
+        for values, count in self._by_labels.items():
             family.add_metric(values, count.value)
         yield family
 
@@ -67,25 +78,14 @@ class Times:
         family.add_metric(labels, buckets, self._sum)
 
 
-class LoopHistogram(Collector):
+class LoopHistogram(_Labelled[Times]):
     """As prometheus_client's Histogram of seconds, with labels or without any."""
 
     def __init__(self, name: str, documentation: str, bounds: Sequence[float], labels: Sequence[str] = ()) -> None:
-        self._name = name
-        self._documentation = documentation
-        self._bounds = bounds
-        self._labels = labels
-        self._times: dict[tuple[str, ...], Times] = {}
-        REGISTRY.register(self)
-
-    def labels(self, *values: str) -> Times:
-        times = self._times.get(values)
-        if times is None:
-            times = self._times[values] = Times(self._bounds)
-        return times
+        super().__init__(name, documentation, labels, lambda: Times(bounds))
 
     def collect(self) -> Iterator[Metric]:
         family = HistogramMetricFamily(self._name, self._documentation, labels=self._labels)
-        for values, times in self._times.items():
+        for values, times in self._by_labels.items():
             times.add_to(family, values)
         yield family

@@ -16,7 +16,7 @@ from services.edge.body import read_body
 from services.edge.event_log import EventLog, LogUnavailableError
 from services.edge.identity_intake import IdentityIntake, take_alias, take_group, take_identify
 from services.edge.intake import Intake, take_batch, take_track
-from services.edge.metrics import LoopCounter, LoopHistogram
+from services.edge.metrics import BOUNDS_S, LoopCounter, LoopHistogram
 from services.edge.rate_limit import RateLimit
 from services.runtime.clock import Clock
 from services.runtime.http import bug_response, error_response, header, json_response
@@ -33,7 +33,7 @@ _NAMES = ("track", "batch", "identify", "alias", "group")
 SECONDS = LoopHistogram(
     "headrace_edge_request_seconds",
     "From the first byte of a request to its answer.",
-    (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+    BOUNDS_S,
     ["call"],
 )
 _ACCEPTED = {name: EVENTS.labels(name, "accepted") for name in _NAMES}

@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -32,7 +32,7 @@ def measure(stack: Stack, plan: Plan, results: Results) -> None:
     stack.use_second_core()
     with stack.pipeline("noop") as noop, stack.pipeline("naive") as naive, stack.pipeline("edge") as edge:
         servers = {_NOOP: (noop, start_noop(stack, noop, "starlette", EVENTS))}
-        servers[_NAIVE] = naive, _start_naive(stack, naive)
+        servers[_NAIVE] = naive, _start(stack, naive, "tests.bench.peers.naive_edge")
         servers[_EDGE] = edge, edge.start_edge(cores={stack.cores[0]})
         warmed = {
             name: load_batches(pipeline, port, plan, "plain", plan.warm_up_s).accepted
@@ -50,19 +50,18 @@ def measure(stack: Stack, plan: Plan, results: Results) -> None:
             if name != _NOOP:
                 of_server = [f"{name}, {encoding}" for encoding in ENCODINGS]
                 accepted = warmed[name] + sum(run.accepted for row in of_server for run in turns[row])
-                for row in of_server:
-                    rows[row].checked = check_topic(pipeline, accepted, rows[row])
-    limit = {encoding: min(measured[encoding] for measured in limits) for encoding in ENCODINGS}
+                check_topic(pipeline, accepted, [rows[row] for row in of_server])
+    limit_rows = {encoding: _limit_row(limits, encoding) for encoding in ENCODINGS}
     for encoding in ENCODINGS:
         own, naive_row = rows[f"{_EDGE}, {encoding}"], rows[f"{_NAIVE}, {encoding}"]
+        limit_us = limit_rows[encoding].cpu_us["limit"]
         own.ratios = {
             "times naive": naive_row.cpu_us["edge"] / own.cpu_us["edge"],
             "times naive, wall": own.rate / naive_row.rate,
-            "of the limit": limit[encoding] / own.cpu_us["edge"],
-            "of the limit, wall": own.rate * limit[encoding] / 1e6,
+            "of the limit": limit_us / own.cpu_us["edge"],
+            "of the limit, wall": own.rate * limit_us / 1e6,
         }
-    results.rows += rows.values()
-    results.rows += [_limit_row(limits, encoding) for encoding in ENCODINGS]
+    results.rows += [*rows.values(), *limit_rows.values()]
     plain = rows[f"{_EDGE}, plain"]
     results.bars += [
         Bar(name="edge, plain batches: part of the limit, CPU", wanted=0.3, got=plain.ratios["of the limit"]),
@@ -102,10 +101,6 @@ def start_noop(stack: Stack, pipeline: Pipeline, kind: str, accepted: int) -> in
     return _start(stack, pipeline, "tests.bench.noop_server")
 
 
-def _start_naive(stack: Stack, pipeline: Pipeline) -> int:
-    return _start(stack, pipeline, "tests.bench.peers.naive_edge")
-
-
 def _start(stack: Stack, pipeline: Pipeline, module: str) -> int:
     port = free_port()
     pipeline.start_module("edge", module, port=port, cores={stack.cores[0]})
@@ -117,7 +112,7 @@ def batch_row(name: str, pipeline: Pipeline, port: int, plan: Plan, encoding: st
     warmed = load_batches(pipeline, port, plan, encoding, plan.warm_up_s, events)
     turns = [load_batches(pipeline, port, plan, encoding, events=events) for _ in range(plan.turns)]
     row = _row(name, turns, plan, events)
-    row.checked = check_topic(pipeline, warmed.accepted + sum(run.accepted for run in turns), row)
+    check_topic(pipeline, warmed.accepted + sum(run.accepted for run in turns), [row])
     return row
 
 
@@ -169,11 +164,13 @@ def edge_row(part: int, name: str, turns: list[Measured], plan: Plan) -> Row:
     )
 
 
-def check_topic(pipeline: Pipeline, accepted: int, row: Row, slack: int = 0) -> str:
-    """Raises RuntimeError when the topic does not hold what was accepted. `slack`: answers that nobody waited for."""
+def check_topic(pipeline: Pipeline, accepted: int, rows: Sequence[Row], slack: int = 0) -> None:
+    """Raises RuntimeError when the topic does not hold what the rows' loads had accepted in all. `slack`: answers that
+    nobody waited for."""
     count = asyncio.run(count_topic(pipeline.kafka.kafka_bootstrap, pipeline.events_topic, pipeline.partitions))
     if not accepted <= count.events <= accepted + slack:
-        raise RuntimeError(f"{row.name}: {accepted} accepted, {count.events} in the topic")
-    row.more["events a record"] = count.events / max(1, count.records)
-    row.more["bytes a record"] = count.value_bytes / max(1, count.records)
-    return f"{count.events:,} in the topic of {accepted:,} accepted"
+        raise RuntimeError(f"{rows[0].name}: {accepted} accepted, {count.events} in the topic")
+    for row in rows:
+        row.more["events a record"] = count.events / max(1, count.records)
+        row.more["bytes a record"] = count.value_bytes / max(1, count.records)
+        row.checked = f"{count.events:,} in the topic of {accepted:,} accepted"

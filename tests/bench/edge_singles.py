@@ -36,8 +36,8 @@ def measure(stack: Stack, plan: Plan, results: Results) -> None:
         loaded = [warmed[EDGE], *turns[EDGE]]
         # wrk leaves without waiting for what is under way.
         slack = 2 * CONNECTIONS * len(loaded) if has_wrk() else 0
-        rows[EDGE].checked = check_topic(edge, sum(run.accepted for run in loaded), rows[EDGE], slack)
-    own = rows[EDGE]
+        own = rows[EDGE]
+        check_topic(edge, sum(run.accepted for run in loaded), [own], slack)
     own.ratios = {
         "of the no-op route": rows[_NOOP].cpu_us["edge"] / own.cpu_us["edge"],
         "of the no-op route, wall": own.rate / rows[_NOOP].rate,

@@ -1,18 +1,15 @@
 """Things that are compared take turns: a machine that changes its speed changes it for all of them."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
 
 from tests.bench.loading import Measured
 
-T = TypeVar("T")
-
 
 def in_turns(
-    measures: Mapping[str, Callable[[], T]], rounds: int, before: Callable[[], object] | None = None
-) -> dict[str, list[T]]:
+    measures: Mapping[str, Callable[[], Measured]], rounds: int, before: Callable[[], object] | None = None
+) -> dict[str, list[Measured]]:
     """The results of each, in the order of the rounds; `before` is called at the beginning of a round."""
-    results: dict[str, list[T]] = {name: [] for name in measures}
+    results: dict[str, list[Measured]] = {name: [] for name in measures}
     for _ in range(rounds):
         if before is not None:
             before()
