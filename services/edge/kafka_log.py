@@ -1,7 +1,8 @@
 """The event log on Kafka: puts lines into envelopes, and returns after the acknowledgement of all in-sync replicas.
 
-Each partition has a lane. While a lane's records are on their way, what arrives gathers and becomes the next
-record, so that many small requests share a record without any of them waiting for a timer.
+Each partition has a lane. What is put on lanes leaves when no more requests are being read, so that many small
+requests share a record without any of them waiting for a timer. While a lane's records are on their way, what arrives
+gathers and becomes the next record.
 """
 
 import asyncio
@@ -31,6 +32,8 @@ log = get_logger(__name__)
 _RECORD_BYTES = 768 * 1024
 # A second record may leave while the first is on its way; more would only queue in the client.
 _RECORDS_IN_FLIGHT = 2
+# Under a load that never pauses, what was put first leaves after so long.
+_GATHER_S = 0.005
 # How often the deadlines of waiting requests are looked at.
 _SWEEP_S = 0.1
 
@@ -80,16 +83,12 @@ class _Lane:
         self._partition = partition
         self._waiting: deque[_Part] = deque()
         self._in_flight = 0
-        self._scheduled = False
 
     def add(self, part: _Part) -> None:
         self._waiting.append(part)
-        if self._in_flight < _RECORDS_IN_FLIGHT and not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._launch)
 
-    def _launch(self) -> None:
-        self._scheduled = False
+    def launch(self) -> None:
+        """Send what waits, in as many records as may be on their way."""
         while self._waiting and self._in_flight < _RECORDS_IN_FLIGHT:
             self._in_flight += 1
             self._owner.spawn(self._send(self._gather()))
@@ -118,7 +117,8 @@ class _Lane:
         finally:
             self._in_flight -= 1
             self._owner.release(size)
-            self._launch()
+            if self._waiting:
+                self._owner.launch_soon()
 
 
 class KafkaEventLog:
@@ -134,6 +134,8 @@ class KafkaEventLog:
         self._tasks: set[asyncio.Task[None]] = set()
         self._pending_bytes = 0
         PENDING_BYTES.set_function(lambda: self._pending_bytes)
+        self._is_launch_due = False
+        self._put_since_last_look = False
         # In order of their deadlines. One sweep for all costs less than a timer for each request.
         self._appends: deque[_Append] = deque()
         self._sweeper: asyncio.Task[None] | None = None
@@ -154,8 +156,8 @@ class KafkaEventLog:
 
     async def stop(self) -> None:
         """Wait for what is under way, then disconnect."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        while self._tasks or self._is_launch_due:
+            await (asyncio.wait(self._tasks) if self._tasks else asyncio.sleep(0))
         if self._sweeper is not None:
             self._sweeper.cancel()
         if self._producer is not None:
@@ -237,7 +239,26 @@ class KafkaEventLog:
             if lane is None:
                 lane = self._lanes[topic, partition] = _Lane(self, topic, partition)
             lane.add(_Part(envelope, append, len(envelope.lines) + len(envelope.ids)))
+        self._put_since_last_look = True
+        self.launch_soon()
         return append.done
+
+    def launch_soon(self) -> None:
+        """Have the lanes send when no more requests are being read, at the latest after `_GATHER_S`. For the lanes."""
+        if not self._is_launch_due:
+            self._is_launch_due = True
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._launch_when_quiet, loop, loop.time() + _GATHER_S)
+
+    def _launch_when_quiet(self, loop: asyncio.AbstractEventLoop, latest: float) -> None:
+        """Once in a pass of the loop, which reads whatever has arrived: a pass without events is the end of the rush."""
+        if self._put_since_last_look and loop.time() < latest:
+            self._put_since_last_look = False
+            loop.call_soon(self._launch_when_quiet, loop, latest)
+            return
+        self._is_launch_due = False
+        for lane in self._lanes.values():
+            lane.launch()
 
     def batch(self, envelope: Envelope) -> RecordBatch:
         """The envelope as it goes to Kafka. For the lanes."""

@@ -164,6 +164,31 @@ async def test_requests_that_come_together_share_a_record(kafka: Log) -> None:
     assert len(kafka.producer.sent) <= 3
 
 
+async def test_requests_that_come_one_after_the_other_share_a_record_while_they_come(
+    kafka: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.edge.kafka_log._GATHER_S", 60)
+    ids = [bytes([0, 0]) + i[2:] for i in fresh_ids(20)]
+    appends = []
+    for i in ids:
+        appends.append(asyncio.create_task(kafka.log.append_events([i], lines_for([i]))))
+        await asyncio.sleep(0)
+    await asyncio.gather(*appends)
+    assert [len(record.events) for record in kafka.producer.sent] == [20]
+
+
+async def test_a_rush_that_does_not_end_holds_nothing_back_for_long(kafka: Log) -> None:
+    first = asyncio.create_task(kafka.log.append_events([bytes(16)], lines_for([bytes(16)])))
+    appends = []
+    async with asyncio.timeout(5):
+        while not first.done():
+            event_id = fresh_ids(1)[0]
+            appends.append(asyncio.create_task(kafka.log.append_events([event_id], lines_for([event_id]))))
+            await asyncio.sleep(0)
+    assert len(appends) > 1
+    await asyncio.gather(first, *appends)
+
+
 async def test_at_most_two_records_of_a_partition_are_on_their_way(kafka: Log) -> None:
     kafka.producer.acks = False
     appends = []
