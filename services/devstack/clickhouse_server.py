@@ -19,6 +19,7 @@ import uvicorn
 
 from services.devstack.child_process import ChildProcess, free_port
 from services.devstack.data_lock import DataInUseError, locked
+from services.runtime.memory import keep_large_blocks
 
 # Clients keep connections open; the server must not be the one that closes a connection just when it is used again.
 _KEEP_ALIVE_S = 3600
@@ -70,6 +71,7 @@ class ClickHouseProcess:
 
 def main(arguments: list[str] | None = None) -> int:
     faulthandler.enable()  # a crash in the engine leaves a trace in the log
+    keep_large_blocks()
     parser = argparse.ArgumentParser(prog="clickhouse_server", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="data directory; made when it is not there")
     parser.add_argument("--port", type=int, required=True)

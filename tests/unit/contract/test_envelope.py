@@ -84,6 +84,7 @@ def test_a_record_without_its_last_newline_is_read_too() -> None:
         (b"{}\n", bytes(32), "1 lines, but ids for 2"),
         (b"{}\n{}\n", bytes(16), "2 lines, but ids for 1"),
         (b"{}\n\n{}\n", bytes(32), "3 lines, but ids for 2"),
+        (b"{}\n" * 5000, bytes(16 * 4999), "5000 lines, but ids for 4999"),
         (b"\xff\xfe", bytes(32), "1 lines, but ids for 2"),
     ],
 )

@@ -2,14 +2,18 @@
 
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, cast
+from unittest.mock import Mock
 
+import cramjam
 import faust
 import pytest
+import zstandard
 from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from services.worker.chunks import ChunkConsumer, ChunkTransport, chunk_of
+from services.worker.chunks import ChunkConsumer, ChunkTransport, chunk_of, decode_zstd
 
 PARTITION: Any = TopicPartition("t", 3)
 
@@ -128,5 +132,36 @@ async def test_a_chunk_counts_from_what_was_committed_when_the_log_has_lost_its_
 
 async def test_partitions_where_nothing_comes_do_not_hold_up_the_others_for_long(consumer: Consumer) -> None:
     reader = consumer._thread._create_worker_consumer(cast(ChunkTransport, consumer.transport))
-    assert (reader._fetch_max_wait_ms, reader._fetch_min_bytes) == (100, 1024 * 1024)
+    assert (reader._fetch_max_wait_ms, reader._fetch_min_bytes) == (100, 4 * 1024 * 1024)
     await reader.stop()
+
+
+LINES = b'{"event":"a"}\n' * 5000
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        zstandard.ZstdCompressor().compress(LINES),
+        zstandard.ZstdCompressor(write_content_size=False).compress(LINES),
+        zstandard.ZstdCompressor().compress(LINES[:70]) + zstandard.ZstdCompressor().compress(LINES[70:]),
+    ],
+    ids=["as the edge writes it", "without its size", "in two frames"],
+)
+def test_zstd_of_every_producer_is_decoded(packed: bytes) -> None:
+    assert decode_zstd(memoryview(packed)) == LINES
+
+
+@pytest.mark.parametrize("packed", [b"no zstd", zstandard.ZstdCompressor().compress(LINES)[:-3]])
+def test_what_is_no_zstd_is_an_error(packed: bytes) -> None:
+    with pytest.raises(cramjam.DecompressionError):
+        decode_zstd(packed)
+
+
+def test_aiokafka_decodes_batches_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    builder = DefaultRecordBatchBuilder(2, DefaultRecordBatch.CODEC_ZSTD, 0, -1, -1, -1, 1 << 20)
+    builder.append(0, timestamp=1, key=None, value=LINES, headers=[])
+    asked = Mock(wraps=zstandard.ZstdDecompressor().decompress)
+    monkeypatch.setattr("services.worker.chunks._decode_zstd", asked)
+    assert [record.value for record in DefaultRecordBatch(builder.build())] == [LINES]
+    asked.assert_called_once()
