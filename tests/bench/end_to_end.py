@@ -1,6 +1,7 @@
 """Part 4: the whole pipeline on two cores, load generator, broker and engine included."""
 
 import contextlib
+from math import inf, sqrt
 from pathlib import Path
 from statistics import median
 
@@ -16,8 +17,10 @@ HIGHEST = "highest rate that holds"
 CAPACITY = "as fast as it takes them"
 _STEP_UP = 1.12
 _STEP_DOWN = 0.88
+# Between a rate that held and one that did not, as long as they are further apart than this.
+_APART = 1.03
 _STEPS = 8
-_LONG_RUNS = 6
+_LONG_RUNS = 8
 _PROBES_S = 5.0
 _MERGES_S = 120
 _READY_S = 60
@@ -78,23 +81,31 @@ def start_services(pipeline: Pipeline, workers: int = 1) -> int:
 
 
 def _find_highest(pipeline: Pipeline, port: int, start: float, plan: Plan) -> Sustained:
-    """Steps up from near the capacity until one does not hold, or down until one does; then the long run."""
-    rate, held = 0.9 * start, 0.0
+    """Steps up from near the capacity until one does not hold, or down until one does, then between the two; then the
+    long run."""
+    rate, held, failed = 0.9 * start, 0.0, inf
     for _ in range(_STEPS):
         run, _none = sustain(pipeline, port, rate, plan.step_s)
         if run.holds:
-            held, rate = rate, rate * _STEP_UP
-        elif held:
-            break
+            held = rate
         else:
-            rate *= _STEP_DOWN
+            failed = rate
+        if held and failed < _APART * held:
+            break
+        rate = _next_rate(held, failed)
     rate = held or rate
     for _ in range(_LONG_RUNS):
         run, _none = sustain(pipeline, port, rate, plan.sustained_s)
         if run.holds:
             break
-        rate *= 0.94
+        rate /= _APART
     return run
+
+
+def _next_rate(held: float, failed: float) -> float:
+    if not held:
+        return failed * _STEP_DOWN
+    return held * _STEP_UP if failed == inf else sqrt(held * failed)
 
 
 def _highest_row(run: Sustained, plan: Plan) -> Row:
