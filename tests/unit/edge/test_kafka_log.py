@@ -296,6 +296,15 @@ async def test_stopping_waits_for_what_is_under_way(kafka: Log) -> None:
     assert kafka.producer.stopped
 
 
+async def test_stopping_sends_what_has_just_been_put(kafka: Log) -> None:
+    append = asyncio.create_task(kafka.log.append_events([bytes(16)], lines_for([bytes(16)])))
+    await asyncio.sleep(0)
+    assert not kafka.producer.sent
+    await kafka.log.stop()
+    assert len(kafka.producer.sent) == 1
+    await append
+
+
 def identity_line(project_id: str) -> IdentityLine:
     return IdentityLine(
         project_id=project_id,
