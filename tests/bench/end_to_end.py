@@ -17,7 +17,7 @@ HIGHEST = "highest rate that holds"
 CAPACITY = "as fast as it takes them"
 _STEP_UP = 1.12
 _STEP_DOWN = 0.88
-# Between a rate that held and one that did not, as long as they are further apart than this.
+# The search ends when a rate that held and one that did not are as close as this; long runs step down by it.
 _APART = 1.03
 _STEPS = 8
 _LONG_RUNS = 8
