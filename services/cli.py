@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from services.edge.event_log import LogUnavailableError
+from services.edge.event_log.port import LogUnavailableError
 from services.operations.dead_letters import StoredLetter, put_back, read_letters
 from services.operations.identity import NoSuchMergeError, unmerge
 from services.operations.properties import PropertyError, demote, list_promoted, promote

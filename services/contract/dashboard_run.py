@@ -4,8 +4,8 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from services.contract.errors import ErrorDetail
-from services.contract.query_fields import Since, Timezone, Until, Warnings
+from services.contract.api.errors import ErrorDetail
+from services.contract.api.fields import Since, Timezone, Until, Warnings
 
 
 class DashboardRun(Struct, kw_only=True):

@@ -1,6 +1,6 @@
 """The bodies and answers of the calls about people: cohorts, single persons.
 
-These types validate; what a cohort means is services/query/cohort_rules.py's.
+These types validate; what a cohort means is services/query/request/cohorts.py's.
 """
 
 from datetime import datetime
@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from services.contract.messages import Id, IdempotencyKey
-from services.contract.query_fields import Cohort, Cursor, People, Since, Timezone, Title, Until, Warnings
+from services.contract.api.fields import Cohort, Cursor, People, Since, Timezone, Title, Until, Warnings
+from services.contract.api.ingest import Id, IdempotencyKey
 
 MAX_PAGE_PEOPLE = 1000
 MAX_PERSON_IDS = 100_000

@@ -8,10 +8,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from services.contract.funnel import FunnelQuery
-from services.contract.messages import IdempotencyKey
-from services.contract.people import SavedCohort
-from services.contract.query_fields import (
+from services.contract.api.fields import (
     MAX_TITLE_CHARS,
     Breakdown,
     BreakdownKind,
@@ -31,7 +28,10 @@ from services.contract.query_fields import (
     Warnings,
     WeekStart,
 )
-from services.contract.trends import TrendsQuery
+from services.contract.api.funnel import FunnelQuery
+from services.contract.api.ingest import IdempotencyKey
+from services.contract.api.trends import TrendsQuery
+from services.contract.people import SavedCohort
 
 MAX_PAGE_EVENTS = 1000
 MAX_PATH_DEPTH = 20

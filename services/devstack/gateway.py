@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope, Send
 from yarl import URL
 
-from services.contract.errors import ApiError, ErrorCode
+from services.contract.api.errors import ApiError, ErrorCode
 from services.runtime.http import error_response, exception_handlers, operation_routes, serve
 from services.runtime.logs import configure_logs, get_logger
 from services.runtime.settings import LogSettings

@@ -10,10 +10,10 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import Lifespan
 
-from services.edge.cors import CORS
-from services.edge.kafka_log import KafkaEventLog
-from services.edge.rate_limit import RateLimit
-from services.edge.routes import DirectCalls, EdgeRoutes
+from services.edge.event_log.kafka import KafkaEventLog
+from services.edge.http.cors import CORS
+from services.edge.http.rate_limit import RateLimit
+from services.edge.http.routes import DirectCalls, EdgeRoutes
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import utc_now
 from services.runtime.http import exception_handlers, openapi_route, operation_routes, serve

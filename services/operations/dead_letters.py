@@ -11,12 +11,12 @@ import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import Raw, Struct
 
-from services.contract.dead_letter import DeadLetter, decode_dead_letter
-from services.contract.envelope import EventLine
-from services.contract.errors import ApiError
-from services.contract.event_ids import id_of_key
-from services.edge.intake import take_track
-from services.edge.kafka_log import KafkaEventLog
+from services.contract.api.errors import ApiError
+from services.contract.log.dead_letter import DeadLetter, decode_dead_letter
+from services.contract.log.envelope import EventLine
+from services.contract.log.event_ids import id_of_key
+from services.edge.event_log.kafka import KafkaEventLog
+from services.edge.intake.track import take_track
 from services.runtime.clock import utc_now
 from services.runtime.kafka import count_partitions, topics_of
 from services.runtime.settings import EdgeSettings, KafkaSettings

@@ -4,11 +4,11 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from services.contract.envelope import IdentityLine
-from services.contract.event_ids import fresh_ids
-from services.contract.events_table import IDENTITY_LOG
+from services.contract.log.envelope import IdentityLine
+from services.contract.log.event_ids import fresh_ids
+from services.contract.tables import IDENTITY_LOG
 from services.runtime.clickhouse import ClickHouse
-from services.worker.identity import IdentityStore
+from services.worker.identity.writer import IdentityStore
 
 
 class NoSuchMergeError(Exception):

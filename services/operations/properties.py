@@ -6,11 +6,11 @@ compute it when they are read, so it may be used from the first moment on.
 
 from msgspec import Struct
 
-from services.contract.events_table import EVENTS
-from services.query.filter_sql import column_definition
-from services.query.filters import COLUMNS, TRAITS
-from services.query.promoted import read_promoted
-from services.query.property_columns import column_name, is_promotable, property_column
+from services.contract.tables import EVENTS
+from services.query.execution.materialized_columns import read_promoted
+from services.query.request.filters import COLUMNS, TRAITS
+from services.query.sql.conditions import column_definition
+from services.query.sql.properties import column_name, is_promotable, property_column
 from services.runtime.clickhouse import ClickHouse, StoreTimeoutError
 from services.schema.migrate import on_cluster
 

@@ -6,14 +6,14 @@ from contextlib import asynccontextmanager, suppress
 
 from starlette.applications import Starlette
 
-from services.query.answers import Answers
-from services.query.dashboards import Dashboards
-from services.query.deletions import Deletions
-from services.query.execute import Limits, ProjectQueues, QuestionStore
-from services.query.people_routes import PeopleRoutes
-from services.query.promoted import PromotedProperties
-from services.query.routes import QueryRoutes
-from services.query.window import zone_names
+from services.query.dashboards.repository import Dashboards
+from services.query.execution.executor import Limits, ProjectQueues, QuestionStore
+from services.query.execution.materialized_columns import PromotedProperties
+from services.query.http.persons import PeopleRoutes
+from services.query.http.queries import QueryRoutes
+from services.query.insights.runner import Answers
+from services.query.persons.deletions import Deletions
+from services.query.request.time_window import zone_names
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import Clock, utc_now
 from services.runtime.http import exception_handlers, openapi_route, operation_routes, serve

@@ -14,8 +14,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from services import __version__
-from services.contract.errors import ApiError, ErrorBody, ErrorCode
-from services.contract.openapi import openapi_document
+from services.contract.api.errors import ApiError, ErrorBody, ErrorCode
+from services.contract.api.openapi import openapi_document
 from services.runtime.clickhouse import LimitExceededError, StoreError
 from services.runtime.logs import get_logger
 from services.runtime.metrics import render_metrics

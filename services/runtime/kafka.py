@@ -4,7 +4,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import TopicAlreadyExistsError, for_code
 
-from services.contract.topics import MAX_RECORD_BYTES, Topics
+from services.contract.log.topics import MAX_RECORD_BYTES, Topics
 from services.runtime.settings import KafkaSettings
 
 

@@ -12,8 +12,8 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from services.contract.errors import ApiError, ErrorCode
-from services.contract.events_table import API_KEYS
+from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.tables import API_KEYS
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.clock import utc_now
 from services.runtime.logs import get_logger

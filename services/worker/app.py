@@ -12,22 +12,22 @@ import uvloop
 from aiokafka.errors import KafkaError
 from faust.types import TP, EventT
 
-from services.contract.dead_letter import DeadLetter
-from services.contract.envelope import IDS_HEADER
+from services.contract.log.dead_letter import DeadLetter
+from services.contract.log.envelope import IDS_HEADER
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.kafka import count_partitions, ensure_topics, topics_of
 from services.runtime.logs import configure_logs, get_logger
 from services.runtime.memory import keep_large_blocks, memory_limit_bytes
 from services.runtime.settings import WorkerSettings
-from services.worker.batcher import Batcher, BlockLimits, Record
-from services.worker.chunks import ChunkConsumer, ChunkTransport, chunk_of
-from services.worker.clickhouse_sink import ClickHouseSink, KnownIds, until_stored
-from services.worker.dead_letter import DeadLetterTopic, PoisonGate
-from services.worker.exact_ids import ExactIds
-from services.worker.identity import IdentityStore
-from services.worker.lag import LagMeter
-from services.worker.pages import add_pages
-from services.worker.stored_ids import StoredIds
+from services.worker.consumer.health import add_pages
+from services.worker.consumer.lag import LagMeter
+from services.worker.consumer.transport import ChunkConsumer, ChunkTransport, chunk_of
+from services.worker.dead_letters import DeadLetterTopic, PoisonGate
+from services.worker.dedupe.clickhouse import ExactIds
+from services.worker.dedupe.memory import StoredIds
+from services.worker.events.block_buffer import Batcher, BlockLimits, Record
+from services.worker.events.writer import ClickHouseSink, KnownIds, until_stored
+from services.worker.identity.writer import IdentityStore
 
 log = get_logger(__name__)
 

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from services.runtime.clickhouse import ClickHouse
-from services.worker.stored_ids import StoredIds
+from services.worker.dedupe.memory import StoredIds
 from tests.bench.index_size import IndexFigures
 from tests.bench.processes import pin, two_cores
 from tests.bench.stack import Pipeline, Stack

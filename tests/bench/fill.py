@@ -4,9 +4,9 @@ import asyncio
 import random
 from datetime import UTC, datetime
 
-from services.contract.envelope import EventLine, pack
-from services.contract.topics import partition_of
-from services.edge.intake import take_batch
+from services.contract.log.envelope import EventLine, pack
+from services.contract.log.topics import partition_of
+from services.edge.intake.track import take_batch
 from services.runtime.kafka import make_producer
 from tests.bench.events import BatchRequests
 from tests.bench.load import LoadPlan

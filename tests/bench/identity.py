@@ -16,14 +16,14 @@ from pathlib import Path
 
 import psutil
 
-from services.contract.envelope import IdentityLine
-from services.contract.events_table import PERSON_IDS
+from services.contract.log.envelope import IdentityLine
+from services.contract.tables import PERSON_IDS
 from services.devstack.clickhouse_server import ClickHouseProcess
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.settings import ClickHouseSettings
 from services.schema.migrate import migrate
-from services.worker.identity import IdentityStore
-from services.worker.merges import people_of
+from services.worker.identity.person_sets import people_of
+from services.worker.identity.writer import IdentityStore
 from tests.support.counting_store import CountingStore
 
 _AT = datetime(2026, 11, 20, tzinfo=UTC)

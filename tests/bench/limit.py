@@ -15,9 +15,9 @@ from statistics import median
 import msgspec
 from xxhash import xxh3_128_hexdigest
 
-from services.contract.envelope import EventLine
-from services.contract.event_ids import project_prefix
-from services.contract.messages import Batch
+from services.contract.api.ingest import Batch
+from services.contract.log.envelope import EventLine
+from services.contract.log.event_ids import project_prefix
 from tests.bench.events import BatchRequests
 from tests.bench.stack import PROJECT
 

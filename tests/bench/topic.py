@@ -3,7 +3,7 @@
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import Struct
 
-from services.contract.envelope import ID_BYTES, IDS_HEADER
+from services.contract.log.envelope import ID_BYTES, IDS_HEADER
 
 
 class TopicCount(Struct):

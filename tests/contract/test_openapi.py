@@ -13,8 +13,8 @@ from schemathesis.checks import (
     status_code_conformance,
 )
 
-from services.contract.calls import BASE_PATH, Call
-from services.contract.openapi import CALLS
+from services.contract.api.endpoints import BASE_PATH, Call
+from services.contract.api.openapi import CALLS
 from tests.support.pipeline import KEY, Pipeline
 
 pytestmark = pytest.mark.integration

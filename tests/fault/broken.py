@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 def commit_first() -> None:
     """The worker acknowledges a block before it is stored, so that its offsets may be committed before."""
-    from services.worker import batcher
+    from services.worker.events import block_buffer as batcher
 
     run_well = batcher.Batcher.run
 
@@ -27,7 +27,7 @@ def commit_first() -> None:
 
 def no_rebuild() -> None:
     """The worker believes that nothing is stored of the partitions that it is given."""
-    from services.worker import stored_ids
+    from services.worker.dedupe import memory as stored_ids
 
     async def load(self: stored_ids.StoredIds, partitions: set[int], oldest_s: float) -> None:
         self._loaded |= partitions
@@ -37,7 +37,7 @@ def no_rebuild() -> None:
 
 def no_final() -> None:
     """The query service reads rows as they lie in the parts."""
-    from services.query import source
+    from services.query.sql import events as source
 
     source.EVENTS_ONCE = source.EVENTS_WITH_REPEATS
 

@@ -3,7 +3,7 @@
 import random
 from dataclasses import dataclass, field
 
-from services.contract.dead_letter import Origin
+from services.contract.log.dead_letter import Origin
 from tests.fault.ledger import Ledger
 from tests.fault.load import Load
 from tests.fault.processes import Service, until

@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaError
 from services.devstack.apache_kafka import start_cluster
 from services.devstack.broker import ApacheKafka, EmbeddedBroker, find_kafka_jars
 from services.devstack.clickhouse_server import ClickHouseProcess
-from services.query.source import EVENTS_ONCE
+from services.query.sql.events import EVENTS_ONCE
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.kafka import ensure_topics, topics_of
 from services.runtime.keys import Scope, create_key, new_key

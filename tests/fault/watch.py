@@ -7,7 +7,7 @@ from typing import Any
 
 import aiohttp
 
-from services.query.source import EVENTS_ONCE
+from services.query.sql.events import EVENTS_ONCE
 from tests.fault.stack import Stack
 
 _TIMEOUT = aiohttp.ClientTimeout(total=30)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from services.contract.calls import BASE_PATH
-from services.contract.events_table import EVENTS
+from services.contract.api.endpoints import BASE_PATH
+from services.contract.tables import EVENTS
 from services.runtime.settings import ClickHouseSettings
 from tests.support.engine import send_sql
 from tests.support.query_client import QueryClient

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from services.contract.calls import BASE_PATH
-from services.contract.events_table import DASHBOARDS
+from services.contract.api.endpoints import BASE_PATH
 from services.contract.questions import MAX_DASHBOARD_QUERIES
+from services.contract.tables import DASHBOARDS
 from services.runtime.settings import ClickHouseSettings
 from tests.support.engine import send_sql
 from tests.support.query_client import QueryClient

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.contract.events_table import EVENTS
+from services.contract.tables import EVENTS
 from services.runtime.settings import ClickHouseSettings
 from tests.support.engine import insert_lines
 from tests.support.query_client import QueryClient

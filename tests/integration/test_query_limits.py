@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from services.contract.calls import BASE_PATH
-from services.contract.events_table import EVENTS
-from services.contract.funnel import MAX_STEPS
-from services.query.execute import Limits, QuestionStore
+from services.contract.api.endpoints import BASE_PATH
+from services.contract.api.funnel import MAX_STEPS
+from services.contract.tables import EVENTS
+from services.query.execution.executor import Limits, QuestionStore
 from services.runtime.clickhouse import ClickHouse, LimitExceededError, StoreError
 from services.runtime.settings import ClickHouseSettings
 from tests.support.engine import send_sql

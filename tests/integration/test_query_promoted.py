@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import pytest
 
 from services.cli import main
-from services.contract.events_table import EVENTS
+from services.contract.tables import EVENTS
 from services.operations.properties import PromotedProperty, demote, list_promoted, promote
-from services.query.property_columns import property_column
+from services.query.sql.properties import property_column
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.settings import ClickHouseSettings
 from tests.support.engine import send_sql

@@ -8,8 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from services.worker import dedupe
-from services.worker.dedupe import IdIndex, Ids
+from services.worker.dedupe import id_index as dedupe
+from services.worker.dedupe.id_index import IdIndex, Ids
 
 PARTITIONS = 5
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from services.contract.envelope import ID_BYTES, Envelope, EventLine, MalformedEnvelopeError, merge, pack, unpack
+from services.contract.log.envelope import ID_BYTES, Envelope, EventLine, MalformedEnvelopeError, merge, pack, unpack
 
 TEXTS = st.text(max_size=20)
 JSON = st.recursive(

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.contract.envelope import IdentityLine
-from services.contract.events_table import IDENTITY_LOG, PERSON_IDS
+from services.contract.log.envelope import IdentityLine
+from services.contract.tables import IDENTITY_LOG, PERSON_IDS
 from services.operations.identity import NoSuchMergeError, unmerge
 from services.runtime.settings import ClickHouseSettings
-from services.worker.identity import IdentityStore
+from services.worker.identity.writer import IdentityStore
 from tests.support.counting_store import CountingStore
 from tests.support.engine import insert_lines
 

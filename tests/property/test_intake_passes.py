@@ -9,11 +9,11 @@ import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.contract.envelope import EventLine, pack
-from services.contract.errors import ApiError, ErrorCode
-from services.edge.identity_intake import IdentityIntake, take_alias, take_group, take_identify
-from services.edge.intake import Intake, take_batch, take_track
-from services.edge.json_text import nesting_levels
+from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.log.envelope import EventLine, pack
+from services.edge.intake.identity import IdentityIntake, take_alias, take_group, take_identify
+from services.edge.intake.json_checks import nesting_levels
+from services.edge.intake.track import Intake, take_batch, take_track
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 PROJECT = "shop"

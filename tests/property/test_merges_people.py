@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.merges import Edge, Undone, people_of
+from services.worker.identity.person_sets import Edge, Undone, people_of
 
 IDS = st.sampled_from("abcdefghij")
 EDGES = st.lists(st.tuples(IDS, IDS), max_size=25)

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.contract.calls import BASE_PATH
-from services.contract.events_table import DELETED_IDS, EVENTS, PERSON_IDS
-from services.query.deletions import Deletions
+from services.contract.api.endpoints import BASE_PATH
+from services.contract.tables import DELETED_IDS, EVENTS, PERSON_IDS
+from services.query.persons.deletions import Deletions
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.settings import ClickHouseSettings
 from tests.support import oracle

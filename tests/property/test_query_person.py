@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from services.contract.calls import BASE_PATH
+from services.contract.api.endpoints import BASE_PATH
 from services.runtime.settings import ClickHouseSettings
 from tests.support.histories import IDS
 from tests.support.oracle import MISSING

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from services.contract.events_table import PERSON_IDS
+from services.contract.tables import PERSON_IDS
 from services.runtime.clickhouse import ClickHouse, Parameters, Settings
 
 

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 
-from services.contract.events_table import EVENTS, PERSON_IDS
+from services.contract.tables import EVENTS, PERSON_IDS
 from services.runtime.settings import ClickHouseSettings
 from tests.support.engine import insert_lines
 from tests.support.oracle import Event, History

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from services.contract.dead_letter import DeadLetter
-from services.contract.envelope import Envelope, EventLine, IdentityLine, merge, pack, unpack
-from services.contract.topics import MAX_RECORD_BYTES
-from services.edge.event_log import LogUnavailableError
+from services.contract.log.dead_letter import DeadLetter
+from services.contract.log.envelope import Envelope, EventLine, IdentityLine, merge, pack, unpack
+from services.contract.log.topics import MAX_RECORD_BYTES
+from services.edge.event_log.port import LogUnavailableError
 
 # What services/runtime/kafka.py lets a producer send and a topic keep.
 _LARGEST_RECORD_BYTES = 2 * MAX_RECORD_BYTES

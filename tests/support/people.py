@@ -6,7 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from services.contract.events_table import IDENTITY_LOG
+from services.contract.tables import IDENTITY_LOG
 from services.runtime.settings import ClickHouseSettings
 from tests.support.engine import insert_lines
 from tests.support.histories import IDS, ODD_MOMENTS, PROPERTY_VALUES, histories, offsets, store

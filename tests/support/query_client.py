@@ -10,8 +10,8 @@ from typing import Any, Self, TypeVar
 import httpx
 from starlette.applications import Starlette
 
-from services.contract.calls import BASE_PATH
-from services.contract.events_table import API_KEYS
+from services.contract.api.endpoints import BASE_PATH
+from services.contract.tables import API_KEYS
 from services.query.app import create_app
 from services.runtime.keys import hash_of
 from services.runtime.settings import ClickHouseSettings, QuerySettings

@@ -10,7 +10,7 @@ from unittest import mock
 import httpx
 from msgspec import Struct
 
-from services.contract.calls import BASE_PATH
+from services.contract.api.endpoints import BASE_PATH
 from services.query.app import create_app
 from services.runtime.clickhouse import ClickHouse, Parameters, Settings
 from services.runtime.settings import ClickHouseSettings, QuerySettings

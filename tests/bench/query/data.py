@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from services.contract.events_table import EVENTS, PERSON_IDS
+from services.contract.tables import EVENTS, PERSON_IDS
 from services.devstack.clickhouse_server import ClickHouseProcess
 from services.operations.properties import promote
 from services.runtime.clickhouse import ClickHouse

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from services.contract.events_table import EVENT_COLUMNS, EVENTS, PERSON_IDS
+from services.contract.tables import EVENT_COLUMNS, EVENTS, PERSON_IDS
 from tests.bench.query.data import Data, Say
 from tests.bench.query.history import BEGIN, DAYS, FUNNEL, SINCE, UNTIL
 from tests.bench.stack import bench_python

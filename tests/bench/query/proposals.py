@@ -3,8 +3,8 @@
 `person` is the service's own way from ids to people, so that the same joins are paid for.
 """
 
-from services.query.persons import JOIN_PERSONS, PERSON
-from services.query.source import EVENTS_ONCE, EVENTS_WITH_REPEATS, IN_WINDOW
+from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_REPEATS, IN_WINDOW
+from services.query.sql.persons import JOIN_PERSONS, PERSON
 from tests.bench.query.history import FUNNEL, PROJECT, SINCE, UNTIL
 
 _WINDOW_US = 7 * 86_400 * 1_000_000

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 import msgspec
 from aiokafka import AIOKafkaProducer
 
-from services.contract.dead_letter import Origin
-from services.contract.envelope import IDS_HEADER
-from services.contract.event_ids import id_of_key
-from services.contract.topics import partition_of
+from services.contract.log.dead_letter import Origin
+from services.contract.log.envelope import IDS_HEADER
+from services.contract.log.event_ids import id_of_key
+from services.contract.log.topics import partition_of
 from services.operations.dead_letters import StoredLetter, read_letters
 from services.runtime.clock import utc_now
 from tests.fault.faults import Fault

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from services.contract.dead_letter import MAX_PAYLOAD_BYTES, DeadLetter, Origin, decode_dead_letter, payload_text
-from services.contract.topics import MAX_RECORD_BYTES
+from services.contract.log.dead_letter import MAX_PAYLOAD_BYTES, DeadLetter, Origin, decode_dead_letter, payload_text
+from services.contract.log.topics import MAX_RECORD_BYTES
 
 AT = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 

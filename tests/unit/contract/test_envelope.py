@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 from msgspec import Raw
 
-from services.contract.envelope import (
+from services.contract.log.envelope import (
     ID_BYTES,
     IDS_HEADER,
     Envelope,

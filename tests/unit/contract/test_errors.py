@@ -2,7 +2,7 @@
 
 import msgspec
 
-from services.contract.errors import ApiError, ErrorBody, ErrorCode
+from services.contract.api.errors import ApiError, ErrorBody, ErrorCode
 
 STATUSES = {
     "invalid_json": 400,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.contract.event_ids import fresh_ids, id_of_key, project_prefix
+from services.contract.log.event_ids import fresh_ids, id_of_key, project_prefix
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from msgspec import Raw, structs
 
-from services.contract.envelope import EventLine, IdentityLine
-from services.contract.events_table import (
+from services.contract.log.envelope import EventLine, IdentityLine
+from services.contract.tables import (
     API_KEYS,
     DASHBOARDS,
     DELETED_IDS,

@@ -4,8 +4,8 @@ from collections import Counter
 
 import pytest
 
-from services.contract.event_ids import fresh_ids, id_of_key
-from services.contract.topics import PARTITION_SQL, Topics, partition_of
+from services.contract.log.event_ids import fresh_ids, id_of_key
+from services.contract.log.topics import PARTITION_SQL, Topics, partition_of
 
 
 def test_topics_carry_the_prefix() -> None:

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 from msgspec import Meta, Struct
 
-from services.contract.errors import ApiError, ErrorCode
-from services.contract.validation import invalid_json, invalid_message
+from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.validation import invalid_json, invalid_message
 
 
 class Inner(Struct):

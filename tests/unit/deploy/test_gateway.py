@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from services.contract.calls import BASE_PATH, INGEST_CALLS, Call
-from services.contract.errors import ErrorCode
-from services.contract.openapi import CALLS
+from services.contract.api.endpoints import BASE_PATH, INGEST_CALLS, Call
+from services.contract.api.errors import ErrorCode
+from services.contract.api.openapi import CALLS
 from services.runtime.settings import EdgeSettings
 from tests.unit.deploy.compose import environment_of, load_compose
 from tests.unit.deploy.env_file import DEPLOY

@@ -10,8 +10,8 @@ import zstandard
 from starlette.requests import Request
 from starlette.types import Message
 
-from services.contract.errors import ApiError, ErrorCode
-from services.edge.body import inflate, read_body
+from services.contract.api.errors import ApiError, ErrorCode
+from services.edge.http.body import inflate, read_body
 
 LIMIT = 1024 * 1024
 TEXT = b'{"event": "a", "distinct_id": "b"}' * 20

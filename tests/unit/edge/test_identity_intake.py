@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from services.contract.envelope import pack
-from services.contract.errors import ApiError, ErrorCode
-from services.contract.messages import MAX_EVENT_BYTES
-from services.edge.identity_intake import IdentityIntake, take_alias, take_group, take_identify
+from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.ingest import MAX_EVENT_BYTES
+from services.contract.log.envelope import pack
+from services.edge.intake.identity import IdentityIntake, take_alias, take_group, take_identify
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 PROJECT = "shop"

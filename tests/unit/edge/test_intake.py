@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from services.contract.envelope import pack
-from services.contract.errors import ApiError, ErrorCode
-from services.contract.messages import MAX_BATCH_EVENTS, MAX_EVENT_BYTES
-from services.edge.intake import Intake, take_batch, take_track
+from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.ingest import MAX_BATCH_EVENTS, MAX_EVENT_BYTES
+from services.contract.log.envelope import pack
+from services.edge.intake.track import Intake, take_batch, take_track
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 PROJECT = "shop"

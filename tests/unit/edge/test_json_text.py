@@ -5,8 +5,8 @@ import json
 import pytest
 from msgspec import Raw
 
-from services.contract.errors import ApiError, ErrorCode
-from services.edge.json_text import all_objects, json_object, nesting_levels, one_line
+from services.contract.api.errors import ApiError, ErrorCode
+from services.edge.intake.json_checks import all_objects, json_object, nesting_levels, one_line
 
 
 @pytest.mark.parametrize("body", [b"", b"[1]", b'{"a": "\\n"}', '{"é": 1}'.encode(), b"not json at all"])

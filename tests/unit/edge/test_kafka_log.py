@@ -9,13 +9,13 @@ import pytest
 from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
 from msgspec import Raw, Struct
 
-from services.contract.dead_letter import DeadLetter, Origin, decode_dead_letter
-from services.contract.envelope import IDS_HEADER, EventLine, IdentityLine, unpack
-from services.contract.event_ids import fresh_ids
-from services.contract.topics import partition_of
-from services.edge.event_log import LogUnavailableError
-from services.edge.kafka_log import KafkaEventLog
-from services.edge.record_batch import RecordBatch
+from services.contract.log.dead_letter import DeadLetter, Origin, decode_dead_letter
+from services.contract.log.envelope import IDS_HEADER, EventLine, IdentityLine, unpack
+from services.contract.log.event_ids import fresh_ids
+from services.contract.log.topics import partition_of
+from services.edge.event_log.kafka import KafkaEventLog
+from services.edge.event_log.port import LogUnavailableError
+from services.edge.event_log.record_batch import RecordBatch
 from services.runtime.settings import EdgeSettings
 from tests.unit.edge.test_record_batch import only_record
 
@@ -88,8 +88,8 @@ async def ready_log(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Log:
     async def no_topics(_: EdgeSettings) -> None:
         return None
 
-    monkeypatch.setattr("services.edge.kafka_log.ensure_topics", no_topics)
-    monkeypatch.setattr("services.edge.kafka_log.make_producer", lambda *_, **__: producer)
+    monkeypatch.setattr("services.edge.event_log.kafka.ensure_topics", no_topics)
+    monkeypatch.setattr("services.edge.event_log.kafka.make_producer", lambda *_, **__: producer)
     log = KafkaEventLog(EdgeSettings(**settings))
     await log.start()
     return Log(log, producer)
@@ -167,7 +167,7 @@ async def test_requests_that_come_together_share_a_record(kafka: Log) -> None:
 async def test_requests_that_come_one_after_the_other_share_a_record_while_they_come(
     kafka: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.edge.kafka_log._GATHER_S", 60)
+    monkeypatch.setattr("services.edge.event_log.kafka._GATHER_S", 60)
     ids = [bytes([0, 0]) + i[2:] for i in fresh_ids(20)]
     appends = []
     for i in ids:

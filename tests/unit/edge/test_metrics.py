@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.registry import Collector
 
-from services.edge.metrics import LoopCounter, LoopHistogram
+from services.edge.loop_metrics import LoopCounter, LoopHistogram
 
 BOUNDS = (0.01, 0.1, 1.0)
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from services.contract.errors import ApiError, ErrorCode
-from services.edge.rate_limit import RateLimit
+from services.contract.api.errors import ApiError, ErrorCode
+from services.edge.http.rate_limit import RateLimit
 
 
 def refused_for_s(limit: RateLimit, events: int, now_s: float, project_id: str = "shop") -> int:

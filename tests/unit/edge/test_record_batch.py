@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from aiokafka.record.memory_records import MemoryRecords
 
-from services.contract.envelope import IDS_HEADER, Envelope
-from services.edge.record_batch import CODECS, RecordBatch
+from services.contract.log.envelope import IDS_HEADER, Envelope
+from services.edge.event_log.record_batch import CODECS, RecordBatch
 
 SMALL = Envelope(bytes(16), b"{}\n")
 # Longer than 64 KiB and 2**21 bytes: lengths of three and four bytes, and more than one block of a codec.

@@ -12,10 +12,10 @@ import zstandard
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from services.contract.calls import BASE_PATH, INGEST_CALLS
-from services.contract.errors import ErrorCode
-from services.contract.messages import MAX_EVENT_BYTES
-from services.edge.event_log import LogUnavailableError
+from services.contract.api.endpoints import BASE_PATH, INGEST_CALLS
+from services.contract.api.errors import ErrorCode
+from services.contract.api.ingest import MAX_EVENT_BYTES
+from services.edge.event_log.port import LogUnavailableError
 from tests.unit.contract.test_errors import EDGE_CODES
 from tests.unit.edge.conftest import BOTH_KEY, INGEST_KEY, MAX_BODY_BYTES, OTHER_KEY, QUERY_KEY, Edge
 

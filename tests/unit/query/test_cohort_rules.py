@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from services.contract.errors import ApiError, ErrorCode
-from services.contract.query_fields import MAX_COHORT_RULES
-from services.query.cohort import CohortQuestion
-from services.query.cohort_rules import MAX_COHORT_DEPTH, Did, Every, Has, Not
-from services.query.cohort_sql import in_cohort
-from services.query.cursor import Position, write_cursor
-from services.query.parameters import Parameters
-from services.query.parse import parse_question
+from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.fields import MAX_COHORT_RULES
+from services.query.insights.cohort import CohortQuestion
+from services.query.request.cohorts import MAX_COHORT_DEPTH, Did, Every, Has, Not
+from services.query.request.cursor import Position, write_cursor
+from services.query.request.decode import parse_question
+from services.query.sql.cohorts import in_cohort
+from services.query.sql.parameters import Parameters
 
 WINDOW = {"since": "2024-01-01", "until": "2024-02-01"}
 DID = {"did": "a", **WINDOW}

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contract.errors import ApiError, ErrorCode
-from services.query.cursor import Position, read_cursor, write_cursor
+from services.contract.api.errors import ApiError, ErrorCode
+from services.query.request.cursor import Position, read_cursor, write_cursor
 
 positions = st.builds(Position, st.integers(-(2**63), 2**63 - 1), st.binary(min_size=16, max_size=16))
 POSITION = Position(1_700_000_000_000_000, bytes(range(16)))

@@ -5,8 +5,8 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from services.contract.errors import ApiError, ErrorCode
-from services.query.execute import Limits, ProjectQueues
+from services.contract.api.errors import ApiError, ErrorCode
+from services.query.execution.executor import Limits, ProjectQueues
 
 
 def queues(concurrency: int = 2, queue: int = 1, execution_s: float = 20) -> ProjectQueues:

@@ -6,9 +6,8 @@ from typing import Any
 import pytest
 from msgspec import Raw
 
-from services.contract.errors import ApiError, ErrorCode
-from services.query.filter_sql import filter_sql
-from services.query.filters import (
+from services.contract.api.errors import ApiError, ErrorCode
+from services.query.request.filters import (
     MAX_CONDITIONS,
     MAX_FILTER_BYTES,
     MAX_KEY_LEVELS,
@@ -16,6 +15,7 @@ from services.query.filters import (
     MAX_TRAIT_CONDITIONS,
     parse_filter,
 )
+from services.query.sql.conditions import filter_sql
 
 
 @pytest.mark.parametrize("text", [b"", b"null", b"{}"])

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from services.contract.errors import ApiError, ErrorCode
+from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.questions import MAX_DASHBOARD_QUERIES, EventsQuery, PathQuery, RetentionQuery
-from services.query.cursor import Position, write_cursor
-from services.query.events import EventsQuestion
-from services.query.parse import check_saved_query, parse_dashboard, parse_delete, parse_question
+from services.query.insights.events import EventsQuestion
+from services.query.request.cursor import Position, write_cursor
+from services.query.request.decode import check_saved_query, parse_dashboard, parse_delete, parse_question
 
 WINDOW = {"since": "2024-01-01", "until": "2024-02-01"}
 RETENTION = {**WINDOW, "born_event": "a", "return_event": "b"}

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from services.contract.errors import ApiError, ErrorCode
-from services.query.funnel import MAX_STEPS_ALIKE, FunnelQuestion
-from services.query.parse import check_saved_query, parse_question
-from services.query.trends import TrendsQuestion
+from services.contract.api.errors import ApiError, ErrorCode
+from services.query.insights.funnel import MAX_STEPS_ALIKE, FunnelQuestion
+from services.query.insights.trends import TrendsQuestion
+from services.query.request.decode import check_saved_query, parse_question
 
 WINDOW = {"since": "2024-01-01", "until": "2024-02-01"}
 STEPS = [{"event": "a"}, {"event": "b"}]

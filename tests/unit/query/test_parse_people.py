@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from services.contract.errors import ApiError, ErrorCode
-from services.query.parse_people import parse_privacy_delete
+from services.contract.api.errors import ApiError, ErrorCode
+from services.query.persons.request import parse_privacy_delete
 
 WINDOW = {"since": "2024-01-01", "until": "2024-02-01"}
 

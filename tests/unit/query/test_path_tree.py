@@ -4,7 +4,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from services.query.path_tree import DistinctPaths, TooManyNodesError, path_tree
+from services.query.insights.path_tree import DistinctPaths, TooManyNodesError, path_tree
 
 NAMES = ["", "a", "b", "c"]
 

@@ -4,10 +4,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from services.contract.errors import ApiError, ErrorCode
-from services.contract.query_fields import Interval
-from services.query.periods import MAX_PERIODS, local_time, period_starts
-from services.query.window import parse_window
+from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.fields import Interval
+from services.query.request.time_buckets import MAX_PERIODS, local_time, period_starts
+from services.query.request.time_window import parse_window
 
 
 def starts(since: str, until: str, interval: Interval, zone: str) -> list[str]:

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from services.operations.properties import PropertyError, demote, promote
-from services.query.filter_sql import column_definition, property_text
-from services.query.parameters import Parameters
-from services.query.parse import parse_question
-from services.query.property_columns import column_name, is_promotable, promoted_keys
+from services.query.request.decode import parse_question
+from services.query.sql.conditions import column_definition, property_text
+from services.query.sql.parameters import Parameters
+from services.query.sql.properties import column_name, is_promotable, promoted_keys
 from services.runtime.clickhouse import ClickHouse, Settings
 from services.runtime.clickhouse import Parameters as Values
 from services.runtime.settings import ClickHouseSettings

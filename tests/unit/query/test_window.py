@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from services.contract.errors import ApiError, ErrorCode
-from services.query.window import EARLIEST_US, LATEST_US, microseconds, parse_window, parse_zone, utc_time
+from services.contract.api.errors import ApiError, ErrorCode
+from services.query.request.time_window import EARLIEST_US, LATEST_US, microseconds, parse_window, parse_zone, utc_time
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from starlette.routing import Route
 from structlog.testing import capture_logs
 
 from services import __version__
-from services.contract.errors import ApiError, ErrorCode
+from services.contract.api.errors import ApiError, ErrorCode
 from services.runtime.clickhouse import BadDataError, LimitExceededError, StoreError, StoreUnavailableError
 from services.runtime.http import exception_handlers, json_response, openapi_route, operation_routes
 

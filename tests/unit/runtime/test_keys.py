@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from services.contract.errors import ApiError, ErrorCode
+from services.contract.api.errors import ApiError, ErrorCode
 from services.runtime.clickhouse import Parameters, Settings, StoreUnavailableError
 from services.runtime.keys import (
     Key,

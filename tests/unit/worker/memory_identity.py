@@ -7,10 +7,10 @@ from uuid import UUID
 
 from xxhash import xxh3_64_intdigest
 
-from services.contract.events_table import IDENTITY_LOG, PERSON_IDS
+from services.contract.tables import IDENTITY_LOG, PERSON_IDS
 from services.runtime.clickhouse import ClickHouse, Parameters, Settings, StoreUnavailableError
 from services.runtime.settings import ClickHouseSettings
-from services.worker.identity import (
+from services.worker.identity.writer import (
     EDGES_SQL,
     LEAST_ROOTS_SQL,
     MEMBERS_OF_SETS_SQL,

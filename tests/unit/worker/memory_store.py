@@ -10,12 +10,12 @@ from typing import Any
 
 from msgspec import Raw
 
-from services.contract.envelope import EventLine, pack
-from services.contract.topics import partition_of
+from services.contract.log.envelope import EventLine, pack
+from services.contract.log.topics import partition_of
 from services.runtime.clickhouse import BadDataError, ClickHouse, Parameters, Settings, StoreUnavailableError
 from services.runtime.clock import utc_now
 from services.runtime.settings import ClickHouseSettings
-from services.worker.batcher import Record
+from services.worker.events.block_buffer import Record
 
 PARTITIONS = 4
 # An event of this name looks right and is refused by the table all the same.

@@ -13,7 +13,7 @@ from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBat
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
-from services.worker.chunks import ChunkConsumer, ChunkTransport, chunk_of, decode_zstd
+from services.worker.consumer.transport import ChunkConsumer, ChunkTransport, chunk_of, decode_zstd
 
 PARTITION: Any = TopicPartition("t", 3)
 
@@ -162,6 +162,6 @@ def test_aiokafka_decodes_batches_with_it(monkeypatch: pytest.MonkeyPatch) -> No
     builder = DefaultRecordBatchBuilder(2, DefaultRecordBatch.CODEC_ZSTD, 0, -1, -1, -1, 1 << 20)
     builder.append(0, timestamp=1, key=None, value=LINES, headers=[])
     asked = Mock(wraps=zstandard.ZstdDecompressor().decompress)
-    monkeypatch.setattr("services.worker.chunks._decode_zstd", asked)
+    monkeypatch.setattr("services.worker.consumer.transport._decode_zstd", asked)
     assert [record.value for record in DefaultRecordBatch(builder.build())] == [LINES]
     asked.assert_called_once()

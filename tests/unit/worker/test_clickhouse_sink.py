@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from aiokafka.errors import KafkaTimeoutError
 
-from services.contract.dead_letter import MAX_PAYLOAD_BYTES, DeadLetter
-from services.contract.envelope import Envelope, pack
+from services.contract.log.dead_letter import MAX_PAYLOAD_BYTES, DeadLetter
+from services.contract.log.envelope import Envelope, pack
 from services.runtime.clickhouse import BadDataError, LimitExceededError, StoreError, StoreUnavailableError
-from services.worker.batcher import Record
-from services.worker.clickhouse_sink import (
+from services.worker.dead_letters import PoisonFloodError, PoisonGate
+from services.worker.dedupe.clickhouse import ExactIds
+from services.worker.dedupe.memory import Membership, StoredIds
+from services.worker.events.block_buffer import Record
+from services.worker.events.writer import (
     ClickHouseSink,
     KnownIds,
     _fault_of,
@@ -22,9 +25,6 @@ from services.worker.clickhouse_sink import (
     _without,
     until_stored,
 )
-from services.worker.dead_letter import PoisonFloodError, PoisonGate
-from services.worker.exact_ids import ExactIds
-from services.worker.stored_ids import Membership, StoredIds
 from tests.unit.worker.memory_store import (
     PARTITIONS,
     REFUSED_EVENT,
@@ -68,7 +68,7 @@ class Worker:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.worker.clickhouse_sink._RETRY_FIRST_S", 0.0)
+    monkeypatch.setattr("services.worker.events.writer._RETRY_FIRST_S", 0.0)
 
 
 @pytest.fixture(params=[MemoryEventsTable, AskedTable], ids=["index", "asked"])
@@ -175,8 +175,8 @@ async def test_waiting_grows_to_its_limit(monkeypatch: pytest.MonkeyPatch) -> No
     async def sleep(delay_s: float) -> None:
         waits.append(delay_s)
 
-    monkeypatch.setattr("services.worker.clickhouse_sink._RETRY_FIRST_S", 0.1)
-    monkeypatch.setattr("services.worker.clickhouse_sink.asyncio.sleep", sleep)
+    monkeypatch.setattr("services.worker.events.writer._RETRY_FIRST_S", 0.1)
+    monkeypatch.setattr("services.worker.events.writer.asyncio.sleep", sleep)
 
     async def attempt() -> None:
         if len(waits) < 10:

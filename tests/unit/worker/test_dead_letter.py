@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.contract.dead_letter import DeadLetter, Origin, decode_dead_letter
-from services.worker.dead_letter import DeadLetterTopic, PoisonFloodError, PoisonGate
+from services.contract.log.dead_letter import DeadLetter, Origin, decode_dead_letter
+from services.worker.dead_letters import DeadLetterTopic, PoisonFloodError, PoisonGate
 
 
 def test_a_small_part_of_bad_lines_passes_for_ever() -> None:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from services.contract.topics import partition_of
-from services.worker import dedupe
-from services.worker.dedupe import SLICES_PER_WINDOW, IdIndex, Ids, ids_from_bytes
+from services.contract.log.topics import partition_of
+from services.worker.dedupe import id_index as dedupe
+from services.worker.dedupe.id_index import SLICES_PER_WINDOW, IdIndex, Ids, ids_from_bytes
 
 
 def ids_of(*pairs: tuple[int, int]) -> Ids:

@@ -7,11 +7,11 @@ from uuid import UUID
 
 import pytest
 
-from services.contract.envelope import IdentityLine, pack
-from services.contract.event_ids import fresh_ids, id_of_key
+from services.contract.log.envelope import IdentityLine, pack
+from services.contract.log.event_ids import fresh_ids, id_of_key
 from services.runtime.clickhouse import StoreUnavailableError
-from services.worker.batcher import Record
-from services.worker.identity import IdentityStore
+from services.worker.events.block_buffer import Record
+from services.worker.identity.writer import IdentityStore
 from tests.unit.worker.memory_identity import MemoryIdentityTables
 
 AT = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from services.worker.merges import Edge, people_of
+from services.worker.identity.person_sets import Edge, people_of
 
 
 @pytest.mark.parametrize(

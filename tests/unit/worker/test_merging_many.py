@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contract.envelope import IdentityLine
+from services.contract.log.envelope import IdentityLine
 from services.runtime.clickhouse import StoreUnavailableError
-from services.worker.identity import IdentityStore
-from services.worker.merges import Edge, Undone, people_of
+from services.worker.identity.person_sets import Edge, Undone, people_of
+from services.worker.identity.writer import IdentityStore
 from tests.unit.worker.memory_identity import MemoryIdentityTables
 
 AT = datetime(2026, 11, 20, tzinfo=UTC)

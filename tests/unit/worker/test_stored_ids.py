@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.worker.dedupe import Ids
-from services.worker.stored_ids import BYTES_PER_ID, Membership, StoredIds, WindowTooLargeError
+from services.worker.dedupe.id_index import Ids
+from services.worker.dedupe.memory import BYTES_PER_ID, Membership, StoredIds, WindowTooLargeError
 
 PARTITIONS = 4
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from services.worker.dedupe import Ids
-from services.worker.stored_ids import Membership, StoredIds
+from services.worker.dedupe.id_index import Ids
+from services.worker.dedupe.memory import Membership, StoredIds
 
 
 class StoreInMotion:

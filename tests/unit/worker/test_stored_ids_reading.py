@@ -7,8 +7,8 @@ from uuid import UUID
 
 import pytest
 
-from services.worker.dedupe import ids_from_bytes
-from services.worker.stored_ids import Membership, StoredIds, ids_from_rows
+from services.worker.dedupe.id_index import ids_from_bytes
+from services.worker.dedupe.memory import Membership, StoredIds, ids_from_rows
 from tests.unit.worker.memory_store import PARTITIONS, Log, MemoryEventsTable, event_id
 
 WINDOW_S = 7 * 86_400

@@ -1,0 +1,1 @@
+"""What crosses HTTP: bodies, results, errors, and the calls as data."""

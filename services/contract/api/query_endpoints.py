@@ -1,0 +1,214 @@
+"""The calls of the query service as data: bodies, answers, the errors that each can have."""
+
+from typing import Any
+
+from services.contract.api.endpoints import ALWAYS, Call
+from services.contract.api.errors import ErrorCode
+from services.contract.api.funnel import FunnelAnswer, FunnelQuery
+from services.contract.api.trends import TrendsAnswer, TrendsQuery
+from services.contract.dashboard_run import DashboardRun, DashboardRunAnswer
+from services.contract.people import CohortAnswer, CohortQuery, Deletion, Person, PrivacyDelete
+from services.contract.questions import (
+    Dashboard,
+    DashboardCreate,
+    DashboardList,
+    Deleted,
+    EventsAnswer,
+    EventsQuery,
+    PathAnswer,
+    PathQuery,
+    RetentionAnswer,
+    RetentionQuery,
+)
+
+_BODY = (
+    ErrorCode.INVALID_JSON,
+    ErrorCode.MISSING_FIELD,
+    ErrorCode.TOO_DEEP,
+    ErrorCode.BODY_TOO_LARGE,
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+    ErrorCode.UNSUPPORTED_ENCODING,
+)
+_WINDOW = (ErrorCode.INVALID_TIMESTAMP, ErrorCode.INVALID_WINDOW, ErrorCode.INVALID_TIMEZONE)
+_QUERY = (
+    *ALWAYS,
+    *_BODY,
+    *_WINDOW,
+    ErrorCode.INVALID_FILTER,
+    ErrorCode.QUERY_TOO_EXPENSIVE,
+    ErrorCode.RATE_LIMITED,
+)
+_EVENTS = (*_QUERY, ErrorCode.INVALID_CURSOR)
+
+
+def _parameter(name: str, place: str, description: str, **schema: Any) -> dict[str, Any]:
+    return {"name": name, "in": place, "required": place == "path", "description": description, "schema": schema}
+
+
+_DASHBOARD_ID = _parameter("dashboard_id", "path", "Id of the dashboard.", type="string")
+_KEY_HEADER = _parameter(
+    "Idempotency-Key",
+    "header",
+    "Stands for a missing `idempotency_key`.",
+    type="string",
+    minLength=1,
+    maxLength=256,
+    pattern="^[ -~]+$",
+)
+
+QUERY_CALLS = (
+    Call(
+        name="query_events",
+        method="POST",
+        path="/query/events",
+        summary="Single events in a window, filtered, a page at a time.",
+        request=EventsQuery,
+        response=EventsAnswer,
+        scope="query",
+        errors=_EVENTS,
+    ),
+    Call(
+        name="query_retention",
+        method="POST",
+        path="/query/retention",
+        summary="Retention matrix from a born event to a return event.",
+        request=RetentionQuery,
+        response=RetentionAnswer,
+        scope="query",
+        errors=_QUERY,
+    ),
+    Call(
+        name="query_path",
+        method="POST",
+        path="/query/path",
+        summary="Tree of what people did after a start event.",
+        request=PathQuery,
+        response=PathAnswer,
+        scope="query",
+        errors=_QUERY,
+    ),
+    Call(
+        name="query_funnel",
+        method="POST",
+        path="/query/funnel",
+        summary="How many people took each of several steps, and how long it took them.",
+        request=FunnelQuery,
+        response=FunnelAnswer,
+        scope="query",
+        errors=_QUERY,
+    ),
+    Call(
+        name="query_cohort",
+        method="POST",
+        path="/query/cohort",
+        summary="Size of a cohort of people, and a page of them.",
+        request=CohortQuery,
+        response=CohortAnswer,
+        scope="query",
+        errors=_EVENTS,
+    ),
+    Call(
+        name="person",
+        method="GET",
+        path="/persons/{distinct_id}",
+        summary="One person by any of the ids: all ids, traits, groups, first and last seen.",
+        response=Person,
+        scope="query",
+        errors=(*ALWAYS, ErrorCode.NOT_FOUND, ErrorCode.QUERY_TOO_EXPENSIVE, ErrorCode.RATE_LIMITED),
+        parameters=(
+            _parameter("distinct_id", "path", "Any id of the person.", type="string", minLength=1, maxLength=512),
+        ),
+    ),
+    Call(
+        name="query_trends",
+        method="POST",
+        path="/query/trends",
+        summary="Counts and measures by period, for several series, broken down by a property.",
+        request=TrendsQuery,
+        response=TrendsAnswer,
+        scope="query",
+        errors=_QUERY,
+    ),
+    Call(
+        name="privacy_delete",
+        method="POST",
+        path="/privacy/delete",
+        summary="Delete a person's data, or the events of a window. Takes a key that has the scope `ingest` too.",
+        request=PrivacyDelete,
+        response=Deletion,
+        scope="query",
+        errors=(
+            *ALWAYS,
+            *_BODY,
+            ErrorCode.INVALID_TIMESTAMP,
+            ErrorCode.INVALID_WINDOW,
+            ErrorCode.INVALID_TIMEZONE,
+        ),
+        parameters=(_KEY_HEADER,),
+    ),
+    Call(
+        name="privacy_state",
+        method="GET",
+        path="/privacy/delete/{deletion_id}",
+        summary="How far a deletion is. Takes a key that has the scope `ingest` too.",
+        response=Deletion,
+        scope="query",
+        errors=(*ALWAYS, ErrorCode.NOT_FOUND),
+        parameters=(_parameter("deletion_id", "path", "Id of the deletion.", type="string"),),
+    ),
+    Call(
+        name="dashboard_create",
+        method="POST",
+        path="/dashboard/create",
+        summary="Save queries as a dashboard.",
+        request=DashboardCreate,
+        response=Dashboard,
+        scope="query",
+        errors=_EVENTS,
+        parameters=(_KEY_HEADER,),
+    ),
+    Call(
+        name="dashboard_get",
+        method="GET",
+        path="/dashboard/get/{dashboard_id}",
+        summary="One dashboard.",
+        response=Dashboard,
+        scope="query",
+        errors=(*ALWAYS, ErrorCode.NOT_FOUND),
+        parameters=(_DASHBOARD_ID,),
+    ),
+    Call(
+        name="dashboard_list",
+        method="GET",
+        path="/dashboard/list",
+        summary="All dashboards of the project, a page at a time.",
+        response=DashboardList,
+        scope="query",
+        errors=(*ALWAYS, ErrorCode.INVALID_CURSOR),
+        parameters=(
+            _parameter("cursor", "query", "`next_cursor` of the previous page.", type="string", maxLength=256),
+            _parameter("limit", "query", "Dashboards on a page; default 100.", type="integer", minimum=1, maximum=100),
+        ),
+    ),
+    Call(
+        name="dashboard_run",
+        method="POST",
+        path="/dashboard/run/{dashboard_id}",
+        summary="The answers to all queries of a dashboard; an error is the answer of its query only.",
+        request=DashboardRun,
+        response=DashboardRunAnswer,
+        scope="query",
+        errors=(*ALWAYS, *_BODY, *_WINDOW, ErrorCode.NOT_FOUND),
+        parameters=(_DASHBOARD_ID,),
+    ),
+    Call(
+        name="dashboard_delete",
+        method="DELETE",
+        path="/dashboard/delete/{dashboard_id}",
+        summary="Delete a dashboard; also answers ok when it is already gone.",
+        response=Deleted,
+        scope="query",
+        errors=(*ALWAYS, *_BODY),
+        parameters=(_DASHBOARD_ID,),
+    ),
+)

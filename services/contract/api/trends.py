@@ -1,0 +1,99 @@
+"""The trends call's body and answer."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
+
+from services.contract.api.fields import (
+    Breakdown,
+    BreakdownTop,
+    BreakdownValue,
+    EventName,
+    Filter,
+    Interval,
+    ScopedQuery,
+    Since,
+    Timezone,
+    Until,
+    Warnings,
+    WeekStart,
+)
+
+MAX_SERIES = 10
+
+Measure = Literal["count", "people", "per_person", "sum", "avg", "min", "max", "percentile"]
+
+
+class TrendSeries(Struct, kw_only=True):
+    """An event, what must hold of it, and what is measured."""
+
+    event: EventName
+    filter: Filter = field(default_factory=Raw)
+    measure: (
+        Annotated[
+            Measure,
+            Meta(description="`per_person`: count by people; sum and those after it: of `property`. Default count."),
+        ]
+        | None
+    ) = None
+    property: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=200,
+                description="Numeric property; other values of it are left out. Dots go into nested objects.",
+                examples=["amount"],
+            ),
+        ]
+        | None
+    ) = None
+    percentile: Annotated[float, Meta(ge=0, le=100, description="Which percentile; default 50.")] | None = None
+
+
+class TrendsQuery(ScopedQuery, kw_only=True):
+    """One number per period, series and value of the breakdown."""
+
+    series: Annotated[list[TrendSeries], Meta(min_length=1, max_length=MAX_SERIES)]
+    since: Since
+    until: Until
+    timezone: Timezone | None = None
+    interval: Annotated[Interval, Meta(description="Length of a period; default day.")] | None = None
+    week_start: WeekStart | None = None
+    breakdown: Breakdown | None = None
+    top: BreakdownTop | None = None
+
+
+LineKind = Annotated[
+    Literal["all", "value", "missing", "other"],
+    Meta(
+        description="`all`: without a breakdown; `missing`: no such property or group; `other`: beyond `top`, and long values."
+    ),
+]
+Number = Annotated[float, Meta(description="null where there is nothing to measure.")]
+
+
+class TrendLine(Struct, kw_only=True):
+    """One number for each of `periods`."""
+
+    kind: LineKind
+    values: list[Number | None]
+    value: BreakdownValue | UnsetType = UNSET
+
+
+class TrendAnswer(Struct, kw_only=True):
+    """The lines of a breakdown: most events in the window first."""
+
+    event: str
+    measure: Measure
+    lines: list[TrendLine]
+
+
+class TrendsAnswer(Struct, kw_only=True):
+    """In the order of the question's series. `periods` are the starts; the first may lie before `since`."""
+
+    interval: Interval
+    periods: list[datetime]
+    series: list[TrendAnswer]
+    warnings: Warnings | UnsetType = UNSET

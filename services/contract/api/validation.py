@@ -1,0 +1,58 @@
+"""Turns what the JSON decoder says into errors that a client can act on."""
+
+import re
+
+import msgspec
+
+from services.contract.api.errors import ApiError, ErrorCode
+
+_AT = re.compile(r" - at `\$\.?(.*?)`$")
+_MISSING = re.compile(r"^Object missing required field `(.+?)`")
+_TYPE_NAMES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
+
+
+def invalid_json(error: Exception) -> ApiError:
+    """`error` is msgspec.DecodeError, UnicodeDecodeError or RecursionError; the message says where."""
+    if isinstance(error, RecursionError):
+        return ApiError(ErrorCode.TOO_DEEP, "The JSON is nested too deeply. Flatten it.")
+    if isinstance(error, UnicodeDecodeError):
+        return ApiError(ErrorCode.INVALID_JSON, f"The body is not valid UTF-8: {error.reason} (byte {error.start}).")
+    reason = str(error).removeprefix("JSON is malformed: ")
+    return ApiError(ErrorCode.INVALID_JSON, f"The body is not valid JSON: {_lower_first(reason)}.")
+
+
+def invalid_message(error: msgspec.ValidationError, at: str = "", index: int | None = None) -> ApiError:
+    """The field that has the wrong type or size, and what was expected. `at` is the path of the decoded value."""
+    text = str(error)
+    found = _AT.search(text)
+    path = found.group(1) if found else ""
+    reason = text[: found.start()] if found else text
+    missing = _MISSING.match(reason)
+    if missing:
+        field = _join(at, path, missing.group(1))
+        return ApiError(ErrorCode.MISSING_FIELD, f"`{field}` is required.", field=field, index=index)
+    field = _join(at, path)
+    subject = f"`{field}`" if field else "The body" if index is None else "The event"
+    return ApiError(ErrorCode.INVALID_FIELD, f"{subject}: {_plain(reason)}.", field=field or None, index=index)
+
+
+def _join(*parts: str) -> str:
+    path = ""
+    for part in parts:
+        if part:
+            path += part if part.startswith("[") or not path else f".{part}"
+    return path
+
+
+def _plain(reason: str) -> str:
+    """JSON's names for types instead of Python's."""
+    return _lower_first(re.sub(r"`([^`]*)`", lambda m: _json_types(m.group(1)), reason))
+
+
+def _json_types(names: str) -> str:
+    plain = dict.fromkeys(_TYPE_NAMES.get(n.strip(), n.strip()) for n in names.split("|"))
+    return " or ".join(plain)
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,1 @@
+"""What crosses Kafka: topics, envelopes, ids, dead letters."""

@@ -1,0 +1,14 @@
+"""The names of the tables and the columns that cross a process border; a test checks them against the migrations."""
+
+from services.contract.log.envelope import EventLine, IdentityLine
+
+EVENTS = "events"
+IDENTITY_LOG = "identity_log"
+PERSON_IDS = "person_ids"
+API_KEYS = "api_keys"
+DASHBOARDS = "dashboards"
+DELETIONS = "deletions"
+DELETED_IDS = "deleted_ids"
+
+EVENT_COLUMNS: tuple[str, ...] = EventLine.__struct_fields__
+IDENTITY_COLUMNS: tuple[str, ...] = IdentityLine.__struct_fields__

@@ -1,0 +1,1 @@
+"""Appending to the event log: the port, and Kafka behind it."""

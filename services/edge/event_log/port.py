@@ -1,0 +1,28 @@
+"""What the edge needs of an event log."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from services.contract.log.dead_letter import DeadLetter
+from services.contract.log.envelope import EventLine, IdentityLine
+
+
+class LogUnavailableError(Exception):
+    """The log did not acknowledge in time or cannot take more now. What was sent may still arrive: a repeat under
+    the same idempotency key is safe."""
+
+
+class EventLog(Protocol):
+    """Every method returns only after the log's acknowledgement, and raises LogUnavailableError otherwise."""
+
+    async def append_events(self, ids: Sequence[bytes], lines: Sequence[EventLine]) -> None:
+        """Append events; `ids` are the 16-byte event ids of `lines`, in order. Lets go of both before it waits."""
+
+    async def append_identity(self, event_id: bytes, line: IdentityLine) -> None:
+        """Append one identify, alias or group; one project's are kept in order."""
+
+    async def append_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
+        """Append what was rejected."""
+
+    async def is_ready(self) -> bool:
+        """Whether the log answers now. Says nothing about the next append."""

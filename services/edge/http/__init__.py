@@ -1,0 +1,1 @@
+"""The ingest calls over HTTP: bodies, limits, answers."""

@@ -1,0 +1,211 @@
+"""The edge's calls: HTTP only. What a body means is intake's; that it is kept is the event log's."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from time import perf_counter
+
+from msgspec import UNSET
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as HttpScope
+
+from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.ingest import MAX_IDEMPOTENCY_KEY_CHARS, Accepted, AliasResult, Done, RejectedEvent
+from services.edge.event_log.port import EventLog, LogUnavailableError
+from services.edge.http.body import read_body
+from services.edge.http.rate_limit import RateLimit
+from services.edge.intake.identity import IdentityIntake, take_alias, take_group, take_identify
+from services.edge.intake.track import Intake, take_batch, take_track
+from services.edge.loop_metrics import BOUNDS_S, LoopCounter, LoopHistogram
+from services.runtime.clock import Clock
+from services.runtime.http import bug_response, error_response, header, json_response
+from services.runtime.keys import Key, KeyCache, Scope
+
+BASE = "/v1/analytics"
+_RETRY_AFTER_S = 2
+
+EVENTS = LoopCounter("headrace_edge_events", "Events by what became of them.", ["call", "result"])
+# Most answers to single events; a response may be sent any number of times.
+_ONE_ACCEPTED = json_response(Accepted(ok=True, accepted=1))
+
+_NAMES = ("track", "batch", "identify", "alias", "group")
+SECONDS = LoopHistogram(
+    "headrace_edge_request_seconds",
+    "From the first byte of a request to its answer.",
+    BOUNDS_S,
+    ["call"],
+)
+_ACCEPTED = {name: EVENTS.labels(name, "accepted") for name in _NAMES}
+
+
+class Endpoint:
+    """A call as an ASGI application, which answers its own errors."""
+
+    def __init__(self, name: str, call: Callable[[Request], Awaitable[Response]]) -> None:
+        self._seconds = SECONDS.labels(name)
+        self._call = call
+
+    async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
+        started = perf_counter()
+        request = Request(scope, receive, send)
+        try:
+            response = await self._call(request)
+        except ApiError as error:
+            response = error_response(request, error, "edge")
+        except ClientDisconnect:
+            return  # nobody is there to read an answer
+        except Exception as error:
+            response = bug_response(request, error, "edge")
+        finally:
+            self._seconds.observe(perf_counter() - started)
+        await response(scope, receive, send)
+
+
+class DirectCalls:
+    """Around the application: leads the calls to their endpoints past all of Starlette, which costs a third of a single
+    event. Everything else goes the usual way: wrong methods, and calls of web pages, whose answers need CORS headers."""
+
+    def __init__(self, app: ASGIApp, endpoints: Mapping[str, Endpoint]) -> None:
+        self._app = app
+        self._endpoints = endpoints
+
+    async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
+        is_direct = scope["type"] == "http" and scope["method"] == "POST" and b"origin" not in dict(scope["headers"])
+        endpoint = self._endpoints.get(scope["path"]) if is_direct else None
+        await (endpoint or self._app)(scope, receive, send)
+
+
+class EdgeRoutes:
+    """The five ingest calls over an event log."""
+
+    def __init__(self, log: EventLog, keys: KeyCache, clock: Clock, rate_limit: RateLimit, max_body_bytes: int) -> None:
+        self._log = log
+        self._keys = keys
+        self._clock = clock
+        self._rate_limit = rate_limit
+        self._max_body_bytes = max_body_bytes
+
+    def endpoints(self) -> dict[str, Endpoint]:
+        """The calls by path; each is a POST."""
+        calls = {
+            "track": self.track,
+            "batch": self.batch,
+            "identify": self.identify,
+            "alias": self.alias,
+            "group": self.group,
+        }
+        return {f"{BASE}/{name}": Endpoint(name, call) for name, call in calls.items()}
+
+    async def track(self, request: Request) -> Response:
+        key = await self._authorize(request)
+        header_key = _idempotency_header(request)
+        body = await read_body(request, self._max_body_bytes)
+        now = self._clock()
+        return await self._keep("track", take_track(body, key.project_id, now, header_key), key.project_id, now)
+
+    async def batch(self, request: Request) -> Response:
+        key = await self._authorize(request)
+        body = await read_body(request, self._max_body_bytes)
+        now = self._clock()
+        intake = take_batch(body, key.project_id, now)
+        del body
+        return await self._keep("batch", intake, key.project_id, now)
+
+    async def identify(self, request: Request) -> Response:
+        warnings = (await self._identity(request, "identify", take_identify)).warnings
+        return json_response(Done(warnings=warnings or UNSET))
+
+    async def group(self, request: Request) -> Response:
+        warnings = (await self._identity(request, "group", take_group)).warnings
+        return json_response(Done(warnings=warnings or UNSET))
+
+    async def alias(self, request: Request) -> Response:
+        intake = await self._identity(request, "alias", take_alias)
+        return json_response(AliasResult(merged=intake.line is not None, warnings=intake.warnings or UNSET))
+
+    async def _keep(self, call: str, intake: Intake, project_id: str, now: datetime) -> Response:
+        """Log what was taken and what was rejected, then answer."""
+        accepted, rejected = len(intake.lines), len(intake.rejected)
+        self._rate_limit.take(project_id, accepted + rejected)
+        try:
+            # The rejected first: should the log fail in between, a retry doubles dead letters, not events without keys.
+            if rejected:
+                await self._log.append_dead_letters([r.dead_letter(project_id, now) for r in intake.rejected])
+            if accepted:
+                await self._log.append_events(*intake.hand_over())
+        except LogUnavailableError as error:
+            raise _unavailable(error) from error
+        _ACCEPTED[call].inc(accepted)
+        if rejected == 0:
+            if accepted == 1 and not intake.warnings:
+                return _ONE_ACCEPTED
+            return json_response(Accepted(ok=True, accepted=accepted, warnings=intake.warnings or UNSET))
+        EVENTS.labels(call, "rejected").inc(rejected)
+        if accepted == 0:
+            raise _none_valid(intake)
+        errors = [
+            RejectedEvent(r.index, r.error.code.code, r.error.message, r.error.field or UNSET) for r in intake.rejected
+        ]
+        return json_response(Accepted(ok=False, accepted=accepted, errors=errors, warnings=intake.warnings or UNSET))
+
+    async def _identity(
+        self, request: Request, call: str, take: Callable[[bytes, str, datetime, str | None], IdentityIntake]
+    ) -> IdentityIntake:
+        key = await self._authorize(request)
+        header_key = _idempotency_header(request)
+        body = await read_body(request, self._max_body_bytes)
+        intake = take(body, key.project_id, self._clock(), header_key)
+        self._rate_limit.take(key.project_id, 1)
+        if intake.line is not None:
+            try:
+                await self._log.append_identity(intake.event_id, intake.line)
+            except LogUnavailableError as error:
+                raise _unavailable(error) from error
+        _ACCEPTED[call].inc()
+        return intake
+
+    async def _authorize(self, request: Request) -> Key:
+        given = header(request, b"authorization")
+        token = request.query_params.get("key") if given is None and request.scope["query_string"] else None
+        if token is None:
+            return await self._keys.authorize(given, Scope.INGEST)
+        key = await self._keys.authorize_key(token, Scope.INGEST)
+        if key.scopes != {Scope.INGEST}:
+            raise ApiError(
+                ErrorCode.FORBIDDEN,
+                "A key in the address must have the scope `ingest` alone: addresses end up in logs and histories.",
+            )
+        return key
+
+
+def _idempotency_header(request: Request) -> str | None:
+    value = header(request, b"idempotency-key")
+    if value is None:
+        return None
+    # HTTP does not say how other characters are written in a header, and a key must be the same key here as in a body.
+    if not (1 <= len(value) <= MAX_IDEMPOTENCY_KEY_CHARS and value.isascii() and value.isprintable()):
+        raise ApiError(
+            ErrorCode.INVALID_FIELD,
+            f"The Idempotency-Key header must have 1 to {MAX_IDEMPOTENCY_KEY_CHARS} printable ASCII characters. "
+            "Send other keys in the body.",
+            field="Idempotency-Key",
+        )
+    return value
+
+
+def _none_valid(intake: Intake) -> ApiError:
+    first = intake.rejected[0]
+    others = len(intake.rejected) - 1
+    more = f" (and {others} more: no event of the batch is valid)" if others else ""
+    # 413 would speak of the whole body; a batch without a valid event is 400, whatever is wrong with its events.
+    code = first.error.code if first.error.code.status == 400 else ErrorCode.INVALID_FIELD
+    return ApiError(code, first.error.message + more, field=first.error.field, index=first.index)
+
+
+def _unavailable(error: LogUnavailableError) -> ApiError:
+    return ApiError(
+        ErrorCode.LOG_UNAVAILABLE,
+        f"The events cannot be kept now: {error}. Send them again with the same idempotency keys.",
+        retry_after_s=_RETRY_AFTER_S,
+    )

@@ -1,0 +1,144 @@
+"""Identify, alias and group: from body bytes to a line of the identity log. Pure: no I/O, no clock."""
+
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.ingest import MAX_EVENT_BYTES, Alias, Group, Identify
+from services.contract.api.validation import invalid_json, invalid_message
+from services.contract.log.envelope import IdentityLine
+from services.contract.log.event_ids import fresh_ids, id_of_key
+from services.edge.intake.json_checks import json_object, one_line, refuse_nul
+from services.edge.intake.timestamps import parse_time, resolve_time
+
+# What broken or careless clients send for "nobody": merging one of them would make one person of thousands.
+PLACEHOLDER_IDS = frozenset({"null", "undefined", "none", "nil", "anonymous", "guest", "0", "[object object]"})
+
+
+class IdentityIntake(Struct):
+    """`line` is None when there is nothing to log (an alias of an id to itself)."""
+
+    event_id: bytes
+    line: IdentityLine | None
+    warnings: list[str] = field(default_factory=list)
+
+
+M = TypeVar("M", Identify, Alias, Group)
+
+
+def take_identify(body: bytes, project_id: str, now: datetime, header_key: str | None) -> IdentityIntake:
+    """Raises ApiError. `alias_for` asks for a merge, unless it is the same id."""
+    message, warnings = _decode(body, Identify)
+    merge = message.alias_for is not None and message.alias_for != message.distinct_id
+    if merge:
+        _refuse_placeholder(message.alias_for, "alias_for")
+        _refuse_placeholder(message.distinct_id, "distinct_id")
+    time, original = resolve_time(message.timestamp, now)
+    if original:
+        warnings.append(f"timestamp is more than 1 h ahead ({original}): the receive time is used")
+    return _intake(
+        message,
+        header_key,
+        warnings,
+        IdentityLine(
+            project_id=project_id,
+            event_id="",
+            kind="identify",
+            distinct_id=message.distinct_id,
+            timestamp=time,
+            received_at=now,
+            old_id=(message.alias_for or "") if merge else "",
+            user_id=message.user_id or "",
+            traits=json_object(message.traits, "traits"),
+        ),
+    )
+
+
+def take_alias(body: bytes, project_id: str, now: datetime, header_key: str | None) -> IdentityIntake:
+    """Raises ApiError. `line` is None where both ids are the same."""
+    message, warnings = _decode(body, Alias)
+    _refuse_placeholder(message.old_id, "old_id")
+    _refuse_placeholder(message.new_id, "new_id")
+    if message.old_id == message.new_id:
+        return IdentityIntake(b"", None, warnings)
+    return _intake(
+        message,
+        header_key,
+        warnings,
+        IdentityLine(
+            project_id=project_id,
+            event_id="",
+            kind="alias",
+            distinct_id=message.new_id,
+            timestamp=now,
+            received_at=now,
+            old_id=message.old_id,
+        ),
+    )
+
+
+def take_group(body: bytes, project_id: str, now: datetime, header_key: str | None) -> IdentityIntake:
+    """Raises ApiError."""
+    message, warnings = _decode(body, Group)
+    return _intake(
+        message,
+        header_key,
+        warnings,
+        IdentityLine(
+            project_id=project_id,
+            event_id="",
+            kind="group",
+            distinct_id=message.distinct_id,
+            timestamp=now,
+            received_at=now,
+            group_type=message.group_type,
+            group_key=message.group_key,
+            traits=json_object(message.traits, "traits"),
+        ),
+    )
+
+
+def _intake(
+    message: Identify | Alias | Group, header_key: str | None, warnings: list[str], line: IdentityLine
+) -> IdentityIntake:
+    key = message.idempotency_key or header_key
+    event_id = fresh_ids(1)[0] if key is None else id_of_key(line.project_id, key)
+    line.event_id = event_id.hex()
+    line.idempotency_key = key or ""
+    return IdentityIntake(event_id, line, warnings)
+
+
+def _decode(body: bytes, kind: type[M]) -> tuple[M, list[str]]:
+    """The message, and warnings about fields that it does not have."""
+    body = one_line(body)
+    if len(body) > MAX_EVENT_BYTES:
+        raise ApiError(
+            ErrorCode.EVENT_TOO_LARGE, f"The message has {len(body)} bytes; at most {MAX_EVENT_BYTES} are taken."
+        )
+    try:
+        fields: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Raw])
+        known = {name: value for name, value in fields.items() if name in kind.__struct_fields__}
+        if "timestamp" in known:
+            known["timestamp"] = Raw(msgspec.json.encode(parse_time(bytes(known["timestamp"]))))
+        message = msgspec.json.decode(msgspec.json.encode(known), type=kind)
+    except msgspec.ValidationError as error:
+        raise invalid_message(error) from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise invalid_json(error) from error
+    for name in kind.__struct_fields__:
+        value = getattr(message, name)
+        if isinstance(value, str):
+            refuse_nul(value, name)
+    return message, [f"unknown field `{name[:100]}` ignored" for name in sorted(set(fields) - set(known))][:20]
+
+
+def _refuse_placeholder(value: str | None, name: str) -> None:
+    if value is not None and value.strip().lower() in PLACEHOLDER_IDS:
+        raise ApiError(
+            ErrorCode.ILLEGAL_ID,
+            f"`{name}` is the placeholder `{value}`: merging it would make one person of many. Send a real id.",
+            field=name,
+        )

@@ -1,0 +1,1 @@
+"""Dashboards: kept, and run."""

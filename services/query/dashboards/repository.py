@@ -1,0 +1,147 @@
+"""Dashboards: named lists of saved queries. Created once a key, read, listed in order of creation, deleted."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+from msgspec.structs import replace
+from xxhash import xxh3_128_digest
+
+from services.contract.log.event_ids import project_prefix
+from services.contract.questions import Dashboard, DashboardList
+from services.contract.tables import DASHBOARDS
+from services.query.request.cursor import Position, read_cursor, write_cursor
+from services.query.request.decode import NewDashboard
+from services.query.request.time_window import utc_time
+from services.runtime.clickhouse import ClickHouse
+
+_READ = "dashboard_id, name, queries, toUnixTimestamp64Micro(created_at), toUnixTimestamp64Micro(updated_at)"
+
+
+class _Row(Struct, kw_only=True):
+    """A row of the table as it is inserted; `queries` is JSON text. Deleting adds a row of a higher version."""
+
+    project_id: str
+    dashboard_id: str
+    name: str
+    queries: str
+    created_at: datetime
+    updated_at: datetime
+    deleted: bool = False
+    version: int = 1
+
+
+class Dashboards:
+    """All methods see one project's dashboards only. They raise StoreError."""
+
+    def __init__(self, store: ClickHouse) -> None:
+        self._store = store
+
+    async def create(self, project_id: str, new: NewDashboard, now: datetime) -> Dashboard:
+        """With a key that was used before: the dashboard that it made then, even where that was deleted since."""
+        if new.idempotency_key is None:
+            dashboard_id = uuid.uuid4()
+        else:
+            dashboard_id = _id_of_key(project_id, new.idempotency_key)
+            there = await self._find(project_id, dashboard_id, deleted_too=True)
+            if there is not None:
+                return there
+        row = _Row(
+            project_id=project_id,
+            dashboard_id=str(dashboard_id),
+            name=new.name,
+            queries=msgspec.json.encode(new.queries).decode(),
+            created_at=now,
+            updated_at=now,
+        )
+        # Of several inserts at once under one token ClickHouse takes the first and drops the others.
+        await self._insert(row, token=row.dashboard_id)
+        created = await self._find(project_id, dashboard_id, deleted_too=True)
+        if created is None:
+            # A server that was killed may know the token and not have the row. Of the lower version, so that it
+            # never stands in for a first one that only comes into sight late.
+            await self._insert(replace(row, version=0), token=str(uuid.uuid4()))
+            created = await self._find(project_id, dashboard_id, deleted_too=True)
+        return created or _dashboard(dashboard_id, new, now)
+
+    async def get(self, project_id: str, dashboard_id: str) -> Dashboard | None:
+        identity = _uuid(dashboard_id)
+        return None if identity is None else await self._find(project_id, identity)
+
+    async def page(self, project_id: str, limit: int, cursor: str | None) -> DashboardList:
+        """In order of (time of creation, id). Raises ApiError for a cursor of something else."""
+        question = repr(("dashboards", project_id)).encode()
+        after = Position(-1, bytes(16)) if cursor is None else read_cursor(cursor, question)
+        rows = await self._store.rows(
+            f"SELECT {_READ} FROM {DASHBOARDS} FINAL WHERE project_id = {{project:String}} AND NOT deleted "
+            "AND (toUnixTimestamp64Micro(created_at), dashboard_id) > ({after:Int64}, {after_id:String}) "
+            "ORDER BY created_at, dashboard_id LIMIT {limit:UInt32}",
+            {
+                "project": project_id,
+                "after": after.time_us,
+                "after_id": str(uuid.UUID(bytes=after.id)),
+                "limit": limit + 1,
+            },
+        )
+        answer = DashboardList(items=[_of_row(row) for row in rows[:limit]])
+        if len(rows) > limit:
+            last = rows[limit - 1]
+            answer.next_cursor = write_cursor(Position(last[3], uuid.UUID(last[0]).bytes), question)
+        return answer
+
+    async def delete(self, project_id: str, dashboard_id: str) -> None:
+        """Also fine when there is no such dashboard."""
+        identity = _uuid(dashboard_id)
+        if identity is not None:
+            await self._store.command(
+                f"INSERT INTO {DASHBOARDS} SELECT * REPLACE "
+                "(true AS deleted, now64(6) AS updated_at, version + 1 AS version) "
+                # Unqualified, `deleted` would be the value that replaces it.
+                f"FROM {DASHBOARDS} AS d FINAL WHERE d.project_id = {{project:String}} "
+                "AND d.dashboard_id = {id:String} AND NOT d.deleted",
+                {"project": project_id, "id": str(identity)},
+            )
+
+    async def _find(self, project_id: str, dashboard_id: uuid.UUID, *, deleted_too: bool = False) -> Dashboard | None:
+        rows = await self._store.rows(
+            f"SELECT {_READ} FROM {DASHBOARDS} FINAL WHERE project_id = {{project:String}} "
+            "AND dashboard_id = {id:String} AND (NOT deleted OR {deleted_too:Bool})",
+            {"project": project_id, "id": str(dashboard_id), "deleted_too": deleted_too},
+        )
+        return _of_row(rows[0]) if rows else None
+
+    async def _insert(self, row: _Row, token: str) -> None:
+        await self._store.insert_lines(
+            DASHBOARDS, _Row.__struct_fields__, msgspec.json.encode(row) + b"\n", token=token
+        )
+
+
+def _id_of_key(project_id: str, key: str) -> uuid.UUID:
+    return uuid.UUID(bytes=xxh3_128_digest(project_prefix(project_id) + b"dashboard\0" + key.encode()))
+
+
+def _uuid(text: str) -> uuid.UUID | None:
+    """Only the spelling that was given out: nothing else is an id of ours."""
+    try:
+        identity = uuid.UUID(text)
+    except ValueError:
+        return None
+    return identity if str(identity) == text else None
+
+
+def _of_row(row: Sequence[Any]) -> Dashboard:
+    dashboard_id, name, queries, created_us, updated_us = row
+    return Dashboard(
+        dashboard_id=dashboard_id,
+        name=name,
+        queries=msgspec.json.decode(queries, type=list[Raw]),
+        created_at=utc_time(created_us),
+        updated_at=utc_time(updated_us),
+    )
+
+
+def _dashboard(dashboard_id: uuid.UUID, new: NewDashboard, now: datetime) -> Dashboard:
+    return Dashboard(dashboard_id=str(dashboard_id), name=new.name, queries=new.queries, created_at=now, updated_at=now)

@@ -1,0 +1,1 @@
+"""How queries reach ClickHouse: turns, limits, columns."""

@@ -1,0 +1,34 @@
+"""Which properties have a column of their own: read from ClickHouse every few seconds, so that no question waits for it."""
+
+from services.contract.tables import EVENTS
+from services.query.sql.properties import NONE_PROMOTED, PREFIX, Promoted, promoted_keys
+from services.runtime.clickhouse import ClickHouse
+from services.runtime.logs import get_logger
+from services.runtime.refreshing import refresh_forever
+
+log = get_logger(__name__)
+
+
+async def read_promoted(store: ClickHouse) -> Promoted:
+    """Raises StoreError."""
+    rows = await store.rows(
+        "SELECT name FROM system.columns WHERE database = currentDatabase() AND table = {table:String} "
+        "AND startsWith(name, {prefix:String}) AND default_kind = 'MATERIALIZED'",
+        {"table": EVENTS, "prefix": PREFIX},
+    )
+    return promoted_keys(name for (name,) in rows)
+
+
+class PromotedProperties:
+    """`keys` may be old by one refresh; before the first one there are none, which costs time and changes no answer."""
+
+    def __init__(self, store: ClickHouse, refresh_s: float) -> None:
+        self._store = store
+        self._refresh_s = refresh_s
+        self.keys = NONE_PROMOTED
+
+    async def refresh_forever(self) -> None:
+        await refresh_forever(self._refresh, self._refresh_s, log, "promoted_properties_not_refreshed")
+
+    async def _refresh(self) -> None:
+        self.keys = await read_promoted(self._store)

@@ -1,0 +1,1 @@
+"""The query calls over HTTP."""

@@ -1,0 +1,80 @@
+"""The calls about single people, and about deleting: HTTP only."""
+
+from msgspec import UNSET
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from services.contract.api.endpoints import BASE_PATH
+from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.ingest import MAX_ID_CHARS
+from services.query.execution.executor import SECONDS, ProjectQueues, QuestionStore
+from services.query.http.queries import idempotency_header, question_body
+from services.query.persons.deletions import Deletions, NewDeletion
+from services.query.persons.profile import find_person
+from services.query.persons.request import parse_privacy_delete
+from services.runtime.clock import Clock
+from services.runtime.http import json_response
+from services.runtime.keys import KeyCache, Scope
+
+
+class PeopleRoutes:
+    """For projects whose key has the scope `query`; deleting takes a key that has `ingest` as well."""
+
+    def __init__(
+        self, store: QuestionStore, queues: ProjectQueues, deletions: Deletions, keys: KeyCache, clock: Clock
+    ) -> None:
+        self._store = store
+        self._queues = queues
+        self._deletions = deletions
+        self._keys = keys
+        self._clock = clock
+
+    def routes(self) -> list[Route]:
+        # Ids may have slashes in them.
+        return [
+            Route(f"{BASE_PATH}/persons/{{distinct_id:path}}", self.person, methods=["GET"]),
+            Route(f"{BASE_PATH}/privacy/delete", self.delete, methods=["POST"]),
+            Route(f"{BASE_PATH}/privacy/delete/{{deletion_id}}", self.deletion, methods=["GET"]),
+        ]
+
+    async def person(self, request: Request) -> Response:
+        project_id = await self._project(request)
+        distinct_id: str = request.path_params["distinct_id"]
+        if not 1 <= len(distinct_id) <= MAX_ID_CHARS:
+            raise ApiError(
+                ErrorCode.INVALID_FIELD,
+                f"`distinct_id` must have 1 to {MAX_ID_CHARS} characters.",
+                field="distinct_id",
+            )
+        with SECONDS.labels("person").time():
+            async with self._queues.turn(project_id):
+                # No id holds NUL, and the store takes none.
+                found = None if "\0" in distinct_id else await find_person(self._store, project_id, distinct_id)
+        if found is None:
+            raise ApiError(ErrorCode.NOT_FOUND, "Nothing is known of this id: it has no event and no identify.")
+        return json_response(found)
+
+    async def delete(self, request: Request) -> Response:
+        project_id = await self._project(request, may_delete=True)
+        new, warnings = parse_privacy_delete(await question_body(request))
+        if new.idempotency_key is None:
+            new = NewDeletion(new.distinct_id, new.window, idempotency_header(request))
+        with SECONDS.labels("privacy_delete").time():
+            deletion = await self._deletions.request(project_id, new, self._clock())
+        deletion.warnings = warnings or UNSET
+        return json_response(deletion)
+
+    async def deletion(self, request: Request) -> Response:
+        project_id = await self._project(request, may_delete=True)
+        with SECONDS.labels("privacy_state").time():
+            deletion = await self._deletions.get(project_id, request.path_params["deletion_id"])
+        if deletion is None:
+            raise ApiError(ErrorCode.NOT_FOUND, "This project has no such deletion.")
+        return json_response(deletion)
+
+    async def _project(self, request: Request, *, may_delete: bool = False) -> str:
+        """A key that only reads must not be able to destroy."""
+        given = request.headers.get("authorization")
+        key = await self._keys.authorize(given, Scope.QUERY)
+        return (await self._keys.authorize(given, Scope.INGEST) if may_delete else key).project_id

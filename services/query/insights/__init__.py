@@ -1,0 +1,1 @@
+"""The kinds of queries, one file each, and the registry that lists them."""

@@ -1,0 +1,60 @@
+"""The cohort question: how many people a cohort has, and who they are, a page at a time.
+
+The pages are in order of a hash of the person's id: a position is then as short as that of any other list.
+"""
+
+from typing import Any
+
+from msgspec import Struct
+
+from services.contract.people import CohortAnswer
+from services.query.execution.executor import QuestionStore
+from services.query.request.cohorts import Rule
+from services.query.request.cursor import Position, write_cursor
+from services.query.sql.cohorts import cohort_people
+from services.query.sql.parameters import Parameters
+from services.query.sql.persons import PERSON_ID
+from services.query.sql.properties import Promoted
+
+_PLACE = "toUInt128(reinterpretAsUInt128(sipHash128(who)))"
+
+
+class CohortQuestion(Struct, frozen=True):
+    """`after`: the last person of the page before."""
+
+    rule: Rule
+    limit: int
+    after: Position | None
+
+    def identity(self, project_id: str) -> bytes:
+        """What a cursor is bound to."""
+        return cohort_identity(project_id, self.rule)
+
+
+def cohort_identity(project_id: str, rule: Rule) -> bytes:
+    return repr(("cohort", project_id, rule)).encode()
+
+
+async def answer_cohort(
+    store: QuestionStore, project_id: str, question: CohortQuestion, promoted: Promoted
+) -> CohortAnswer:
+    ((size, listed),) = await store.rows(*cohort_sql(project_id, question, promoted))
+    page = listed[: question.limit]
+    answer = CohortAnswer(size=size, people=[person for _, person in page])
+    if len(listed) > len(page):
+        last = Position(0, int(page[-1][0]).to_bytes(16, "big"))
+        answer.next_cursor = write_cursor(last, question.identity(project_id))
+    return answer
+
+
+def cohort_sql(project_id: str, question: CohortQuestion, promoted: Promoted) -> tuple[str, dict[str, Any]]:
+    """One row: the size, and an array of (place, person) with one more than the limit."""
+    parameters = Parameters("cohort", promoted)
+    people = cohort_people(question.rule, parameters, PERSON_ID)
+    after = -1 if question.after is None else int.from_bytes(question.after.id, "big")
+    listed = f"groupArraySortedIf({question.limit + 1:d})(({_PLACE}, who), {_PLACE} >= {{next:UInt128}})"
+    return f"SELECT count(), {listed} FROM ({people})", {
+        "project": project_id,
+        "next": after + 1,
+        **parameters.values,
+    }

@@ -1,0 +1,159 @@
+"""The events question: single events in order of (timestamp, event id), a page at a time."""
+
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from msgspec import UNSET, Raw, Struct
+
+from services.contract.questions import EventsAnswer, StoredEvent
+from services.query.execution.executor import QuestionStore
+from services.query.request.cohorts import Rule
+from services.query.request.cursor import Position, write_cursor
+from services.query.request.filters import Condition
+from services.query.request.time_window import DAY_US, Window, utc_time
+from services.query.sql.cohorts import in_cohort
+from services.query.sql.conditions import filter_sql
+from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_REPEATS, IN_WINDOW, in_window, window_parameters
+from services.query.sql.parameters import Parameters
+from services.query.sql.persons import join_persons, people_of_rows, rows_of_page
+from services.query.sql.properties import Promoted
+
+_COLUMNS = (
+    "e.event_id, e.event, e.distinct_id, toUnixTimestamp64Micro(e.timestamp), toUnixTimestamp64Micro(e.received_at), "
+    "e.properties, e.idempotency_key, e.original_timestamp, e.distinct_hash"
+)
+
+# A page reads one day, which is too little for ClickHouse to share it among cores by itself.
+_SHARED_READING = (
+    "SETTINGS merge_tree_min_rows_for_concurrent_read = 8192, merge_tree_min_bytes_for_concurrent_read = 1048576, "
+    "merge_tree_min_read_task_size = 1"
+)
+
+
+class EventsQuestion(Struct, frozen=True):
+    """`after`: the last event of the page before."""
+
+    window: Window
+    conditions: list[Condition]
+    limit: int
+    descending: bool
+    after: Position | None
+    cohort: Rule | None = None
+
+    @property
+    def can_be_bounded(self) -> bool:
+        """Whether a look at the times before the page costs little: no condition reads properties or people."""
+        return self.cohort is None and all(c.is_column and not c.needs_persons for c in self.conditions)
+
+    def identity(self, project_id: str) -> bytes:
+        """What a cursor is bound to."""
+        ordered = sorted(repr((c.key, c.operator, c.operand)) for c in self.conditions)
+        window = (self.window.since_us, self.window.until_us)
+        return repr((project_id, window, ordered, self.cohort, self.descending)).encode()
+
+
+async def answer_events(
+    store: QuestionStore, project_id: str, question: EventsQuestion, promoted: Promoted
+) -> EventsAnswer:
+    rows = await store.rows(*events_sql(project_id, question, promoted, bounded=question.can_be_bounded))
+    if question.can_be_bounded and 0 < len(rows) <= question.limit and rows[0][9]:
+        # Rows that are stored twice were counted twice.
+        rows = await store.rows(*events_sql(project_id, question, promoted, bounded=False))
+    page = rows[: question.limit]
+    # After the page: only its own ids are looked up, however many were ever merged.
+    people: dict[int, str] = {}
+    if page:
+        asked = {row[8] for row in page}
+        people = people_of_rows(await store.rows(*people_sql(project_id, asked)))
+    answer = EventsAnswer(events=[_event(row, people) for row in page])
+    if len(rows) > len(page):
+        last = page[-1]
+        answer.next_cursor = write_cursor(Position(last[3], last[0].bytes), question.identity(project_id))
+    return answer
+
+
+def events_sql(
+    project_id: str, question: EventsQuestion, promoted: Promoted, *, bounded: bool
+) -> tuple[str, dict[str, Any]]:
+    """One row more than the limit, to know whether there is a next page. The last column: whether a bound was set.
+
+    `bounded`: so many times are looked up first, in the day where the page begins, and only rows up to the last of
+    them are read in full. Should a row that is stored twice be among them, rows are missing at the end of the page.
+    """
+    found = filter_sql(question.conditions, promoted=promoted)
+    of_cohort = Parameters("cohort", promoted)
+    where = found.where + in_cohort(question.cohort, of_cohort)
+    needs_persons = found.needs_persons or question.cohort is not None
+    persons = join_persons(any(c.needs_names for c in question.conditions)) if needs_persons else ""
+    parameters = {
+        **window_parameters(project_id, question.window),
+        **found.parameters,
+        **of_cohort.values,
+        "limit": question.limit + 1,
+    }
+    direction = "DESC" if question.descending else "ASC"
+    if question.after is not None:
+        where += _after(question.after, question.descending, parameters)
+    given, in_bound, is_bounded = "", "", "false"
+    if bounded:
+        given = f"WITH ({_bound(where, question.descending)}) AS bound "
+        in_bound = f" AND (NOT bound.1 OR e.timestamp {'>=' if question.descending else '<='} bound.2)"
+        is_bounded = "bound.1"
+    # The days first: the table is sorted by them, so that reading stops at the day that fills the page. A UUID
+    # sorts by its second half first, the number made of it does not.
+    order = f"toDate(e.timestamp) {direction}, e.timestamp {direction}, toUInt128(e.event_id) {direction}"
+    return (
+        f"{given}SELECT {_COLUMNS}, {is_bounded} FROM {EVENTS_ONCE} {persons} "
+        f"WHERE {IN_WINDOW}{where}{in_bound} ORDER BY {order} LIMIT {{limit:UInt32}} {_SHARED_READING}"
+    ), parameters
+
+
+def _bound(where: str, descending: bool) -> str:
+    """One row: whether the first day has a page's events, and the time of the last of these."""
+    if descending:
+        # A window may end in the future, where nothing is.
+        end = "least({until:Int64}, toUnixTimestamp64Micro(now64(6, 'UTC')))"
+        day = in_window(f"greatest({{since:Int64}}, {end} - {DAY_US:d})", "{until:Int64}")
+    else:
+        day = in_window("{since:Int64}", f"least({{until:Int64}}, {{since:Int64}} + {DAY_US:d})")
+    direction, last = ("DESC", "min") if descending else ("ASC", "max")
+    times = (
+        f"SELECT e.timestamp AS time FROM {EVENTS_WITH_REPEATS} WHERE {day}{where} "
+        f"ORDER BY time {direction} LIMIT {{limit:UInt32}}"
+    )
+    return f"SELECT (count() = {{limit:UInt32}}, {last}(time)) FROM ({times})"
+
+
+def people_sql(project_id: str, distinct_hashes: Iterable[int]) -> tuple[str, dict[str, Any]]:
+    """Rows for `people_of_rows`."""
+    return rows_of_page("{ids:Array(UInt64)}"), {"project": project_id, "ids": sorted(distinct_hashes)}
+
+
+def _after(position: Position, descending: bool, parameters: dict[str, Any]) -> str:
+    """The position narrows the window; among events of its very time the id decides."""
+    if descending:
+        parameters["until"] = position.time_us + 1
+    else:
+        parameters["since"] = position.time_us
+    parameters["after"] = position.time_us
+    parameters["after_id"] = uuid.UUID(bytes=position.id)
+    return (
+        " AND (e.timestamp != fromUnixTimestamp64Micro({after:Int64}, 'UTC')"
+        f" OR toUInt128(e.event_id) {'<' if descending else '>'} toUInt128({{after_id:UUID}}))"
+    )
+
+
+def _event(row: Sequence[Any], people: Mapping[int, str]) -> StoredEvent:
+    event_id, event, distinct_id, time_us, received_us, properties, key, original, distinct_hash, _ = row
+    return StoredEvent(
+        event_id=str(event_id),
+        event=event,
+        distinct_id=distinct_id,
+        person_id=people.get(distinct_hash, distinct_id),
+        timestamp=utc_time(time_us),
+        received_at=utc_time(received_us),
+        properties=Raw(properties.encode() or b"{}"),
+        idempotency_key=key or None,
+        original_timestamp=original or UNSET,
+    )

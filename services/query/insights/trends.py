@@ -1,0 +1,154 @@
+"""The trends question: one number per period, for each series and each value of a breakdown."""
+
+from collections.abc import Iterable, Sequence
+from math import isfinite
+from typing import Any
+
+from msgspec import Struct
+
+from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.fields import Interval
+from services.contract.api.trends import Measure, TrendAnswer, TrendLine, TrendsAnswer
+from services.query.execution.executor import QuestionStore
+from services.query.request.filters import MAX_KEY_LEVELS
+from services.query.request.time_buckets import local_time
+from services.query.request.time_window import Window
+from services.query.sql.breakdown import Breakdown, line_of, placed_sql, value_sql
+from services.query.sql.conditions import event_property
+from services.query.sql.event_filter import Selection, selection_sql
+from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_REPEATS, IN_WINDOW, window_parameters
+from services.query.sql.parameters import Parameters
+from services.query.sql.properties import Promoted
+from services.query.sql.segment import Scope, scope_sql
+
+# Measures of a numeric property.
+_OF_PROPERTY = ("sum", "avg", "min", "max", "percentile")
+# A row that is stored twice changes neither sets of people nor extremes.
+_REPEATS_DO_NO_HARM = ("people", "min", "max")
+# What a period without events has; elsewhere there is nothing to measure.
+_OF_PEOPLE = ("people", "per_person")
+_NONE_IS_ZERO = ("count", "people", "sum")
+
+
+class Series(Struct, frozen=True):
+    """`key`: the property, of measures that need one. `percentile` from 0 to 1."""
+
+    selection: Selection
+    measure: Measure
+    key: str | None
+    percentile: float
+
+
+class TrendsQuestion(Struct, frozen=True):
+    """`starts` are the periods of the window."""
+
+    series: list[Series]
+    window: Window
+    interval: Interval
+    starts: list[int]
+    breakdown: Breakdown | None
+    scope: Scope
+
+
+def series_of(selection: Selection, measure: Measure, key: str | None, percentile: float | None, i: int) -> Series:
+    """Raises ApiError for a measure without its property, and a property or percentile without its measure."""
+    place = f"series[{i}]"
+    if (key is not None) != (measure in _OF_PROPERTY):
+        needs = "needs" if key is None else "takes no"
+        raise _invalid(f"{place}.property", f"the measure `{measure}` {needs} property")
+    if percentile is not None and measure != "percentile":
+        raise _invalid(f"{place}.percentile", f"the measure `{measure}` takes no percentile")
+    if key is not None and ("\0" in key or key.count(".") >= MAX_KEY_LEVELS):
+        raise _invalid(f"{place}.property", f"no NUL and at most {MAX_KEY_LEVELS} levels are taken")
+    return Series(selection, measure, key, (50 if percentile is None else percentile) / 100)
+
+
+async def answer_trends(
+    store: QuestionStore, project_id: str, question: TrendsQuestion, promoted: Promoted
+) -> TrendsAnswer:
+    """One series after the other: each has the limits of a query for itself."""
+    answers = []
+    for series in question.series:
+        rows = await store.rows(*trend_sql(project_id, question, series, promoted))
+        lines = _lines(rows, question, series.measure)
+        answers.append(TrendAnswer(event=series.selection.event, measure=series.measure, lines=lines))
+    return TrendsAnswer(
+        interval=question.interval,
+        periods=[local_time(start, question.window.zone) for start in question.starts],
+        series=answers,
+    )
+
+
+def trend_sql(
+    project_id: str, question: TrendsQuestion, series: Series, promoted: Promoted
+) -> tuple[str, dict[str, Any]]:
+    """Rows (place, label, period, number), in order of place; see placed_sql."""
+    scope = scope_sql(question.scope, promoted, series.selection.conditions, breakdown=question.breakdown)
+    named = Parameters("series", promoted)
+    selected = selection_sql(series.selection, named)
+    source = EVENTS_WITH_REPEATS if series.measure in _REPEATS_DO_NO_HARM else EVENTS_ONCE
+    if series.measure in _OF_PEOPLE or question.scope.aggregate_by is not None:
+        joins, person = scope.joins, scope.who
+    else:
+        joins, person = scope.filter_joins, "0"
+    columns, numeric = f"{person} AS person", ""
+    if series.key is not None:
+        columns += f", {event_property(series.key, named)} AS text, JSONExtractFloat(text) AS number"
+        # The characters before ':' that JSON begins a number with.
+        numeric = "text >= '-' AND text < ':'"
+    state, merged = _measure(series, numeric)
+    # FINAL takes repeats away before they are counted; where it is not needed, a line's weight may count them twice.
+    value = "''" if question.breakdown is None else value_sql(question.breakdown, named)
+    events = (
+        f"SELECT {columns}, {value} AS value, e.event_id AS event_id, "
+        "roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}) AS period "
+        f"FROM {source} {joins} WHERE {IN_WINDOW}{scope.where} AND {selected}"
+    )
+    weight = "uniqExact(event_id)" if question.breakdown is not None and source is EVENTS_WITH_REPEATS else "count()"
+    by_value = f"SELECT period, value, {weight} AS weight, {state} AS state FROM ({events}) GROUP BY period, value"
+    if question.breakdown is None:
+        sql = f"SELECT 1, '', period, {merged} FROM ({by_value}) GROUP BY period"
+    else:
+        placed = placed_sql(question.breakdown, by_value)
+        sql = f"SELECT place, label, period, {merged} FROM ({placed}) GROUP BY place, label, period ORDER BY place"
+    parameters = {**window_parameters(project_id, question.window), **scope.parameters, **named.values}
+    return sql, {**parameters, "starts": question.starts}
+
+
+def _measure(series: Series, numeric: str) -> tuple[str, str]:
+    """An aggregate of events for each value, and the number that several values' aggregates make together."""
+    match series.measure:
+        case "count":
+            return "count()", "sum(state)"
+        case "people":
+            return "uniqExactState(person)", "uniqExactMerge(state)"
+        case "per_person":
+            state = "(count(), uniqExactState(person))"
+            return state, "sum(state.1) / uniqExactMerge(state.2)"
+        case "percentile":
+            level = f"({series.percentile!r})"
+            state = f"quantileExactInclusiveOrNullIfState{level}(number, {numeric})"
+            return state, f"quantileExactInclusiveOrNullIfMerge{level}(state)"
+        case measure:
+            # OrNull: of no number there is none (a sum is 0).
+            suffix = "If" if measure == "sum" else "OrNullIf"
+            return f"{measure}{suffix}State(number, {numeric})", f"{measure}{suffix}Merge(state)"
+
+
+def _lines(rows: Iterable[Sequence[Any]], question: TrendsQuestion, measure: Measure) -> list[TrendLine]:
+    place_of = {start: i for i, start in enumerate(question.starts)}
+    nothing = 0.0 if measure in _NONE_IS_ZERO else None
+    lines: dict[str, TrendLine] = {}
+    if question.breakdown is None:
+        lines[""] = TrendLine(kind="all", values=[nothing] * len(place_of))
+    for _, label, period, number in rows:
+        if label not in lines:
+            line = line_of(label)
+            lines[label] = TrendLine(kind=line.kind, value=line.value, values=[nothing] * len(place_of))
+        # Beyond the largest double a sum is no number.
+        lines[label].values[place_of[period]] = number if number is not None and isfinite(number) else None
+    return list(lines.values())
+
+
+def _invalid(field: str, reason: str) -> ApiError:
+    return ApiError(ErrorCode.INVALID_FIELD, f"`{field}`: {reason}.", field=field)

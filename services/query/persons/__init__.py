@@ -1,0 +1,1 @@
+"""Single persons: what is known of one, and deleting."""

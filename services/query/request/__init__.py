@@ -1,0 +1,1 @@
+"""From JSON to typed values. No SQL is written here."""

@@ -1,0 +1,173 @@
+"""A cohort as it is sent -> a tree of rules about people. Pure; cohort_sql.py turns it into SQL.
+
+The leaves are sets of people that can be listed: those who did something so many times, those who have a trait. What
+is said of all others (`did_not`, `at_most`, `ne`) is the opposite of a leaf.
+"""
+
+from collections.abc import Iterator
+
+import msgspec
+from msgspec import Raw, Struct
+
+from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.fields import MAX_COHORT_RULES, Cohort
+from services.query.request.filters import Condition, parse_filter
+from services.query.request.time_window import Window, parse_window
+
+MAX_COHORT_DEPTH = 10
+_KINDS = {"all_of": "and", "any_of": "or", "none_of": "not", "did": "did", "did_not": "did_not", "traits": "traits"}
+_COUNTS = ("at_least", "at_most", "exactly")
+_OF_EVENTS = ("since", "until", "timezone", "filter", *_COUNTS)
+
+
+class Did(Struct, frozen=True):
+    """People with `times` (1 or more) such events in the window, or with so many and no more."""
+
+    event: str
+    window: Window
+    conditions: list[Condition]
+    times: int
+    exactly: bool = False
+
+
+class Has(Struct, frozen=True):
+    """People with a trait for which the condition holds; it is one that fails where the trait is missing."""
+
+    condition: Condition
+
+
+class Not(Struct, frozen=True):
+    """All other people."""
+
+    rule: "Rule"
+
+
+class Every(Struct, frozen=True):
+    """People for whom all rules hold."""
+
+    rules: list["Rule"]
+
+
+class Either(Struct, frozen=True):
+    """People for whom one of the rules holds."""
+
+    rules: list["Rule"]
+
+
+Rule = Did | Has | Not | Every | Either
+
+
+def parse_cohort(cohort: Cohort) -> Rule:
+    """Raises ApiError naming the place, such as `cohort.and[1].did`."""
+    rule = _parse(cohort, "cohort", 1)
+    count = sum(1 for _ in leaves(rule))
+    if count > MAX_COHORT_RULES:
+        raise _invalid("cohort", f"has {count} rules about events and traits; at most {MAX_COHORT_RULES} are taken")
+    return rule
+
+
+def leaves(rule: Rule) -> Iterator[Did | Has]:
+    """From left to right."""
+    if isinstance(rule, Did | Has):
+        yield rule
+    elif isinstance(rule, Not):
+        yield from leaves(rule.rule)
+    else:
+        for part in rule.rules:
+            yield from leaves(part)
+
+
+def unknown_fields(sent: object, place: str = "cohort") -> list[str]:
+    """The places of fields that no cohort has."""
+    if not isinstance(sent, dict):
+        return []
+    known = {field.encode_name for field in msgspec.structs.fields(Cohort)}
+    found = [f"{place}.{name}" for name in sorted(set(sent) - known)]
+    for kind in ("and", "or"):
+        parts = sent.get(kind)
+        for i, part in enumerate(parts if isinstance(parts, list) else []):
+            found += unknown_fields(part, f"{place}.{kind}[{i}]")
+    return found + unknown_fields(sent.get("not"), f"{place}.not")
+
+
+def _parse(cohort: Cohort, place: str, depth: int) -> Rule:
+    if depth > MAX_COHORT_DEPTH:
+        raise _invalid(place, f"goes deeper than {MAX_COHORT_DEPTH} levels")
+    kinds = [name for name in _KINDS if _given(cohort, name)]
+    if len(kinds) != 1:
+        raise _invalid(place, f"must have exactly one of {', '.join(f'`{name}`' for name in _KINDS.values())}")
+    (kind,) = kinds
+    if kind in ("did", "did_not"):
+        return _did(cohort, place)
+    for name in _OF_EVENTS:
+        if _given(cohort, name):
+            raise _invalid(f"{place}.{name}", "belongs to `did` and `did_not` only")
+    if kind == "traits":
+        return _traits(cohort.traits, place)
+    if cohort.none_of is not None:
+        return Not(_parse(cohort.none_of, f"{place}.not", depth + 1))
+    parts = cohort.all_of or cohort.any_of or []
+    rules = [_parse(part, f"{place}.{_KINDS[kind]}[{i}]", depth + 1) for i, part in enumerate(parts)]
+    return Every(rules) if kind == "all_of" else Either(rules)
+
+
+def _given(cohort: Cohort, name: str) -> bool:
+    value = getattr(cohort, name)
+    return bytes(value) not in (b"", b"null") if isinstance(value, Raw) else value is not None
+
+
+def _did(cohort: Cohort, place: str) -> Rule:
+    event, name = (cohort.did, "did") if cohort.did is not None else (cohort.did_not or "", "did_not")
+    if "\0" in event:
+        raise _invalid(f"{place}.{name}", "must not contain the character NUL")
+    if cohort.since is None or cohort.until is None:
+        missing = f"{place}.{'since' if cohort.since is None else 'until'}"
+        raise ApiError(ErrorCode.MISSING_FIELD, f"`{missing}` is missing: `{name}` needs a window.", field=missing)
+    counts = [(count, getattr(cohort, count)) for count in _COUNTS if getattr(cohort, count) is not None]
+    if len(counts) > (1 if name == "did" else 0):
+        raise _invalid(f"{place}.{counts[-1][0]}", "is one too many: `did` takes one number, `did_not` none")
+    try:
+        window = parse_window(cohort.since, cohort.until, cohort.timezone)
+        conditions = parse_filter(cohort.filter)
+    except ApiError as error:
+        raise error.within(place) from error
+    bound, times = counts[0] if counts else ("at_least", 1)
+    if name == "did_not" or (bound, times) == ("exactly", 0):
+        bound, times = "at_most", 0
+    if bound == "at_most":
+        return Not(Did(event, window, conditions, times + 1))
+    if times == 0:
+        raise _invalid(f"{place}.at_least", "must be 1 or more: everybody did it 0 times or more")
+    return Did(event, window, conditions, times, bound == "exactly")
+
+
+def _traits(traits: Raw, place: str) -> Rule:
+    try:
+        conditions = parse_filter(traits)
+    except ApiError as error:
+        # The same rules as a filter's, at another place.
+        error = ApiError(error.code, error.message.replace("`filter", "`traits", 1), field=error.field)
+        raise _at_traits(error, place) from error
+    for condition in conditions:
+        if not condition.is_trait:
+            raise _invalid(
+                f"{place}.traits",
+                f"has the key `{condition.key[:100]}`: only `person.<trait>`, `group.<type>` and "
+                "`group.<type>.<trait>` are taken",
+            )
+    if not conditions:
+        raise _invalid(f"{place}.traits", "has no condition")
+    rules: list[Rule] = []
+    for condition in conditions:
+        positive = condition.positive()
+        rules.append(Has(condition) if positive is condition else Not(Has(positive)))
+    return rules[0] if len(rules) == 1 else Every(rules)
+
+
+def _at_traits(error: ApiError, place: str) -> ApiError:
+    field = (error.field or "filter").replace("filter", "traits", 1)
+    return ApiError(error.code, error.message, field=field).within(place)
+
+
+def _invalid(place: str, reason: str) -> ApiError:
+    return ApiError(ErrorCode.INVALID_FIELD, f"`{place}` {reason}.", field=place)

@@ -1,0 +1,68 @@
+"""Where the periods of a window begin: hours, days, weeks, months of a time zone. Pure."""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, date, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.fields import Interval
+from services.query.request.time_window import SECOND_US, Window, microseconds, utc_time
+
+MAX_PERIODS = 1000
+_HOUR_US = 3600 * SECOND_US
+_MINUTE = timedelta(minutes=1)
+
+
+def period_starts(window: Window, interval: Interval, *, sundays: bool = False) -> list[int]:
+    """The first period holds `since` and may begin before it; the last begins before `until`.
+
+    Days begin the first time that the local clock shows their midnight (or jumps over it), so they last 23 to 25
+    hours where clocks change; a day that a zone left out has no period. Hours last 60 minutes, on the hour of the
+    local clock at `since`. Weeks begin on Mondays, or on Sundays.
+    """
+    starts: list[int] = []
+    borders: Iterable[int] = _hours(window) if interval == "hour" else _midnights(window, interval, sundays)
+    for start in borders:
+        if start <= window.since_us:
+            starts = [start]
+        elif start > starts[-1]:
+            starts.append(start)
+        if len(starts) > MAX_PERIODS:
+            raise ApiError(
+                ErrorCode.QUERY_TOO_EXPENSIVE,
+                f"The window holds more than {MAX_PERIODS} periods of one {interval}. "
+                "Ask for a longer `interval` or a narrower window.",
+                field="interval",
+            )
+    return starts
+
+
+def local_time(us: int, zone: ZoneInfo) -> datetime:
+    """For answers: in the zone, or in UTC where RFC 3339 cannot write the zone's offset (some had seconds)."""
+    local = utc_time(us).astimezone(zone)
+    return local.astimezone(UTC) if (local.utcoffset() or timedelta(0)) % _MINUTE else local
+
+
+def _hours(window: Window) -> range:
+    local = utc_time(window.since_us).astimezone(window.zone)
+    into_hour = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+    return range(window.since_us - into_hour // timedelta(microseconds=1), window.until_us, _HOUR_US)
+
+
+def _midnights(window: Window, interval: Interval, sundays: bool) -> Iterator[int]:
+    """Not strictly ascending: where a zone left out a day, its midnight is that of the next day."""
+    day = utc_time(window.since_us).astimezone(window.zone).date()
+    if interval == "week":
+        day -= timedelta(days=day.isoweekday() % 7 if sundays else day.weekday())
+    elif interval == "month":
+        day = day.replace(day=1)
+    # fold=0: of two midnights the first; of a midnight that was jumped over, the moment of the jump.
+    while (start := microseconds(datetime.combine(day, time(0), window.zone))) < window.until_us:
+        yield start
+        day = _next(day, interval)
+
+
+def _next(day: date, interval: Interval) -> date:
+    if interval == "month":
+        return (day + timedelta(days=31)).replace(day=1)
+    return day + timedelta(days=7 if interval == "week" else 1)

@@ -1,0 +1,97 @@
+"""since, until and timezone as they are sent -> a window in microseconds since 1970. Pure."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from functools import cache
+from zoneinfo import ZoneInfo, available_timezones
+
+from msgspec import Struct
+
+from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.timestamps import MILLISECONDS_FROM, iso_time
+
+SECOND_US = 1_000_000
+DAY_US = 86_400 * SECOND_US
+_EPOCH = datetime(1970, 1, 1)
+_EPOCH_UTC = _EPOCH.replace(tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+# The sorting key holds toDate(timestamp), and ClickHouse's Date reaches from 1970 to 2149. No event lies outside:
+# the edge takes times from 2000 to now. A window that reaches further is cut to these.
+EARLIEST_US = 0
+LATEST_US = (datetime(2149, 1, 1) - _EPOCH) // _MICROSECOND
+_FORMS = "Use ISO 8601 (2026-11-20 or 2026-11-20T12:34:56Z) or Unix epoch in seconds or milliseconds."
+
+
+class Window(Struct, frozen=True):
+    """Events at `since_us` and later, before `until_us`; `zone` is where days begin."""
+
+    since_us: int
+    until_us: int
+    zone: ZoneInfo
+
+
+def parse_window(since: str | float, until: str | float, zone_name: str | None) -> Window:
+    """Raises ApiError for what is no time, no zone, or no window. Wider than the store's times: cut to them."""
+    zone = parse_zone(zone_name)
+    since_us, until_us = _parse_time(since, "since", zone), _parse_time(until, "until", zone)
+    if since_us >= until_us:
+        raise ApiError(
+            ErrorCode.INVALID_WINDOW,
+            "`since` must be before `until`: `since` is the first moment of the window, `until` is the first after it.",
+            field="until",
+        )
+    window = Window(max(since_us, EARLIEST_US), min(until_us, LATEST_US), zone)
+    if window.since_us >= window.until_us:
+        raise ApiError(ErrorCode.INVALID_WINDOW, "The window must reach into the years 1970 to 2148.", field="since")
+    return window
+
+
+def parse_zone(name: str | None) -> ZoneInfo:
+    # Compared with the list first: ZoneInfo opens files by that name.
+    if name is None:
+        name = "UTC"
+    if name not in zone_names():
+        raise ApiError(
+            ErrorCode.INVALID_TIMEZONE,
+            f"`timezone`: there is no `{name[:64]}`. Use an IANA name such as Europe/Berlin, or UTC.",
+            field="timezone",
+        )
+    return ZoneInfo(name)
+
+
+@cache
+def zone_names() -> frozenset[str]:
+    """Reads the whole time zone database once (about 50 ms)."""
+    return frozenset(available_timezones())
+
+
+def microseconds(time: datetime) -> int:
+    """Of an aware time, since 1970. Also for the first and last hours that a datetime can hold."""
+    offset = time.utcoffset() or timedelta(0)
+    return (time.replace(tzinfo=None) - _EPOCH - offset) // _MICROSECOND
+
+
+def utc_time(us: int) -> datetime:
+    return _EPOCH_UTC + timedelta(microseconds=us)
+
+
+def _parse_time(value: str | float, field: str, zone: ZoneInfo) -> int:
+    if not isinstance(value, str):
+        return _of_number(value)
+    try:
+        time = iso_time(value)
+    except ValueError as error:
+        raise ApiError(
+            ErrorCode.INVALID_TIMESTAMP, f"`{field}`: `{value[:64]}` is not a date and time. {_FORMS}", field=field
+        ) from error
+    if time.tzinfo is None:
+        # Year 1 and year 9999 lie beyond what zone rules can be asked for.
+        time = time.replace(tzinfo=zone if 1 < time.year < 9999 else timezone.utc)  # noqa: UP017
+    return microseconds(time)
+
+
+def _of_number(value: float) -> int:
+    unit_us = 1000 if abs(value) >= MILLISECONDS_FROM else SECOND_US
+    if isinstance(value, int):
+        return value * unit_us
+    # Finite, because JSON has no other numbers; a float times an int stays below the largest float or is infinite.
+    return round(max(min(value * unit_us, 1e18), -1e18))

@@ -1,0 +1,1 @@
+"""SQL building: values are server-side parameters. No JSON is read here."""

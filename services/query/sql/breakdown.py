@@ -1,0 +1,91 @@
+"""Breaking an answer down by a property, or by the people's group of a type: which values get a line of their own, what is missing, what is `other`.
+
+A value is its JSON text as ClickHouse writes it, so that types stay apart (1 and "1") and 1 and 1.0 are one. The text
+of a missing property, and of no group, is empty.
+"""
+
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.fields import MAX_BREAKDOWN_CHARS, BreakdownKind
+from services.query.request.filters import COLUMNS, MAX_KEY_LEVELS, TRAITS
+from services.query.sql.conditions import event_property
+from services.query.sql.parameters import Parameters
+from services.query.sql.persons import PERSON
+from services.query.sql.traits import group_of_people
+
+DEFAULT_TOP = 10
+# The text of a value that is too long for a line of its own: no JSON begins so.
+_LONG = "*"
+_GROUP = "group."
+
+
+class Breakdown(Struct, frozen=True):
+    """By the property `key`, or the group where it is `group.<type>`; the `top` values with most weight get lines of their
+    own."""
+
+    key: str
+    top: int
+
+    @property
+    def group_type(self) -> str | None:
+        return self.key.removeprefix(_GROUP) if self.key.startswith(_GROUP) else None
+
+
+class Line(Struct, frozen=True):
+    """What a line of the answer is about."""
+
+    kind: BreakdownKind
+    value: Raw | UnsetType = UNSET
+
+
+def parse_breakdown(key: str | None, top: int | None) -> Breakdown | None:
+    """Raises ApiError for what is neither a property nor a type of group."""
+    if key is None:
+        return None
+    if "\0" in key:
+        raise _invalid("must not contain the character NUL")
+    is_group = key.startswith(_GROUP) and key != _GROUP and key.count(".") == 1
+    if key in COLUMNS or (key.startswith(TRAITS) and not is_group):
+        raise _invalid(f"takes a property of events, or `group.<type>`; `{key[:100]}` is neither")
+    if key.count(".") >= MAX_KEY_LEVELS:
+        raise _invalid(f"goes deeper than {MAX_KEY_LEVELS} levels")
+    return Breakdown(key, top or DEFAULT_TOP)
+
+
+def value_sql(breakdown: Breakdown, parameters: Parameters) -> str:
+    """The value of an event `e`; of a group it needs `breakdown_join`."""
+    text = "if(of_group.who = 0, '', toJSONString(of_group.group_key))"
+    if breakdown.group_type is None:
+        text = event_property(breakdown.key, parameters)
+    return f"if(length({text}) > {MAX_BREAKDOWN_CHARS:d}, '{_LONG}', {text})"
+
+
+def breakdown_join(breakdown: Breakdown | None, parameters: Parameters) -> str:
+    """What a breakdown by groups joins to `events AS e` and JOIN_PERSONS; nothing for one by a property."""
+    if breakdown is None or breakdown.group_type is None:
+        return ""
+    groups = group_of_people(parameters.add(breakdown.group_type, "String"))
+    return f" ANY LEFT JOIN ({groups}) AS of_group ON of_group.who = {PERSON}"
+
+
+def placed_sql(breakdown: Breakdown, rows: str) -> str:
+    """`rows` (SQL with columns `value` and `weight`) with a column `place`: 1 is the value with most weight in all
+    rows, ties by the value's text; all beyond the top have the same place, and the empty value."""
+    weighed = f"SELECT *, sum(weight) OVER (PARTITION BY value) AS total FROM ({rows})"
+    ranked = f"SELECT *, dense_rank() OVER (ORDER BY value = '{_LONG}', total DESC, value) AS rank FROM ({weighed})"
+    return (
+        f"SELECT *, least(rank, {breakdown.top + 1:d}) AS place, "
+        f"if(rank > {breakdown.top:d}, '{_LONG}', value) AS label FROM ({ranked})"
+    )
+
+
+def line_of(label: str) -> Line:
+    """`label` is a placed row's."""
+    if label == _LONG:
+        return Line("other")
+    return Line("value", Raw(label.encode())) if label else Line("missing")
+
+
+def _invalid(reason: str) -> ApiError:
+    return ApiError(ErrorCode.INVALID_FIELD, f"`breakdown` {reason}.", field="breakdown")

@@ -1,0 +1,193 @@
+"""Typed conditions -> SQL over `events AS e` and server-side parameters. The only place that reads stored properties.
+
+Conditions on traits go through trait_sql.py, which reads them as this file reads properties. A property is looked up once as JSON text, which ClickHouse writes in one way whatever was stored: a string begins with
+a quote, a number with a digit or a minus, a missing one is empty. Integers compare exactly, other numbers as doubles.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from services.query.request.filters import Condition, Scalar
+from services.query.sql.parameters import Parameters
+from services.query.sql.persons import PERSON, PERSON_ID
+from services.query.sql.properties import NONE_PROMOTED, Promoted, property_column
+from services.query.sql.traits import trait_holders
+
+_COLUMN_SQL = {"event": "e.event", "distinct_id": "e.distinct_id", "person_id": PERSON_ID}
+_COMPARISONS = {"eq": "=", "ne": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+_INT64_MIN, _INT64_MAX, _UINT64_MAX = -(2**63), 2**63 - 1, 2**64 - 1
+
+
+class FilterSql(Struct, frozen=True):
+    """`where` is joined to other conditions by AND. `needs_persons`: it speaks of JOIN_PERSONS' columns."""
+
+    where: str
+    parameters: dict[str, Any]
+    needs_persons: bool
+
+
+def filter_sql(conditions: Sequence[Condition], prefix: str = "f", promoted: Promoted = NONE_PROMOTED) -> FilterSql:
+    """Parameters are named by `prefix` and a number; filters that meet in one query need prefixes of their own."""
+    parameters = Parameters(prefix, promoted)
+    where = conditions_sql(conditions, parameters)
+    return FilterSql(where, parameters.values, any(c.needs_persons for c in conditions))
+
+
+def conditions_sql(conditions: Sequence[Condition], parameters: Parameters) -> str:
+    """Each condition behind an AND. Speaks of JOIN_PERSONS' columns where a condition needs persons."""
+    return "".join(f" AND ({_condition(condition, parameters)})" for condition in conditions)
+
+
+def _condition(condition: Condition, parameters: Parameters) -> str:
+    if condition.is_column:
+        return _column(condition, parameters)
+    if condition.is_trait:
+        return _trait(condition, parameters)
+    return value_condition(event_property(condition.key, parameters), condition, parameters)
+
+
+def _trait(condition: Condition, parameters: Parameters) -> str:
+    """People who have such a value, found once; the opposite operators ask for all others."""
+    positive = condition.positive()
+    negation = "" if positive is condition else "NOT "
+    return f"{PERSON} {negation}IN ({trait_people(positive, parameters)})"
+
+
+def trait_people(condition: Condition, parameters: Parameters, who: str = PERSON) -> str:
+    """One column, `who`: the people with the trait for whom the condition holds; `who`: PERSON or PERSON_ID."""
+    value = value_condition("value", condition, parameters)
+    return trait_holders(condition.key, value, property_text, parameters, who)
+
+
+def _column(condition: Condition, parameters: Parameters) -> str:
+    column, operator, operand = _COLUMN_SQL[condition.key], condition.operator, condition.operand
+    if operator == "exists":
+        return "1" if operand else "0"
+    if operator in ("in", "not_in"):
+        negation = "NOT " if operator == "not_in" else ""
+        return f"{column} {negation}IN {parameters.add(operand, 'Array(String)')}"
+    if operator == "contains":
+        return f"position({column}, {parameters.add(operand, 'String')}) > 0"
+    return f"{column} {_COMPARISONS[operator]} {parameters.add(operand, 'String')}"
+
+
+def value_condition(text: str, condition: Condition, parameters: Parameters) -> str:
+    """Whether a value holds, given as the SQL of its JSON text."""
+    operator, operand = condition.operator, condition.operand
+    if operator == "exists":
+        return f"{text} != ''" if operand else f"{text} = ''"
+    if operator == "contains":
+        return _contains(text, operand, parameters)
+    if operator in ("gt", "gte", "lt", "lte"):
+        return _ordered(text, _COMPARISONS[operator], operand, parameters)
+    equal = _equals_any(text, operand if isinstance(operand, list) else [operand], parameters)
+    return f"NOT ({equal})" if operator in ("ne", "not_in") else equal
+
+
+def event_property(key: str, parameters: Parameters) -> str:
+    """The SQL of the JSON text of a property of `events AS e`: its own column, where it has one."""
+    if key in parameters.promoted:
+        return f"e.{property_column(key)}"
+    return property_text("e.properties", key, parameters)
+
+
+def property_text(column: str, key: str, parameters: Parameters) -> str:
+    """The SQL of a property's JSON text in a column of JSON objects. A dotted key is a property of that very name where there is one, else the way into nested objects."""
+    return _property_text(column, key, lambda name: parameters.add(name, "String"))
+
+
+def column_definition(key: str) -> str:
+    """The SQL of what a promoted property's column holds: what property_text reads. The key must be promotable."""
+    return _property_text("properties", key, lambda name: f"'{name}'")
+
+
+def _property_text(column: str, key: str, place: Callable[[str], str]) -> str:
+    """`place` gives the SQL of a name."""
+    whole = f"JSONExtractRaw({column}, {place(key)})"
+    if "." not in key:
+        return whole
+    path = ", ".join(map(place, key.split(".")))
+    return f"if({whole} != '', {whole}, JSONExtractRaw({column}, {path}))"
+
+
+def _is_string(text: str) -> str:
+    return f"startsWith({text}, '\"')"
+
+
+def _is_number(text: str) -> str:
+    return f"({text} >= '-' AND {text} < ':')"  # '-' . / 0-9 are the characters before ':'
+
+
+def _equals_any(text: str, members: Sequence[Scalar], parameters: Parameters) -> str:
+    """JSON text that equals one of the members, by type and value. Without members: never."""
+    strings = [m for m in members if isinstance(m, str)]
+    numbers = [m for m in members if isinstance(m, (int, float)) and not isinstance(m, bool)]
+    literals = [{None: "null", True: "true", False: "false"}[m] for m in members if m is None or isinstance(m, bool)]
+    found = []
+    if strings:
+        listed = parameters.add(strings, "Array(String)")
+        found.append(f"{_is_string(text)} AND has({listed}, JSONExtractString({text}))")
+    if numbers:
+        found.append(_equals_number(text, numbers, parameters))
+    if literals:
+        found.append(f"has({parameters.add(literals, 'Array(String)')}, {text})")
+    return "(" + " OR ".join(f"({sql})" for sql in found or ["0"]) + ")"
+
+
+def _equals_number(text: str, numbers: Sequence[float], parameters: Parameters) -> str:
+    """Each stored type is looked up among the members that it can hold, so that 2^53 and 2^53 + 1 stay different."""
+    integers = [int(n) for n in numbers if n == int(n)]
+    signed = parameters.add([n for n in integers if _INT64_MIN <= n <= _INT64_MAX], "Array(Int64)")
+    unsigned = parameters.add([n for n in integers if _INT64_MAX < n <= _UINT64_MAX], "Array(UInt64)")
+    doubles = parameters.add([_double(n) for n in numbers], "Array(Float64)")
+    return f"{_is_number(text)} AND " + _by_number_type(
+        text,
+        f"has({signed}, JSONExtractInt({text}))",
+        f"has({unsigned}, JSONExtractUInt({text}))",
+        f"has({doubles}, JSONExtractFloat({text}))",
+    )
+
+
+def _ordered(text: str, comparison: str, operand: Scalar, parameters: Parameters) -> str:
+    """Numbers with numbers, strings with strings (by Unicode code point), nothing else."""
+    if isinstance(operand, str):
+        return f"{_is_string(text)} AND JSONExtractString({text}) {comparison} {parameters.add(operand, 'String')}"
+    bound = _number_parameter(operand or 0, parameters)
+    return f"{_is_number(text)} AND " + _by_number_type(
+        text,
+        f"JSONExtractInt({text}) {comparison} {bound}",
+        f"JSONExtractUInt({text}) {comparison} {bound}",
+        f"JSONExtractFloat({text}) {comparison} {bound}",
+    )
+
+
+def _contains(text: str, operand: Scalar, parameters: Parameters) -> str:
+    """An array with such a member; of a string operand also a string with it inside."""
+    member = _equals_any("member", [operand], parameters)
+    in_array = f"startsWith({text}, '[') AND arrayExists(member -> {member}, JSONExtractArrayRaw({text}))"
+    if not isinstance(operand, str):
+        return in_array
+    inside = f"position(JSONExtractString({text}), {parameters.add(operand, 'String')}) > 0"
+    return f"({in_array}) OR ({_is_string(text)} AND {inside})"
+
+
+def _by_number_type(text: str, signed: str, unsigned: str, double: str) -> str:
+    return f"multiIf(JSONType({text}) = 'Int64', {signed}, JSONType({text}) = 'UInt64', {unsigned}, {double})"
+
+
+def _number_parameter(number: float, parameters: Parameters) -> str:
+    if isinstance(number, int) and _INT64_MIN <= number <= _INT64_MAX:
+        return parameters.add(number, "Int64")
+    if isinstance(number, int) and 0 < number <= _UINT64_MAX:
+        return parameters.add(number, "UInt64")
+    return parameters.add(_double(number), "Float64")
+
+
+def _double(number: float) -> float:
+    """The nearest double; of integers that are larger than any, infinity."""
+    try:
+        return float(number)
+    except OverflowError:
+        return float("inf") if number > 0 else float("-inf")

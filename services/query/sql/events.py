@@ -1,0 +1,50 @@
+"""The rows that questions read: one project's events of a window. The only place that says how repeats are kept out.
+
+A row may be stored twice until ClickHouse merges its parts (the sorting key ends with the event id). Questions whose
+answer a repeat would change read EVENTS_ONCE; those that take repeats away themselves read EVENTS_WITH_REPEATS, which
+costs a third.
+"""
+
+from services.contract.tables import DELETED_IDS, EVENTS
+from services.query.request.time_window import Window
+
+EVENTS_ONCE = f"{EVENTS} AS e FINAL"
+EVENTS_WITH_REPEATS = f"{EVENTS} AS e"
+
+SETTINGS = {
+    # Safe because the partition is a function of a column of the sorting key: repeats never lie in two partitions.
+    "do_not_merge_across_partitions_select_final": 1,
+    # Safe because repeats are equal in every column: a condition holds for all of them or for none.
+    "optimize_move_to_prewhere_if_final": 1,
+    # Events are looked up in the merged ids, never the other way round, which copies all columns of the events.
+    "query_plan_join_swap_table": "false",
+}
+
+# Of an id that was deleted, what happened up to then, also where it came in later. Holds for the identity log too. One
+# statement within the other, and the same text twice, which is asked once: each costs milliseconds before a row is read.
+_DELETED_IDS = (
+    "(SELECT (groupArray(distinct_hash), groupArray(before)) FROM (SELECT distinct_hash, max(before) AS before "
+    f"FROM {DELETED_IDS} WHERE project_id = {{project:String}} GROUP BY distinct_hash))"
+)
+# Where nothing was deleted the first part is a constant, and no row is looked at.
+NOT_DELETED = (
+    f"(empty({_DELETED_IDS}.1) OR e.timestamp > "
+    f"transform(e.distinct_hash, {_DELETED_IDS}.1, {_DELETED_IDS}.2, toDateTime64(0, 6, 'UTC')))"
+)
+
+
+def in_window(since: str, until: str) -> str:
+    """A condition on `events AS e`; both are SQL, in microseconds. {project:String} must be given."""
+    return (
+        "e.project_id = {project:String}"
+        f" AND e.timestamp >= fromUnixTimestamp64Micro({since}, 'UTC')"
+        f" AND e.timestamp < fromUnixTimestamp64Micro({until}, 'UTC')"
+        f" AND {NOT_DELETED}"
+    )
+
+
+IN_WINDOW = in_window("{since:Int64}", "{until:Int64}")
+
+
+def window_parameters(project_id: str, window: Window) -> dict[str, str | int]:
+    return {"project": project_id, "since": window.since_us, "until": window.until_us}

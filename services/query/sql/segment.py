@@ -1,0 +1,85 @@
+"""What a question is about: which events (`filter`, `cohort`), and who is counted (people, or groups: `aggregate_by`).
+
+Every question that counts takes its joins, its conditions and its unit from here.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.fields import ScopedQuery
+from services.query.request.cohorts import Rule, parse_cohort
+from services.query.request.filters import Condition, parse_filter
+from services.query.sql.breakdown import Breakdown, breakdown_join
+from services.query.sql.cohorts import in_cohort
+from services.query.sql.conditions import conditions_sql
+from services.query.sql.parameters import Parameters
+from services.query.sql.persons import PERSON, PERSON_ID, join_persons
+from services.query.sql.properties import Promoted
+from services.query.sql.traits import group_of_people
+
+
+class Scope(Struct, frozen=True):
+    """`aggregate_by`: the type of group that is counted instead of people; those without such a group are left out."""
+
+    conditions: list[Condition] = []
+    cohort: Rule | None = None
+    aggregate_by: str | None = None
+
+
+class ScopeSql(Struct, frozen=True):
+    """`FROM events AS e {joins} WHERE ...{where}`; `who` is the unit's column; parameters besides {project:String}.
+
+    `filter_joins`: those that conditions need, where nobody is counted.
+    """
+
+    joins: str
+    filter_joins: str
+    where: str
+    who: str
+    parameters: dict[str, Any]
+
+    def units(self, given: str, aggregates: Mapping[str, str], source: str, where: str) -> str:
+        """Rows (unit, aggregates) of the events for which `where` holds. `given` is what stands behind WITH."""
+        columns = ", ".join(f"{aggregate} AS {name}" for name, aggregate in aggregates.items())
+        return (
+            f"WITH {given} SELECT {self.who} AS unit, {columns} "
+            f"FROM {source} {self.joins} WHERE {where}{self.where} GROUP BY unit"
+        )
+
+
+def parse_scope(query: ScopedQuery) -> Scope:
+    """Raises ApiError naming the field."""
+    aggregate_by = query.aggregate_by
+    if aggregate_by is not None and "\0" in aggregate_by:
+        raise ApiError(
+            ErrorCode.INVALID_FIELD, "`aggregate_by` must not contain the character NUL.", field="aggregate_by"
+        )
+    cohort = None if query.cohort is None else parse_cohort(query.cohort)
+    return Scope(parse_filter(query.filter), cohort, aggregate_by)
+
+
+def scope_sql(
+    scope: Scope,
+    promoted: Promoted,
+    conditions: Sequence[Condition] = (),
+    person: str = PERSON,
+    breakdown: Breakdown | None = None,
+) -> ScopeSql:
+    """`conditions` and `breakdown`: those of the question. `person`: PERSON, or PERSON_ID where people are named."""
+    parameters = Parameters("scope", promoted)
+    where = conditions_sql(scope.conditions, parameters) + in_cohort(scope.cohort, parameters)
+    conditions = [*scope.conditions, *conditions]
+    needs_persons = scope.cohort is not None or any(c.needs_persons for c in conditions)
+    needs_names = any(c.needs_names for c in conditions)
+    of_groups = breakdown_join(breakdown, parameters)
+    filter_joins = join_persons(needs_names) + of_groups if needs_persons or of_groups else ""
+    if scope.aggregate_by is None:
+        joins = join_persons(needs_names or person == PERSON_ID) + of_groups
+        return ScopeSql(joins, filter_joins, where, person, parameters.values)
+    # Not ANY: of an inner join that would keep one event for each person. Each person is in `groups` once.
+    groups = group_of_people(parameters.add(scope.aggregate_by, "String"))
+    joins = f"{join_persons(needs_names)}{of_groups} INNER JOIN ({groups}) AS grouped ON grouped.who = {PERSON}"
+    return ScopeSql(joins, filter_joins, where, "grouped.group_key", parameters.values)

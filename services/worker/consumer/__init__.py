@@ -1,0 +1,1 @@
+"""Faust and Kafka: what is read, what is committed, how far behind."""

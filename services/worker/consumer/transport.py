@@ -1,0 +1,119 @@
+"""Faust's Kafka transport, with one message a chunk: what was fetched of one partition at a time.
+
+What Faust does for a message (tasks, locks, queues, sensors) costs more than everything that is done with a record of
+a few events. Assignment, flow control, order, acknowledging and committing stay Faust's.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import zstandard
+from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka.codec import zstd_decode as decode_zstd_of_any_kind
+from aiokafka.record._crecords import default_records
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, Message
+from faust.types.tuples import ConsumerMessage
+from msgspec import Struct
+
+from services.worker.dedupe.memory import Membership
+
+
+class Chunk(Struct, frozen=True):
+    """At least one record of one partition, in the order of the log. `begin` is the first offset that it answers for:
+    where it continues what was read before, also for offsets in between that hold no record."""
+
+    begin: int
+    records: Sequence[ConsumerRecord]
+
+
+# A fetch is answered when so much is there, or after so long. There is one at a time, of the partitions that have nothing
+# waiting here: Faust's 1.5 s for one that only quiet partitions are in kept the busy ones from being read for all that
+# time. And answered at the first byte, it costs worker and broker hundreds of fetches a second.
+_FETCH_MIN_BYTES = 4 * 1024 * 1024
+_FETCH_MAX_WAIT_MS = 100
+
+
+_decode_zstd = zstandard.ZstdDecompressor().decompress
+
+
+def decode_zstd(data: bytes | memoryview) -> bytes:
+    """A batch of the edge's says how long it becomes, and is decompressed into its place. aiokafka's decoder takes all
+    kinds, into a place that grows, in twice the time."""
+    try:
+        decoded: bytes = _decode_zstd(data, allow_extra_data=False)
+    except zstandard.ZstdError:
+        decoded = decode_zstd_of_any_kind(data)
+    return decoded
+
+
+# aiokafka looks the name up for every batch; there is no other way to choose a decoder.
+default_records.zstd_decode = decode_zstd
+
+
+class ChunkThread(driver.AIOKafkaConsumerThread):
+    def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
+        consumer = super()._create_worker_consumer(transport)
+        # Read when it starts; Faust has no settings for them.
+        consumer._fetch_min_bytes = _FETCH_MIN_BYTES
+        consumer._fetch_max_wait_ms = _FETCH_MAX_WAIT_MS
+        return consumer
+
+
+class ChunkConsumer(driver.Consumer):
+    """A message's value is a chunk and its offset that of the last record; acknowledged, it stands for all of them."""
+
+    def _new_consumer_thread(self) -> ChunkThread:
+        return ChunkThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[Any, Any]:  # noqa: ASYNC109
+        fetched = await super()._getmany(active_partitions, timeout)
+        return {tp: [records] for tp, records in fetched.items() if records}
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        records: Sequence[ConsumerRecord] = record
+        begin, last = records[0].offset, records[-1]
+        read = self._read_offset[tp]
+        if read is not None:
+            begin = min(begin, read + 1)
+        return ConsumerMessage(
+            topic=tp.topic,
+            partition=tp.partition,
+            offset=last.offset,
+            timestamp=last.timestamp / 1000,
+            timestamp_type=last.timestamp_type,
+            headers=None,
+            key=None,
+            value=Chunk(begin, records),  # type: ignore[arg-type]
+            checksum=None,
+            serialized_key_size=0,
+            serialized_value_size=0,
+            tp=tp,
+            generation_id=self.app.consumer_generation_id,
+        )
+
+    def ack(self, message: Message) -> bool:
+        """Acknowledge every offset of the chunk, so that Faust commits up to the first that is not, as always."""
+        if not super().ack(message):
+            return False
+        offsets = range(chunk_of(message).begin, message.offset)
+        self._acked[message.tp].extend(offsets)
+        self._acked_index[message.tp].update(offsets)
+        return True
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        """Nothing: to Faust all but the last offset of a chunk are a gap. Real gaps are the next chunk's."""
+
+    def membership(self) -> Membership:
+        """As of the last join; no member when the group has put us out since."""
+        coordinator = self._thread._ensure_consumer()._coordinator
+        return Membership(coordinator.member_id, coordinator.generation)
+
+
+class ChunkTransport(driver.Transport):
+    Consumer = ChunkConsumer
+
+
+def chunk_of(message: Message) -> Chunk:
+    chunk: Any = message.value
+    return cast(Chunk, chunk)

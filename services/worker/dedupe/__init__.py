@@ -1,0 +1,1 @@
+"""Which event ids are stored already."""

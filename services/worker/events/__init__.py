@@ -1,0 +1,1 @@
+"""Records of the events topic: gathered into blocks, written to ClickHouse."""

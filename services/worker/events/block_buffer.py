@@ -1,0 +1,88 @@
+"""Gathers Kafka records into blocks: full by events, bytes or records, or old enough. One block is stored at a time
+while the next one gathers; when that is full too, reading waits. So memory holds two blocks, whatever the lag is."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+
+from msgspec import Struct
+
+from services.contract.log.envelope import ID_BYTES
+
+
+class Record(Struct, gc=False):
+    """A Kafka record as it was read. `acknowledge` lets its offset be committed. `sent_at_s`: when it was written into
+    the log, as Unix time; 0 where that is not known."""
+
+    topic: str
+    partition: int
+    offset: int
+    value: bytes | None
+    ids: bytes | None
+    acknowledge: Callable[[], object]
+    sent_at_s: float = 0.0
+
+
+class BlockLimits(Struct, frozen=True):
+    events: int
+    size_bytes: int
+    records: int
+    age_s: float
+
+
+class Batcher:
+    """`store` is called with one block after the other; when it returns, the block's records are acknowledged."""
+
+    def __init__(self, limits: BlockLimits, store: Callable[[list[Record]], Awaitable[None]]) -> None:
+        self._limits = limits
+        self._store = store
+        self._records: list[Record] = []
+        self._events = 0
+        self._bytes = 0
+        self._first_at = 0.0
+        self._some = asyncio.Event()
+        self._full = asyncio.Event()
+        self._room = asyncio.Event()
+        self.waiting_records = 0
+
+    async def add(self, records: Iterable[Record]) -> None:
+        """Put records into the block that gathers. Waits whenever that is full."""
+        for record in records:
+            while self._full.is_set():
+                self._room.clear()
+                await self._room.wait()
+            self._put(record)
+
+    def _put(self, record: Record) -> None:
+        if not self._records:
+            self._first_at = asyncio.get_running_loop().time()
+            self._some.set()
+        self._records.append(record)
+        self.waiting_records += 1
+        self._events += len(record.ids or b"") // ID_BYTES
+        self._bytes += len(record.value or b"")
+        limits = self._limits
+        if self._events >= limits.events or self._bytes >= limits.size_bytes or len(self._records) >= limits.records:
+            self._full.set()
+
+    async def run(self) -> None:
+        """Store blocks for ever. Raises what `store` raises; the block's records then stay unacknowledged."""
+        while True:
+            await self._some.wait()
+            age = asyncio.get_running_loop().time() - self._first_at
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._full.wait(), max(0.0, self._limits.age_s - age))
+            block = self._take()
+            await self._store(block)
+            for record in block:
+                record.acknowledge()
+            self.waiting_records -= len(block)
+
+    def _take(self) -> list[Record]:
+        block = self._records
+        self._records = []
+        self._events = self._bytes = 0
+        self._some.clear()
+        self._full.clear()
+        self._room.set()
+        return block
