@@ -12,14 +12,16 @@ from starlette.types import Lifespan
 
 from services.edge.event_log.kafka import KafkaEventLog
 from services.edge.http.cors import CORS
+from services.edge.http.direct import DirectCalls
 from services.edge.http.rate_limit import RateLimit
-from services.edge.http.routes import DirectCalls, EdgeRoutes
+from services.edge.http.routes import EdgeRoutes
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import utc_now
 from services.runtime.http import exception_handlers, openapi_route, operation_routes, serve
 from services.runtime.keys import KeyCache
 from services.runtime.logs import configure_logs, get_logger
 from services.runtime.memory import keep_large_blocks
+from services.runtime.retry import retry_until_done
 from services.runtime.settings import EdgeSettings
 
 log = get_logger(__name__)
@@ -75,17 +77,8 @@ def compose(
 
 async def _start_log(event_log: KafkaEventLog) -> None:
     """Until Kafka answers, appends are refused and readiness is false."""
-    waiting = False
-    while True:
-        try:
-            await event_log.start()
-            log.info("event_log_ready")
-            return
-        except (KafkaError, OSError) as error:
-            if not waiting:
-                log.warning("event_log_not_ready", reason=repr(error))
-            waiting = True
-            await asyncio.sleep(_RETRY_S)
+    await retry_until_done(event_log.start, (KafkaError, OSError), _RETRY_S, log, "event_log_not_ready")
+    log.info("event_log_ready")
 
 
 def _collect_rarely() -> None:

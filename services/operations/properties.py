@@ -9,8 +9,7 @@ from msgspec import Struct
 from services.contract.tables import EVENTS
 from services.query.execution.materialized_columns import read_promoted
 from services.query.request.filters import COLUMNS, TRAITS
-from services.query.sql.conditions import column_definition
-from services.query.sql.properties import column_name, is_promotable, property_column
+from services.query.sql.properties import column_definition, column_name, is_promotable, property_column
 from services.runtime.clickhouse import ClickHouse, StoreTimeoutError
 from services.schema.migrate import on_cluster
 

@@ -7,8 +7,11 @@ from contextlib import asynccontextmanager, suppress
 from starlette.applications import Starlette
 
 from services.query.dashboards.repository import Dashboards
-from services.query.execution.executor import Limits, ProjectQueues, QuestionStore
+from services.query.execution.concurrency import ProjectQueues
+from services.query.execution.executor import QuestionStore
+from services.query.execution.limits import Limits
 from services.query.execution.materialized_columns import PromotedProperties
+from services.query.http.dashboards import DashboardRoutes
 from services.query.http.persons import PeopleRoutes
 from services.query.http.queries import QueryRoutes
 from services.query.insights.runner import Answers
@@ -31,7 +34,9 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
     limits = Limits.of(settings)
     questions, queues = QuestionStore(store, limits), ProjectQueues(limits)
     promoted = PromotedProperties(store, settings.keys_refresh_s)
-    calls = QueryRoutes(Answers(questions, queues, promoted), Dashboards(store), keys, clock)
+    answers = Answers(questions, queues, promoted)
+    queries = QueryRoutes(answers, keys)
+    dashboards = DashboardRoutes(answers, Dashboards(store), keys, clock)
     deletions = Deletions(store)
     people = PeopleRoutes(questions, queues, deletions, keys, clock)
 
@@ -52,7 +57,7 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
         await store.close()
 
     return Starlette(
-        routes=[*calls.routes(), *people.routes(), *operation_routes(ready), openapi_route()],
+        routes=[*queries.routes(), *dashboards.routes(), *people.routes(), *operation_routes(ready), openapi_route()],
         exception_handlers=exception_handlers("query"),
         lifespan=lifespan,
     )

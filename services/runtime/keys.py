@@ -17,7 +17,7 @@ from services.contract.tables import API_KEYS
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.clock import utc_now
 from services.runtime.logs import get_logger
-from services.runtime.refreshing import refresh_forever
+from services.runtime.retry import repeat_forever
 
 log = get_logger(__name__)
 
@@ -122,7 +122,7 @@ class KeyCache:
         self._up_to_date = True
 
     async def refresh_forever(self) -> None:
-        await refresh_forever(self.refresh, self._refresh_s, log, "keys_not_refreshed")
+        await repeat_forever(self.refresh, (StoreError,), self._refresh_s, log, "keys_not_refreshed")
 
     async def find(self, key: str) -> Key | None:
         digest = hash_of(key)

@@ -11,7 +11,8 @@ import time
 import msgspec
 from msgspec import Struct
 
-from services.worker.dedupe.id_index import IdIndex, ids_from_bytes
+from services.worker.dedupe.id_index import IdIndex
+from services.worker.dedupe.ids import ids_from_bytes
 from tests.bench.processes import rss_bytes
 
 BLOCK_IDS = 100_000

@@ -7,14 +7,15 @@ from collections.abc import Callable
 
 def commit_first() -> None:
     """The worker acknowledges a block before it is stored, so that its offsets may be committed before."""
-    from services.worker.events import block_buffer as batcher
+    from services.worker.events.block_buffer import Batcher
+    from services.worker.events.record import Record
 
-    run_well = batcher.Batcher.run
+    run_well = Batcher.run
 
-    async def run(self: batcher.Batcher) -> None:
+    async def run(self: Batcher) -> None:
         store = self._store
 
-        async def acknowledge_then_store(block: list[batcher.Record]) -> None:
+        async def acknowledge_then_store(block: list[Record]) -> None:
             for record in block:
                 record.acknowledge()
             await store(block)
@@ -22,17 +23,17 @@ def commit_first() -> None:
         self._store = acknowledge_then_store
         await run_well(self)
 
-    batcher.Batcher.run = run  # type: ignore[method-assign]
+    Batcher.run = run  # type: ignore[method-assign]
 
 
 def no_rebuild() -> None:
     """The worker believes that nothing is stored of the partitions that it is given."""
-    from services.worker.dedupe import memory as stored_ids
+    from services.worker.dedupe.memory import StoredIds
 
-    async def load(self: stored_ids.StoredIds, partitions: set[int], oldest_s: float) -> None:
+    async def load(self: StoredIds, partitions: set[int], oldest_s: float) -> None:
         self._loaded |= partitions
 
-    stored_ids.StoredIds.load = load  # type: ignore[method-assign]
+    StoredIds.load = load  # type: ignore[method-assign]
 
 
 def no_final() -> None:

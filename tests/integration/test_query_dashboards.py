@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from services.contract.api.dashboards import MAX_DASHBOARD_QUERIES
 from services.contract.api.endpoints import BASE_PATH
-from services.contract.questions import MAX_DASHBOARD_QUERIES
 from services.contract.tables import DASHBOARDS
 from services.runtime.settings import ClickHouseSettings
 from tests.support.engine import send_sql

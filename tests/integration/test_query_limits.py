@@ -10,7 +10,8 @@ from msgspec.structs import replace
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.funnel import MAX_STEPS
 from services.contract.tables import EVENTS
-from services.query.execution.executor import Limits, QuestionStore
+from services.query.execution.executor import QuestionStore
+from services.query.execution.limits import Limits
 from services.runtime.clickhouse import ClickHouse, LimitExceededError, StoreError
 from services.runtime.settings import ClickHouseSettings
 from tests.support.engine import send_sql

@@ -10,7 +10,7 @@ import pytest
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.query_endpoints import QUERY_CALLS
 from services.contract.tables import EVENTS
-from services.query.http.queries import MAX_BODY_BYTES
+from services.query.http.requests import MAX_BODY_BYTES
 from services.runtime.settings import ClickHouseSettings
 from tests.support.engine import send_sql
 from tests.support.query_client import QueryClient, insert_keys

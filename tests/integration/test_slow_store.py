@@ -4,7 +4,7 @@ import pytest
 
 from services.runtime.clickhouse import ClickHouse, StoreTimeoutError, patience
 from services.runtime.settings import ClickHouseSettings
-from services.worker.events.writer import until_stored
+from services.worker.until_stored import until_stored
 
 pytestmark = pytest.mark.integration
 

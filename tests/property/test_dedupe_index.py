@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from services.worker.dedupe import id_index as dedupe
-from services.worker.dedupe.id_index import IdIndex, Ids
+from services.worker.dedupe.id_index import IdIndex
+from services.worker.dedupe.ids import Ids
 
 PARTITIONS = 5
 

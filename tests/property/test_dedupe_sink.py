@@ -14,8 +14,9 @@ from structlog.testing import capture_logs
 from services.contract.log.dead_letter import DeadLetter
 from services.contract.log.envelope import pack
 from services.worker.dead_letters import PoisonGate
-from services.worker.dedupe.memory import Membership, StoredIds
-from services.worker.events.block_buffer import Record
+from services.worker.dedupe.memory import StoredIds
+from services.worker.dedupe.port import Membership
+from services.worker.events.record import Record
 from services.worker.events.writer import ClickHouseSink
 from tests.unit.worker.memory_store import PARTITIONS, REFUSED_EVENT, Log, MemoryEventsTable, event_id, line_of
 
@@ -124,7 +125,7 @@ class Pipeline:
 @pytest.fixture(scope="module", autouse=True)
 def no_waiting() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("services.worker.events.writer._RETRY_FIRST_S", 0.0)
+        patch.setattr("services.worker.until_stored._RETRY_FIRST_S", 0.0)
         yield
 
 

@@ -13,10 +13,10 @@ from services.query.insights.cohort import cohort_sql
 from services.query.insights.events import events_sql
 from services.query.insights.funnel import funnel_sql, people_sql
 from services.query.insights.path import path_sql
+from services.query.insights.registry import parse_question
 from services.query.insights.retention import retention_sql
 from services.query.insights.trends import trend_sql
-from services.query.request.decode import parse_question
-from services.query.sql.properties import NONE_PROMOTED, Promoted
+from services.query.sql.parameters import NONE_PROMOTED, Promoted
 
 # A word that is in no SQL of ours, so that finding it means that it was put there.
 texts = st.text(min_size=1, max_size=10).map(lambda s: f"zqx{s}".replace("\0", ""))

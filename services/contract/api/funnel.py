@@ -15,6 +15,7 @@ from services.contract.api.fields import (
     ScopedQuery,
     Since,
     Timezone,
+    Title,
     Until,
     Warnings,
 )
@@ -113,3 +114,9 @@ class FunnelAnswer(Struct, kw_only=True):
     breakdown: list[FunnelBreakdown] | UnsetType = UNSET
     listed: FunnelPeople | UnsetType = UNSET
     warnings: Warnings | UnsetType = UNSET
+
+
+class SavedFunnel(FunnelQuery, kw_only=True, tag_field="type", tag="funnel"):
+    """A funnel question of a dashboard."""
+
+    title: Title | None = None

@@ -2,24 +2,19 @@
 
 from typing import Any
 
-from services.contract.api.endpoints import ALWAYS, Call
-from services.contract.api.errors import ErrorCode
-from services.contract.api.funnel import FunnelAnswer, FunnelQuery
-from services.contract.api.trends import TrendsAnswer, TrendsQuery
-from services.contract.dashboard_run import DashboardRun, DashboardRunAnswer
-from services.contract.people import CohortAnswer, CohortQuery, Deletion, Person, PrivacyDelete
-from services.contract.questions import (
+from services.contract.api.dashboards import (
     Dashboard,
     DashboardCreate,
     DashboardList,
+    DashboardRun,
+    DashboardRunAnswer,
     Deleted,
-    EventsAnswer,
-    EventsQuery,
-    PathAnswer,
-    PathQuery,
-    RetentionAnswer,
-    RetentionQuery,
 )
+from services.contract.api.endpoints import ALWAYS, Call
+from services.contract.api.errors import ErrorCode
+from services.contract.api.persons import Person
+from services.contract.api.privacy import Deletion, PrivacyDelete
+from services.contract.api.queries import QUERY_KINDS
 
 _BODY = (
     ErrorCode.INVALID_JSON,
@@ -38,7 +33,7 @@ _QUERY = (
     ErrorCode.QUERY_TOO_EXPENSIVE,
     ErrorCode.RATE_LIMITED,
 )
-_EVENTS = (*_QUERY, ErrorCode.INVALID_CURSOR)
+_PAGED = (*_QUERY, ErrorCode.INVALID_CURSOR)
 
 
 def _parameter(name: str, place: str, description: str, **schema: Any) -> dict[str, Any]:
@@ -56,57 +51,21 @@ _KEY_HEADER = _parameter(
     pattern="^[ -~]+$",
 )
 
+_QUERIES = tuple(
+    Call(
+        name=f"query_{kind.name}",
+        method="POST",
+        path=f"/query/{kind.name}",
+        summary=kind.summary,
+        request=kind.body,
+        response=kind.result,
+        scope="query",
+        errors=_PAGED if kind.has_pages else _QUERY,
+    )
+    for kind in QUERY_KINDS
+)
 QUERY_CALLS = (
-    Call(
-        name="query_events",
-        method="POST",
-        path="/query/events",
-        summary="Single events in a window, filtered, a page at a time.",
-        request=EventsQuery,
-        response=EventsAnswer,
-        scope="query",
-        errors=_EVENTS,
-    ),
-    Call(
-        name="query_retention",
-        method="POST",
-        path="/query/retention",
-        summary="Retention matrix from a born event to a return event.",
-        request=RetentionQuery,
-        response=RetentionAnswer,
-        scope="query",
-        errors=_QUERY,
-    ),
-    Call(
-        name="query_path",
-        method="POST",
-        path="/query/path",
-        summary="Tree of what people did after a start event.",
-        request=PathQuery,
-        response=PathAnswer,
-        scope="query",
-        errors=_QUERY,
-    ),
-    Call(
-        name="query_funnel",
-        method="POST",
-        path="/query/funnel",
-        summary="How many people took each of several steps, and how long it took them.",
-        request=FunnelQuery,
-        response=FunnelAnswer,
-        scope="query",
-        errors=_QUERY,
-    ),
-    Call(
-        name="query_cohort",
-        method="POST",
-        path="/query/cohort",
-        summary="Size of a cohort of people, and a page of them.",
-        request=CohortQuery,
-        response=CohortAnswer,
-        scope="query",
-        errors=_EVENTS,
-    ),
+    *_QUERIES,
     Call(
         name="person",
         method="GET",
@@ -118,16 +77,6 @@ QUERY_CALLS = (
         parameters=(
             _parameter("distinct_id", "path", "Any id of the person.", type="string", minLength=1, maxLength=512),
         ),
-    ),
-    Call(
-        name="query_trends",
-        method="POST",
-        path="/query/trends",
-        summary="Counts and measures by period, for several series, broken down by a property.",
-        request=TrendsQuery,
-        response=TrendsAnswer,
-        scope="query",
-        errors=_QUERY,
     ),
     Call(
         name="privacy_delete",
@@ -164,7 +113,7 @@ QUERY_CALLS = (
         request=DashboardCreate,
         response=Dashboard,
         scope="query",
-        errors=_EVENTS,
+        errors=_PAGED,
         parameters=(_KEY_HEADER,),
     ),
     Call(

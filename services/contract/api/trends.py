@@ -15,6 +15,7 @@ from services.contract.api.fields import (
     ScopedQuery,
     Since,
     Timezone,
+    Title,
     Until,
     Warnings,
     WeekStart,
@@ -97,3 +98,9 @@ class TrendsAnswer(Struct, kw_only=True):
     periods: list[datetime]
     series: list[TrendAnswer]
     warnings: Warnings | UnsetType = UNSET
+
+
+class SavedTrends(TrendsQuery, kw_only=True, tag_field="type", tag="trends"):
+    """A trends question of a dashboard."""
+
+    title: Title | None = None

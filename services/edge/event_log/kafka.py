@@ -1,124 +1,35 @@
 """The event log on Kafka: puts lines into envelopes, and returns after the acknowledgement of all in-sync replicas.
 
-Each partition has a lane. What is put on lanes leaves when no more requests are being read, so that many small
-requests share a record without any of them waiting for a timer. While a lane's records are on their way, what arrives
+Each partition has a queue. What is put in queues leaves when no more requests are being read, so that many small
+requests share a record without any of them waiting for a timer. While a queue's records are on their way, what arrives
 gathers and becomes the next record.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Coroutine, Sequence
-from time import perf_counter
-from typing import Any
+from collections.abc import Sequence
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from msgspec import Struct
 from prometheus_client import Gauge
 
 from services.contract.log.dead_letter import DeadLetter
-from services.contract.log.envelope import Envelope, EventLine, IdentityLine, merge, pack
+from services.contract.log.envelope import Envelope, EventLine, IdentityLine, pack
 from services.contract.log.topics import Topics, partition_of, partitions_of
+from services.edge.event_log.partition_queue import RECORD_BYTES, Append, Part, PartitionQueue
 from services.edge.event_log.port import LogUnavailableError
-from services.edge.event_log.record_batch import RecordBatch
-from services.edge.loop_metrics import BOUNDS_S, LoopCounter, LoopHistogram
 from services.runtime.kafka import ensure_topics, make_producer, topics_of
 from services.runtime.logs import get_logger
 from services.runtime.settings import EdgeSettings
 
 log = get_logger(__name__)
 
-# A record stays below Kafka's usual limit of 1 MiB; an envelope with a single larger event goes alone.
-_RECORD_BYTES = 768 * 1024
-# A second record may leave while the first is on its way; more would only queue in the client.
-_RECORDS_IN_FLIGHT = 2
 # Under a load that never pauses, what was put first leaves after so long.
 _GATHER_S = 0.005
 # How often the deadlines of waiting requests are looked at.
 _SWEEP_S = 0.1
 
 PENDING_BYTES = Gauge("headrace_edge_pending_bytes", "Bytes of events waiting for Kafka's acknowledgement.")
-RECORDS = LoopCounter("headrace_edge_records", "Kafka records sent and acknowledged.", ["topic"])
-RECORD_FAILURES = LoopCounter("headrace_edge_record_failures", "Kafka records that were not acknowledged.", ["topic"])
-ACK_SECONDS = LoopHistogram(
-    "headrace_edge_ack_seconds",
-    "From the send of a record to its acknowledgement.",
-    BOUNDS_S,
-).labels()
-
-
-class _Append:
-    """One request's parts on several lanes; `done` is resolved when all are acknowledged, or the first has failed."""
-
-    __slots__ = ("deadline", "done", "remaining")
-
-    def __init__(self, parts: int, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
-        self.remaining = parts
-        self.deadline = deadline
-        self.done: asyncio.Future[None] = loop.create_future()
-
-    def acknowledge(self) -> None:
-        self.remaining -= 1
-        if self.remaining == 0 and not self.done.done():
-            self.done.set_result(None)
-
-    def fail(self, error: Exception) -> None:
-        if not self.done.done():
-            self.done.set_exception(LogUnavailableError(f"the event log did not take the events: {error!r}"))
-            self.done.exception()  # the request may have gone: its exception is then nobody's
-
-
-class _Part(Struct, gc=False):
-    envelope: Envelope
-    append: _Append
-    size: int
-
-
-class _Lane:
-    """One partition: what waits for it, and the records on their way."""
-
-    def __init__(self, owner: "KafkaEventLog", topic: str, partition: int) -> None:
-        self._owner = owner
-        self._topic = topic
-        self._partition = partition
-        self._waiting: deque[_Part] = deque()
-        self._in_flight = 0
-
-    def add(self, part: _Part) -> None:
-        self._waiting.append(part)
-
-    def launch(self) -> None:
-        """Send what waits, in as many records as may be on their way."""
-        while self._waiting and self._in_flight < _RECORDS_IN_FLIGHT:
-            self._in_flight += 1
-            self._owner.spawn(self._send(self._gather()))
-
-    def _gather(self) -> list[_Part]:
-        parts = [self._waiting.popleft()]
-        size = parts[0].size
-        while self._waiting and size + self._waiting[0].size <= _RECORD_BYTES:
-            parts.append(self._waiting.popleft())
-            size += parts[-1].size
-        return parts
-
-    async def _send(self, parts: list[_Part]) -> None:
-        appends, size = [part.append for part in parts], sum([part.size for part in parts])
-        try:
-            batch = self._owner.batch(merge([part.envelope for part in parts]))
-            parts.clear()  # the batch holds their bytes now, compressed
-            await self._owner.send(self._topic, self._partition, batch)
-            for append in appends:
-                append.acknowledge()
-        except Exception as error:
-            for append in appends:
-                append.fail(error)
-            if not isinstance(error, KafkaError | asyncio.TimeoutError | OSError):
-                raise
-        finally:
-            self._in_flight -= 1
-            self._owner.release(size)
-            if self._waiting:
-                self._owner.launch_soon()
 
 
 class KafkaEventLog:
@@ -130,14 +41,13 @@ class KafkaEventLog:
         self._producer: AIOKafkaProducer | None = None
         self._partitions = 0
         self._identity_partitions = 0
-        self._lanes: dict[tuple[str, int], _Lane] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._queues: dict[tuple[str, int], PartitionQueue] = {}
         self._pending_bytes = 0
         PENDING_BYTES.set_function(lambda: self._pending_bytes)
         self._is_launch_due = False
         self._put_since_last_look = False
         # In order of their deadlines. One sweep for all costs less than a timer for each request.
-        self._appends: deque[_Append] = deque()
+        self._appends: deque[Append] = deque()
         self._sweeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -156,12 +66,15 @@ class KafkaEventLog:
 
     async def stop(self) -> None:
         """Wait for what is under way, then disconnect."""
-        while self._tasks or self._is_launch_due:
-            await (asyncio.wait(self._tasks) if self._tasks else asyncio.sleep(0))
+        while (sending := self._sending()) or self._is_launch_due:
+            await (asyncio.wait(sending) if sending else asyncio.sleep(0))
         if self._sweeper is not None:
             self._sweeper.cancel()
         if self._producer is not None:
             await self._producer.stop()
+
+    def _sending(self) -> set[asyncio.Task[None]]:
+        return {task for queue in self._queues.values() for task in queue.sending}
 
     async def _sweep(self) -> None:
         """Fail the appends whose time is over. Their records may still arrive: nobody was told that they did."""
@@ -226,25 +139,25 @@ class KafkaEventLog:
         return True
 
     def _put(self, envelopes: Sequence[tuple[str, int, Envelope]]) -> asyncio.Future[None]:
-        """Put records on their lanes; done when all are acknowledged. Raises LogUnavailableError."""
+        """Put records in their queues; done when all are acknowledged. Raises LogUnavailableError."""
         size = sum([len(envelope.lines) + len(envelope.ids) for _, _, envelope in envelopes])
         if self._pending_bytes and self._pending_bytes + size > self._settings.edge_max_pending_bytes:
             raise LogUnavailableError("too much waits for the event log already")
         self._pending_bytes += size
         loop = asyncio.get_running_loop()
-        append = _Append(len(envelopes), loop, loop.time() + self._settings.edge_publish_timeout_s)
+        append = Append(len(envelopes), loop, loop.time() + self._settings.edge_publish_timeout_s)
         self._appends.append(append)
         for topic, partition, envelope in envelopes:
-            lane = self._lanes.get((topic, partition))
-            if lane is None:
-                lane = self._lanes[topic, partition] = _Lane(self, topic, partition)
-            lane.add(_Part(envelope, append, len(envelope.lines) + len(envelope.ids)))
+            queue = self._queues.get((topic, partition))
+            if queue is None:
+                queue = self._queues[topic, partition] = PartitionQueue(self, topic, partition)
+            queue.add(Part(envelope, append, len(envelope.lines) + len(envelope.ids)))
         self._put_since_last_look = True
-        self.launch_soon()
+        self._launch_soon()
         return append.done
 
-    def launch_soon(self) -> None:
-        """Have the lanes send when no more requests are being read, at the latest after `_GATHER_S`. For the lanes."""
+    def _launch_soon(self) -> None:
+        """Have the queues send when no more requests are being read, at the latest after `_GATHER_S`."""
         if not self._is_launch_due:
             self._is_launch_due = True
             loop = asyncio.get_running_loop()
@@ -257,42 +170,31 @@ class KafkaEventLog:
             loop.call_soon(self._launch_when_quiet, loop, latest)
             return
         self._is_launch_due = False
-        for lane in self._lanes.values():
-            lane.launch()
+        for queue in self._queues.values():
+            queue.launch()
 
-    def batch(self, envelope: Envelope) -> RecordBatch:
-        """The envelope as it goes to Kafka. For the lanes."""
-        return RecordBatch(envelope, self._settings.kafka_compression)
+    @property
+    def producer(self) -> AIOKafkaProducer:
+        """For the queues. Appends are refused before there is one."""
+        assert self._producer is not None  # noqa: S101
+        return self._producer
 
-    async def send(self, topic: str, partition: int, batch: RecordBatch) -> None:
-        """Send one record and wait for its acknowledgement. For the lanes."""
-        assert self._producer is not None  # noqa: S101 (appends are refused before start)
-        started = perf_counter()
-        try:
-            ack = await self._producer.send_batch(batch, topic, partition=partition)
-            await ack
-        except BaseException:
-            RECORD_FAILURES.labels(topic).inc()
-            raise
-        finally:
-            ACK_SECONDS.observe(perf_counter() - started)
-        RECORDS.labels(topic).inc()
+    @property
+    def compression(self) -> str:
+        """For the queues."""
+        return self._settings.kafka_compression
 
-    def release(self, size: int) -> None:
-        """Bytes that no longer wait. For the lanes."""
+    def sent(self, size: int, *, more: bool) -> None:
+        """For the queues: what gathered meanwhile becomes their next records."""
         self._pending_bytes -= size
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run a lane's send; the set keeps the task alive."""
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        if more:
+            self._launch_soon()
 
 
 def _bounded(ids: list[bytes], lines: list[EventLine]) -> list[Envelope]:
     """One envelope, or several where one would be larger than a record should be."""
     envelope = pack(ids, lines)
-    if len(envelope.lines) <= _RECORD_BYTES or len(lines) == 1:
+    if len(envelope.lines) <= RECORD_BYTES or len(lines) == 1:
         return [envelope]
     half = len(lines) // 2
     return _bounded(ids[:half], lines[:half]) + _bounded(ids[half:], lines[half:])

@@ -1,79 +1,32 @@
 """The edge's calls: HTTP only. What a body means is intake's; that it is kept is the event log's."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
-from time import perf_counter
 
 from msgspec import UNSET
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Receive, Send
-from starlette.types import Scope as HttpScope
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.ingest import MAX_IDEMPOTENCY_KEY_CHARS, Accepted, AliasResult, Done, RejectedEvent
 from services.edge.event_log.port import EventLog, LogUnavailableError
 from services.edge.http.body import read_body
+from services.edge.http.direct import Endpoint
 from services.edge.http.rate_limit import RateLimit
 from services.edge.intake.identity import IdentityIntake, take_alias, take_group, take_identify
 from services.edge.intake.track import Intake, take_batch, take_track
-from services.edge.loop_metrics import BOUNDS_S, LoopCounter, LoopHistogram
+from services.edge.loop_metrics import LoopCounter
 from services.runtime.clock import Clock
-from services.runtime.http import bug_response, error_response, header, json_response
+from services.runtime.http import header, json_response
 from services.runtime.keys import Key, KeyCache, Scope
 
 BASE = "/v1/analytics"
 _RETRY_AFTER_S = 2
-
 EVENTS = LoopCounter("headrace_edge_events", "Events by what became of them.", ["call", "result"])
 # Most answers to single events; a response may be sent any number of times.
 _ONE_ACCEPTED = json_response(Accepted(ok=True, accepted=1))
-
 _NAMES = ("track", "batch", "identify", "alias", "group")
-SECONDS = LoopHistogram(
-    "headrace_edge_request_seconds",
-    "From the first byte of a request to its answer.",
-    BOUNDS_S,
-    ["call"],
-)
 _ACCEPTED = {name: EVENTS.labels(name, "accepted") for name in _NAMES}
-
-
-class Endpoint:
-    """A call as an ASGI application, which answers its own errors."""
-
-    def __init__(self, name: str, call: Callable[[Request], Awaitable[Response]]) -> None:
-        self._seconds = SECONDS.labels(name)
-        self._call = call
-
-    async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
-        started = perf_counter()
-        request = Request(scope, receive, send)
-        try:
-            response = await self._call(request)
-        except ApiError as error:
-            response = error_response(request, error, "edge")
-        except ClientDisconnect:
-            return  # nobody is there to read an answer
-        except Exception as error:
-            response = bug_response(request, error, "edge")
-        finally:
-            self._seconds.observe(perf_counter() - started)
-        await response(scope, receive, send)
-
-
-class DirectCalls:
-    """Around the application: leads the calls to their endpoints past all of Starlette, which costs a third of a single
-    event. Everything else goes the usual way: wrong methods, and calls of web pages, whose answers need CORS headers."""
-
-    def __init__(self, app: ASGIApp, endpoints: Mapping[str, Endpoint]) -> None:
-        self._app = app
-        self._endpoints = endpoints
-
-    async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
-        is_direct = scope["type"] == "http" and scope["method"] == "POST" and b"origin" not in dict(scope["headers"])
-        endpoint = self._endpoints.get(scope["path"]) if is_direct else None
-        await (endpoint or self._app)(scope, receive, send)
 
 
 class EdgeRoutes:

@@ -10,11 +10,11 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 from xxhash import xxh3_128_digest
 
+from services.contract.api.dashboards import Dashboard, DashboardList
 from services.contract.log.event_ids import project_prefix
-from services.contract.questions import Dashboard, DashboardList
 from services.contract.tables import DASHBOARDS
+from services.query.dashboards.request import NewDashboard
 from services.query.request.cursor import Position, read_cursor, write_cursor
-from services.query.request.decode import NewDashboard
 from services.query.request.time_window import utc_time
 from services.runtime.clickhouse import ClickHouse
 

@@ -8,11 +8,10 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, Struct
 
+from services.contract.api.dashboards import Dashboard, DashboardAnswer, DashboardRun, DashboardRunAnswer
 from services.contract.api.errors import ApiError
-from services.contract.dashboard_run import DashboardAnswer, DashboardRun, DashboardRunAnswer
-from services.contract.questions import Dashboard
+from services.query.insights.registry import parse_saved_query, takes_window
 from services.query.insights.runner import Answers
-from services.query.request.decode import parse_saved_query, takes_window
 from services.query.request.time_window import parse_window
 from services.runtime.clickhouse import StoreError
 from services.runtime.http import error_of_store

@@ -1,10 +1,11 @@
 """Which properties have a column of their own: read from ClickHouse every few seconds, so that no question waits for it."""
 
 from services.contract.tables import EVENTS
-from services.query.sql.properties import NONE_PROMOTED, PREFIX, Promoted, promoted_keys
-from services.runtime.clickhouse import ClickHouse
+from services.query.sql.parameters import NONE_PROMOTED, Promoted
+from services.query.sql.properties import PREFIX, promoted_keys
+from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.logs import get_logger
-from services.runtime.refreshing import refresh_forever
+from services.runtime.retry import repeat_forever
 
 log = get_logger(__name__)
 
@@ -28,7 +29,7 @@ class PromotedProperties:
         self.keys = NONE_PROMOTED
 
     async def refresh_forever(self) -> None:
-        await refresh_forever(self._refresh, self._refresh_s, log, "promoted_properties_not_refreshed")
+        await repeat_forever(self._refresh, (StoreError,), self._refresh_s, log, "promoted_properties_not_refreshed")
 
     async def _refresh(self) -> None:
         self.keys = await read_promoted(self._store)

@@ -8,8 +8,9 @@ from starlette.routing import Route
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.ingest import MAX_ID_CHARS
-from services.query.execution.executor import SECONDS, ProjectQueues, QuestionStore
-from services.query.http.queries import idempotency_header, question_body
+from services.query.execution.concurrency import ProjectQueues
+from services.query.execution.executor import SECONDS, QuestionStore
+from services.query.http.requests import idempotency_header, project_of, question_body
 from services.query.persons.deletions import Deletions, NewDeletion
 from services.query.persons.profile import find_person
 from services.query.persons.request import parse_privacy_delete
@@ -19,7 +20,8 @@ from services.runtime.keys import KeyCache, Scope
 
 
 class PeopleRoutes:
-    """For projects whose key has the scope `query`; deleting takes a key that has `ingest` as well."""
+    """For projects whose key has the scope `query`. Deleting takes a key that has `ingest` too: a key that only reads must
+    not be able to destroy."""
 
     def __init__(
         self, store: QuestionStore, queues: ProjectQueues, deletions: Deletions, keys: KeyCache, clock: Clock
@@ -39,7 +41,7 @@ class PeopleRoutes:
         ]
 
     async def person(self, request: Request) -> Response:
-        project_id = await self._project(request)
+        project_id = await project_of(request, self._keys)
         distinct_id: str = request.path_params["distinct_id"]
         if not 1 <= len(distinct_id) <= MAX_ID_CHARS:
             raise ApiError(
@@ -56,7 +58,7 @@ class PeopleRoutes:
         return json_response(found)
 
     async def delete(self, request: Request) -> Response:
-        project_id = await self._project(request, may_delete=True)
+        project_id = await project_of(request, self._keys, Scope.INGEST)
         new, warnings = parse_privacy_delete(await question_body(request))
         if new.idempotency_key is None:
             new = NewDeletion(new.distinct_id, new.window, idempotency_header(request))
@@ -66,15 +68,9 @@ class PeopleRoutes:
         return json_response(deletion)
 
     async def deletion(self, request: Request) -> Response:
-        project_id = await self._project(request, may_delete=True)
+        project_id = await project_of(request, self._keys, Scope.INGEST)
         with SECONDS.labels("privacy_state").time():
             deletion = await self._deletions.get(project_id, request.path_params["deletion_id"])
         if deletion is None:
             raise ApiError(ErrorCode.NOT_FOUND, "This project has no such deletion.")
         return json_response(deletion)
-
-    async def _project(self, request: Request, *, may_delete: bool = False) -> str:
-        """A key that only reads must not be able to destroy."""
-        given = request.headers.get("authorization")
-        key = await self._keys.authorize(given, Scope.QUERY)
-        return (await self._keys.authorize(given, Scope.INGEST) if may_delete else key).project_id

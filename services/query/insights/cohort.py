@@ -7,14 +7,13 @@ from typing import Any
 
 from msgspec import Struct
 
-from services.contract.people import CohortAnswer
+from services.contract.api.cohort import MAX_PAGE_PEOPLE, CohortAnswer, CohortQuery
 from services.query.execution.executor import QuestionStore
-from services.query.request.cohorts import Rule
-from services.query.request.cursor import Position, write_cursor
+from services.query.request.cohorts import Rule, parse_cohort
+from services.query.request.cursor import Position, read_cursor, write_cursor
 from services.query.sql.cohorts import cohort_people
-from services.query.sql.parameters import Parameters
+from services.query.sql.parameters import Parameters, Promoted
 from services.query.sql.persons import PERSON_ID
-from services.query.sql.properties import Promoted
 
 _PLACE = "toUInt128(reinterpretAsUInt128(sipHash128(who)))"
 
@@ -33,6 +32,12 @@ class CohortQuestion(Struct, frozen=True):
 
 def cohort_identity(project_id: str, rule: Rule) -> bytes:
     return repr(("cohort", project_id, rule)).encode()
+
+
+def parse_cohort_query(query: CohortQuery, project_id: str) -> CohortQuestion:
+    rule = parse_cohort(query.cohort)
+    after = None if query.cursor is None else read_cursor(query.cursor, cohort_identity(project_id, rule))
+    return CohortQuestion(rule, query.limit or MAX_PAGE_PEOPLE, after)
 
 
 async def answer_cohort(

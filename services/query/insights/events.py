@@ -4,20 +4,20 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import UNSET, Raw, Struct
 
-from services.contract.questions import EventsAnswer, StoredEvent
+from services.contract.api.events import MAX_PAGE_EVENTS, EventsAnswer, EventsQuery, StoredEvent
 from services.query.execution.executor import QuestionStore
-from services.query.request.cohorts import Rule
-from services.query.request.cursor import Position, write_cursor
-from services.query.request.filters import Condition
-from services.query.request.time_window import DAY_US, Window, utc_time
+from services.query.request.cohorts import Rule, parse_cohort
+from services.query.request.cursor import Position, read_cursor, write_cursor
+from services.query.request.filters import Condition, parse_filter
+from services.query.request.time_window import DAY_US, Window, parse_window, utc_time
 from services.query.sql.cohorts import in_cohort
 from services.query.sql.conditions import filter_sql
 from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_REPEATS, IN_WINDOW, in_window, window_parameters
-from services.query.sql.parameters import Parameters
+from services.query.sql.parameters import Parameters, Promoted
 from services.query.sql.persons import join_persons, people_of_rows, rows_of_page
-from services.query.sql.properties import Promoted
 
 _COLUMNS = (
     "e.event_id, e.event, e.distinct_id, toUnixTimestamp64Micro(e.timestamp), toUnixTimestamp64Micro(e.received_at), "
@@ -51,6 +51,16 @@ class EventsQuestion(Struct, frozen=True):
         ordered = sorted(repr((c.key, c.operator, c.operand)) for c in self.conditions)
         window = (self.window.since_us, self.window.until_us)
         return repr((project_id, window, ordered, self.cohort, self.descending)).encode()
+
+
+def parse_events(query: EventsQuery, project_id: str) -> EventsQuestion:
+    window = parse_window(query.since, query.until, query.timezone)
+    conditions, descending = parse_filter(query.filter), query.order == "desc"
+    cohort = None if query.cohort is None else parse_cohort(query.cohort)
+    question = EventsQuestion(window, conditions, query.limit or MAX_PAGE_EVENTS, descending, None, cohort)
+    if query.cursor is None:
+        return question
+    return msgspec.structs.replace(question, after=read_cursor(query.cursor, question.identity(project_id)))
 
 
 async def answer_events(

@@ -14,18 +14,21 @@ from services.contract.api.funnel import (
     FunnelBreakdown,
     FunnelOrder,
     FunnelPeople,
+    FunnelQuery,
     FunnelStepAnswer,
 )
 from services.query.execution.executor import QuestionStore
-from services.query.request.time_window import SECOND_US, Window
-from services.query.sql.breakdown import Breakdown, line_of, placed_sql, value_sql
-from services.query.sql.event_filter import Selection, selection_sql
+from services.query.request.breakdown import Breakdown, parse_breakdown
+from services.query.request.event_filter import Selection, parse_selections
+from services.query.request.segment import Scope, parse_scope
+from services.query.request.time_window import SECOND_US, Window, parse_window
+from services.query.sql.breakdown import line_of, placed_sql, value_sql
+from services.query.sql.event_filter import selection_sql
 from services.query.sql.events import EVENTS_WITH_REPEATS, IN_WINDOW, window_parameters
 from services.query.sql.funnel_steps import in_any_order, ordered, strict
-from services.query.sql.parameters import Parameters
+from services.query.sql.parameters import Parameters, Promoted
 from services.query.sql.persons import PERSON, PERSON_ID
-from services.query.sql.properties import Promoted
-from services.query.sql.segment import Scope, scope_sql
+from services.query.sql.segment import scope_sql
 
 # In the order `any`: the work doubles with each.
 MAX_STEPS_ALIKE = 4
@@ -46,6 +49,20 @@ class FunnelQuestion(Struct, frozen=True):
     breakdown: Breakdown | None
     people_of_step: int | None
     scope: Scope
+
+
+def parse_funnel(query: FunnelQuery, project_id: str) -> FunnelQuestion:
+    question = FunnelQuestion(
+        steps=parse_selections([(step.event, step.filter) for step in query.steps], "steps"),
+        window=parse_window(query.since, query.until, query.timezone),
+        order=query.order or "ordered",
+        conversion_s=query.conversion_window_seconds,
+        breakdown=parse_breakdown(query.breakdown, query.top),
+        people_of_step=query.people_of_step,
+        scope=parse_scope(query),
+    )
+    check_funnel(question)
+    return question
 
 
 def check_funnel(question: FunnelQuestion) -> None:

@@ -7,13 +7,15 @@ import numpy as np
 from msgspec import Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.contract.questions import PathAnswer
+from services.contract.api.path import PathAnswer, PathQuery
 from services.query.execution.executor import QuestionStore
 from services.query.insights.path_tree import DistinctPaths, TooManyNodesError, path_tree
-from services.query.request.time_window import SECOND_US, Window
+from services.query.request.decode import refuse_nul
+from services.query.request.segment import Scope, parse_scope
+from services.query.request.time_window import SECOND_US, Window, parse_window
 from services.query.sql.events import EVENTS_WITH_REPEATS, IN_WINDOW, window_parameters
-from services.query.sql.properties import Promoted
-from services.query.sql.segment import Scope, scope_sql
+from services.query.sql.parameters import Promoted
+from services.query.sql.segment import scope_sql
 from services.runtime.row_binary import read_count, read_strings
 
 # What one answer may be made of: distinct paths, a million at the deepest and 3.1 million of depth 5, and an answer of
@@ -21,6 +23,9 @@ from services.runtime.row_binary import read_count, read_strings
 MAX_PATHS_BYTES = 88_000_000
 MAX_NODES = 100_000
 MAX_EVENT_NAMES = 100_000
+
+
+_DEFAULT_DEPTH, _DEFAULT_TOP = 5, 10
 
 
 class PathQuestion(Struct, frozen=True):
@@ -36,6 +41,22 @@ class PathQuestion(Struct, frozen=True):
     end_event: str | None
     scope: Scope = Scope()
     before: bool = False
+
+
+def parse_path(query: PathQuery, project_id: str) -> PathQuestion:
+    refuse_nul(query.start_event, "start_event")
+    refuse_nul(query.end_event, "end_event")
+    return PathQuestion(
+        start_event=query.start_event,
+        window=parse_window(query.since, query.until, query.timezone),
+        max_depth=query.max_depth or _DEFAULT_DEPTH,
+        top=query.top or _DEFAULT_TOP,
+        collapse_repeats=bool(query.collapse_repeats),
+        session_gap_s=query.session_gap_seconds,
+        end_event=query.end_event,
+        scope=parse_scope(query),
+        before=query.direction == "before",
+    )
 
 
 async def answer_path(store: QuestionStore, project_id: str, question: PathQuestion, promoted: Promoted) -> PathAnswer:

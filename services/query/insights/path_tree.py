@@ -7,7 +7,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from services.contract.questions import PathNode
+from services.contract.api.path import PathNode
 
 Integers = NDArray[np.int64]
 

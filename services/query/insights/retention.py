@@ -7,15 +7,17 @@ from msgspec import Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import Interval
-from services.contract.questions import RetentionAnswer, RetentionBreakdown
+from services.contract.api.retention import RetentionAnswer, RetentionBreakdown, RetentionQuery
 from services.query.execution.executor import QuestionStore
-from services.query.request.time_buckets import local_time
-from services.query.request.time_window import EARLIEST_US, Window
-from services.query.sql.breakdown import Breakdown, line_of, placed_sql, value_sql
+from services.query.request.breakdown import Breakdown, parse_breakdown
+from services.query.request.decode import refuse_nul
+from services.query.request.segment import Scope, parse_scope
+from services.query.request.time_buckets import local_time, period_starts
+from services.query.request.time_window import EARLIEST_US, Window, parse_window
+from services.query.sql.breakdown import line_of, placed_sql, value_sql
 from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_REPEATS, IN_WINDOW, in_window, window_parameters
-from services.query.sql.parameters import Parameters
-from services.query.sql.properties import Promoted
-from services.query.sql.segment import Scope, scope_sql
+from services.query.sql.parameters import Parameters, Promoted
+from services.query.sql.segment import scope_sql
 
 # Numbers in an answer: about 10 MB.
 MAX_CELLS = 2_000_000
@@ -38,6 +40,28 @@ class RetentionQuestion(Struct, frozen=True):
     first_time: bool = False
     min_occurrences: int = 1
     breakdown: Breakdown | None = None
+
+
+def parse_retention(query: RetentionQuery, project_id: str) -> RetentionQuestion:
+    refuse_nul(query.born_event, "born_event")
+    refuse_nul(query.return_event, "return_event")
+    window = parse_window(query.since, query.until, query.timezone)
+    scope = parse_scope(query)
+    interval = query.interval or "day"
+    question = RetentionQuestion(
+        born_event=query.born_event,
+        return_event=query.return_event,
+        window=window,
+        interval=interval,
+        starts=period_starts(window, interval, sundays=query.week_start == "sunday"),
+        scope=scope,
+        on_or_after=query.mode == "on_or_after",
+        first_time=bool(query.first_time),
+        min_occurrences=query.min_occurrences or 1,
+        breakdown=parse_breakdown(query.breakdown, query.top),
+    )
+    check_retention(question)
+    return question
 
 
 def check_retention(question: RetentionQuestion) -> None:

@@ -1,37 +1,13 @@
-"""What answers each kind of question, and how a question gets its turn."""
-
-from collections.abc import Awaitable, Callable
-from typing import Any
+"""How a query of any kind gets its turn, and its result."""
 
 from msgspec import UNSET
 
-from services.contract.api.funnel import FunnelAnswer
-from services.contract.api.trends import TrendsAnswer
-from services.contract.people import CohortAnswer
-from services.contract.questions import EventsAnswer, PathAnswer, RetentionAnswer
-from services.query.execution.executor import SECONDS, ProjectQueues, QuestionStore
+from services.query.execution.concurrency import ProjectQueues
+from services.query.execution.executor import SECONDS, QuestionStore
 from services.query.execution.materialized_columns import PromotedProperties
-from services.query.insights.cohort import answer_cohort
-from services.query.insights.events import answer_events
-from services.query.insights.funnel import answer_funnel
-from services.query.insights.path import answer_path
-from services.query.insights.retention import answer_retention
-from services.query.insights.trends import answer_trends
-from services.query.request.decode import Question
-from services.query.sql.properties import NONE_PROMOTED, Promoted
+from services.query.insights.registry import INSIGHTS, Answer, Question
+from services.query.sql.parameters import NONE_PROMOTED
 from services.runtime.clickhouse import UnknownColumnError
-
-Answer = EventsAnswer | RetentionAnswer | PathAnswer | FunnelAnswer | TrendsAnswer | CohortAnswer
-
-# By the kinds of questions that parse.py knows.
-ANSWERS: dict[str, Callable[[QuestionStore, str, Any, Promoted], Awaitable[Answer]]] = {
-    "events": answer_events,
-    "cohort": answer_cohort,
-    "retention": answer_retention,
-    "path": answer_path,
-    "funnel": answer_funnel,
-    "trends": answer_trends,
-}
 
 
 class Answers:
@@ -51,7 +27,7 @@ class Answers:
 
     async def _ask(self, project_id: str, kind: str, question: Question) -> Answer:
         try:
-            return await ANSWERS[kind](self._store, project_id, question, self._promoted.keys)
+            return await INSIGHTS[kind].run(self._store, project_id, question, self._promoted.keys)
         except UnknownColumnError:
             # Demoted since the columns were listed, or not yet there on a replica; the whole text is always there.
-            return await ANSWERS[kind](self._store, project_id, question, NONE_PROMOTED)
+            return await INSIGHTS[kind].run(self._store, project_id, question, NONE_PROMOTED)

@@ -8,18 +8,20 @@ from msgspec import Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import Interval
-from services.contract.api.trends import Measure, TrendAnswer, TrendLine, TrendsAnswer
+from services.contract.api.trends import Measure, TrendAnswer, TrendLine, TrendsAnswer, TrendsQuery
 from services.query.execution.executor import QuestionStore
+from services.query.request.breakdown import Breakdown, parse_breakdown
+from services.query.request.event_filter import Selection, parse_selections
 from services.query.request.filters import MAX_KEY_LEVELS
-from services.query.request.time_buckets import local_time
-from services.query.request.time_window import Window
-from services.query.sql.breakdown import Breakdown, line_of, placed_sql, value_sql
-from services.query.sql.conditions import event_property
-from services.query.sql.event_filter import Selection, selection_sql
+from services.query.request.segment import Scope, parse_scope
+from services.query.request.time_buckets import local_time, period_starts
+from services.query.request.time_window import Window, parse_window
+from services.query.sql.breakdown import line_of, placed_sql, value_sql
+from services.query.sql.event_filter import selection_sql
 from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_REPEATS, IN_WINDOW, window_parameters
-from services.query.sql.parameters import Parameters
-from services.query.sql.properties import Promoted
-from services.query.sql.segment import Scope, scope_sql
+from services.query.sql.parameters import Parameters, Promoted
+from services.query.sql.properties import event_property
+from services.query.sql.segment import scope_sql
 
 # Measures of a numeric property.
 _OF_PROPERTY = ("sum", "avg", "min", "max", "percentile")
@@ -61,6 +63,22 @@ def series_of(selection: Selection, measure: Measure, key: str | None, percentil
     if key is not None and ("\0" in key or key.count(".") >= MAX_KEY_LEVELS):
         raise _invalid(f"{place}.property", f"no NUL and at most {MAX_KEY_LEVELS} levels are taken")
     return Series(selection, measure, key, (50 if percentile is None else percentile) / 100)
+
+
+def parse_trends(query: TrendsQuery, project_id: str) -> TrendsQuestion:
+    selections = parse_selections([(series.event, series.filter) for series in query.series], "series")
+    window, interval = parse_window(query.since, query.until, query.timezone), query.interval or "day"
+    return TrendsQuestion(
+        series=[
+            series_of(selection, sent.measure or "count", sent.property, sent.percentile, i)
+            for i, (selection, sent) in enumerate(zip(selections, query.series, strict=True))
+        ],
+        window=window,
+        interval=interval,
+        starts=period_starts(window, interval, sundays=query.week_start == "sunday"),
+        breakdown=parse_breakdown(query.breakdown, query.top),
+        scope=parse_scope(query),
+    )
 
 
 async def answer_trends(

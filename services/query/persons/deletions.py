@@ -14,8 +14,8 @@ import msgspec
 from msgspec import Struct
 from xxhash import xxh3_128_digest
 
+from services.contract.api.privacy import Deletion
 from services.contract.log.event_ids import project_prefix
-from services.contract.people import Deletion
 from services.contract.tables import DELETED_IDS, DELETIONS, EVENTS, IDENTITY_LOG, PERSON_IDS
 from services.query.persons.profile import IDS
 from services.query.request.time_window import Window, microseconds, utc_time

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw
 
-from services.contract.people import MAX_PERSON_IDS, Person
+from services.contract.api.persons import MAX_PERSON_IDS, Person
 from services.contract.tables import IDENTITY_LOG, PERSON_IDS
 from services.query.execution.executor import QuestionStore
 from services.query.request.time_window import utc_time

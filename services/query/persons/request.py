@@ -1,7 +1,7 @@
 """The body of a deletion -> what to delete, or an ApiError that names the field. Pure."""
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.contract.people import PrivacyDelete
+from services.contract.api.privacy import PrivacyDelete
 from services.query.persons.deletions import NewDeletion
 from services.query.request.decode import decode, refuse_nul
 from services.query.request.time_window import parse_window

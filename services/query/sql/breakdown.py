@@ -1,4 +1,4 @@
-"""Breaking an answer down by a property, or by the people's group of a type: which values get a line of their own, what is missing, what is `other`.
+"""Breaking a result down: which values get a line of their own, what is missing, what is `other`.
 
 A value is its JSON text as ClickHouse writes it, so that types stay apart (1 and "1") and 1 and 1.0 are one. The text
 of a missing property, and of no group, is empty.
@@ -6,30 +6,15 @@ of a missing property, and of no group, is empty.
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import MAX_BREAKDOWN_CHARS, BreakdownKind
-from services.query.request.filters import COLUMNS, MAX_KEY_LEVELS, TRAITS
-from services.query.sql.conditions import event_property
+from services.query.request.breakdown import Breakdown
 from services.query.sql.parameters import Parameters
 from services.query.sql.persons import PERSON
+from services.query.sql.properties import event_property
 from services.query.sql.traits import group_of_people
 
-DEFAULT_TOP = 10
 # The text of a value that is too long for a line of its own: no JSON begins so.
 _LONG = "*"
-_GROUP = "group."
-
-
-class Breakdown(Struct, frozen=True):
-    """By the property `key`, or the group where it is `group.<type>`; the `top` values with most weight get lines of their
-    own."""
-
-    key: str
-    top: int
-
-    @property
-    def group_type(self) -> str | None:
-        return self.key.removeprefix(_GROUP) if self.key.startswith(_GROUP) else None
 
 
 class Line(Struct, frozen=True):
@@ -37,20 +22,6 @@ class Line(Struct, frozen=True):
 
     kind: BreakdownKind
     value: Raw | UnsetType = UNSET
-
-
-def parse_breakdown(key: str | None, top: int | None) -> Breakdown | None:
-    """Raises ApiError for what is neither a property nor a type of group."""
-    if key is None:
-        return None
-    if "\0" in key:
-        raise _invalid("must not contain the character NUL")
-    is_group = key.startswith(_GROUP) and key != _GROUP and key.count(".") == 1
-    if key in COLUMNS or (key.startswith(TRAITS) and not is_group):
-        raise _invalid(f"takes a property of events, or `group.<type>`; `{key[:100]}` is neither")
-    if key.count(".") >= MAX_KEY_LEVELS:
-        raise _invalid(f"goes deeper than {MAX_KEY_LEVELS} levels")
-    return Breakdown(key, top or DEFAULT_TOP)
 
 
 def value_sql(breakdown: Breakdown, parameters: Parameters) -> str:
@@ -85,7 +56,3 @@ def line_of(label: str) -> Line:
     if label == _LONG:
         return Line("other")
     return Line("value", Raw(label.encode())) if label else Line("missing")
-
-
-def _invalid(reason: str) -> ApiError:
-    return ApiError(ErrorCode.INVALID_FIELD, f"`breakdown` {reason}.", field="breakdown")

@@ -1,18 +1,18 @@
-"""Typed conditions -> SQL over `events AS e` and server-side parameters. The only place that reads stored properties.
+"""Typed conditions -> SQL over `events AS e` and server-side parameters.
 
-Conditions on traits go through trait_sql.py, which reads them as this file reads properties. A property is looked up once as JSON text, which ClickHouse writes in one way whatever was stored: a string begins with
+A property is looked up once as JSON text, which ClickHouse writes in one way whatever was stored: a string begins with
 a quote, a number with a digit or a minus, a missing one is empty. Integers compare exactly, other numbers as doubles.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
 
 from services.query.request.filters import Condition, Scalar
-from services.query.sql.parameters import Parameters
+from services.query.sql.parameters import NONE_PROMOTED, Parameters, Promoted
 from services.query.sql.persons import PERSON, PERSON_ID
-from services.query.sql.properties import NONE_PROMOTED, Promoted, property_column
+from services.query.sql.properties import event_property
 from services.query.sql.traits import trait_holders
 
 _COLUMN_SQL = {"event": "e.event", "distinct_id": "e.distinct_id", "person_id": PERSON_ID}
@@ -58,7 +58,7 @@ def _trait(condition: Condition, parameters: Parameters) -> str:
 def trait_people(condition: Condition, parameters: Parameters, who: str = PERSON) -> str:
     """One column, `who`: the people with the trait for whom the condition holds; `who`: PERSON or PERSON_ID."""
     value = value_condition("value", condition, parameters)
-    return trait_holders(condition.key, value, property_text, parameters, who)
+    return trait_holders(condition.key, value, parameters, who)
 
 
 def _column(condition: Condition, parameters: Parameters) -> str:
@@ -84,32 +84,6 @@ def value_condition(text: str, condition: Condition, parameters: Parameters) -> 
         return _ordered(text, _COMPARISONS[operator], operand, parameters)
     equal = _equals_any(text, operand if isinstance(operand, list) else [operand], parameters)
     return f"NOT ({equal})" if operator in ("ne", "not_in") else equal
-
-
-def event_property(key: str, parameters: Parameters) -> str:
-    """The SQL of the JSON text of a property of `events AS e`: its own column, where it has one."""
-    if key in parameters.promoted:
-        return f"e.{property_column(key)}"
-    return property_text("e.properties", key, parameters)
-
-
-def property_text(column: str, key: str, parameters: Parameters) -> str:
-    """The SQL of a property's JSON text in a column of JSON objects. A dotted key is a property of that very name where there is one, else the way into nested objects."""
-    return _property_text(column, key, lambda name: parameters.add(name, "String"))
-
-
-def column_definition(key: str) -> str:
-    """The SQL of what a promoted property's column holds: what property_text reads. The key must be promotable."""
-    return _property_text("properties", key, lambda name: f"'{name}'")
-
-
-def _property_text(column: str, key: str, place: Callable[[str], str]) -> str:
-    """`place` gives the SQL of a name."""
-    whole = f"JSONExtractRaw({column}, {place(key)})"
-    if "." not in key:
-        return whole
-    path = ", ".join(map(place, key.split(".")))
-    return f"if({whole} != '', {whole}, JSONExtractRaw({column}, {path}))"
 
 
 def _is_string(text: str) -> str:

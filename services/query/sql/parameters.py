@@ -4,7 +4,9 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from services.query.sql.properties import NONE_PROMOTED, Promoted
+# Keys of the properties that have a column of their own.
+Promoted = frozenset[str]
+NONE_PROMOTED: Promoted = frozenset()
 
 
 class Parameters(Struct):

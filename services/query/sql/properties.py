@@ -1,15 +1,13 @@
-"""The names of the columns that promoted properties have: from keys, and back. Pure.
+"""How a stored property is read: from a column of its own where it is promoted, else from the JSON text.
 
 A key becomes a part of statements, so few characters are taken. Dots are written as slashes: `a.size` would be a part
 of the column `a` to ClickHouse, where `a` is text.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-# Keys of the properties that have a column of their own.
-Promoted = frozenset[str]
-NONE_PROMOTED: Promoted = frozenset()
+from services.query.sql.parameters import Parameters, Promoted
 
 PREFIX = "property_"  # of the columns' names
 _KEY = re.compile(r"[A-Za-z0-9_.$-]{1,64}")
@@ -33,3 +31,29 @@ def promoted_keys(columns: Iterable[str]) -> Promoted:
     """From the names of a table's columns; what no key is the name for is left out."""
     keys = (name.removeprefix(PREFIX).replace("/", ".") for name in columns if name.startswith(PREFIX))
     return frozenset(filter(is_promotable, keys))
+
+
+def event_property(key: str, parameters: Parameters) -> str:
+    """The SQL of the JSON text of a property of `events AS e`: its own column, where it has one."""
+    if key in parameters.promoted:
+        return f"e.{property_column(key)}"
+    return property_text("e.properties", key, parameters)
+
+
+def property_text(column: str, key: str, parameters: Parameters) -> str:
+    """The SQL of a property's JSON text in a column of JSON objects. A dotted key is a property of that very name where there is one, else the way into nested objects."""
+    return _property_text(column, key, lambda name: parameters.add(name, "String"))
+
+
+def column_definition(key: str) -> str:
+    """The SQL of what a promoted property's column holds: what property_text reads. The key must be promotable."""
+    return _property_text("properties", key, lambda name: f"'{name}'")
+
+
+def _property_text(column: str, key: str, place: Callable[[str], str]) -> str:
+    """`place` gives the SQL of a name."""
+    whole = f"JSONExtractRaw({column}, {place(key)})"
+    if "." not in key:
+        return whole
+    path = ", ".join(map(place, key.split(".")))
+    return f"if({whole} != '', {whole}, JSONExtractRaw({column}, {path}))"

@@ -1,6 +1,6 @@
-"""What a question is about: which events (`filter`, `cohort`), and who is counted (people, or groups: `aggregate_by`).
+"""The segment of a query as SQL: joins, conditions, and whom it counts (people, or groups).
 
-Every question that counts takes its joins, its conditions and its unit from here.
+Every query that counts takes its joins, its conditions and its unit from here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,25 +8,15 @@ from typing import Any
 
 from msgspec import Struct
 
-from services.contract.api.errors import ApiError, ErrorCode
-from services.contract.api.fields import ScopedQuery
-from services.query.request.cohorts import Rule, parse_cohort
-from services.query.request.filters import Condition, parse_filter
-from services.query.sql.breakdown import Breakdown, breakdown_join
+from services.query.request.breakdown import Breakdown
+from services.query.request.filters import Condition
+from services.query.request.segment import Scope
+from services.query.sql.breakdown import breakdown_join
 from services.query.sql.cohorts import in_cohort
 from services.query.sql.conditions import conditions_sql
-from services.query.sql.parameters import Parameters
+from services.query.sql.parameters import Parameters, Promoted
 from services.query.sql.persons import PERSON, PERSON_ID, join_persons
-from services.query.sql.properties import Promoted
 from services.query.sql.traits import group_of_people
-
-
-class Scope(Struct, frozen=True):
-    """`aggregate_by`: the type of group that is counted instead of people; those without such a group are left out."""
-
-    conditions: list[Condition] = []
-    cohort: Rule | None = None
-    aggregate_by: str | None = None
 
 
 class ScopeSql(Struct, frozen=True):
@@ -48,17 +38,6 @@ class ScopeSql(Struct, frozen=True):
             f"WITH {given} SELECT {self.who} AS unit, {columns} "
             f"FROM {source} {self.joins} WHERE {where}{self.where} GROUP BY unit"
         )
-
-
-def parse_scope(query: ScopedQuery) -> Scope:
-    """Raises ApiError naming the field."""
-    aggregate_by = query.aggregate_by
-    if aggregate_by is not None and "\0" in aggregate_by:
-        raise ApiError(
-            ErrorCode.INVALID_FIELD, "`aggregate_by` must not contain the character NUL.", field="aggregate_by"
-        )
-    cohort = None if query.cohort is None else parse_cohort(query.cohort)
-    return Scope(parse_filter(query.filter), cohort, aggregate_by)
 
 
 def scope_sql(

@@ -16,7 +16,7 @@ from faust.types import TP, Message
 from faust.types.tuples import ConsumerMessage
 from msgspec import Struct
 
-from services.worker.dedupe.memory import Membership
+from services.worker.dedupe.port import Membership
 
 
 class Chunk(Struct, frozen=True):
@@ -32,8 +32,6 @@ class Chunk(Struct, frozen=True):
 # time. And answered at the first byte, it costs worker and broker hundreds of fetches a second.
 _FETCH_MIN_BYTES = 4 * 1024 * 1024
 _FETCH_MAX_WAIT_MS = 100
-
-
 _decode_zstd = zstandard.ZstdDecompressor().decompress
 
 

@@ -5,8 +5,10 @@ import time
 
 from services.contract.tables import EVENTS
 from services.runtime.clickhouse import ClickHouse
-from services.worker.dedupe.id_index import IdIndex, Ids, Mask
-from services.worker.dedupe.memory import Membership, ids_from_rows, window_start
+from services.worker.dedupe.id_index import IdIndex
+from services.worker.dedupe.ids import Ids, Mask, ids_from_rows
+from services.worker.dedupe.port import Membership
+from services.worker.dedupe.window import window_start
 
 # Each id is 43 bytes of SQL: hexadecimal numbers made by us, no text of a user.
 _IDS_A_QUERY = 50_000

@@ -10,34 +10,13 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
-U64 = NDArray[np.uint64]
-Mask = NDArray[np.bool_]
+from services.worker.dedupe.ids import Ids, Mask, _order_of
 
 _RUN_RATIO = 4
 # Put in their places with one `add`: some 20 ms.
 _IDS_AT_ONCE = 1_000_000
 SLICES_PER_WINDOW = 8
-
-
-class Ids(Struct, frozen=True):
-    """Ids as two columns of equal length: `high` holds the first 8 bytes of each, big-endian, `low` the last 8."""
-
-    high: U64
-    low: U64
-
-    def __len__(self) -> int:
-        return len(self.high)
-
-    def where(self, mask: Mask) -> "Ids":
-        return Ids(self.high[mask], self.low[mask])
-
-
-def ids_from_bytes(packed: bytes) -> Ids:
-    """`packed`: 16 bytes an id, as in the envelope's header."""
-    columns = np.frombuffer(packed, dtype=">u8").reshape(-1, 2)
-    return Ids(columns[:, 0].astype(np.uint64), columns[:, 1].astype(np.uint64))
 
 
 class _Run(Struct, frozen=True):
@@ -197,11 +176,3 @@ class IdIndex:
     def _runs(self) -> Iterator[_Run]:
         for slice_ in self._slices.values():
             yield from slice_.runs
-
-
-def _order_of(ids: Ids) -> NDArray[np.intp]:
-    """What sorts them by (high, low), equal ids as they stand. Practically no two ids share their high half, and then
-    one column is sorted, in a fifth of the time of two."""
-    order = np.argsort(ids.high)
-    high = ids.high[order]
-    return np.lexsort((ids.low, ids.high)) if bool((high[1:] == high[:-1]).any()) else order

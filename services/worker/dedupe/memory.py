@@ -2,19 +2,19 @@
 this worker has been given."""
 
 import time
-from typing import Any, NamedTuple
 
-import numpy as np
 from prometheus_client import Gauge, Histogram
 
 from services.contract.log.topics import PARTITION_SQL
 from services.contract.tables import EVENTS
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.logs import get_logger
-from services.worker.dedupe.id_index import IdIndex, Ids, Mask
+from services.worker.dedupe.id_index import IdIndex
+from services.worker.dedupe.ids import Ids, Mask, ids_from_rows
+from services.worker.dedupe.port import Membership
+from services.worker.dedupe.window import window_start
 
 log = get_logger(__name__)
-
 INDEX_IDS = Gauge("headrace_worker_index_ids", "Event ids of the window held in memory.")
 INDEX_BYTES = Gauge("headrace_worker_index_bytes", "Memory of the event ids.")
 LOAD_SECONDS = Histogram(
@@ -22,26 +22,9 @@ LOAD_SECONDS = Histogram(
     "Time to read the ids of newly assigned partitions from ClickHouse.",
     buckets=(0.01, 0.05, 0.1, 0.5, 1, 2.5, 5, 10, 30, 60),
 )
-
-# ClickHouse's RowBinary form of a UUID: both halves little-endian, the first half first.
-_UUID_ROW: Any = np.dtype([("high", "<u8"), ("low", "<u8")])
-
-
 # What an id costs in all: 16 bytes, and what merging runs needs for a moment.
 BYTES_PER_ID = 22
 _WARN_FROM = 0.8
-
-
-class Membership(NamedTuple):
-    """What a worker is to the consumer group: a member's id, and the generation. Generations count from 1 again when
-    the group was deleted, as an empty one without offsets is at once; an id never comes back. "": no member."""
-
-    member: str
-    generation: int
-
-    def follows(self, before: "Membership") -> bool:
-        """Whether the group has had no generation in between."""
-        return self.member != "" and self == (before.member, before.generation + 1)
 
 
 class WindowTooLargeError(Exception):
@@ -161,19 +144,3 @@ class StoredIds:
             fmt="RowBinary",
         )
         return ids_from_rows(rows)
-
-
-def window_start(window_s: float, oldest_s: float) -> float:
-    """Where the window of a record begins that was sent at `oldest_s`: behind a backlog, earlier than for one of now.
-
-    A time that is further back than a whole window is no backlog that could be answered for, but a wrong clock or a
-    producer that sends no time: it counts as now, so that one such record cannot fetch the ids of years.
-    """
-    now = time.time()
-    return (oldest_s if now - window_s < oldest_s < now else now) - window_s
-
-
-def ids_from_rows(rows: bytes) -> Ids:
-    """Ids of one UUID column in RowBinary."""
-    columns = np.frombuffer(rows, dtype=_UUID_ROW)
-    return Ids(columns["high"].astype(np.uint64), columns["low"].astype(np.uint64))

@@ -8,19 +8,7 @@ from contextlib import suppress
 from msgspec import Struct
 
 from services.contract.log.envelope import ID_BYTES
-
-
-class Record(Struct, gc=False):
-    """A Kafka record as it was read. `acknowledge` lets its offset be committed. `sent_at_s`: when it was written into
-    the log, as Unix time; 0 where that is not known."""
-
-    topic: str
-    partition: int
-    offset: int
-    value: bytes | None
-    ids: bytes | None
-    acknowledge: Callable[[], object]
-    sent_at_s: float = 0.0
+from services.worker.events.record import Record
 
 
 class BlockLimits(Struct, frozen=True):

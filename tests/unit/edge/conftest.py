@@ -8,8 +8,9 @@ import pytest
 from msgspec import Struct
 
 from services.edge.app import compose
+from services.edge.http.direct import DirectCalls
 from services.edge.http.rate_limit import RateLimit
-from services.edge.http.routes import DirectCalls, EdgeRoutes
+from services.edge.http.routes import EdgeRoutes
 from services.runtime.keys import KeyCache
 from tests.support.memory_log import MemoryEventLog
 from tests.unit.runtime.memory_keys import MemoryKeyStore

@@ -8,9 +8,9 @@ import pytest
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import MAX_COHORT_RULES
 from services.query.insights.cohort import CohortQuestion
+from services.query.insights.registry import parse_question
 from services.query.request.cohorts import MAX_COHORT_DEPTH, Did, Every, Has, Not
 from services.query.request.cursor import Position, write_cursor
-from services.query.request.decode import parse_question
 from services.query.sql.cohorts import in_cohort
 from services.query.sql.parameters import Parameters
 

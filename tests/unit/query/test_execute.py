@@ -6,7 +6,8 @@ from contextlib import AsyncExitStack
 import pytest
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.query.execution.executor import Limits, ProjectQueues
+from services.query.execution.concurrency import ProjectQueues
+from services.query.execution.limits import Limits
 
 
 def queues(concurrency: int = 2, queue: int = 1, execution_s: float = 20) -> ProjectQueues:

@@ -6,11 +6,15 @@ from typing import Any
 
 import pytest
 
+from services.contract.api.dashboards import MAX_DASHBOARD_QUERIES
 from services.contract.api.errors import ApiError, ErrorCode
-from services.contract.questions import MAX_DASHBOARD_QUERIES, EventsQuery, PathQuery, RetentionQuery
+from services.contract.api.events import EventsQuery
+from services.contract.api.path import PathQuery
+from services.contract.api.retention import RetentionQuery
+from services.query.dashboards.request import parse_dashboard, parse_delete
 from services.query.insights.events import EventsQuestion
+from services.query.insights.registry import parse_question, parse_saved_query
 from services.query.request.cursor import Position, write_cursor
-from services.query.request.decode import check_saved_query, parse_dashboard, parse_delete, parse_question
 
 WINDOW = {"since": "2024-01-01", "until": "2024-02-01"}
 RETENTION = {**WINDOW, "born_event": "a", "return_event": "b"}
@@ -167,7 +171,7 @@ def test_bad_dashboard(change: dict[str, Any], code: ErrorCode, field: str) -> N
 
 def test_a_type_that_is_not_known_is_told_which_are() -> None:
     with pytest.raises(ApiError, match=r"events, retention, path"):
-        check_saved_query(b'{"type": "flow"}', "p")
+        parse_saved_query(b'{"type": "flow"}', "p")
 
 
 def test_unknown_fields_are_named_and_do_no_harm() -> None:

@@ -7,8 +7,8 @@ import pytest
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.query.insights.funnel import MAX_STEPS_ALIKE, FunnelQuestion
+from services.query.insights.registry import parse_question, parse_saved_query
 from services.query.insights.trends import TrendsQuestion
-from services.query.request.decode import check_saved_query, parse_question
 
 WINDOW = {"since": "2024-01-01", "until": "2024-02-01"}
 STEPS = [{"event": "a"}, {"event": "b"}]
@@ -82,7 +82,7 @@ def test_bad_field(kind: str, change: dict[str, Any], code: ErrorCode, field: st
     named = "filter.x" if field.endswith("filter.x") else field
     assert f"`{named}`" in caught.value.message or code is ErrorCode.QUERY_TOO_EXPENSIVE
     with pytest.raises(ApiError) as caught:
-        check_saved_query(json.dumps({"type": kind, **GOOD[kind], **change}).encode(), "p")
+        parse_saved_query(json.dumps({"type": kind, **GOOD[kind], **change}).encode(), "p")
     assert (caught.value.code, caught.value.field) == (code, field)
 
 

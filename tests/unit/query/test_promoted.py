@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from services.operations.properties import PropertyError, demote, promote
-from services.query.request.decode import parse_question
-from services.query.sql.conditions import column_definition, property_text
+from services.query.insights.registry import parse_question
 from services.query.sql.parameters import Parameters
-from services.query.sql.properties import column_name, is_promotable, promoted_keys
+from services.query.sql.properties import column_definition, column_name, is_promotable, promoted_keys, property_text
 from services.runtime.clickhouse import ClickHouse, Settings
 from services.runtime.clickhouse import Parameters as Values
 from services.runtime.settings import ClickHouseSettings

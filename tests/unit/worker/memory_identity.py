@@ -10,7 +10,7 @@ from xxhash import xxh3_64_intdigest
 from services.contract.tables import IDENTITY_LOG, PERSON_IDS
 from services.runtime.clickhouse import ClickHouse, Parameters, Settings, StoreUnavailableError
 from services.runtime.settings import ClickHouseSettings
-from services.worker.identity.writer import (
+from services.worker.identity.statements import (
     EDGES_SQL,
     LEAST_ROOTS_SQL,
     MEMBERS_OF_SETS_SQL,

@@ -8,7 +8,8 @@ from functools import partial
 import pytest
 from msgspec import Struct, structs
 
-from services.worker.events.block_buffer import Batcher, BlockLimits, Record
+from services.worker.events.block_buffer import Batcher, BlockLimits
+from services.worker.events.record import Record
 
 NEVER_S = 3600.0
 WIDE = BlockLimits(events=10**9, size_bytes=10**9, records=10**9, age_s=NEVER_S)

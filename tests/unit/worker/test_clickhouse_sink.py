@@ -14,17 +14,12 @@ from services.contract.log.envelope import Envelope, pack
 from services.runtime.clickhouse import BadDataError, LimitExceededError, StoreError, StoreUnavailableError
 from services.worker.dead_letters import PoisonFloodError, PoisonGate
 from services.worker.dedupe.clickhouse import ExactIds
-from services.worker.dedupe.memory import Membership, StoredIds
-from services.worker.events.block_buffer import Record
-from services.worker.events.writer import (
-    ClickHouseSink,
-    KnownIds,
-    _fault_of,
-    _lines_of,
-    _unpack_foreign,
-    _without,
-    until_stored,
-)
+from services.worker.dedupe.memory import StoredIds
+from services.worker.dedupe.port import KnownIds, Membership
+from services.worker.events.bad_lines import fault_of, lines_of, unpack_foreign
+from services.worker.events.record import Record
+from services.worker.events.writer import ClickHouseSink, _without
+from services.worker.until_stored import until_stored
 from tests.unit.worker.memory_store import (
     PARTITIONS,
     REFUSED_EVENT,
@@ -68,7 +63,7 @@ class Worker:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.worker.events.writer._RETRY_FIRST_S", 0.0)
+    monkeypatch.setattr("services.worker.until_stored._RETRY_FIRST_S", 0.0)
 
 
 @pytest.fixture(params=[MemoryEventsTable, AskedTable], ids=["index", "asked"])
@@ -175,8 +170,8 @@ async def test_waiting_grows_to_its_limit(monkeypatch: pytest.MonkeyPatch) -> No
     async def sleep(delay_s: float) -> None:
         waits.append(delay_s)
 
-    monkeypatch.setattr("services.worker.events.writer._RETRY_FIRST_S", 0.1)
-    monkeypatch.setattr("services.worker.events.writer.asyncio.sleep", sleep)
+    monkeypatch.setattr("services.worker.until_stored._RETRY_FIRST_S", 0.1)
+    monkeypatch.setattr("services.worker.until_stored.asyncio.sleep", sleep)
 
     async def attempt() -> None:
         if len(waits) < 10:
@@ -382,7 +377,7 @@ async def test_ids_that_do_not_match_the_lines_are_not_believed(table: MemoryEve
 def test_a_foreign_record_says_its_ids_with_or_without_dashes() -> None:
     dashed = "00000000-0000-0000-0000-000000000001"
     line = good_line(1).replace(event_id(1).hex().encode(), dashed.encode())
-    envelope, bad = _unpack_foreign(Record("t", 3, 7, line + b"\r\n\n\n", None, lambda: None), "reason")
+    envelope, bad = unpack_foreign(Record("t", 3, 7, line + b"\r\n\n\n", None, lambda: None), "reason")
     assert envelope.ids == bytes(15) + b"\x01"
     assert envelope.lines == line + b"\r\n"
     assert bad == []
@@ -390,7 +385,7 @@ def test_a_foreign_record_says_its_ids_with_or_without_dashes() -> None:
 
 def test_blank_lines_between_are_dead_letters_and_at_the_end_are_none() -> None:
     value = good_line(1) + b"\n\n" + good_line(2) + b"\n\n\n"
-    envelope, bad = _unpack_foreign(Record("t", 3, 7, value, None, lambda: None), "no ids")
+    envelope, bad = unpack_foreign(Record("t", 3, 7, value, None, lambda: None), "no ids")
     assert envelope.lines.count(b"\n") == 2
     assert [letter.origin.line for letter in bad] == [1]
     assert bad[0].message.startswith("no ids; ")
@@ -426,7 +421,7 @@ ENVELOPES = [
 def test_repeats_are_cut_out_of_the_lines(repeats: "np.ndarray[Any, np.dtype[np.bool_]]", left: bytes) -> None:
     assert b"".join(_without(ENVELOPES, repeats)) == left
     records = [Record("t", 0, offset, b"", b"", lambda: None) for offset in range(len(ENVELOPES))]
-    lines = _lines_of(records, ENVELOPES, repeats)
+    lines = lines_of(records, ENVELOPES, repeats)
     assert b"".join(line + b"\n" for line in lines.lines) == left
     assert len(lines.ids) == len(lines.origins) == len(lines.lines)
 
@@ -434,7 +429,7 @@ def test_repeats_are_cut_out_of_the_lines(repeats: "np.ndarray[Any, np.dtype[np.
 def test_lines_keep_their_ids_and_places() -> None:
     packed = pack([event_id(n) for n in range(3)], [line_of(event_id(n)) for n in range(3)])
     records = [Record("t", 5, 40 + n, b"", b"", lambda: None) for n in range(2)]
-    lines = _lines_of(records, [packed, packed], masked(0, 1, 0, 1, 0, 1))
+    lines = lines_of(records, [packed, packed], masked(0, 1, 0, 1, 0, 1))
     assert [json.loads(line)["event_id"] for line in lines.lines] == [i.hex() for i in lines.ids] == hexes(0, 2, 1)
     assert [(o.topic, o.partition, o.offset, o.line) for o in lines.origins] == [
         ("t", 5, 40, 0),
@@ -446,7 +441,7 @@ def test_lines_keep_their_ids_and_places() -> None:
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_halves_are_the_whole(count: int) -> None:
     packed = pack([event_id(n) for n in range(count)], [line_of(event_id(n)) for n in range(count)])
-    lines = _lines_of([Record("t", 0, 0, b"", b"", lambda: None)], [packed], masked(*[0] * count))
+    lines = lines_of([Record("t", 0, 0, b"", b"", lambda: None)], [packed], masked(*[0] * count))
     first, second = lines.half(first=True), lines.half(first=False)
     assert first.lines + second.lines == lines.lines
     assert first.ids + second.ids == lines.ids
@@ -455,4 +450,4 @@ def test_halves_are_the_whole(count: int) -> None:
 
 
 def test_a_line_of_the_edge_has_no_fault() -> None:
-    assert _fault_of(good_line(1)) is None
+    assert fault_of(good_line(1)) is None

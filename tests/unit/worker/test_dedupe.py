@@ -5,7 +5,8 @@ import pytest
 
 from services.contract.log.topics import partition_of
 from services.worker.dedupe import id_index as dedupe
-from services.worker.dedupe.id_index import SLICES_PER_WINDOW, IdIndex, Ids, ids_from_bytes
+from services.worker.dedupe.id_index import SLICES_PER_WINDOW, IdIndex
+from services.worker.dedupe.ids import Ids, ids_from_bytes
 
 
 def ids_of(*pairs: tuple[int, int]) -> Ids:

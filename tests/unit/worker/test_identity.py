@@ -10,7 +10,7 @@ import pytest
 from services.contract.log.envelope import IdentityLine, pack
 from services.contract.log.event_ids import fresh_ids, id_of_key
 from services.runtime.clickhouse import StoreUnavailableError
-from services.worker.events.block_buffer import Record
+from services.worker.events.record import Record
 from services.worker.identity.writer import IdentityStore
 from tests.unit.worker.memory_identity import MemoryIdentityTables
 

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.worker.dedupe.id_index import Ids
-from services.worker.dedupe.memory import BYTES_PER_ID, Membership, StoredIds, WindowTooLargeError
+from services.worker.dedupe.ids import Ids
+from services.worker.dedupe.memory import BYTES_PER_ID, StoredIds, WindowTooLargeError
+from services.worker.dedupe.port import Membership
 
 PARTITIONS = 4
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from services.worker.dedupe.id_index import Ids
-from services.worker.dedupe.memory import Membership, StoredIds
+from services.worker.dedupe.ids import Ids
+from services.worker.dedupe.memory import StoredIds
+from services.worker.dedupe.port import Membership
 
 
 class StoreInMotion:

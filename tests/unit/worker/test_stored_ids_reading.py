@@ -7,8 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from services.worker.dedupe.id_index import ids_from_bytes
-from services.worker.dedupe.memory import Membership, StoredIds, ids_from_rows
+from services.worker.dedupe.ids import ids_from_bytes, ids_from_rows
+from services.worker.dedupe.memory import StoredIds
+from services.worker.dedupe.port import Membership
 from tests.unit.worker.memory_store import PARTITIONS, Log, MemoryEventsTable, event_id
 
 WINDOW_S = 7 * 86_400

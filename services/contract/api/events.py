@@ -1,0 +1,58 @@
+"""The events query: its body and its result."""
+
+from datetime import datetime
+from typing import Annotated
+
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+
+from services.contract.api.fields import (
+    Cursor,
+    FilteredQuery,
+    Order,
+    Since,
+    Timezone,
+    Title,
+    Until,
+    Warnings,
+)
+
+MAX_PAGE_EVENTS = 1000
+
+
+class EventsQuery(FilteredQuery, kw_only=True):
+    """Single events in order of time, a page at a time."""
+
+    since: Since
+    until: Until
+    timezone: Timezone | None = None
+    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE_EVENTS, description="Events on a page; default 1000.")] | None = None
+    cursor: Cursor | None = None
+    order: Annotated[Order, Meta(description="By (timestamp, event_id); default asc.")] | None = None
+
+
+class SavedEvents(EventsQuery, kw_only=True, tag_field="type", tag="events"):
+    """An events question of a dashboard."""
+
+    title: Title | None = None
+
+
+class StoredEvent(Struct, kw_only=True):
+    """One event as it is stored. `original_timestamp`: the time as sent, where it was too far ahead to be believed."""
+
+    event_id: Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
+    event: str
+    distinct_id: str
+    person_id: str
+    timestamp: datetime
+    received_at: datetime
+    properties: Annotated[Raw, Meta(extra_json_schema={"type": "object"})]
+    idempotency_key: str | None
+    original_timestamp: str | UnsetType = UNSET
+
+
+class EventsAnswer(Struct, kw_only=True):
+    """`next_cursor` is there while there are more events."""
+
+    events: list[StoredEvent]
+    next_cursor: str | UnsetType = UNSET
+    warnings: Warnings | UnsetType = UNSET

@@ -1,0 +1,91 @@
+"""The retention query: its body and its result."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from services.contract.api.fields import (
+    Breakdown,
+    BreakdownKind,
+    BreakdownTop,
+    BreakdownValue,
+    EventName,
+    Interval,
+    People,
+    ScopedQuery,
+    Since,
+    Timezone,
+    Title,
+    Until,
+    Warnings,
+    WeekStart,
+)
+
+MAX_OCCURRENCES = 1000
+RetentionMode = Literal["on", "on_or_after"]
+
+
+class RetentionQuery(ScopedQuery, kw_only=True):
+    """How many of those who began came back, by period."""
+
+    born_event: EventName
+    return_event: EventName
+    since: Since
+    until: Until
+    timezone: Timezone | None = None
+    interval: Annotated[Interval, Meta(description="Length of a period; default day.")] | None = None
+    week_start: WeekStart | None = None
+    mode: (
+        Annotated[
+            RetentionMode,
+            Meta(description="Who came back `on` that period, or `on_or_after` it within the window; default on."),
+        ]
+        | None
+    ) = None
+    first_time: (
+        Annotated[bool, Meta(description="Only those who never did the born event before the window; default false.")]
+        | None
+    ) = None
+    min_occurrences: (
+        Annotated[
+            int,
+            Meta(ge=1, le=MAX_OCCURRENCES, description="Return events that a period needs to count; default 1."),
+        ]
+        | None
+    ) = None
+    breakdown: (
+        Annotated[
+            Breakdown,
+            Meta(description="Property of the first born event in the window, or `group.<type>` of the person."),
+        ]
+        | None
+    ) = None
+    top: BreakdownTop | None = None
+
+
+class SavedRetention(RetentionQuery, kw_only=True, tag_field="type", tag="retention"):
+    """A retention question of a dashboard."""
+
+    title: Title | None = None
+
+
+class RetentionBreakdown(Struct, kw_only=True):
+    """The matrix of those whose born event had this value."""
+
+    kind: BreakdownKind
+    matrix: list[list[People]]
+    value: BreakdownValue | UnsetType = UNSET
+
+
+class RetentionAnswer(Struct, kw_only=True):
+    """`matrix[i][0]`: people of cohort i; `matrix[i][j]`: how many of them came back in period i + j.
+
+    `periods` are the starts of the periods; the first may lie before `since`. `breakdown`: most people first.
+    """
+
+    matrix: list[list[People]]
+    interval: Interval
+    periods: list[datetime]
+    breakdown: list[RetentionBreakdown] | UnsetType = UNSET
+    warnings: Warnings | UnsetType = UNSET

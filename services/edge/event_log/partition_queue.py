@@ -1,0 +1,137 @@
+"""One partition's queue: what waits for it becomes records, at most two of them on their way at a time.
+
+A queue knows nothing of the others. Whoever owns the queues says when they send (`launch`), and is told when bytes no
+longer wait (`Host`).
+"""
+
+import asyncio
+from collections import deque
+from time import perf_counter
+from typing import Protocol
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+from msgspec import Struct
+
+from services.contract.log.envelope import Envelope, merge
+from services.edge.event_log.port import LogUnavailableError
+from services.edge.event_log.record_batch import RecordBatch
+from services.edge.loop_metrics import BOUNDS_S, LoopCounter, LoopHistogram
+
+# A record stays below Kafka's usual limit of 1 MiB; an envelope with a single larger event goes alone.
+RECORD_BYTES = 768 * 1024
+# A second record may leave while the first is on its way; more would only queue in the client.
+_RECORDS_IN_FLIGHT = 2
+
+RECORDS = LoopCounter("headrace_edge_records", "Kafka records sent and acknowledged.", ["topic"])
+RECORD_FAILURES = LoopCounter("headrace_edge_record_failures", "Kafka records that were not acknowledged.", ["topic"])
+ACK_SECONDS = LoopHistogram(
+    "headrace_edge_ack_seconds",
+    "From the send of a record to its acknowledgement.",
+    BOUNDS_S,
+).labels()
+
+
+class Append:
+    """One request's parts in several queues; `done` is resolved when all are acknowledged, or the first has failed."""
+
+    __slots__ = ("deadline", "done", "remaining")
+
+    def __init__(self, parts: int, loop: asyncio.AbstractEventLoop, deadline: float) -> None:
+        self.remaining = parts
+        self.deadline = deadline
+        self.done: asyncio.Future[None] = loop.create_future()
+
+    def acknowledge(self) -> None:
+        self.remaining -= 1
+        if self.remaining == 0 and not self.done.done():
+            self.done.set_result(None)
+
+    def fail(self, error: Exception) -> None:
+        if not self.done.done():
+            self.done.set_exception(LogUnavailableError(f"the event log did not take the events: {error!r}"))
+            self.done.exception()  # the request may have gone: its exception is then nobody's
+
+
+class Part(Struct, gc=False):
+    """What one request appends to one partition; `size` in bytes, ids included."""
+
+    envelope: Envelope
+    append: Append
+    size: int
+
+
+class Host(Protocol):
+    """What a queue needs of its owner."""
+
+    @property
+    def producer(self) -> AIOKafkaProducer:
+        """Started."""
+
+    @property
+    def compression(self) -> str:
+        """Of records: a name that Kafka knows, or `none`."""
+
+    def sent(self, size: int, *, more: bool) -> None:
+        """So many bytes no longer wait, acknowledged or not. `more`: the queue is to be launched again."""
+
+
+class PartitionQueue:
+    """Parts leave in the order in which they came."""
+
+    def __init__(self, host: Host, topic: str, partition: int) -> None:
+        self._host = host
+        self._topic = topic
+        self._partition = partition
+        self._waiting: deque[Part] = deque()
+        self._in_flight = 0
+        self.sending: set[asyncio.Task[None]] = set()  # keeps them alive
+
+    def add(self, part: Part) -> None:
+        self._waiting.append(part)
+
+    def launch(self) -> None:
+        """Send what waits, in as many records as may be on their way."""
+        while self._waiting and self._in_flight < _RECORDS_IN_FLIGHT:
+            self._in_flight += 1
+            task = asyncio.create_task(self._send(self._gather()))
+            self.sending.add(task)
+            task.add_done_callback(self.sending.discard)
+
+    def _gather(self) -> list[Part]:
+        parts = [self._waiting.popleft()]
+        size = parts[0].size
+        while self._waiting and size + self._waiting[0].size <= RECORD_BYTES:
+            parts.append(self._waiting.popleft())
+            size += parts[-1].size
+        return parts
+
+    async def _send(self, parts: list[Part]) -> None:
+        appends, size = [part.append for part in parts], sum([part.size for part in parts])
+        try:
+            batch = RecordBatch(merge([part.envelope for part in parts]), self._host.compression)
+            parts.clear()  # the batch holds their bytes now, compressed
+            await self._acknowledged(batch)
+            for append in appends:
+                append.acknowledge()
+        except Exception as error:
+            for append in appends:
+                append.fail(error)
+            if not isinstance(error, KafkaError | asyncio.TimeoutError | OSError):
+                raise
+        finally:
+            self._in_flight -= 1
+            self._host.sent(size, more=bool(self._waiting))
+
+    async def _acknowledged(self, batch: RecordBatch) -> None:
+        """Send one record and wait for its acknowledgement."""
+        started = perf_counter()
+        try:
+            ack = await self._host.producer.send_batch(batch, self._topic, partition=self._partition)
+            await ack
+        except BaseException:
+            RECORD_FAILURES.labels(self._topic).inc()
+            raise
+        finally:
+            ACK_SECONDS.observe(perf_counter() - started)
+        RECORDS.labels(self._topic).inc()

@@ -1,0 +1,52 @@
+"""The bodies of the dashboards' calls -> typed values, or an ApiError that names the field."""
+
+from msgspec import Raw, Struct
+
+from services.contract.api.dashboards import MAX_DASHBOARD_QUERIES, DashboardDelete, DashboardName, DashboardRun
+from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.ingest import IdempotencyKey
+from services.query.insights.registry import parse_saved_query
+from services.query.request.decode import MAX_WARNINGS, decode, refuse_nul
+
+
+class NewDashboard(Struct, frozen=True):
+    """`queries` are valid, and as they were sent."""
+
+    name: str
+    queries: list[Raw]
+    idempotency_key: str | None
+
+
+class _DashboardCreate(Struct):
+    name: DashboardName
+    queries: list[Raw]
+    idempotency_key: IdempotencyKey | None = None
+
+
+def parse_dashboard(body: bytes, project_id: str) -> tuple[NewDashboard, list[str]]:
+    created, warnings = decode(body, _DashboardCreate)
+    refuse_nul(created.name, "name")
+    if len(created.queries) > MAX_DASHBOARD_QUERIES:
+        raise ApiError(
+            ErrorCode.INVALID_FIELD,
+            f"`queries`: {len(created.queries)} of them; a dashboard holds at most {MAX_DASHBOARD_QUERIES}.",
+            field="queries",
+        )
+    for i, query in enumerate(created.queries):
+        place = f"queries[{i}]"
+        try:
+            _, unknown = parse_saved_query(bytes(query), project_id)
+        except ApiError as error:
+            raise error.within(place) from error
+        warnings += [f"{place}: {warning}" for warning in unknown]
+    return NewDashboard(created.name, created.queries, created.idempotency_key), warnings[:MAX_WARNINGS]
+
+
+def parse_delete(body: bytes) -> list[str]:
+    """The warnings; nothing else of the body matters."""
+    return decode(body, DashboardDelete)[1] if body.strip() else []
+
+
+def parse_run(body: bytes) -> tuple[DashboardRun, list[str]]:
+    """No body is no override."""
+    return decode(body, DashboardRun) if body.strip() else (DashboardRun(), [])

@@ -1,0 +1,95 @@
+"""The dashboards' calls: HTTP only."""
+
+from msgspec import UNSET
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from services.contract.api.dashboards import MAX_PAGE_DASHBOARDS, Dashboard, Deleted
+from services.contract.api.endpoints import BASE_PATH
+from services.contract.api.errors import ApiError, ErrorCode
+from services.query.dashboards.repository import Dashboards
+from services.query.dashboards.request import NewDashboard, parse_dashboard, parse_delete, parse_run
+from services.query.dashboards.run import check_override, run_dashboard
+from services.query.execution.executor import SECONDS
+from services.query.http.requests import idempotency_header, project_of, question_body
+from services.query.insights.runner import Answers
+from services.runtime.clock import Clock
+from services.runtime.http import json_response
+from services.runtime.keys import KeyCache
+
+
+class DashboardRoutes:
+    """For projects whose key has the scope `query`."""
+
+    def __init__(self, answers: Answers, dashboards: Dashboards, keys: KeyCache, clock: Clock) -> None:
+        self._answers = answers
+        self._dashboards = dashboards
+        self._keys = keys
+        self._clock = clock
+
+    def routes(self) -> list[Route]:
+        calls = [
+            ("POST", "create", self.create),
+            ("GET", "get/{dashboard_id}", self.get),
+            ("GET", "list", self.list),
+            ("POST", "run/{dashboard_id}", self.run),
+            ("DELETE", "delete/{dashboard_id}", self.delete),
+        ]
+        return [Route(f"{BASE_PATH}/dashboard/{path}", call, methods=[method]) for method, path, call in calls]
+
+    async def create(self, request: Request) -> Response:
+        project_id = await project_of(request, self._keys)
+        new, warnings = parse_dashboard(await question_body(request), project_id)
+        if new.idempotency_key is None:
+            new = NewDashboard(new.name, new.queries, idempotency_header(request))
+        with SECONDS.labels("dashboard_create").time():
+            dashboard = await self._dashboards.create(project_id, new, self._clock())
+        dashboard.warnings = warnings or UNSET
+        return json_response(dashboard)
+
+    async def get(self, request: Request) -> Response:
+        project_id = await project_of(request, self._keys)
+        with SECONDS.labels("dashboard_get").time():
+            return json_response(await self._dashboard(project_id, request))
+
+    async def run(self, request: Request) -> Response:
+        project_id = await project_of(request, self._keys)
+        override, warnings = parse_run(await question_body(request))
+        check_override(override)
+        with SECONDS.labels("dashboard_run").time():
+            dashboard = await self._dashboard(project_id, request)
+            run = await run_dashboard(self._answers, project_id, dashboard, override)
+        run.warnings = warnings or UNSET
+        return json_response(run)
+
+    async def list(self, request: Request) -> Response:
+        project_id = await project_of(request, self._keys)
+        limit = _limit(request.query_params.get("limit"))
+        with SECONDS.labels("dashboard_list").time():
+            page = await self._dashboards.page(project_id, limit, request.query_params.get("cursor") or None)
+        return json_response(page)
+
+    async def delete(self, request: Request) -> Response:
+        project_id = await project_of(request, self._keys)
+        warnings = parse_delete(await question_body(request))
+        with SECONDS.labels("dashboard_delete").time():
+            await self._dashboards.delete(project_id, request.path_params["dashboard_id"])
+        return json_response(Deleted(warnings=warnings or UNSET))
+
+    async def _dashboard(self, project_id: str, request: Request) -> Dashboard:
+        dashboard = await self._dashboards.get(project_id, request.path_params["dashboard_id"])
+        if dashboard is None:
+            raise ApiError(ErrorCode.NOT_FOUND, "This project has no such dashboard. See GET /dashboard/list.")
+        return dashboard
+
+
+def _limit(text: str | None) -> int:
+    if not text:
+        return MAX_PAGE_DASHBOARDS
+    limit = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if not 1 <= limit <= MAX_PAGE_DASHBOARDS:
+        raise ApiError(
+            ErrorCode.INVALID_FIELD, f"`limit` must be a whole number from 1 to {MAX_PAGE_DASHBOARDS}.", field="limit"
+        )
+    return limit

@@ -1,0 +1,46 @@
+"""What the query calls have in common: bodies, headers, and whose project a request is about."""
+
+from starlette.requests import Request
+
+from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.ingest import MAX_IDEMPOTENCY_KEY_CHARS
+from services.runtime.http import receive_body
+from services.runtime.keys import KeyCache, Scope
+
+MAX_BODY_BYTES = 1024 * 1024
+
+
+async def project_of(request: Request, keys: KeyCache, *also: Scope) -> str:
+    """The project of a key that has the scope `query`, and the other scopes too. Raises ApiError."""
+    given = request.headers.get("authorization")
+    key = await keys.authorize(given, Scope.QUERY)
+    for scope in also:
+        key = await keys.authorize(given, scope)
+    return key.project_id
+
+
+async def question_body(request: Request) -> bytes:
+    """At most 1 MiB of JSON as it is: questions are small, so encodings are not taken."""
+    body = await receive_body(request, MAX_BODY_BYTES, "A question is small: ask for less, or in several questions.")
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if body and media_type not in ("", "application/json"):
+        raise ApiError(
+            ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"Content-Type `{media_type[:100]}` is not taken. Send application/json."
+        )
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("", "identity"):
+        raise ApiError(
+            ErrorCode.UNSUPPORTED_ENCODING, f"Content-Encoding `{encoding[:100]}` is not taken here. Send plain JSON."
+        )
+    return body
+
+
+def idempotency_header(request: Request) -> str | None:
+    value = request.headers.get("idempotency-key")
+    if value is not None and not 1 <= len(value) <= MAX_IDEMPOTENCY_KEY_CHARS:
+        raise ApiError(
+            ErrorCode.INVALID_FIELD,
+            f"The Idempotency-Key header must have 1 to {MAX_IDEMPOTENCY_KEY_CHARS} characters.",
+            field="Idempotency-Key",
+        )
+    return value

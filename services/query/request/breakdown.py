@@ -1,0 +1,39 @@
+"""What a result is broken down by: a property, or the group of a type."""
+
+from msgspec import Struct
+
+from services.contract.api.errors import ApiError, ErrorCode
+from services.query.request.filters import COLUMNS, MAX_KEY_LEVELS, TRAITS
+
+DEFAULT_TOP = 10
+_GROUP = "group."
+
+
+class Breakdown(Struct, frozen=True):
+    """By the property `key`, or the group where it is `group.<type>`; the `top` values with most weight get lines of their
+    own."""
+
+    key: str
+    top: int
+
+    @property
+    def group_type(self) -> str | None:
+        return self.key.removeprefix(_GROUP) if self.key.startswith(_GROUP) else None
+
+
+def parse_breakdown(key: str | None, top: int | None) -> Breakdown | None:
+    """Raises ApiError for what is neither a property nor a type of group."""
+    if key is None:
+        return None
+    if "\0" in key:
+        raise _invalid("must not contain the character NUL")
+    is_group = key.startswith(_GROUP) and key != _GROUP and key.count(".") == 1
+    if key in COLUMNS or (key.startswith(TRAITS) and not is_group):
+        raise _invalid(f"takes a property of events, or `group.<type>`; `{key[:100]}` is neither")
+    if key.count(".") >= MAX_KEY_LEVELS:
+        raise _invalid(f"goes deeper than {MAX_KEY_LEVELS} levels")
+    return Breakdown(key, top or DEFAULT_TOP)
+
+
+def _invalid(reason: str) -> ApiError:
+    return ApiError(ErrorCode.INVALID_FIELD, f"`breakdown` {reason}.", field="breakdown")

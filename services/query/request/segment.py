@@ -1,0 +1,27 @@
+"""The segment of a query: which events (`filter`, `cohort`), and who is counted (`aggregate_by`)."""
+
+from msgspec import Struct
+
+from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.fields import ScopedQuery
+from services.query.request.cohorts import Rule, parse_cohort
+from services.query.request.filters import Condition, parse_filter
+
+
+class Scope(Struct, frozen=True):
+    """`aggregate_by`: the type of group that is counted instead of people; those without such a group are left out."""
+
+    conditions: list[Condition] = []
+    cohort: Rule | None = None
+    aggregate_by: str | None = None
+
+
+def parse_scope(query: ScopedQuery) -> Scope:
+    """Raises ApiError naming the field."""
+    aggregate_by = query.aggregate_by
+    if aggregate_by is not None and "\0" in aggregate_by:
+        raise ApiError(
+            ErrorCode.INVALID_FIELD, "`aggregate_by` must not contain the character NUL.", field="aggregate_by"
+        )
+    cohort = None if query.cohort is None else parse_cohort(query.cohort)
+    return Scope(parse_filter(query.filter), cohort, aggregate_by)

@@ -1,0 +1,47 @@
+"""Event ids as numpy columns: 16 bytes an id, compared without Python objects."""
+
+from typing import Any
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+U64 = NDArray[np.uint64]
+Mask = NDArray[np.bool_]
+
+
+class Ids(Struct, frozen=True):
+    """Ids as two columns of equal length: `high` holds the first 8 bytes of each, big-endian, `low` the last 8."""
+
+    high: U64
+    low: U64
+
+    def __len__(self) -> int:
+        return len(self.high)
+
+    def where(self, mask: Mask) -> "Ids":
+        return Ids(self.high[mask], self.low[mask])
+
+
+def ids_from_bytes(packed: bytes) -> Ids:
+    """`packed`: 16 bytes an id, as in the envelope's header."""
+    columns = np.frombuffer(packed, dtype=">u8").reshape(-1, 2)
+    return Ids(columns[:, 0].astype(np.uint64), columns[:, 1].astype(np.uint64))
+
+
+def _order_of(ids: Ids) -> NDArray[np.intp]:
+    """What sorts them by (high, low), equal ids as they stand. Practically no two ids share their high half, and then
+    one column is sorted, in a fifth of the time of two."""
+    order = np.argsort(ids.high)
+    high = ids.high[order]
+    return np.lexsort((ids.low, ids.high)) if bool((high[1:] == high[:-1]).any()) else order
+
+
+# ClickHouse's RowBinary form of a UUID: both halves little-endian, the first half first.
+_UUID_ROW: Any = np.dtype([("high", "<u8"), ("low", "<u8")])
+
+
+def ids_from_rows(rows: bytes) -> Ids:
+    """Ids of one UUID column in RowBinary."""
+    columns = np.frombuffer(rows, dtype=_UUID_ROW)
+    return Ids(columns["high"].astype(np.uint64), columns["low"].astype(np.uint64))
