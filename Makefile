@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
+JOBS ?= 2
+PYTEST := $(BIN)/pytest -q -n $(JOBS) --dist loadgroup
 
 # The virtual environment, made again whenever the pinned requirements change.
 $(READY): requirements/dev.txt pyproject.toml
@@ -38,17 +40,31 @@ format: $(READY) ## format the code and mend what the linter can mend
 	$(BIN)/ruff format services tests
 	$(BIN)/ruff check --fix services tests
 
-.PHONY: check
-check: $(READY) ## format, lint, types, import rules, unit and property tests: no network, a minute or so
+.PHONY: lint
+lint: $(READY) ## format, lint, types, import rules: no test
 	$(BIN)/ruff format --check services tests
 	$(BIN)/ruff check services tests
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -m "not integration" tests
+
+.PHONY: unit
+unit: $(READY) ## unit tests: this process alone, seconds (ARGS="-k name" and the like go to pytest)
+	$(PYTEST) tests/unit $(ARGS)
+
+.PHONY: check
+check: lint unit ## lint and unit tests: what to run before each commit
+
+.PHONY: engine
+engine: $(READY) ## tests on a real ClickHouse
+	$(PYTEST) tests/engine $(ARGS)
+
+.PHONY: pipeline
+pipeline: $(READY) ## tests of the whole pipeline, on each broker that is there
+	$(PYTEST) tests/pipeline $(ARGS)
 
 .PHONY: test
-test: $(READY) ## all tests, on the strongest broker and engine that are there; says which
-	$(BIN)/pytest tests
+test: lint ## everything: lint and all tests, on the strongest broker and engine that are there; says which
+	$(PYTEST) tests $(ARGS)
 
 .PHONY: fault
 fault: $(READY) ## kill, stop and cut everything under load; stored must equal accepted (FAULT="--help" for the options)

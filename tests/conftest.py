@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -25,6 +26,10 @@ _ENGINE_NAMES = {
     "chdb": "the embedded engine (chDB)",
 }
 
+_TESTS = Path(__file__).parent
+# They start stacks of processes and look at clocks: one at a time.
+_WITH_PROCESSES = {"pipeline", "fault"}
+
 # How long an example takes is the machine's business: a busy one must not fail a test.
 hypothesis.settings.register_profile("headrace", deadline=None)
 hypothesis.settings.load_profile("headrace")
@@ -33,6 +38,15 @@ hypothesis.settings.load_profile("headrace")
 def pytest_configure(config: pytest.Config) -> None:
     """SIGTERM ends the tests as Ctrl-C does: what they have started is stopped."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The folder is the tier, and its marker. Tests that share something costly run in one process of pytest-xdist."""
+    for item in items:
+        tier = item.path.relative_to(_TESTS).parts[0]
+        item.add_marker(tier)
+        item.add_marker(pytest.mark.xdist_group("processes" if tier in _WITH_PROCESSES else str(item.path)))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -49,7 +63,8 @@ def pipeline(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
-    if "not integration" in (config.option.markexpr or ""):
+    reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
+    if not any(_is_above_unit(report.nodeid) for report in reports):
         return
     kinds, weaker_because = broker_kinds()
     terminalreporter.section("what the tests ran on")
@@ -57,3 +72,7 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     terminalreporter.line("engine: " + _ENGINE_NAMES[engine_kind()])
     if weaker_because:
         terminalreporter.line(f"FALLBACK to the embedded broker: {weaker_because}")
+
+
+def _is_above_unit(nodeid: str) -> bool:
+    return not nodeid.startswith("tests/unit/")

@@ -24,7 +24,7 @@ from services.runtime.settings import ClickHouseSettings
 from services.schema.migrate import migrate
 from services.worker.identity.person_sets import people_of
 from services.worker.identity.writer import IdentityStore
-from tests.support.counting_store import CountingStore
+from tests.fakes.counting_store import CountingStore
 
 _AT = datetime(2026, 11, 20, tzinfo=UTC)
 SHAPES = ("star", "star outwards", "chain", "chain backwards", "cycle", "random")

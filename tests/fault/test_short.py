@@ -12,8 +12,6 @@ from tests.fault.run import Plan, Report, run_scenario
 from tests.fault.scenarios import SCENARIOS, Scenario
 from tests.fault.suite import Options, Stacks, apache_kafka_is_there
 
-pytestmark = [pytest.mark.integration, pytest.mark.fault]
-
 SEED = 1
 EVENTS_S = 5500
 AWAY_S = 10

@@ -12,8 +12,8 @@ from services.edge.http.direct import DirectCalls
 from services.edge.http.rate_limit import RateLimit
 from services.edge.http.routes import EdgeRoutes
 from services.runtime.keys import KeyCache
-from tests.support.memory_log import MemoryEventLog
-from tests.unit.runtime.memory_keys import MemoryKeyStore
+from tests.fakes.event_log import MemoryEventLog
+from tests.fakes.keys import MemoryKeyStore
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 INGEST_KEY, QUERY_KEY, BOTH_KEY, OTHER_KEY = "hr_ingest", "hr_query", "hr_both", "hr_other_project"

@@ -23,7 +23,7 @@ from services.runtime.keys import (
     new_key,
     revoke_key,
 )
-from tests.unit.runtime.memory_keys import MemoryKeyStore
+from tests.fakes.keys import MemoryKeyStore
 
 KEY = "hr_sesame"
 

@@ -18,7 +18,7 @@ from services.runtime.http import exception_handlers, json_response
 from services.runtime.keys import KeyCache, Scope
 from services.runtime.logs import configure_logs, get_logger
 from services.runtime.settings import LogSettings
-from tests.unit.runtime.memory_keys import MemoryKeyStore
+from tests.fakes.keys import MemoryKeyStore
 
 LIBRARIES = ("aiokafka", "faust", "mode", "uvicorn.access", "asyncio")
 

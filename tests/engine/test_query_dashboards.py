@@ -1,0 +1,202 @@
+"""Dashboards: created once a key, theirs alone, listed in order, deleted for good."""
+
+import asyncio
+import json
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from services.contract.api.dashboards import MAX_DASHBOARD_QUERIES
+from services.contract.api.endpoints import BASE_PATH
+from services.contract.tables import DASHBOARDS
+from services.runtime.settings import ClickHouseSettings
+from tests.support.engine import send_sql
+from tests.support.query_client import QueryClient
+
+WINDOW = {"since": "2024-01-01", "until": "2024-02-01"}
+QUERIES: list[dict[str, Any]] = [
+    {"type": "events", "title": "Orders é ✓ \" \\ '", **WINDOW, "filter": {"event": "order", "amount": {"gte": 1.0}}},
+    {"type": "retention", **WINDOW, "born_event": "a", "return_event": "b", "interval": "week", "colour": "red"},
+    {"type": "path", **WINDOW, "start_event": "a\t\n", "max_depth": 3},
+]
+
+
+@pytest.fixture(scope="module")
+def client(clickhouse: ClickHouseSettings) -> Iterator[QueryClient]:
+    with QueryClient.started(clickhouse) as client:
+        yield client
+
+
+@pytest.fixture
+def key(client: QueryClient) -> str:
+    return next(client.projects)[1]
+
+
+def get(client: QueryClient, key: str, dashboard_id: str) -> Any:
+    return client.send("GET", f"{BASE_PATH}/dashboard/get/{dashboard_id}", key)
+
+
+def page(client: QueryClient, key: str, **parameters: Any) -> Any:
+    response = client.send("GET", f"{BASE_PATH}/dashboard/list", key, params=parameters)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def delete(client: QueryClient, key: str, dashboard_id: str, **options: Any) -> Any:
+    return client.send("DELETE", f"{BASE_PATH}/dashboard/delete/{dashboard_id}", key, **options)
+
+
+def test_comes_back_as_it_was_sent(client: QueryClient, key: str) -> None:
+    created = client.ask("/dashboard/create", key, {"name": "Ünï \\ ' \" ✓", "queries": QUERIES})
+    assert created.pop("warnings") == ["queries[1]: unknown field `colour` ignored"]
+    assert (created["name"], created["queries"]) == ("Ünï \\ ' \" ✓", QUERIES)
+    assert created["created_at"] == created["updated_at"]
+    assert created["created_at"].endswith("Z")
+    assert get(client, key, created["dashboard_id"]).json() == created
+    assert page(client, key) == page(client, key, cursor="", limit="") == {"items": [created]}
+
+
+def test_a_large_one(client: QueryClient, key: str) -> None:
+    large = {"type": "events", **WINDOW, "filter": {"a": ["x" * 100] * 150}}
+    queries = [large] * MAX_DASHBOARD_QUERIES
+    assert len(json.dumps(queries)) > 700_000
+    created = client.ask("/dashboard/create", key, {"name": "large", "queries": queries})
+    assert created["queries"] == queries
+
+
+def test_is_the_projects_own(client: QueryClient, key: str) -> None:
+    other = next(client.projects)[1]
+    body = {"name": "mine", "queries": [], "idempotency_key": "k"}
+    created = client.ask("/dashboard/create", key, body)
+    dashboard_id = created["dashboard_id"]
+    assert get(client, other, dashboard_id).status_code == 404
+    assert delete(client, other, dashboard_id).json() == {"ok": True}
+    assert page(client, other) == {"items": []}
+    assert client.ask("/dashboard/create", other, body)["dashboard_id"] != dashboard_id
+    assert get(client, key, dashboard_id).json() == created
+
+
+def test_a_key_makes_one_and_the_first_wins(client: QueryClient, key: str) -> None:
+    first = client.ask("/dashboard/create", key, {"name": "first", "queries": [], "idempotency_key": "k"})
+    second = client.ask("/dashboard/create", key, {"name": "second", "queries": QUERIES, "idempotency_key": "k"})
+    assert second["warnings"]
+    assert {**second, "warnings": None} == {**first, "warnings": None}
+    by_header = client.send(
+        "POST",
+        f"{BASE_PATH}/dashboard/create",
+        key,
+        json={"name": "third", "queries": []},
+        headers={"idempotency-key": "k"},
+    )
+    assert by_header.json() == first
+    without = [client.ask("/dashboard/create", key, {"name": "x", "queries": []})["dashboard_id"] for _ in range(2)]
+    assert len({first["dashboard_id"], *without}) == 3
+
+
+def test_the_first_wins_among_many_at_once(client: QueryClient, key: str) -> None:
+    async def create(number: int) -> Any:
+        return await client.http.post(
+            f"{BASE_PATH}/dashboard/create",
+            headers={"authorization": f"Bearer {key}"},
+            json={"name": f"number {number}", "queries": [], "idempotency_key": "race"},
+        )
+
+    async def race() -> list[Any]:
+        return list(await asyncio.gather(*(create(number) for number in range(20))))
+
+    answers = [response.json() for response in client.run(race())]
+    assert all(answer == answers[0] for answer in answers)
+    assert page(client, key)["items"] == [answers[0]]
+
+
+def test_is_made_where_the_store_knows_the_token_but_lost_the_row(
+    client: QueryClient, clickhouse: ClickHouseSettings, key: str
+) -> None:
+    """As a server that is killed may leave it."""
+    body = {"name": "x", "queries": QUERIES[2:], "idempotency_key": "lost"}
+    dashboard_id = client.ask("/dashboard/create", key, body)["dashboard_id"]
+    send_sql(
+        clickhouse, f"ALTER TABLE {DASHBOARDS} DELETE WHERE dashboard_id = '{dashboard_id}' SETTINGS mutations_sync = 2"
+    )
+    assert get(client, key, dashboard_id).status_code == 404
+    made = client.ask("/dashboard/create", key, body)
+    assert made["dashboard_id"] == dashboard_id
+    assert get(client, key, dashboard_id).json() == made
+    assert client.ask("/dashboard/create", key, {**body, "name": "later"}) == made
+
+
+def test_deleted_is_gone_and_its_key_stays_used(client: QueryClient, key: str) -> None:
+    body = {"name": "x", "queries": QUERIES[2:], "idempotency_key": "k"}
+    created = client.ask("/dashboard/create", key, body)
+    for _ in range(2):
+        assert delete(client, key, created["dashboard_id"]).json() == {"ok": True}
+        assert get(client, key, created["dashboard_id"]).status_code == 404
+        assert page(client, key) == {"items": []}
+    # A retry that comes late does not bring it back.
+    again = client.ask("/dashboard/create", key, body)
+    assert (again["dashboard_id"], again["queries"]) == (created["dashboard_id"], created["queries"])
+    assert get(client, key, created["dashboard_id"]).status_code == 404
+
+
+@pytest.mark.parametrize("dashboard_id", ["DASHBOARD_ID", "%00", "x" * 2000, str(uuid.uuid4()), uuid.uuid4().hex])
+def test_deleting_what_was_never_there(client: QueryClient, key: str, dashboard_id: str) -> None:
+    assert delete(client, key, dashboard_id).json() == {"ok": True}
+    assert get(client, key, dashboard_id).status_code == 404
+
+
+def test_delete_takes_a_body(client: QueryClient, key: str) -> None:
+    body = json.dumps({"idempotency_key": "x", "why": "old"}).encode()
+    answer = delete(client, key, "DASHBOARD_ID", content=body).json()
+    assert answer == {"ok": True, "warnings": ["unknown field `why` ignored"]}
+    assert delete(client, key, "DASHBOARD_ID", content=b"{").status_code == 400
+
+
+def test_pages_in_order_of_creation_while_others_come_and_go(client: QueryClient, key: str) -> None:
+    def create(name: str) -> str:
+        return str(client.ask("/dashboard/create", key, {"name": name, "queries": []})["dashboard_id"])
+
+    created = [create(f"d{i}") for i in range(7)]
+    first = page(client, key, limit=3)
+    assert [item["dashboard_id"] for item in first["items"]] == created[:3]
+    delete(client, key, created[2])
+    assert get(client, key, created[2]).status_code == 404
+    late = create("late")
+    second = page(client, key, limit=3, cursor=first["next_cursor"])
+    assert [item["dashboard_id"] for item in second["items"]] == created[3:6]
+    third = page(client, key, limit=3, cursor=second["next_cursor"])
+    assert [item["dashboard_id"] for item in third["items"]] == [created[6], late]
+    assert "next_cursor" not in third
+
+
+@pytest.mark.parametrize(
+    ("parameters", "field"),
+    [
+        ({"limit": "0"}, "limit"),
+        ({"limit": "101"}, "limit"),
+        ({"limit": "x"}, "limit"),
+        ({"limit": "1.0"}, "limit"),
+        ({"limit": "-1"}, "limit"),
+        ({"limit": "9" * 5000}, "limit"),
+        ({"limit": "١"}, "limit"),
+        ({"cursor": "x"}, "cursor"),
+        ({"cursor": "x" * 3000}, "cursor"),
+        ({"cursor": "\0"}, "cursor"),
+    ],
+)
+def test_parameters_of_a_list_that_are_refused(
+    client: QueryClient, key: str, parameters: dict[str, str], field: str
+) -> None:
+    response = client.send("GET", f"{BASE_PATH}/dashboard/list", key, params=parameters)
+    assert response.status_code == 400
+    assert response.json()["error"]["field"] == field
+
+
+def test_a_cursor_of_another_project(client: QueryClient, key: str) -> None:
+    for name in ("a", "b"):
+        client.ask("/dashboard/create", key, {"name": name, "queries": []})
+    cursor = page(client, key, limit=1)["next_cursor"]
+    other = next(client.projects)[1]
+    response = client.send("GET", f"{BASE_PATH}/dashboard/list", other, params={"cursor": cursor})
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "invalid_cursor")

@@ -1,0 +1,1 @@
+"""Twins in memory of what tests do without: tables, keys, the event log."""

@@ -1,0 +1,1 @@
+"""Tests of the whole pipeline: real brokers, real processes."""

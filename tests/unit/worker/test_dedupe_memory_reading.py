@@ -1,0 +1,150 @@
+"""The index in step with the table: what is read of it, and what a rebalance leaves of it. See also test_stored_ids.py."""
+
+import struct
+import time
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+
+from services.worker.dedupe.ids import ids_from_bytes, ids_from_rows
+from services.worker.dedupe.memory import StoredIds
+from services.worker.dedupe.port import Membership
+from tests.fakes.events_table import PARTITIONS, Log, MemoryEventsTable, event_id
+
+WINDOW_S = 7 * 86_400
+
+
+async def stored(table: MemoryEventsTable, *ids: bytes, age: timedelta = timedelta()) -> None:
+    await table.insert_lines("events", (), Log().envelope(ids, age=age).value or b"", None)
+
+
+async def known(index: StoredIds, *ids: bytes) -> list[bool]:
+    answer: list[bool] = (await index.repeats(ids_from_bytes(b"".join(ids)))).tolist()
+    return answer
+
+
+def test_a_uuid_of_the_table_is_the_id_of_the_log() -> None:
+    packed = bytes(range(16))
+    uuid = UUID(bytes=packed)
+    row = struct.pack("<QQ", uuid.int >> 64, uuid.int & (2**64 - 1))
+    of_table, of_log = ids_from_rows(row), ids_from_bytes(packed)
+    assert (of_table.high.tolist(), of_table.low.tolist()) == (of_log.high.tolist(), of_log.low.tolist())
+    assert len(ids_from_rows(b"")) == 0
+
+
+async def test_only_the_partitions_that_are_asked_for_are_read() -> None:
+    table = MemoryEventsTable()
+    await stored(table, event_id(1, 0), event_id(1, 1), event_id(1, 2))
+    index = StoredIds(table, WINDOW_S, PARTITIONS)
+    await index.load({0, 2}, time.time())
+    assert await known(index, event_id(1, 0), event_id(1, 1), event_id(1, 2)) == [True, False, True]
+
+
+async def test_a_partition_is_read_once() -> None:
+    table = MemoryEventsTable()
+    index = StoredIds(table, WINDOW_S, PARTITIONS)
+    await index.load({0}, time.time())
+    await stored(table, event_id(1))
+    await index.load({0}, time.time())
+    assert await known(index, event_id(1)) == [False]
+    table.unreadable = 1
+    await index.load({0}, time.time())
+    assert table.unreadable == 1
+
+
+@pytest.mark.parametrize(
+    ("age", "expected"),
+    [
+        (timedelta(minutes=-30), True),
+        (timedelta(), True),
+        (timedelta(days=3), True),
+        (timedelta(days=6, hours=23, minutes=59), True),
+        (timedelta(days=9), False),
+    ],
+    ids=str,
+)
+async def test_what_is_in_the_window_is_read(age: timedelta, expected: bool) -> None:
+    table = MemoryEventsTable()
+    await stored(table, event_id(1), age=age)
+    index = StoredIds(table, WINDOW_S, PARTITIONS)
+    await index.load({0}, time.time())
+    assert await known(index, event_id(1)) == [expected]
+
+
+async def test_the_window_of_a_backlog_begins_where_its_oldest_record_was_sent() -> None:
+    """A worker that was away for two days must know what was stored in the window of what it reads first."""
+    table = MemoryEventsTable()
+    backlog, future, nonsense = timedelta(days=2), -timedelta(days=2), timedelta(days=9000)
+    for n, age in enumerate((timedelta(days=8), timedelta(days=10))):
+        await stored(table, event_id(n), age=age)
+    for late, expected in ((backlog, [True, False]), (future, [False, False]), (nonsense, [False, False])):
+        index = StoredIds(table, WINDOW_S, PARTITIONS)
+        sent_at = time.time() - late.total_seconds()
+        await index.load({0}, sent_at)
+        assert await known(index, event_id(0), event_id(1)) == expected
+        await index.load({0}, sent_at)
+        assert await known(index, event_id(0), event_id(1)) == expected
+
+
+async def test_a_failed_reading_leaves_nothing_half_known() -> None:
+    table = MemoryEventsTable()
+    await stored(table, event_id(1))
+    index = StoredIds(table, WINDOW_S, PARTITIONS)
+    for _ in range(2):
+        table.unreadable = 1
+        with pytest.raises(Exception, match="refused"):
+            await index.load({0}, time.time())
+        assert len(index.index) == 0
+    await index.load({0}, time.time())
+    assert await known(index, event_id(1)) == [True]
+
+
+async def loaded(table: MemoryEventsTable) -> StoredIds:
+    """Owns the partitions 0 and 1 in generation 1 and knows 50 ids of each."""
+    await stored(table, *[event_id(n, n % 2) for n in range(100)])
+    index = StoredIds(table, WINDOW_S, PARTITIONS)
+    index.assigned({0, 1}, Membership("me", 1))
+    await index.load({0, 1}, time.time())
+    assert len(index.index) == 100
+    return index
+
+
+async def test_a_partition_that_went_gives_its_memory_back_and_is_read_again_when_it_returns() -> None:
+    table = MemoryEventsTable()
+    index = await loaded(table)
+    index.revoked({0, 1})
+    index.assigned({1}, Membership("me", 2))
+    assert (len(index.index), index.index.size_bytes) == (50, 800)
+    await stored(table, event_id(500))
+    index.revoked({1})
+    index.assigned({0, 1}, Membership("me", 3))
+    await index.load({0, 1}, time.time())
+    assert await known(index, event_id(500), event_id(0), event_id(1, 1)) == [True, True, True]
+    assert len(index.index) == 101
+
+
+async def test_after_two_revocations_in_a_row_everything_is_read_again() -> None:
+    table = MemoryEventsTable()
+    index = await loaded(table)
+    index.revoked({0, 1})
+    index.revoked(set())
+    await stored(table, event_id(500))
+    index.assigned({0, 1}, Membership("me", 3))
+    await index.load({0, 1}, time.time())
+    assert await known(index, event_id(500), event_id(0)) == [True, True]
+
+
+async def test_a_late_block_does_not_make_a_lost_partition_look_known() -> None:
+    """A block that was being stored while its partition went is still stored, and needs the ids for that."""
+    table = MemoryEventsTable()
+    index = await loaded(table)
+    index.revoked({0, 1})
+    await index.load({0}, time.time())
+    index.assigned({1}, Membership("me", 2))
+    assert len(index.index) == 50
+    await stored(table, event_id(500))
+    index.revoked({1})
+    index.assigned({0, 1}, Membership("me", 3))
+    await index.load({0, 1}, time.time())
+    assert await known(index, event_id(500), event_id(0), event_id(1, 1)) == [True, True, True]
