@@ -87,5 +87,5 @@ bench: $(READY) $(BENCH_READY) ## the ingest path against its limits and its pee
 	$(BIN)/python -m tests.bench $(if $(QUICK),--quick)
 
 .PHONY: bench-query
-bench-query: $(READY) $(BENCH_READY) ## every question on a realistic history of 10 million events, beside other ways and DuckDB
+bench-query: $(READY) $(BENCH_READY) ## every query on a realistic history of 10 million events, beside other ways and DuckDB
 	$(BIN)/python -m tests.bench.query

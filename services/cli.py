@@ -231,11 +231,11 @@ def properties_promote(
         bool, typer.Option("--new-only", help="Write the column for new events only; old ones compute it as before.")
     ] = False,
 ) -> None:
-    """Give a property a column of its own: questions that read it are many times as fast, with the same answers."""
+    """Give a property a column of its own: queries that read it are many times as fast, with the same answers."""
 
     async def add(store: ClickHouse) -> None:
         await promote(store, ClickHouseSettings().clickhouse_cluster, key, new_only=new_only)
-        out.print(f"promoted {key}: new events are stored with it, questions use it within seconds", markup=False)
+        out.print(f"promoted {key}: new events are stored with it, queries use it within seconds", markup=False)
         if not new_only:
             out.print("ClickHouse now writes it for the others; `headrace properties list` shows how far that is")
 
@@ -246,7 +246,7 @@ def properties_promote(
 def properties_demote(
     key: Annotated[str, typer.Argument(help="A property that `properties list` shows.")],
 ) -> None:
-    """Drop a property's column. Nothing is lost: questions read the property from the text again."""
+    """Drop a property's column. Nothing is lost: queries read the property from the text again."""
 
     async def drop(store: ClickHouse) -> None:
         await demote(store, ClickHouseSettings().clickhouse_cluster, key)

@@ -113,8 +113,8 @@ def _count(client: httpx.Client) -> int:
 
 
 def _show_retention(client: httpx.Client) -> None:
-    question = {"born_event": "home", "return_event": "purchase", "interval": "week", **_WINDOW}
-    answer = _ask(client, "/query/retention", question)
+    query = {"born_event": "home", "return_event": "purchase", "interval": "week", **_WINDOW}
+    answer = _ask(client, "/query/retention", query)
     matrix, weeks = answer["matrix"], min(9, len(answer["matrix"]))
     table = Table(title="Weekly retention: first `home`, then `purchase`")
     for name in ("week of", "people", *[f"+{i}" for i in range(1, weeks)]):
@@ -127,8 +127,8 @@ def _show_retention(client: httpx.Client) -> None:
 
 
 def _show_path(client: httpx.Client) -> None:
-    question = {"start_event": "product_view", "max_depth": 3, "top": 3, **_WINDOW}
-    answer = _ask(client, "/query/path", question)
+    query = {"start_event": "product_view", "max_depth": 3, "top": 3, **_WINDOW}
+    answer = _ask(client, "/query/path", query)
     tree = Tree(f"[bold]{answer['root']}[/] {answer['count']} people, {answer['drop_off']} left")
     _grow(tree, answer)
     out.print("Paths from `product_view`")

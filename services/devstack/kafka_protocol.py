@@ -1,4 +1,4 @@
-"""One question in Kafka's wire protocol, to see whether a broker serves: no client library, no event loop."""
+"""One query in Kafka's wire protocol, to see whether a broker serves: no client library, no event loop."""
 
 import socket
 import struct

@@ -1,6 +1,6 @@
 """Gives properties of events a column of their own, and takes it away. The text stays, so answers are the same.
 
-A column is worked out from the text by the very expression that questions read the property by. Parts without it
+A column is worked out from the text by the very expression that queries read the property by. Parts without it
 compute it when they are read, so it may be used from the first moment on.
 """
 
@@ -39,7 +39,7 @@ async def list_promoted(store: ClickHouse) -> list[PromotedProperty]:
 async def promote(store: ClickHouse, cluster: str, key: str, *, new_only: bool) -> None:
     """Add the column; unless `new_only`, have ClickHouse write it into the parts that are there, in the background.
 
-    Safe to repeat. Raises PropertyError for a key that questions do not read or that no column can be named after,
+    Safe to repeat. Raises PropertyError for a key that queries do not read or that no column can be named after,
     StoreError.
     """
     if key in COLUMNS or key.startswith(TRAITS):

@@ -1,1 +1,1 @@
-"""The query service: questions over HTTP, answered by ClickHouse."""
+"""The query service: queries over HTTP, answered by ClickHouse."""

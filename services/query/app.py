@@ -8,13 +8,13 @@ from starlette.applications import Starlette
 
 from services.query.dashboards.repository import Dashboards
 from services.query.execution.concurrency import ProjectQueues
-from services.query.execution.executor import QuestionStore
+from services.query.execution.executor import QueryExecutor
 from services.query.execution.limits import Limits
-from services.query.execution.materialized_columns import PromotedProperties
+from services.query.execution.materialized_columns import MaterializedColumns
 from services.query.http.dashboards import DashboardRoutes
-from services.query.http.persons import PeopleRoutes
+from services.query.http.persons import PersonRoutes
 from services.query.http.queries import QueryRoutes
-from services.query.insights.runner import Answers
+from services.query.insights.runner import InsightRunner
 from services.query.persons.deletions import Deletions
 from services.query.request.time_window import zone_names
 from services.runtime.clickhouse import ClickHouse
@@ -32,13 +32,13 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
     store = ClickHouse(settings)
     keys = KeyCache(store, settings.keys_refresh_s)
     limits = Limits.of(settings)
-    questions, queues = QuestionStore(store, limits), ProjectQueues(limits)
-    promoted = PromotedProperties(store, settings.keys_refresh_s)
-    answers = Answers(questions, queues, promoted)
-    queries = QueryRoutes(answers, keys)
-    dashboards = DashboardRoutes(answers, Dashboards(store), keys, clock)
+    executor, queues = QueryExecutor(store, limits), ProjectQueues(limits)
+    columns = MaterializedColumns(store, settings.keys_refresh_s)
+    insights = InsightRunner(executor, queues, columns)
+    queries = QueryRoutes(insights, keys)
+    dashboards = DashboardRoutes(insights, Dashboards(store), keys, clock)
     deletions = Deletions(store)
-    people = PeopleRoutes(questions, queues, deletions, keys, clock)
+    persons = PersonRoutes(executor, queues, deletions, keys, clock)
 
     async def ready() -> dict[str, bool]:
         return {"clickhouse": await store.ping(), "keys": keys.loaded_at is not None}
@@ -47,7 +47,7 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         zone_names()  # once, before the first request needs it
         # Connects as well, again and again until ClickHouse answers.
-        forever = (keys.refresh_forever(), promoted.refresh_forever(), deletions.sweep_forever())
+        forever = (keys.refresh_forever(), columns.refresh_forever(), deletions.sweep_forever())
         working = [asyncio.create_task(work) for work in forever]
         yield
         for task in working:
@@ -57,7 +57,7 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
         await store.close()
 
     return Starlette(
-        routes=[*queries.routes(), *dashboards.routes(), *people.routes(), *operation_routes(ready), openapi_route()],
+        routes=[*queries.routes(), *dashboards.routes(), *persons.routes(), *operation_routes(ready), openapi_route()],
         exception_handlers=exception_handlers("query"),
         lifespan=lifespan,
     )

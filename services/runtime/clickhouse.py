@@ -59,8 +59,8 @@ _BAD_DATA_CODES = {
 
 # How many times as long as is set a request of this task may take. Whoever tries again until it succeeds raises it with
 # each timeout: a store that needs longer than that would otherwise only be given the same work again and again.
-patience: ContextVar[int] = ContextVar("patience", default=1)
-MAX_PATIENCE = 16
+timeout_multiplier: ContextVar[int] = ContextVar("patience", default=1)
+MAX_TIMEOUT_MULTIPLIER = 16
 
 # Of a body in parts, so much is sent at a time.
 _PIECE_BYTES = 256 * 1024
@@ -83,7 +83,7 @@ class StoreTimeoutError(StoreUnavailableError):
 
 
 class LimitExceededError(StoreError):
-    """The question needs more time, memory or rows than it was given."""
+    """The query needs more time, memory or rows than it was given."""
 
 
 class UnknownColumnError(StoreError):
@@ -138,7 +138,7 @@ class ClickHouse:
             query_limit=0,
             query_retries=0,
             connect_timeout=5,
-            send_receive_timeout=self._settings.clickhouse_timeout_s * MAX_PATIENCE,
+            send_receive_timeout=self._settings.clickhouse_timeout_s * MAX_TIMEOUT_MULTIPLIER,
             autogenerate_session_id=False,
             connector_limit=100,
             connector_limit_per_host=100,
@@ -148,7 +148,7 @@ class ClickHouse:
     async def _asking(self) -> AsyncIterator[AsyncClient]:
         """The driver's client, for so long as a request may take; its failures come out as StoreError."""
         try:
-            async with asyncio.timeout(self._settings.clickhouse_timeout_s * patience.get()):
+            async with asyncio.timeout(self._settings.clickhouse_timeout_s * timeout_multiplier.get()):
                 yield await self._connected()
         except _FAILURES as error:
             raise _translate(error) from error

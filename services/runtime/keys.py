@@ -131,7 +131,7 @@ class KeyCache:
             return found
         came_at = time.monotonic()
         async with self._lock:
-            # Waits rather than answers from what was read before the key may have been made; one question of
+            # Waits rather than answers from what was read before the key may have been made; one query of
             # ClickHouse answers all that wait.
             if digest not in self._keys and self._asked_at <= came_at:
                 await asyncio.sleep(max(0.0, self._asked_at + _ASK_AGAIN_S - time.monotonic()))

@@ -137,16 +137,12 @@ class QuerySettings(ClickHouseSettings, LogSettings):
 
     query_host: str = Field(default="127.0.0.1", description="Address to listen on.")
     query_port: Port = Field(default=8002, description="Port to listen on.")
-    query_max_execution_s: float = Field(default=20, gt=0, description="Time limit of one question in ClickHouse.")
-    query_max_memory_bytes: int = Field(
-        default=2 * 1024**3, ge=64 * 1024**2, description="Memory limit of one question."
-    )
-    query_max_rows: int = Field(default=1_000_000_000, ge=1, description="Rows that one question may read.")
-    query_concurrency_per_project: int = Field(
-        default=4, ge=1, description="Questions of one project that run at once."
-    )
+    query_max_execution_s: float = Field(default=20, gt=0, description="Time limit of one query in ClickHouse.")
+    query_max_memory_bytes: int = Field(default=2 * 1024**3, ge=64 * 1024**2, description="Memory limit of one query.")
+    query_max_rows: int = Field(default=1_000_000_000, ge=1, description="Rows that one query may read.")
+    query_concurrency_per_project: int = Field(default=4, ge=1, description="Queries of one project that run at once.")
     query_queue_per_project: int = Field(
-        default=32, ge=0, description="Questions of one project that wait; above it: 429."
+        default=32, ge=0, description="Queries of one project that wait; above it: 429."
     )
     query_drain_timeout_s: int = Field(
         default=20, ge=1, description="On SIGTERM: how long requests under way may take."

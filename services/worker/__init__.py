@@ -1,1 +1,1 @@
-"""The worker: Kafka records in, each event once into ClickHouse. Read app, batcher, dedupe, clickhouse_sink."""
+"""The worker: Kafka records in, each event once into ClickHouse. Read app, buffer, dedupe, clickhouse_sink."""

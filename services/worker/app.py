@@ -25,16 +25,16 @@ from services.worker.consumer.faust_app import (
     partitions_of_topic,
     raw_topic,
 )
-from services.worker.consumer.health import add_pages
+from services.worker.consumer.health import add_health
 from services.worker.consumer.lag import LagMeter
 from services.worker.consumer.transport import ChunkConsumer, ChunkTransport
 from services.worker.dead_letters import DeadLetterTopic, PoisonGate
-from services.worker.dedupe.clickhouse import ExactIds
-from services.worker.dedupe.memory import StoredIds
-from services.worker.dedupe.port import KnownIds
-from services.worker.events.block_buffer import Batcher, BlockLimits
+from services.worker.dedupe.clickhouse import ClickHouseDedupe
+from services.worker.dedupe.memory import MemoryDedupe
+from services.worker.dedupe.port import Dedupe
+from services.worker.events.block_buffer import BlockBuffer, BlockLimits
 from services.worker.events.record import Record
-from services.worker.events.writer import ClickHouseSink
+from services.worker.events.writer import EventWriter
 from services.worker.identity.writer import IdentityStore
 from services.worker.until_stored import until_stored
 
@@ -51,41 +51,41 @@ def create_app(settings: WorkerSettings, partitions: int, data_dir: str) -> faus
     app = FaustApp(settings.worker_group, **faust_settings(settings, data_dir))
     app.transport = ChunkTransport(app.conf.broker_consumer, app)
     store = ClickHouse(settings)
-    stored_ids = _known_ids(settings, store, partitions)
+    dedupe = _make_dedupe(settings, store, partitions)
     dead_letter_topic = raw_topic(app, topics.dead_letters)
     dead_letters = DeadLetterTopic(lambda value: dead_letter_topic.send(value=value))
     gate = PoisonGate(settings.worker_dead_letter_max_ratio)
-    sink = ClickHouseSink(store, stored_ids, dead_letters.put, gate)
+    sink = EventWriter(store, dedupe, dead_letters.put, gate)
     limits = BlockLimits(
         settings.worker_block_events,
         settings.worker_block_bytes,
         settings.worker_block_records,
         settings.worker_block_age_s,
     )
-    consume(app, topics.events, Batcher(limits, sink.store))
+    consume(app, topics.events, BlockBuffer(limits, sink.store))
     identity = _identity_step(IdentityStore(store), dead_letters.put, gate)
-    consume(app, topics.identity, Batcher(_IDENTITY_BLOCK, identity))
+    consume(app, topics.identity, BlockBuffer(_IDENTITY_BLOCK, identity))
 
     @app.on_partitions_revoked.connect
     async def revoked(sender: Any, /, *args: Any, signal: Any, **_: Any) -> None:
-        stored_ids.revoked(partitions_of_topic(topics.events, args[0]))
+        dedupe.revoked(partitions_of_topic(topics.events, args[0]))
 
     @app.on_partitions_assigned.connect
     async def assigned(sender: Any, /, *args: Any, signal: Any, **_: Any) -> None:
-        stored_ids.assigned(partitions_of_topic(topics.events, args[0]), cast(ChunkConsumer, app.consumer).membership())
+        dedupe.assigned(partitions_of_topic(topics.events, args[0]), cast(ChunkConsumer, app.consumer).membership())
 
     lag = LagMeter(app, settings)
     app.task(lag.run)
-    add_pages(app, store, lag)
+    add_health(app, store, lag)
     return app
 
 
-def _known_ids(settings: WorkerSettings, store: ClickHouse, partitions: int) -> KnownIds:
+def _make_dedupe(settings: WorkerSettings, store: ClickHouse, partitions: int) -> Dedupe:
     window_s = settings.worker_dedupe_window_hours * 3600
     if settings.worker_dedupe == "clickhouse":
-        return ExactIds(store, window_s)
+        return ClickHouseDedupe(store, window_s)
     max_bytes = settings.worker_index_max_bytes or int(_INDEX_SHARE * memory_limit_bytes())
-    return StoredIds(store, window_s, partitions, max_bytes)
+    return MemoryDedupe(store, window_s, partitions, max_bytes)
 
 
 def _identity_step(

@@ -7,7 +7,13 @@ from typing import TypeVar
 
 from prometheus_client import Counter, Gauge
 
-from services.runtime.clickhouse import MAX_PATIENCE, BadDataError, StoreError, StoreTimeoutError, patience
+from services.runtime.clickhouse import (
+    MAX_TIMEOUT_MULTIPLIER,
+    BadDataError,
+    StoreError,
+    StoreTimeoutError,
+    timeout_multiplier,
+)
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
@@ -31,7 +37,7 @@ async def until_stored(attempt: Callable[[], Awaitable[R]]) -> R:
     """Attempt again and again while ClickHouse does not take it, ever more slowly, and with ever more time for the
     answer. Raises BadDataError only."""
     delay_s = _RETRY_FIRST_S
-    usual = patience.set(1)
+    usual = timeout_multiplier.set(1)
     try:
         while True:
             try:
@@ -47,6 +53,6 @@ async def until_stored(attempt: Callable[[], Awaitable[R]]) -> R:
                 await asyncio.sleep(delay_s)
                 delay_s = min(2 * delay_s, _RETRY_LAST_S)
                 if isinstance(error, StoreTimeoutError):
-                    patience.set(min(2 * patience.get(), MAX_PATIENCE))
+                    timeout_multiplier.set(min(2 * timeout_multiplier.get(), MAX_TIMEOUT_MULTIPLIER))
     finally:
-        patience.reset(usual)
+        timeout_multiplier.reset(usual)

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from services.runtime.clickhouse import ClickHouse
-from services.worker.dedupe.memory import StoredIds
+from services.worker.dedupe.memory import MemoryDedupe
 from tests.bench.index_size import IndexFigures
 from tests.bench.processes import pin, two_cores
 from tests.bench.stack import Pipeline, Stack
@@ -70,7 +70,7 @@ def measure_load(pipeline: Pipeline, stored: int) -> list[LoadFigures]:
 async def _load(pipeline: Pipeline, partitions: int, stored: int) -> LoadFigures:
     store = await ClickHouse.connect(pipeline.clickhouse)
     try:
-        ids = StoredIds(store, _WINDOW_S, partitions)
+        ids = MemoryDedupe(store, _WINDOW_S, partitions)
         started = time.monotonic()
         await ids.load({0}, time.time())
         seconds = time.monotonic() - started

@@ -40,7 +40,7 @@ _LAYERS = (
     "services/edge/kafka_log",
     "services/edge",
     "services/worker/dedupe",
-    "services/worker/batcher",
+    "services/worker/buffer",
     "services/worker/clickhouse_sink",
     "services/worker",
     "services/contract",

@@ -52,7 +52,7 @@ def measure(count: int) -> IndexFigures:
     for half in known:
         asked = ids_from_bytes(half + os.urandom(len(half)))
         started = time.thread_time()
-        found += int(index.repeats(asked).sum())
+        found += int(index.duplicates(asked).sum())
         asking += time.thread_time() - started
     asked_for = sum(len(half) for half in known) // 8
     if found != asked_for // 2:

@@ -13,7 +13,7 @@ from tests.bench.stack import PROBES, Pipeline
 # Asking costs the engine some milliseconds: more often, the probes were a fifth of the load.
 _ASK_EVERY_S = 0.1
 _LAST_S = 30
-# As any question has: older parts are not read.
+# As any query has: older parts are not read.
 _WINDOW_S = 120
 
 

@@ -29,7 +29,7 @@ _STEPS = (
     ("/asyncio/streams.py", "", "insert"),
     ("/contract/envelope.py", "", "assemble"),
     ("/worker/clickhouse_sink.py", "", "assemble"),
-    ("/worker/batcher.py", "", "consume"),
+    ("/worker/buffer.py", "", "consume"),
     ("/worker/app.py", "read", "consume"),
     ("/faust/", "", "consume"),
     ("/mode/", "", "consume"),

@@ -1,4 +1,4 @@
-"""Every question equals the brute-force oracle on random histories, whatever is odd about them."""
+"""Every query equals the brute-force oracle on random histories, whatever is odd about them."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -49,7 +49,7 @@ def window_of(since: datetime, until: datetime) -> dict[str, str]:
 
 
 def walk(client: QueryClient, key: str, body: dict[str, Any]) -> Iterator[list[dict[str, Any]]]:
-    """The pages of an events question."""
+    """The pages of an events query."""
     cursor: dict[str, str] = {}
     while True:
         answer = client.ask("/query/events", key, {**body, **cursor})

@@ -1,4 +1,4 @@
-"""Cohorts, listed and as a filter of other questions, equal the oracle on random histories."""
+"""Cohorts, listed and as a filter of other queries, equal the oracle on random histories."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -44,7 +44,7 @@ class Tables:
         self.run(IdentityStore(self.store).keep_lines(lines))
 
     def people(self) -> dict[str, str]:
-        """As questions name them: a set's name is in the row of its key."""
+        """As queries name them: a set's name is in the row of its key."""
         sql = f"SELECT distinct_id, person_id, name FROM {PERSON_IDS} FINAL WHERE project_id = {{project:String}}"
         rows = self.run(self.store.rows(sql, {"project": self.project}))
         names = {row[0]: row[2] for row in rows if row[2]}

@@ -1,4 +1,4 @@
-"""Filters on traits and groups, and groups as what is counted: every question equals the oracle on random histories."""
+"""Filters on traits and groups, and groups as what is counted: every query equals the oracle on random histories."""
 
 import uuid
 from collections.abc import Iterator

@@ -99,7 +99,7 @@ def test_trends(
 def test_the_questions_agree_about_who_began(
     client: QueryClient, key: str, history: History, options: dict[str, Any]
 ) -> None:
-    """Over one period: people with the start event, by whichever question."""
+    """Over one period: people with the start event, by whichever query."""
     month = datetime(2024, 3, 1, tzinfo=UTC), datetime(2024, 4, 1, tzinfo=UTC)
     for name, _ in Counter(event.event for event in history.events).most_common(4):
         step, again = {"event": name}, {"event": "home"}

@@ -1,4 +1,4 @@
-"""Questions that need too much are refused with advice, and a question can only read."""
+"""Queries that need too much are refused with advice, and a query can only read."""
 
 import asyncio
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.funnel import MAX_STEPS
 from services.contract.tables import EVENTS
-from services.query.execution.executor import QuestionStore
+from services.query.execution.executor import QueryExecutor
 from services.query.execution.limits import Limits
 from services.runtime.clickhouse import ClickHouse, LimitExceededError, StoreError
 from services.runtime.settings import ClickHouseSettings
@@ -124,7 +124,7 @@ def test_small_questions_are_answered_while_large_ones_run(clickhouse: ClickHous
 async def ask(settings: ClickHouseSettings, sql: str, limits: Limits) -> None:
     store = ClickHouse(settings)
     try:
-        await QuestionStore(store, limits).rows(sql, {})
+        await QueryExecutor(store, limits).rows(sql, {})
     finally:
         await store.close()
 

@@ -46,7 +46,7 @@ def odd_events() -> list[Event]:
     ]
 
 
-def questions() -> list[tuple[str, dict[str, Any]]]:
+def queries() -> list[tuple[str, dict[str, Any]]]:
     """Every kind, and every way to speak of a property."""
     conditions: list[Any] = [1, "1", None, [1.0, "", True], {"ne": 1}, {"gt": 0}, {"lt": "b"}, {"exists": False}]
     asked: list[tuple[str, dict[str, Any]]] = [
@@ -106,7 +106,7 @@ def operate(settings: ClickHouseSettings, work: Sequence[Callable[[ClickHouse], 
 
 def ask(client: QueryClient) -> list[Any]:
     answers = []
-    for kind, body in questions():
+    for kind, body in queries():
         window = {} if kind == "cohort" else WINDOW
         answers.append(client.ask(f"/query/{kind}", "hr_key_0", {**window, **body}))
     return answers
@@ -123,7 +123,7 @@ def test_answers_are_the_same_with_and_without(
 ) -> None:
     some_parts = ask(client)
     assert count_marked(client) == len(history.events)
-    for (kind, body), answer in zip(questions(), some_parts, strict=True):
+    for (kind, body), answer in zip(queries(), some_parts, strict=True):
         if kind == "events":
             found = [event["event_id"] for event in answer["events"]]
             assert sorted(found) == sorted(e.event_id for e in history.events if all_hold(history, e, body["filter"]))
@@ -169,7 +169,7 @@ def headrace(
 
 
 def test_the_command(half_written: ClickHouseSettings, headrace: Callable[..., tuple[int, str]]) -> None:
-    promoted = "promoted device.os: new events are stored with it, questions use it within seconds"
+    promoted = "promoted device.os: new events are stored with it, queries use it within seconds"
     assert headrace("promote", "device.os", "--new-only") == (0, promoted)
     watch = "ClickHouse now writes it for the others; `headrace properties list` shows how far that is"
     assert headrace("promote", "device.os") == (0, f"{promoted} {watch}")

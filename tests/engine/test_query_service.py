@@ -215,7 +215,7 @@ def test_without_the_store(clickhouse: ClickHouseSettings) -> None:
 def test_what_it_says_of_itself(client: QueryClient) -> None:
     client.ask("/query/path", "query", BODIES["/query/path"])
     metrics = client.send("GET", "/metrics").text
-    assert 'headrace_query_seconds_count{question="path"}' in metrics
+    assert 'headrace_query_duration_seconds_count{query="path"}' in metrics
     assert "headrace_query_running 0.0" in metrics
     assert "headrace_query_queued 0.0" in metrics
     assert client.send("GET", "/health/ready").json()["ready"]

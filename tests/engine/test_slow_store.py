@@ -2,7 +2,7 @@
 
 import pytest
 
-from services.runtime.clickhouse import ClickHouse, StoreTimeoutError, patience
+from services.runtime.clickhouse import ClickHouse, StoreTimeoutError, timeout_multiplier
 from services.runtime.settings import ClickHouseSettings
 from services.worker.until_stored import until_stored
 
@@ -15,7 +15,7 @@ async def test_what_takes_longer_than_the_limit_comes_through_at_last(clickhouse
         with pytest.raises(StoreTimeoutError):
             await hasty.command(_SLOW)
         await until_stored(lambda: hasty.command(_SLOW))
-        assert patience.get() == 1
+        assert timeout_multiplier.get() == 1
         with pytest.raises(StoreTimeoutError):
             await hasty.command(_SLOW)
     finally:

@@ -28,7 +28,7 @@ class MemoryEventsTable(ClickHouse):
     A block with a line that is no JSON object, or of REFUSED_EVENT, is refused whole. A block under a token that was
     seen is lost, as by a server that died while it stored it. Equal lines are one, as for a read with FINAL.
     `unavailable` inserts fail before the block is stored, `ambiguous` ones after it; `unreadable`
-    questions fail.
+    queries fail.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class MemoryEventsTable(ClickHouse):
     async def rows(
         self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None
     ) -> list[Sequence[Any]]:
-        """The one question with an answer of numbers: how many events some partitions have since a time."""
+        """The one query with an answer of numbers: how many events some partitions have since a time."""
         self._refuse_reading()
         assert "count()" in sql
         asked = dict(parameters or {})
@@ -81,7 +81,7 @@ class MemoryEventsTable(ClickHouse):
         self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None, fmt: str = "JSONEachRow"
     ) -> bytes:
         """Ids as ClickHouse writes UUIDs in RowBinary, two little-endian halves: of some partitions and some time, or
-        which of those that the question lists are stored."""
+        which of those that the query lists are stored."""
         self._refuse_reading()
         assert fmt == "RowBinary"
         asked = dict(parameters or {})

@@ -1,4 +1,4 @@
-"""The identity tables in memory: answers the questions that IdentityStore asks, as their SQL says."""
+"""The identity tables in memory: answers the queries that IdentityStore asks, as their SQL says."""
 
 import json
 from collections.abc import Sequence

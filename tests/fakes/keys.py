@@ -10,9 +10,9 @@ from services.runtime.settings import ClickHouseSettings
 
 
 class MemoryKeyStore(ClickHouse):
-    """Answers the one question that KeyCache asks. `asked` counts; while `available` is off it raises.
+    """Answers the one query that KeyCache asks. `asked` counts; while `available` is off it raises.
 
-    With `hold` a question waits in the store until `hold` is set.
+    With `hold` a query waits in the store until `hold` is set.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class MemoryKeyStore(ClickHouse):
         return list(read)
 
     async def until_asked(self, times: int) -> None:
-        """Returns when the question has been put so many times in all."""
+        """Returns when the query has been put so many times in all."""
         while self.asked < times:
             self._asked.clear()
             await self._asked.wait()

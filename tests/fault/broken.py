@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 def commit_first() -> None:
     """The worker acknowledges a block before it is stored, so that its offsets may be committed before."""
-    from services.worker.events.block_buffer import Batcher
+    from services.worker.events.block_buffer import BlockBuffer
     from services.worker.events.record import Record
 
-    run_well = Batcher.run
+    run_well = BlockBuffer.run
 
-    async def run(self: Batcher) -> None:
+    async def run(self: BlockBuffer) -> None:
         store = self._store
 
         async def acknowledge_then_store(block: list[Record]) -> None:
@@ -23,24 +23,24 @@ def commit_first() -> None:
         self._store = acknowledge_then_store
         await run_well(self)
 
-    Batcher.run = run  # type: ignore[method-assign]
+    BlockBuffer.run = run  # type: ignore[method-assign]
 
 
 def no_rebuild() -> None:
     """The worker believes that nothing is stored of the partitions that it is given."""
-    from services.worker.dedupe.memory import StoredIds
+    from services.worker.dedupe.memory import MemoryDedupe
 
-    async def load(self: StoredIds, partitions: set[int], oldest_s: float) -> None:
+    async def load(self: MemoryDedupe, partitions: set[int], oldest_s: float) -> None:
         self._loaded |= partitions
 
-    StoredIds.load = load  # type: ignore[method-assign]
+    MemoryDedupe.load = load  # type: ignore[method-assign]
 
 
 def no_final() -> None:
     """The query service reads rows as they lie in the parts."""
     from services.query.sql import events as source
 
-    source.EVENTS_ONCE = source.EVENTS_WITH_REPEATS
+    source.EVENTS_ONCE = source.EVENTS_WITH_DUPLICATES
 
 
 BUILDS: dict[str, Callable[[], None]] = {

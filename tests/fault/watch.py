@@ -40,10 +40,10 @@ class Watch:
 
     async def walk(self, since: float, until: float) -> int:
         """All pages of a window; how many events it has. Gives up where the query service does not answer."""
-        question: dict[str, Any] = {"since": since, "until": until, "limit": 1000}
+        query: dict[str, Any] = {"since": since, "until": until, "limit": 1000}
         seen: set[str] = set()
         for _ in range(_MAX_PAGES):
-            page = await self._ask(question)
+            page = await self._ask(query)
             if page is None:
                 break
             for event in page["events"]:
@@ -53,7 +53,7 @@ class Watch:
             self.answers += 1
             if "next_cursor" not in page:
                 break
-            question["cursor"] = page["next_cursor"]
+            query["cursor"] = page["next_cursor"]
         return len(seen)
 
     async def count(self) -> None:
@@ -68,11 +68,11 @@ class Watch:
         self.doubled.update(text.decode().split())
         self.answers += 1
 
-    async def _ask(self, question: dict[str, Any]) -> dict[str, Any] | None:
+    async def _ask(self, query: dict[str, Any]) -> dict[str, Any] | None:
         try:
             async with self._stack.http.post(
                 self._stack.query.url + _PATH,
-                json=question,
+                json=query,
                 headers={"authorization": f"Bearer {self._stack.key}"},
                 timeout=_TIMEOUT,
             ) as answer:

@@ -21,8 +21,8 @@ def window_around_now() -> dict[str, str]:
     return {"since": (now - timedelta(hours=1)).isoformat(), "until": (now + timedelta(hours=2)).isoformat()}
 
 
-def events_named(pipeline: Pipeline, name: str, **question: Any) -> list[dict[str, Any]]:
-    return pipeline.walk({**window_around_now(), "filter": {"event": name}, **question})
+def events_named(pipeline: Pipeline, name: str, **query: Any) -> list[dict[str, Any]]:
+    return pipeline.walk({**window_around_now(), "filter": {"event": name}, **query})
 
 
 def test_merged_ids_count_as_one_person(pipeline: Pipeline) -> None:
@@ -33,8 +33,8 @@ def test_merged_ids_count_as_one_person(pipeline: Pipeline) -> None:
     assert pipeline.ask("/identify", {"distinct_id": user, "alias_for": device, "traits": {"plan": "pro"}})["ok"]
 
     def people() -> int:
-        question = {"start_event": name, **window_around_now()}
-        count: int = pipeline.ask("/query/path", question)["count"]
+        query = {"start_event": name, **window_around_now()}
+        count: int = pipeline.ask("/query/path", query)["count"]
         return count
 
     assert eventually(people, lambda count: count == 2) == 2
@@ -169,14 +169,14 @@ def test_pages_give_each_event_once_while_others_come_in(pipeline: Pipeline) -> 
 
     send(50)
     eventually(lambda: events_named(pipeline, name), lambda found: len(found) == 50)
-    question = {**window_around_now(), "filter": {"event": name}, "limit": 7}
-    seen, page = [], pipeline.ask("/query/events", question)
+    query = {**window_around_now(), "filter": {"event": name}, "limit": 7}
+    seen, page = [], pipeline.ask("/query/events", query)
     while True:
         seen += [e["event_id"] for e in page["events"]]
         if "next_cursor" not in page:
             break
         send(3)
-        page = pipeline.ask("/query/events", {**question, "cursor": page["next_cursor"]})
+        page = pipeline.ask("/query/events", {**query, "cursor": page["next_cursor"]})
     assert len(seen) == len(set(seen))
     assert len(seen) >= 50
 

@@ -1,4 +1,4 @@
-"""Every question that counts, asked about the same thing and compared with the oracle."""
+"""Every query that counts, asked about the same thing and compared with the oracle."""
 
 import dataclasses
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Traits, groups and whom they select, by brute force: histories are narrowed or renamed before a question is asked."""
+"""Traits, groups and whom they select, by brute force: histories are narrowed or renamed before a query is asked."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -40,13 +40,13 @@ class Pipeline:
         assert response.status_code == 200, response.text
         return response.json()
 
-    def walk(self, question: dict[str, Any]) -> list[dict[str, Any]]:
-        """All pages of an events question."""
+    def walk(self, query: dict[str, Any]) -> list[dict[str, Any]]:
+        """All pages of an events query."""
         events: list[dict[str, Any]] = []
-        page = self.ask("/query/events", question)
+        page = self.ask("/query/events", query)
         events += page["events"]
         while "next_cursor" in page:
-            page = self.ask("/query/events", {**question, "cursor": page["next_cursor"]})
+            page = self.ask("/query/events", {**query, "cursor": page["next_cursor"]})
             events += page["events"]
         return events
 

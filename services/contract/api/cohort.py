@@ -18,12 +18,12 @@ class CohortQuery(Struct, kw_only=True):
 
 
 class SavedCohort(CohortQuery, kw_only=True, tag_field="type", tag="cohort"):
-    """A cohort question of a dashboard."""
+    """A cohort query of a dashboard."""
 
     title: Title | None = None
 
 
-class CohortAnswer(Struct, kw_only=True):
+class CohortResult(Struct, kw_only=True):
     """`size` is of the whole cohort; `people` are in an order of their own. `next_cursor`: while there are more."""
 
     size: People

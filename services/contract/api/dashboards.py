@@ -68,7 +68,7 @@ class DashboardRun(Struct, kw_only=True):
     timezone: Timezone | None = None
 
 
-class DashboardAnswer(Struct, kw_only=True):
+class DashboardQueryResult(Struct, kw_only=True):
     """Either `answer`, as the call of that `type` gives it, or `error`."""
 
     type: str
@@ -77,10 +77,10 @@ class DashboardAnswer(Struct, kw_only=True):
     error: ErrorDetail | UnsetType = UNSET
 
 
-class DashboardRunAnswer(Struct, kw_only=True):
+class DashboardRunResult(Struct, kw_only=True):
     """The answers are in the order of the dashboard's queries."""
 
     dashboard_id: Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
     name: str
-    answers: list[DashboardAnswer]
+    answers: list[DashboardQueryResult]
     warnings: Warnings | UnsetType = UNSET

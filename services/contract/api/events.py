@@ -31,7 +31,7 @@ class EventsQuery(FilteredQuery, kw_only=True):
 
 
 class SavedEvents(EventsQuery, kw_only=True, tag_field="type", tag="events"):
-    """An events question of a dashboard."""
+    """An events query of a dashboard."""
 
     title: Title | None = None
 
@@ -50,7 +50,7 @@ class StoredEvent(Struct, kw_only=True):
     original_timestamp: str | UnsetType = UNSET
 
 
-class EventsAnswer(Struct, kw_only=True):
+class EventsResult(Struct, kw_only=True):
     """`next_cursor` is there while there are more events."""
 
     events: list[StoredEvent]

@@ -56,7 +56,7 @@ AggregateBy = Annotated[
         examples=["company"],
     ),
 ]
-Cursor = Annotated[str, Meta(max_length=256, description="`next_cursor` of the previous page of the same question.")]
+Cursor = Annotated[str, Meta(max_length=256, description="`next_cursor` of the previous page of the same query.")]
 Title = Annotated[str, Meta(max_length=MAX_TITLE_CHARS, description="What a reader sees above the answer.")]
 Warnings = Annotated[list[str], Meta(description="What was ignored, and why.")]
 People = Annotated[int, Meta(ge=0, description="Number of people: ids that were merged count once.")]
@@ -119,7 +119,7 @@ class FilteredQuery(Struct, kw_only=True):
     cohort: Cohort | None = None
 
 
-class ScopedQuery(FilteredQuery, kw_only=True):
-    """Which events count, and who is counted: the same in every question that counts."""
+class SegmentedQuery(FilteredQuery, kw_only=True):
+    """Which events count, and who is counted: the same in every query that counts."""
 
     aggregate_by: AggregateBy | None = None

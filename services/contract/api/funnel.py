@@ -12,7 +12,7 @@ from services.contract.api.fields import (
     EventName,
     Filter,
     People,
-    ScopedQuery,
+    SegmentedQuery,
     Since,
     Timezone,
     Title,
@@ -36,7 +36,7 @@ class FunnelStep(Struct, kw_only=True):
     filter: Filter = field(default_factory=Raw)
 
 
-class FunnelQuery(ScopedQuery, kw_only=True):
+class FunnelQuery(SegmentedQuery, kw_only=True):
     """How many people took each of several steps, and how long it took them."""
 
     steps: Annotated[list[FunnelStep], Meta(min_length=2, max_length=MAX_STEPS)]
@@ -78,7 +78,7 @@ class FunnelQuery(ScopedQuery, kw_only=True):
     ) = None
 
 
-class FunnelStepAnswer(Struct, kw_only=True):
+class FunnelStepResult(Struct, kw_only=True):
     """`drop_off` of the `people` went no further (0 at the last step). With `order: any` a step has no `event`."""
 
     people: People
@@ -94,7 +94,7 @@ class FunnelBreakdown(Struct, kw_only=True):
     """The funnel of those whose first step had this value."""
 
     kind: BreakdownKind
-    steps: list[FunnelStepAnswer]
+    steps: list[FunnelStepResult]
     value: BreakdownValue | UnsetType = UNSET
 
 
@@ -106,17 +106,17 @@ class FunnelPeople(Struct, kw_only=True):
     more: bool
 
 
-class FunnelAnswer(Struct, kw_only=True):
+class FunnelResult(Struct, kw_only=True):
     """`breakdown`: most people at step 1 first."""
 
     order: FunnelOrder
-    steps: list[FunnelStepAnswer]
+    steps: list[FunnelStepResult]
     breakdown: list[FunnelBreakdown] | UnsetType = UNSET
     listed: FunnelPeople | UnsetType = UNSET
     warnings: Warnings | UnsetType = UNSET
 
 
 class SavedFunnel(FunnelQuery, kw_only=True, tag_field="type", tag="funnel"):
-    """A funnel question of a dashboard."""
+    """A funnel query of a dashboard."""
 
     title: Title | None = None

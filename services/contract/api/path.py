@@ -7,7 +7,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from services.contract.api.fields import (
     EventName,
     People,
-    ScopedQuery,
+    SegmentedQuery,
     Since,
     Timezone,
     Title,
@@ -21,7 +21,7 @@ MAX_SESSION_GAP_S = 366 * 86_400
 PathDirection = Literal["after", "before"]
 
 
-class PathQuery(ScopedQuery, kw_only=True):
+class PathQuery(SegmentedQuery, kw_only=True):
     """What people did after their first start event, or what they had done before it."""
 
     start_event: EventName
@@ -65,7 +65,7 @@ class PathQuery(ScopedQuery, kw_only=True):
 
 
 class SavedPath(PathQuery, kw_only=True, tag_field="type", tag="path"):
-    """A path question of a dashboard."""
+    """A path query of a dashboard."""
 
     title: Title | None = None
 
@@ -80,7 +80,7 @@ class PathNode(Struct, kw_only=True, gc=False):
     children: list["PathNode"]
 
 
-class PathAnswer(Struct, kw_only=True):
+class PathResult(Struct, kw_only=True):
     """The tree of what follows the start event `root`, or of what led to it. At each node: count = counts of children + other + drop_off."""
 
     root: str

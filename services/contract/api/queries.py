@@ -4,12 +4,12 @@ from typing import TYPE_CHECKING, Any, Union
 
 from msgspec import Struct
 
-from services.contract.api.cohort import CohortAnswer, CohortQuery, SavedCohort
-from services.contract.api.events import EventsAnswer, EventsQuery, SavedEvents
-from services.contract.api.funnel import FunnelAnswer, FunnelQuery, SavedFunnel
-from services.contract.api.path import PathAnswer, PathQuery, SavedPath
-from services.contract.api.retention import RetentionAnswer, RetentionQuery, SavedRetention
-from services.contract.api.trends import SavedTrends, TrendsAnswer, TrendsQuery
+from services.contract.api.cohort import CohortQuery, CohortResult, SavedCohort
+from services.contract.api.events import EventsQuery, EventsResult, SavedEvents
+from services.contract.api.funnel import FunnelQuery, FunnelResult, SavedFunnel
+from services.contract.api.path import PathQuery, PathResult, SavedPath
+from services.contract.api.retention import RetentionQuery, RetentionResult, SavedRetention
+from services.contract.api.trends import SavedTrends, TrendsQuery, TrendsResult
 
 
 class QueryKind(Struct, frozen=True, kw_only=True):
@@ -29,7 +29,7 @@ QUERY_KINDS = (
         summary="Single events in a window, filtered, a page at a time.",
         body=EventsQuery,
         saved=SavedEvents,
-        result=EventsAnswer,
+        result=EventsResult,
         has_pages=True,
     ),
     QueryKind(
@@ -37,35 +37,35 @@ QUERY_KINDS = (
         summary="Retention matrix from a born event to a return event.",
         body=RetentionQuery,
         saved=SavedRetention,
-        result=RetentionAnswer,
+        result=RetentionResult,
     ),
     QueryKind(
         name="path",
         summary="Tree of what people did after a start event.",
         body=PathQuery,
         saved=SavedPath,
-        result=PathAnswer,
+        result=PathResult,
     ),
     QueryKind(
         name="funnel",
         summary="How many people took each of several steps, and how long it took them.",
         body=FunnelQuery,
         saved=SavedFunnel,
-        result=FunnelAnswer,
+        result=FunnelResult,
     ),
     QueryKind(
         name="trends",
         summary="Counts and measures by period, for several series, broken down by a property.",
         body=TrendsQuery,
         saved=SavedTrends,
-        result=TrendsAnswer,
+        result=TrendsResult,
     ),
     QueryKind(
         name="cohort",
         summary="Size of a cohort of people, and a page of them.",
         body=CohortQuery,
         saved=SavedCohort,
-        result=CohortAnswer,
+        result=CohortResult,
         has_pages=True,
     ),
 )

@@ -7,7 +7,7 @@ from services.contract.api.dashboards import (
     DashboardCreate,
     DashboardList,
     DashboardRun,
-    DashboardRunAnswer,
+    DashboardRunResult,
     Deleted,
 )
 from services.contract.api.endpoints import ALWAYS, Call
@@ -145,7 +145,7 @@ QUERY_CALLS = (
         path="/dashboard/run/{dashboard_id}",
         summary="The answers to all queries of a dashboard; an error is the answer of its query only.",
         request=DashboardRun,
-        response=DashboardRunAnswer,
+        response=DashboardRunResult,
         scope="query",
         errors=(*ALWAYS, *_BODY, *_WINDOW, ErrorCode.NOT_FOUND),
         parameters=(_DASHBOARD_ID,),

@@ -13,7 +13,7 @@ from services.contract.api.fields import (
     EventName,
     Interval,
     People,
-    ScopedQuery,
+    SegmentedQuery,
     Since,
     Timezone,
     Title,
@@ -26,7 +26,7 @@ MAX_OCCURRENCES = 1000
 RetentionMode = Literal["on", "on_or_after"]
 
 
-class RetentionQuery(ScopedQuery, kw_only=True):
+class RetentionQuery(SegmentedQuery, kw_only=True):
     """How many of those who began came back, by period."""
 
     born_event: EventName
@@ -65,7 +65,7 @@ class RetentionQuery(ScopedQuery, kw_only=True):
 
 
 class SavedRetention(RetentionQuery, kw_only=True, tag_field="type", tag="retention"):
-    """A retention question of a dashboard."""
+    """A retention query of a dashboard."""
 
     title: Title | None = None
 
@@ -78,7 +78,7 @@ class RetentionBreakdown(Struct, kw_only=True):
     value: BreakdownValue | UnsetType = UNSET
 
 
-class RetentionAnswer(Struct, kw_only=True):
+class RetentionResult(Struct, kw_only=True):
     """`matrix[i][0]`: people of cohort i; `matrix[i][j]`: how many of them came back in period i + j.
 
     `periods` are the starts of the periods; the first may lie before `since`. `breakdown`: most people first.

@@ -12,7 +12,7 @@ from services.contract.api.fields import (
     EventName,
     Filter,
     Interval,
-    ScopedQuery,
+    SegmentedQuery,
     Since,
     Timezone,
     Title,
@@ -53,7 +53,7 @@ class TrendSeries(Struct, kw_only=True):
     percentile: Annotated[float, Meta(ge=0, le=100, description="Which percentile; default 50.")] | None = None
 
 
-class TrendsQuery(ScopedQuery, kw_only=True):
+class TrendsQuery(SegmentedQuery, kw_only=True):
     """One number per period, series and value of the breakdown."""
 
     series: Annotated[list[TrendSeries], Meta(min_length=1, max_length=MAX_SERIES)]
@@ -83,7 +83,7 @@ class TrendLine(Struct, kw_only=True):
     value: BreakdownValue | UnsetType = UNSET
 
 
-class TrendAnswer(Struct, kw_only=True):
+class TrendSeriesResult(Struct, kw_only=True):
     """The lines of a breakdown: most events in the window first."""
 
     event: str
@@ -91,16 +91,16 @@ class TrendAnswer(Struct, kw_only=True):
     lines: list[TrendLine]
 
 
-class TrendsAnswer(Struct, kw_only=True):
-    """In the order of the question's series. `periods` are the starts; the first may lie before `since`."""
+class TrendsResult(Struct, kw_only=True):
+    """In the order of the query's series. `periods` are the starts; the first may lie before `since`."""
 
     interval: Interval
     periods: list[datetime]
-    series: list[TrendAnswer]
+    series: list[TrendSeriesResult]
     warnings: Warnings | UnsetType = UNSET
 
 
 class SavedTrends(TrendsQuery, kw_only=True, tag_field="type", tag="trends"):
-    """A trends question of a dashboard."""
+    """A trends query of a dashboard."""
 
     title: Title | None = None

@@ -2,7 +2,7 @@
 
 Value: newline-terminated JSON lines whose keys are the columns of the events (or identity_log) table, so that the
 worker, ClickHouse's own Kafka engine and any other consumer can read them without knowing this module.
-Header `ids`: the 16-byte event ids of the lines, in order, so that a consumer can find repeats without parsing.
+Header `ids`: the 16-byte event ids of the lines, in order, so that a consumer can find duplicates without parsing.
 """
 
 from collections.abc import Sequence

@@ -8,7 +8,7 @@ from services.contract.log.envelope import EventLine, IdentityLine
 
 
 class LogUnavailableError(Exception):
-    """The log did not acknowledge in time or cannot take more now. What was sent may still arrive: a repeat under
+    """The log did not acknowledge in time or cannot take more now. What was sent may still arrive: a duplicate under
     the same idempotency key is safe."""
 
 

@@ -73,8 +73,8 @@ class Dashboards:
 
     async def page(self, project_id: str, limit: int, cursor: str | None) -> DashboardList:
         """In order of (time of creation, id). Raises ApiError for a cursor of something else."""
-        question = repr(("dashboards", project_id)).encode()
-        after = Position(-1, bytes(16)) if cursor is None else read_cursor(cursor, question)
+        of = repr(("dashboards", project_id)).encode()
+        after = Position(-1, bytes(16)) if cursor is None else read_cursor(cursor, of)
         rows = await self._store.rows(
             f"SELECT {_READ} FROM {DASHBOARDS} FINAL WHERE project_id = {{project:String}} AND NOT deleted "
             "AND (toUnixTimestamp64Micro(created_at), dashboard_id) > ({after:Int64}, {after_id:String}) "
@@ -89,7 +89,7 @@ class Dashboards:
         answer = DashboardList(items=[_of_row(row) for row in rows[:limit]])
         if len(rows) > limit:
             last = rows[limit - 1]
-            answer.next_cursor = write_cursor(Position(last[3], uuid.UUID(last[0]).bytes), question)
+            answer.next_cursor = write_cursor(Position(last[3], uuid.UUID(last[0]).bytes), of)
         return answer
 
     async def delete(self, project_id: str, dashboard_id: str) -> None:

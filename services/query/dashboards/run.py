@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, Struct
 
-from services.contract.api.dashboards import Dashboard, DashboardAnswer, DashboardRun, DashboardRunAnswer
+from services.contract.api.dashboards import Dashboard, DashboardQueryResult, DashboardRun, DashboardRunResult
 from services.contract.api.errors import ApiError
 from services.query.insights.registry import parse_saved_query, takes_window
-from services.query.insights.runner import Answers
-from services.query.request.time_window import parse_window
+from services.query.insights.runner import InsightRunner
+from services.query.request.time_window import parse_time_window
 from services.runtime.clickhouse import StoreError
 from services.runtime.http import error_of_store
 
@@ -31,25 +31,25 @@ def check_override(override: DashboardRun) -> None:
     """Raises ApiError for what would be wrong in every query."""
     since = _FIRST if override.since is None else override.since
     until = _LAST if override.until is None else override.until
-    parse_window(since, until, override.timezone)
+    parse_time_window(since, until, override.timezone)
 
 
 async def run_dashboard(
-    answers: Answers, project_id: str, dashboard: Dashboard, override: DashboardRun
-) -> DashboardRunAnswer:
-    return DashboardRunAnswer(
+    insights: InsightRunner, project_id: str, dashboard: Dashboard, override: DashboardRun
+) -> DashboardRunResult:
+    return DashboardRunResult(
         dashboard_id=dashboard.dashboard_id,
         name=dashboard.name,
-        answers=[await _run(answers, project_id, bytes(query), override) for query in dashboard.queries],
+        answers=[await _run(insights, project_id, bytes(query), override) for query in dashboard.queries],
     )
 
 
-async def _run(answers: Answers, project_id: str, query: bytes, override: DashboardRun) -> DashboardAnswer:
+async def _run(insights: InsightRunner, project_id: str, query: bytes, override: DashboardRun) -> DashboardQueryResult:
     head = msgspec.json.decode(query, type=_Head)
-    run = DashboardAnswer(type=head.type, title=UNSET if head.title is None else head.title)
+    run = DashboardQueryResult(type=head.type, title=UNSET if head.title is None else head.title)
     try:
-        question, warnings = parse_saved_query(_overridden(query, head.type, override), project_id)
-        answer = await answers.answer(project_id, head.type, question, warnings)
+        spec, warnings = parse_saved_query(_overridden(query, head.type, override), project_id)
+        answer = await insights.run(project_id, head.type, spec, warnings)
         run.answer = Raw(msgspec.json.encode(answer))
     except ApiError as error:
         run.error = error.detail()

@@ -9,12 +9,12 @@ from prometheus_client import Gauge
 from services.contract.api.errors import ApiError, ErrorCode
 from services.query.execution.limits import Limits
 
-RUNNING = Gauge("headrace_query_running", "Questions that the store works on.")
-QUEUED = Gauge("headrace_query_queued", "Questions that wait for others of their project.")
+RUNNING = Gauge("headrace_query_running", "Queries that the store works on.")
+QUEUED = Gauge("headrace_query_queued", "Queries that wait for others of their project.")
 
 
 class _Project:
-    """The questions of one project under way. `asked` counts the running and the waiting."""
+    """The queries of one project under way. `asked` counts the running and the waiting."""
 
     def __init__(self, concurrency: int) -> None:
         self.slots = asyncio.Semaphore(concurrency)
@@ -22,7 +22,7 @@ class _Project:
 
 
 class ProjectQueues:
-    """Lets so many questions of a project run at once, and so many wait."""
+    """Lets so many queries of a project run at once, and so many wait."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -59,7 +59,7 @@ class ProjectQueues:
     def _too_many(self) -> ApiError:
         return ApiError(
             ErrorCode.RATE_LIMITED,
-            f"Too many questions of this project at once: {self._limits.concurrency} run and "
+            f"Too many queries of this project at once: {self._limits.concurrency} run and "
             f"{self._limits.queue} wait. Ask again later, or ask fewer at a time.",
             retry_after_s=max(1, round(self._limits.execution_s / 4)),
         )

@@ -9,19 +9,21 @@ from prometheus_client import Histogram
 from services.query.execution.limits import Limits
 from services.query.sql import events as source
 from services.runtime.clickhouse import ClickHouse, LimitExceededError, Parameters, Settings
+from services.runtime.metrics import FormerName
 
 SECONDS = Histogram(
-    "headrace_query_seconds",
-    "From the start of a question to its answer, time in the queue included.",
-    ["question"],
+    "headrace_query_duration_seconds",
+    "From the start of a query to its result, time in the queue included.",
+    ["query"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60),
 )
+FormerName("headrace_query_seconds", SECONDS, {"query": "question"})
 # How long the store may take to notice its own limit before we stop listening.
 _GRACE_S = 2.0
 
 
-class QuestionStore:
-    """ClickHouse for questions: reads only, and every query has its limits. Raises StoreError and its kinds."""
+class QueryExecutor:
+    """ClickHouse for queries: reads only, and every query has its limits. Raises StoreError and its kinds."""
 
     def __init__(self, store: ClickHouse, limits: Limits) -> None:
         self._store = store

@@ -6,7 +6,7 @@ from services.runtime.settings import QuerySettings
 
 
 class Limits(Struct, frozen=True):
-    """Of one query in the store, and of one project's questions."""
+    """Of one query in the store, and of one project's queries."""
 
     execution_s: float
     memory_bytes: int

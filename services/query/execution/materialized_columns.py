@@ -1,4 +1,4 @@
-"""Which properties have a column of their own: read from ClickHouse every few seconds, so that no question waits for it."""
+"""Which properties have a column of their own: read from ClickHouse every few seconds, so that no query waits for it."""
 
 from services.contract.tables import EVENTS
 from services.query.sql.parameters import NONE_PROMOTED, Promoted
@@ -20,7 +20,7 @@ async def read_promoted(store: ClickHouse) -> Promoted:
     return promoted_keys(name for (name,) in rows)
 
 
-class PromotedProperties:
+class MaterializedColumns:
     """`keys` may be old by one refresh; before the first one there are none, which costs time and changes no answer."""
 
     def __init__(self, store: ClickHouse, refresh_s: float) -> None:

@@ -12,8 +12,8 @@ from services.query.dashboards.repository import Dashboards
 from services.query.dashboards.request import NewDashboard, parse_dashboard, parse_delete, parse_run
 from services.query.dashboards.run import check_override, run_dashboard
 from services.query.execution.executor import SECONDS
-from services.query.http.requests import idempotency_header, project_of, question_body
-from services.query.insights.runner import Answers
+from services.query.http.requests import idempotency_header, project_of, query_body
+from services.query.insights.runner import InsightRunner
 from services.runtime.clock import Clock
 from services.runtime.http import json_response
 from services.runtime.keys import KeyCache
@@ -22,8 +22,8 @@ from services.runtime.keys import KeyCache
 class DashboardRoutes:
     """For projects whose key has the scope `query`."""
 
-    def __init__(self, answers: Answers, dashboards: Dashboards, keys: KeyCache, clock: Clock) -> None:
-        self._answers = answers
+    def __init__(self, insights: InsightRunner, dashboards: Dashboards, keys: KeyCache, clock: Clock) -> None:
+        self._insights = insights
         self._dashboards = dashboards
         self._keys = keys
         self._clock = clock
@@ -40,7 +40,7 @@ class DashboardRoutes:
 
     async def create(self, request: Request) -> Response:
         project_id = await project_of(request, self._keys)
-        new, warnings = parse_dashboard(await question_body(request), project_id)
+        new, warnings = parse_dashboard(await query_body(request), project_id)
         if new.idempotency_key is None:
             new = NewDashboard(new.name, new.queries, idempotency_header(request))
         with SECONDS.labels("dashboard_create").time():
@@ -55,11 +55,11 @@ class DashboardRoutes:
 
     async def run(self, request: Request) -> Response:
         project_id = await project_of(request, self._keys)
-        override, warnings = parse_run(await question_body(request))
+        override, warnings = parse_run(await query_body(request))
         check_override(override)
         with SECONDS.labels("dashboard_run").time():
             dashboard = await self._dashboard(project_id, request)
-            run = await run_dashboard(self._answers, project_id, dashboard, override)
+            run = await run_dashboard(self._insights, project_id, dashboard, override)
         run.warnings = warnings or UNSET
         return json_response(run)
 
@@ -72,7 +72,7 @@ class DashboardRoutes:
 
     async def delete(self, request: Request) -> Response:
         project_id = await project_of(request, self._keys)
-        warnings = parse_delete(await question_body(request))
+        warnings = parse_delete(await query_body(request))
         with SECONDS.labels("dashboard_delete").time():
             await self._dashboards.delete(project_id, request.path_params["dashboard_id"])
         return json_response(Deleted(warnings=warnings or UNSET))

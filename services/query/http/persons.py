@@ -9,8 +9,8 @@ from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.ingest import MAX_ID_CHARS
 from services.query.execution.concurrency import ProjectQueues
-from services.query.execution.executor import SECONDS, QuestionStore
-from services.query.http.requests import idempotency_header, project_of, question_body
+from services.query.execution.executor import SECONDS, QueryExecutor
+from services.query.http.requests import idempotency_header, project_of, query_body
 from services.query.persons.deletions import Deletions, NewDeletion
 from services.query.persons.profile import find_person
 from services.query.persons.request import parse_privacy_delete
@@ -19,12 +19,12 @@ from services.runtime.http import json_response
 from services.runtime.keys import KeyCache, Scope
 
 
-class PeopleRoutes:
+class PersonRoutes:
     """For projects whose key has the scope `query`. Deleting takes a key that has `ingest` too: a key that only reads must
     not be able to destroy."""
 
     def __init__(
-        self, store: QuestionStore, queues: ProjectQueues, deletions: Deletions, keys: KeyCache, clock: Clock
+        self, store: QueryExecutor, queues: ProjectQueues, deletions: Deletions, keys: KeyCache, clock: Clock
     ) -> None:
         self._store = store
         self._queues = queues
@@ -59,7 +59,7 @@ class PeopleRoutes:
 
     async def delete(self, request: Request) -> Response:
         project_id = await project_of(request, self._keys, Scope.INGEST)
-        new, warnings = parse_privacy_delete(await question_body(request))
+        new, warnings = parse_privacy_delete(await query_body(request))
         if new.idempotency_key is None:
             new = NewDeletion(new.distinct_id, new.window, idempotency_header(request))
         with SECONDS.labels("privacy_delete").time():

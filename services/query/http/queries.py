@@ -7,9 +7,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from services.contract.api.endpoints import BASE_PATH
-from services.query.http.requests import project_of, question_body
-from services.query.insights.registry import INSIGHTS, parse_question
-from services.query.insights.runner import Answers
+from services.query.http.requests import project_of, query_body
+from services.query.insights.registry import INSIGHTS, parse_query
+from services.query.insights.runner import InsightRunner
 from services.runtime.http import json_response
 from services.runtime.keys import KeyCache
 
@@ -19,8 +19,8 @@ Handler = Callable[[Request], Awaitable[Response]]
 class QueryRoutes:
     """POST /query/<kind> for each kind of query."""
 
-    def __init__(self, answers: Answers, keys: KeyCache) -> None:
-        self._answers = answers
+    def __init__(self, insights: InsightRunner, keys: KeyCache) -> None:
+        self._insights = insights
         self._keys = keys
 
     def routes(self) -> list[Route]:
@@ -29,7 +29,7 @@ class QueryRoutes:
     def _of_kind(self, kind: str) -> Handler:
         async def ask(request: Request) -> Response:
             project_id = await project_of(request, self._keys)
-            question, warnings = parse_question(kind, await question_body(request), project_id)
-            return json_response(await self._answers.answer(project_id, kind, question, warnings))
+            spec, warnings = parse_query(kind, await query_body(request), project_id)
+            return json_response(await self._insights.run(project_id, kind, spec, warnings))
 
         return ask

@@ -19,9 +19,9 @@ async def project_of(request: Request, keys: KeyCache, *also: Scope) -> str:
     return key.project_id
 
 
-async def question_body(request: Request) -> bytes:
-    """At most 1 MiB of JSON as it is: questions are small, so encodings are not taken."""
-    body = await receive_body(request, MAX_BODY_BYTES, "A question is small: ask for less, or in several questions.")
+async def query_body(request: Request) -> bytes:
+    """At most 1 MiB of JSON as it is: queries are small, so encodings are not taken."""
+    body = await receive_body(request, MAX_BODY_BYTES, "A query is small: ask for less, or in several queries.")
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if body and media_type not in ("", "application/json"):
         raise ApiError(

@@ -1,4 +1,4 @@
-"""The cohort question: how many people a cohort has, and who they are, a page at a time.
+"""The cohort query: how many people a cohort has, and who they are, a page at a time.
 
 The pages are in order of a hash of the person's id: a position is then as short as that of any other list.
 """
@@ -7,8 +7,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from services.contract.api.cohort import MAX_PAGE_PEOPLE, CohortAnswer, CohortQuery
-from services.query.execution.executor import QuestionStore
+from services.contract.api.cohort import MAX_PAGE_PEOPLE, CohortQuery, CohortResult
+from services.query.execution.executor import QueryExecutor
 from services.query.request.cohorts import Rule, parse_cohort
 from services.query.request.cursor import Position, read_cursor, write_cursor
 from services.query.sql.cohorts import cohort_people
@@ -18,7 +18,7 @@ from services.query.sql.persons import PERSON_ID
 _PLACE = "toUInt128(reinterpretAsUInt128(sipHash128(who)))"
 
 
-class CohortQuestion(Struct, frozen=True):
+class CohortSpec(Struct, frozen=True):
     """`after`: the last person of the page before."""
 
     rule: Rule
@@ -34,30 +34,28 @@ def cohort_identity(project_id: str, rule: Rule) -> bytes:
     return repr(("cohort", project_id, rule)).encode()
 
 
-def parse_cohort_query(query: CohortQuery, project_id: str) -> CohortQuestion:
+def parse_cohort_query(query: CohortQuery, project_id: str) -> CohortSpec:
     rule = parse_cohort(query.cohort)
     after = None if query.cursor is None else read_cursor(query.cursor, cohort_identity(project_id, rule))
-    return CohortQuestion(rule, query.limit or MAX_PAGE_PEOPLE, after)
+    return CohortSpec(rule, query.limit or MAX_PAGE_PEOPLE, after)
 
 
-async def answer_cohort(
-    store: QuestionStore, project_id: str, question: CohortQuestion, promoted: Promoted
-) -> CohortAnswer:
-    ((size, listed),) = await store.rows(*cohort_sql(project_id, question, promoted))
-    page = listed[: question.limit]
-    answer = CohortAnswer(size=size, people=[person for _, person in page])
+async def run_cohort(store: QueryExecutor, project_id: str, spec: CohortSpec, promoted: Promoted) -> CohortResult:
+    ((size, listed),) = await store.rows(*cohort_sql(project_id, spec, promoted))
+    page = listed[: spec.limit]
+    result = CohortResult(size=size, people=[person for _, person in page])
     if len(listed) > len(page):
         last = Position(0, int(page[-1][0]).to_bytes(16, "big"))
-        answer.next_cursor = write_cursor(last, question.identity(project_id))
-    return answer
+        result.next_cursor = write_cursor(last, spec.identity(project_id))
+    return result
 
 
-def cohort_sql(project_id: str, question: CohortQuestion, promoted: Promoted) -> tuple[str, dict[str, Any]]:
+def cohort_sql(project_id: str, spec: CohortSpec, promoted: Promoted) -> tuple[str, dict[str, Any]]:
     """One row: the size, and an array of (place, person) with one more than the limit."""
     parameters = Parameters("cohort", promoted)
-    people = cohort_people(question.rule, parameters, PERSON_ID)
-    after = -1 if question.after is None else int.from_bytes(question.after.id, "big")
-    listed = f"groupArraySortedIf({question.limit + 1:d})(({_PLACE}, who), {_PLACE} >= {{next:UInt128}})"
+    people = cohort_people(spec.rule, parameters, PERSON_ID)
+    after = -1 if spec.after is None else int.from_bytes(spec.after.id, "big")
+    listed = f"groupArraySortedIf({spec.limit + 1:d})(({_PLACE}, who), {_PLACE} >= {{next:UInt128}})"
     return f"SELECT count(), {listed} FROM ({people})", {
         "project": project_id,
         "next": after + 1,

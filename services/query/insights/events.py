@@ -1,4 +1,4 @@
-"""The events question: single events in order of (timestamp, event id), a page at a time."""
+"""The events query: single events in order of (timestamp, event id), a page at a time."""
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,15 +7,15 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, Raw, Struct
 
-from services.contract.api.events import MAX_PAGE_EVENTS, EventsAnswer, EventsQuery, StoredEvent
-from services.query.execution.executor import QuestionStore
+from services.contract.api.events import MAX_PAGE_EVENTS, EventsQuery, EventsResult, StoredEvent
+from services.query.execution.executor import QueryExecutor
 from services.query.request.cohorts import Rule, parse_cohort
 from services.query.request.cursor import Position, read_cursor, write_cursor
 from services.query.request.filters import Condition, parse_filter
-from services.query.request.time_window import DAY_US, Window, parse_window, utc_time
+from services.query.request.time_window import DAY_US, TimeWindow, parse_time_window, utc_time
 from services.query.sql.cohorts import in_cohort
 from services.query.sql.conditions import filter_sql
-from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_REPEATS, IN_WINDOW, in_window, window_parameters
+from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW, in_window, window_parameters
 from services.query.sql.parameters import Parameters, Promoted
 from services.query.sql.persons import join_persons, people_of_rows, rows_of_page
 
@@ -31,10 +31,10 @@ _SHARED_READING = (
 )
 
 
-class EventsQuestion(Struct, frozen=True):
+class EventsSpec(Struct, frozen=True):
     """`after`: the last event of the page before."""
 
-    window: Window
+    window: TimeWindow
     conditions: list[Condition]
     limit: int
     descending: bool
@@ -53,62 +53,58 @@ class EventsQuestion(Struct, frozen=True):
         return repr((project_id, window, ordered, self.cohort, self.descending)).encode()
 
 
-def parse_events(query: EventsQuery, project_id: str) -> EventsQuestion:
-    window = parse_window(query.since, query.until, query.timezone)
+def parse_events(query: EventsQuery, project_id: str) -> EventsSpec:
+    window = parse_time_window(query.since, query.until, query.timezone)
     conditions, descending = parse_filter(query.filter), query.order == "desc"
     cohort = None if query.cohort is None else parse_cohort(query.cohort)
-    question = EventsQuestion(window, conditions, query.limit or MAX_PAGE_EVENTS, descending, None, cohort)
+    spec = EventsSpec(window, conditions, query.limit or MAX_PAGE_EVENTS, descending, None, cohort)
     if query.cursor is None:
-        return question
-    return msgspec.structs.replace(question, after=read_cursor(query.cursor, question.identity(project_id)))
+        return spec
+    return msgspec.structs.replace(spec, after=read_cursor(query.cursor, spec.identity(project_id)))
 
 
-async def answer_events(
-    store: QuestionStore, project_id: str, question: EventsQuestion, promoted: Promoted
-) -> EventsAnswer:
-    rows = await store.rows(*events_sql(project_id, question, promoted, bounded=question.can_be_bounded))
-    if question.can_be_bounded and 0 < len(rows) <= question.limit and rows[0][9]:
+async def run_events(store: QueryExecutor, project_id: str, spec: EventsSpec, promoted: Promoted) -> EventsResult:
+    rows = await store.rows(*events_sql(project_id, spec, promoted, bounded=spec.can_be_bounded))
+    if spec.can_be_bounded and 0 < len(rows) <= spec.limit and rows[0][9]:
         # Rows that are stored twice were counted twice.
-        rows = await store.rows(*events_sql(project_id, question, promoted, bounded=False))
-    page = rows[: question.limit]
+        rows = await store.rows(*events_sql(project_id, spec, promoted, bounded=False))
+    page = rows[: spec.limit]
     # After the page: only its own ids are looked up, however many were ever merged.
     people: dict[int, str] = {}
     if page:
         asked = {row[8] for row in page}
         people = people_of_rows(await store.rows(*people_sql(project_id, asked)))
-    answer = EventsAnswer(events=[_event(row, people) for row in page])
+    result = EventsResult(events=[_event(row, people) for row in page])
     if len(rows) > len(page):
         last = page[-1]
-        answer.next_cursor = write_cursor(Position(last[3], last[0].bytes), question.identity(project_id))
-    return answer
+        result.next_cursor = write_cursor(Position(last[3], last[0].bytes), spec.identity(project_id))
+    return result
 
 
-def events_sql(
-    project_id: str, question: EventsQuestion, promoted: Promoted, *, bounded: bool
-) -> tuple[str, dict[str, Any]]:
+def events_sql(project_id: str, spec: EventsSpec, promoted: Promoted, *, bounded: bool) -> tuple[str, dict[str, Any]]:
     """One row more than the limit, to know whether there is a next page. The last column: whether a bound was set.
 
     `bounded`: so many times are looked up first, in the day where the page begins, and only rows up to the last of
     them are read in full. Should a row that is stored twice be among them, rows are missing at the end of the page.
     """
-    found = filter_sql(question.conditions, promoted=promoted)
+    found = filter_sql(spec.conditions, promoted=promoted)
     of_cohort = Parameters("cohort", promoted)
-    where = found.where + in_cohort(question.cohort, of_cohort)
-    needs_persons = found.needs_persons or question.cohort is not None
-    persons = join_persons(any(c.needs_names for c in question.conditions)) if needs_persons else ""
+    where = found.where + in_cohort(spec.cohort, of_cohort)
+    needs_persons = found.needs_persons or spec.cohort is not None
+    persons = join_persons(any(c.needs_names for c in spec.conditions)) if needs_persons else ""
     parameters = {
-        **window_parameters(project_id, question.window),
+        **window_parameters(project_id, spec.window),
         **found.parameters,
         **of_cohort.values,
-        "limit": question.limit + 1,
+        "limit": spec.limit + 1,
     }
-    direction = "DESC" if question.descending else "ASC"
-    if question.after is not None:
-        where += _after(question.after, question.descending, parameters)
+    direction = "DESC" if spec.descending else "ASC"
+    if spec.after is not None:
+        where += _after(spec.after, spec.descending, parameters)
     given, in_bound, is_bounded = "", "", "false"
     if bounded:
-        given = f"WITH ({_bound(where, question.descending)}) AS bound "
-        in_bound = f" AND (NOT bound.1 OR e.timestamp {'>=' if question.descending else '<='} bound.2)"
+        given = f"WITH ({_bound(where, spec.descending)}) AS bound "
+        in_bound = f" AND (NOT bound.1 OR e.timestamp {'>=' if spec.descending else '<='} bound.2)"
         is_bounded = "bound.1"
     # The days first: the table is sorted by them, so that reading stops at the day that fills the page. A UUID
     # sorts by its second half first, the number made of it does not.
@@ -129,7 +125,7 @@ def _bound(where: str, descending: bool) -> str:
         day = in_window("{since:Int64}", f"least({{until:Int64}}, {{since:Int64}} + {DAY_US:d})")
     direction, last = ("DESC", "min") if descending else ("ASC", "max")
     times = (
-        f"SELECT e.timestamp AS time FROM {EVENTS_WITH_REPEATS} WHERE {day}{where} "
+        f"SELECT e.timestamp AS time FROM {EVENTS_WITH_DUPLICATES} WHERE {day}{where} "
         f"ORDER BY time {direction} LIMIT {{limit:UInt32}}"
     )
     return f"SELECT (count() = {{limit:UInt32}}, {last}(time)) FROM ({times})"

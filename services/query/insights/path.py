@@ -1,4 +1,4 @@
-"""The path question: what people did after their first start event, as a prefix tree."""
+"""The path query: what people did after their first start event, as a prefix tree."""
 
 import asyncio
 from typing import Any
@@ -7,15 +7,15 @@ import numpy as np
 from msgspec import Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.contract.api.path import PathAnswer, PathQuery
-from services.query.execution.executor import QuestionStore
+from services.contract.api.path import PathQuery, PathResult
+from services.query.execution.executor import QueryExecutor
 from services.query.insights.path_tree import DistinctPaths, TooManyNodesError, path_tree
 from services.query.request.decode import refuse_nul
-from services.query.request.segment import Scope, parse_scope
-from services.query.request.time_window import SECOND_US, Window, parse_window
-from services.query.sql.events import EVENTS_WITH_REPEATS, IN_WINDOW, window_parameters
+from services.query.request.segment import Segment, parse_segment
+from services.query.request.time_window import SECOND_US, TimeWindow, parse_time_window
+from services.query.sql.events import EVENTS_WITH_DUPLICATES, IN_WINDOW, window_parameters
 from services.query.sql.parameters import Promoted
-from services.query.sql.segment import scope_sql
+from services.query.sql.segment import segment_sql
 from services.runtime.row_binary import read_count, read_strings
 
 # What one answer may be made of: distinct paths, a million at the deepest and 3.1 million of depth 5, and an answer of
@@ -28,83 +28,83 @@ MAX_EVENT_NAMES = 100_000
 _DEFAULT_DEPTH, _DEFAULT_TOP = 5, 10
 
 
-class PathQuestion(Struct, frozen=True):
+class PathSpec(Struct, frozen=True):
     """`before`: the paths are read backwards from the start event. The options act in this order: `session_gap_s`,
     `collapse_repeats`, `end_event`, `max_depth`, `top`."""
 
     start_event: str
-    window: Window
+    window: TimeWindow
     max_depth: int
     top: int
     collapse_repeats: bool
     session_gap_s: int | None
     end_event: str | None
-    scope: Scope = Scope()
+    segment: Segment = Segment()
     before: bool = False
 
 
-def parse_path(query: PathQuery, project_id: str) -> PathQuestion:
+def parse_path(query: PathQuery, project_id: str) -> PathSpec:
     refuse_nul(query.start_event, "start_event")
     refuse_nul(query.end_event, "end_event")
-    return PathQuestion(
+    return PathSpec(
         start_event=query.start_event,
-        window=parse_window(query.since, query.until, query.timezone),
+        window=parse_time_window(query.since, query.until, query.timezone),
         max_depth=query.max_depth or _DEFAULT_DEPTH,
         top=query.top or _DEFAULT_TOP,
         collapse_repeats=bool(query.collapse_repeats),
         session_gap_s=query.session_gap_seconds,
         end_event=query.end_event,
-        scope=parse_scope(query),
+        segment=parse_segment(query),
         before=query.direction == "before",
     )
 
 
-async def answer_path(store: QuestionStore, project_id: str, question: PathQuestion, promoted: Promoted) -> PathAnswer:
+async def run_path(store: QueryExecutor, project_id: str, spec: PathSpec, promoted: Promoted) -> PathResult:
     """Raises ApiError when the paths differ too much from each other to be an answer."""
-    sql, parameters = path_sql(project_id, question, promoted)
+    sql, parameters = path_sql(project_id, spec, promoted)
     table = await store.raw(sql, parameters, "RowBinary")
-    return await asyncio.to_thread(_tree, table, question)
+    return await asyncio.to_thread(_tree, table, spec)
 
 
-def path_sql(project_id: str, question: PathQuestion, promoted: Promoted) -> tuple[str, dict[str, Any]]:
+def path_sql(project_id: str, spec: PathSpec, promoted: Promoted) -> tuple[str, dict[str, Any]]:
     """One row: [(place of a name UInt32, `max_depth` times, people UInt64)], [name]. Place 0 is the end of a path.
 
     A person's events are one array of 128-bit numbers made of (time since the window's begin: 53 bits, the first 58
-    bits of the event id, the place of the event's name: 17): sorting and taking away repeats are then work on plain
+    bits of the event id, the place of the event's name: 17): sorting and taking away duplicates are then work on plain
     numbers, four times as fast as on tuples. Two events of one person at the same microsecond whose ids begin with
     the same 58 bits would be put in the order of their names.
     """
-    scope = scope_sql(question.scope, promoted)
+    segment = segment_sql(spec.segment, promoted)
     parameters = {
-        **window_parameters(project_id, question.window),
-        **scope.parameters,
-        "start": question.start_event,
+        **window_parameters(project_id, spec.window),
+        **segment.parameters,
+        "start": spec.start_event,
     }
     history = "arrayCompact(arraySort(arrayFilter(x -> x %s first, packed_events)))"
-    histories = scope.units(
+    histories = segment.units(
         f"bitShiftLeft(toUInt128(toUnixTimestamp64Micro(e.timestamp) - {{since:Int64}}), {_TIME_BITS})"
         f" + bitShiftLeft(bitShiftRight(toUInt128(e.event_id), 70), {_NAME_BITS}) + {_place_of('e.event')} AS packed",
         {
             "first": "minIf(packed, e.event = {start:String})",
             "packed_events": "groupArray(packed)",
             # What is less than the first start event's number came before it.
-            "onward": f"arrayReverse({history % '<='})" if question.before else history % ">=",
+            "onward": f"arrayReverse({history % '<='})" if spec.before else history % ">=",
         },
-        EVENTS_WITH_REPEATS,
+        EVENTS_WITH_DUPLICATES,
         IN_WINDOW,
     )
-    places = [f"p{i:d}" for i in range(1, question.max_depth + 1)]
+    places = [f"p{i:d}" for i in range(1, spec.max_depth + 1)]
     steps = ", ".join(f"steps[{i:d}] AS {place}" for i, place in enumerate(places, 2))
     people = (
-        f"WITH {', '.join(_steps(question, parameters))} SELECT {steps}, count() AS people FROM ({histories} HAVING first > 0) "
-        f"GROUP BY {', '.join(places)} LIMIT {_max_paths(question) + 1:d}"
+        f"WITH {', '.join(_steps(spec, parameters))} SELECT {steps}, count() AS people FROM ({histories} HAVING first > 0) "
+        f"GROUP BY {', '.join(places)} LIMIT {_max_paths(spec) + 1:d}"
     )
     return f"SELECT groupArray(({', '.join(places)}, people)), {_NAMES} FROM ({people})", parameters
 
 
 # The names of the window's events: a constant of the query, worked out once.
 _NAMES = (
-    f"(SELECT groupArray(name) FROM (SELECT DISTINCT toString(e.event) AS name FROM {EVENTS_WITH_REPEATS} "
+    f"(SELECT groupArray(name) FROM (SELECT DISTINCT toString(e.event) AS name FROM {EVENTS_WITH_DUPLICATES} "
     "WHERE e.project_id = {project:String} AND e.timestamp >= fromUnixTimestamp64Micro({since:Int64}, 'UTC') "
     f"AND e.timestamp < fromUnixTimestamp64Micro({{until:Int64}}, 'UTC') LIMIT {MAX_EVENT_NAMES + 1:d}))"
 )
@@ -116,27 +116,27 @@ def _place_of(name: str) -> str:
     return f"transform({name}, {_NAMES}, arrayEnumerate({_NAMES}), 0)"
 
 
-def _steps(question: PathQuestion, parameters: dict[str, Any]) -> list[str]:
+def _steps(spec: PathSpec, parameters: dict[str, Any]) -> list[str]:
     """From `onward`, a person's events from the start event on (or backwards), to `steps`, the places of their names."""
-    if question.session_gap_s is None:
+    if spec.session_gap_s is None:
         steps = ["onward AS session"]
     else:
-        parameters["gap"] = question.session_gap_s * SECOND_US
+        parameters["gap"] = spec.session_gap_s * SECOND_US
         steps = [
             f"arrayDifference(arrayMap(x -> toInt64(bitShiftRight(x, {_TIME_BITS})), onward)) AS pauses",
             "arrayFirstIndex(x -> abs(x) > {gap:Int64}, pauses) AS pause",
             "if(pause = 0, onward, arraySlice(onward, 1, pause - 1)) AS session",
         ]
     places = f"arrayMap(x -> bitAnd(toUInt32(x), {2**_NAME_BITS - 1:d}), %s)"
-    if question.collapse_repeats:
+    if spec.collapse_repeats:
         steps.append(f"arrayCompact({places % 'session'}) AS taken")
     else:
         # No more than the depth is ever looked at.
-        steps.append(f"{places % f'arraySlice(session, 1, {question.max_depth + 1:d})'} AS taken")
-    if question.end_event is None:
+        steps.append(f"{places % f'arraySlice(session, 1, {spec.max_depth + 1:d})'} AS taken")
+    if spec.end_event is None:
         steps.append("taken AS steps")
     else:
-        parameters["end"] = question.end_event
+        parameters["end"] = spec.end_event
         # The start event is no end. A name that the window does not have has the place 0, and is in no path.
         steps += [
             f"indexOf(arraySlice(taken, 2), {_place_of('{end:String}')}) AS ended",
@@ -145,21 +145,21 @@ def _steps(question: PathQuestion, parameters: dict[str, Any]) -> list[str]:
     return steps
 
 
-def _row(question: PathQuestion) -> "np.dtype[np.void]":
-    return np.dtype([("places", "<u4", (question.max_depth,)), ("people", "<u8")])
+def _row(spec: PathSpec) -> "np.dtype[np.void]":
+    return np.dtype([("places", "<u4", (spec.max_depth,)), ("people", "<u8")])
 
 
-def _max_paths(question: PathQuestion) -> int:
-    return MAX_PATHS_BYTES // _row(question).itemsize
+def _max_paths(spec: PathSpec) -> int:
+    return MAX_PATHS_BYTES // _row(spec).itemsize
 
 
-def _tree(table: bytes, question: PathQuestion) -> PathAnswer:
+def _tree(table: bytes, spec: PathSpec) -> PathResult:
     paths, at = read_count(table, 0)
-    row = _row(question)
+    row = _row(spec)
     # Reading is bounded by the LIMITs of the query.
     rows = np.frombuffer(table, row, paths, at)
     names = read_strings(table, at + rows.nbytes)
-    if len(names) > MAX_EVENT_NAMES or paths > _max_paths(question):
+    if len(names) > MAX_EVENT_NAMES or paths > _max_paths(spec):
         raise _too_expensive("There are too many different paths.")
     order = sorted(range(len(names)), key=names.__getitem__)
     # From places in the order of the query to places in the alphabet's.
@@ -169,10 +169,10 @@ def _tree(table: bytes, question: PathQuestion) -> PathAnswer:
         alphabetical[rows["places"].T], rows["people"].astype(np.int64), ["", *(names[i] for i in order)]
     )
     try:
-        root = path_tree(distinct, question.start_event, question.top, MAX_NODES)
+        root = path_tree(distinct, spec.start_event, spec.top, MAX_NODES)
     except TooManyNodesError as error:
         raise _too_expensive(f"The tree has more than {MAX_NODES} nodes.") from error
-    return PathAnswer(
+    return PathResult(
         root=root.event, count=root.count, drop_off=root.drop_off, other=root.other, children=root.children
     )
 

@@ -7,21 +7,21 @@ from msgspec import Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.queries import QUERY_KINDS, QueryKind
-from services.query.execution.executor import QuestionStore
-from services.query.insights.cohort import answer_cohort, parse_cohort_query
-from services.query.insights.events import answer_events, parse_events
-from services.query.insights.funnel import answer_funnel, parse_funnel
-from services.query.insights.path import answer_path, parse_path
-from services.query.insights.retention import answer_retention, parse_retention
-from services.query.insights.trends import answer_trends, parse_trends
+from services.query.execution.executor import QueryExecutor
+from services.query.insights.cohort import parse_cohort_query, run_cohort
+from services.query.insights.events import parse_events, run_events
+from services.query.insights.funnel import parse_funnel, run_funnel
+from services.query.insights.path import parse_path, run_path
+from services.query.insights.retention import parse_retention, run_retention
+from services.query.insights.trends import parse_trends, run_trends
 from services.query.request.decode import decode
 from services.query.sql.parameters import Promoted
 
 # A kind's typed query, and its result: each insight has its own types.
-Question = Any
-Answer = Any
-Parse = Callable[[Any, str], Question]
-Run = Callable[[QuestionStore, str, Any, Promoted], Awaitable[Answer]]
+Spec = Any
+Result = Any
+Parse = Callable[[Any, str], Spec]
+Run = Callable[[QueryExecutor, str, Any, Promoted], Awaitable[Result]]
 
 
 class Insight(Struct, frozen=True):
@@ -36,12 +36,12 @@ class Insight(Struct, frozen=True):
 
 
 _ROWS: dict[str, tuple[Parse, Run]] = {
-    "events": (parse_events, answer_events),
-    "retention": (parse_retention, answer_retention),
-    "path": (parse_path, answer_path),
-    "funnel": (parse_funnel, answer_funnel),
-    "trends": (parse_trends, answer_trends),
-    "cohort": (parse_cohort_query, answer_cohort),
+    "events": (parse_events, run_events),
+    "retention": (parse_retention, run_retention),
+    "path": (parse_path, run_path),
+    "funnel": (parse_funnel, run_funnel),
+    "trends": (parse_trends, run_trends),
+    "cohort": (parse_cohort_query, run_cohort),
 }
 INSIGHTS: dict[str, Insight] = {kind.name: Insight(kind, *_ROWS[kind.name]) for kind in QUERY_KINDS}
 
@@ -50,14 +50,14 @@ class _Typed(Struct):
     type: str
 
 
-def parse_question(name: str, body: bytes, project_id: str) -> tuple[Question, list[str]]:
+def parse_query(name: str, body: bytes, project_id: str) -> tuple[Spec, list[str]]:
     """`name` is one of INSIGHTS. The typed query and the warnings. Raises ApiError."""
     insight = INSIGHTS[name]
     query, warnings = decode(body, insight.kind.body)
     return insight.parse(query, project_id), warnings
 
 
-def parse_saved_query(query: bytes, project_id: str) -> tuple[Question, list[str]]:
+def parse_saved_query(query: bytes, project_id: str) -> tuple[Spec, list[str]]:
     """A query of a dashboard: as `parse_question`, with its kind in `type`."""
     name = decode(query, _Typed, known=None)[0].type
     if name not in INSIGHTS:

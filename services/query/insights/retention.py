@@ -1,4 +1,4 @@
-"""The retention question: who began in a period, and in which later periods they came back."""
+"""The retention query: who began in a period, and in which later periods they came back."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -7,17 +7,17 @@ from msgspec import Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import Interval
-from services.contract.api.retention import RetentionAnswer, RetentionBreakdown, RetentionQuery
-from services.query.execution.executor import QuestionStore
+from services.contract.api.retention import RetentionBreakdown, RetentionQuery, RetentionResult
+from services.query.execution.executor import QueryExecutor
 from services.query.request.breakdown import Breakdown, parse_breakdown
 from services.query.request.decode import refuse_nul
-from services.query.request.segment import Scope, parse_scope
-from services.query.request.time_buckets import local_time, period_starts
-from services.query.request.time_window import EARLIEST_US, Window, parse_window
+from services.query.request.segment import Segment, parse_segment
+from services.query.request.time_buckets import bucket_starts, local_time
+from services.query.request.time_window import EARLIEST_US, TimeWindow, parse_time_window
 from services.query.sql.breakdown import line_of, placed_sql, value_sql
-from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_REPEATS, IN_WINDOW, in_window, window_parameters
+from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW, in_window, window_parameters
 from services.query.sql.parameters import Parameters, Promoted
-from services.query.sql.segment import scope_sql
+from services.query.sql.segment import segment_sql
 
 # Numbers in an answer: about 10 MB.
 MAX_CELLS = 2_000_000
@@ -27,46 +27,46 @@ _BITS = 64
 Matrix = list[list[int]]
 
 
-class RetentionQuestion(Struct, frozen=True):
+class RetentionSpec(Struct, frozen=True):
     """`starts` are the periods of the window. `first_time`: those who did the born event before it are left out."""
 
     born_event: str
     return_event: str
-    window: Window
+    window: TimeWindow
     interval: Interval
     starts: list[int]
-    scope: Scope = Scope()
+    segment: Segment = Segment()
     on_or_after: bool = False
     first_time: bool = False
     min_occurrences: int = 1
     breakdown: Breakdown | None = None
 
 
-def parse_retention(query: RetentionQuery, project_id: str) -> RetentionQuestion:
+def parse_retention(query: RetentionQuery, project_id: str) -> RetentionSpec:
     refuse_nul(query.born_event, "born_event")
     refuse_nul(query.return_event, "return_event")
-    window = parse_window(query.since, query.until, query.timezone)
-    scope = parse_scope(query)
+    window = parse_time_window(query.since, query.until, query.timezone)
+    segment = parse_segment(query)
     interval = query.interval or "day"
-    question = RetentionQuestion(
+    spec = RetentionSpec(
         born_event=query.born_event,
         return_event=query.return_event,
         window=window,
         interval=interval,
-        starts=period_starts(window, interval, sundays=query.week_start == "sunday"),
-        scope=scope,
+        starts=bucket_starts(window, interval, sundays=query.week_start == "sunday"),
+        segment=segment,
         on_or_after=query.mode == "on_or_after",
         first_time=bool(query.first_time),
         min_occurrences=query.min_occurrences or 1,
         breakdown=parse_breakdown(query.breakdown, query.top),
     )
-    check_retention(question)
-    return question
+    check_retention(spec)
+    return spec
 
 
-def check_retention(question: RetentionQuestion) -> None:
+def check_retention(spec: RetentionSpec) -> None:
     """Raises ApiError when the answer would hold too many numbers."""
-    periods, lines = len(question.starts), question.breakdown.top + 2 if question.breakdown else 1
+    periods, lines = len(spec.starts), spec.breakdown.top + 2 if spec.breakdown else 1
     if periods * (periods + 1) // 2 * lines > MAX_CELLS:
         raise ApiError(
             ErrorCode.QUERY_TOO_EXPENSIVE,
@@ -76,81 +76,81 @@ def check_retention(question: RetentionQuestion) -> None:
         )
 
 
-async def answer_retention(
-    store: QuestionStore, project_id: str, question: RetentionQuestion, promoted: Promoted
-) -> RetentionAnswer:
-    rows = await store.rows(*retention_sql(project_id, question, promoted))
+async def run_retention(
+    store: QueryExecutor, project_id: str, spec: RetentionSpec, promoted: Promoted
+) -> RetentionResult:
+    rows = await store.rows(*retention_sql(project_id, spec, promoted))
     # Everybody is in one line of a breakdown only, so lines add up.
-    answer = RetentionAnswer(
-        matrix=_matrix((row[1:] for row in rows), question),
-        interval=question.interval,
-        periods=[local_time(start, question.window.zone) for start in question.starts],
+    result = RetentionResult(
+        matrix=_matrix((row[1:] for row in rows), spec),
+        interval=spec.interval,
+        periods=[local_time(start, spec.window.zone) for start in spec.starts],
     )
-    if question.breakdown is not None:
+    if spec.breakdown is not None:
         by_label: dict[str, list[Sequence[Any]]] = {}
         for label, *counts in rows:
             by_label.setdefault(label, []).append(counts)
-        answer.breakdown = [
-            RetentionBreakdown(kind=line.kind, value=line.value, matrix=_matrix(of_line, question))
+        result.breakdown = [
+            RetentionBreakdown(kind=line.kind, value=line.value, matrix=_matrix(of_line, spec))
             for line, of_line in ((line_of(label), of_line) for label, of_line in by_label.items())
         ]
-    return answer
+    return result
 
 
-def retention_sql(project_id: str, question: RetentionQuestion, promoted: Promoted) -> tuple[str, dict[str, Any]]:
+def retention_sql(project_id: str, spec: RetentionSpec, promoted: Promoted) -> tuple[str, dict[str, Any]]:
     """Rows (label, cohort, period, people), cohort and period as places (from 0) of periods; cohort = period is the
     cohort's size.
 
     Labels come in the order of their places, see placed_sql. In the mode on_or_after only the last period counts in
     which somebody came back.
     """
-    alike, returned, parameters = _alike(project_id, question, promoted)
+    alike, returned, parameters = _alike(project_id, spec, promoted)
     later = f"arrayFilter(p -> p > cohort, {returned})"
-    if question.on_or_after:
+    if spec.on_or_after:
         later = f"arraySlice(arrayReverseSort({later}), 1, 1)"
     counted = (
         f"SELECT value, cohort, arrayJoin(arrayConcat([cohort], {later})) AS period, sum(alike) AS people, "
         f"if(cohort = period, people, 0) AS weight FROM ({alike}) GROUP BY value, cohort, period"
     )
-    if question.breakdown is None:
+    if spec.breakdown is None:
         return f"SELECT '', cohort, period, people FROM ({counted})", parameters
     return (
         "SELECT label, cohort, period, sum(people) "
-        f"FROM ({placed_sql(question.breakdown, counted)}) GROUP BY place, label, cohort, period ORDER BY place"
+        f"FROM ({placed_sql(spec.breakdown, counted)}) GROUP BY place, label, cohort, period ORDER BY place"
     ), parameters
 
 
-def _alike(project_id: str, question: RetentionQuestion, promoted: Promoted) -> tuple[str, str, dict[str, Any]]:
+def _alike(project_id: str, spec: RetentionSpec, promoted: Promoted) -> tuple[str, str, dict[str, Any]]:
     """Rows (value, cohort, came, alike): so many people are alike in all that. And the SQL of the periods in `came`.
 
     A set of periods does not change with events that are stored twice; numbers of events do.
     """
-    scope, named = scope_sql(question.scope, promoted, breakdown=question.breakdown), Parameters("value", promoted)
+    segment, named = segment_sql(spec.segment, promoted, breakdown=spec.breakdown), Parameters("value", promoted)
     born, came_back = "e.event = {born:String}", "e.event = {return:String}"
     aggregates = {"cohort": f"minIf(period, {born})", "births": f"countIf({born})"}
-    source, value = EVENTS_WITH_REPEATS, "''"
-    if question.min_occurrences > 1:
+    source, value = EVENTS_WITH_DUPLICATES, "''"
+    if spec.min_occurrences > 1:
         source = EVENTS_ONCE
-        returned = f"arrayFilter((p, n) -> n >= {question.min_occurrences:d}, came.1, came.2)"
+        returned = f"arrayFilter((p, n) -> n >= {spec.min_occurrences:d}, came.1, came.2)"
         aggregates["came"] = f"sumMapIf([period], [toUInt64(1)], {came_back})"
-    elif len(question.starts) <= _BITS:
+    elif len(spec.starts) <= _BITS:
         returned = "bitPositionsToArray(came)"
         aggregates["came"] = f"groupBitOrIf(bitShiftLeft(toUInt64(1), period), {came_back})"
     else:
         returned = "came"
         aggregates["came"] = f"arraySort(groupUniqArrayIf(period, {came_back}))"
-    if question.breakdown is not None:
+    if spec.breakdown is not None:
         value = "first_value"
         first = "(e.timestamp, toUInt128(e.event_id))"
-        aggregates[value] = f"argMinIf({value_sql(question.breakdown, named)}, {first}, {born})"
+        aggregates[value] = f"argMinIf({value_sql(spec.breakdown, named)}, {first}, {born})"
     when, having = IN_WINDOW, "births > 0"
-    if question.first_time:
+    if spec.first_time:
         # The born events of all time; whoever has one before the window is left out, so no other row of it matters.
         before = "e.timestamp < fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
         when = f"{in_window('{ever:Int64}', '{until:Int64}')} AND (NOT {before} OR {born})"
         aggregates["earlier"] = f"countIf({born} AND {before})"
         having += " AND earlier = 0"
-    units = scope.units(
+    units = segment.units(
         "transform(roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}), {starts:Array(Int64)}, "
         "arrayMap(i -> toUInt64(i - 1), arrayEnumerate({starts:Array(Int64)})), toUInt64(0)) AS period",
         aggregates,
@@ -162,24 +162,24 @@ def _alike(project_id: str, question: RetentionQuestion, promoted: Promoted) -> 
         "GROUP BY value, cohort, came"
     )
     parameters = {
-        **window_parameters(project_id, question.window),
-        **scope.parameters,
+        **window_parameters(project_id, spec.window),
+        **segment.parameters,
         **named.values,
-        "born": question.born_event,
-        "return": question.return_event,
-        "starts": question.starts,
+        "born": spec.born_event,
+        "return": spec.return_event,
+        "starts": spec.starts,
         "ever": EARLIEST_US,
     }
     return alike, returned, parameters
 
 
-def _matrix(counts: Iterable[Sequence[Any]], question: RetentionQuestion) -> Matrix:
+def _matrix(counts: Iterable[Sequence[Any]], spec: RetentionSpec) -> Matrix:
     """(cohort, period, people) each -> a row for each period, with a number for every period from it to the last."""
-    periods = len(question.starts)
+    periods = len(spec.starts)
     matrix = [[0] * (periods - i) for i in range(periods)]
     for cohort, period, people in counts:
         matrix[cohort][period - cohort] += people
-    if question.on_or_after:
+    if spec.on_or_after:
         for row in matrix:
             for j in range(len(row) - 2, 0, -1):
                 row[j] += row[j + 1]

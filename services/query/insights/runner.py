@@ -3,31 +3,32 @@
 from msgspec import UNSET
 
 from services.query.execution.concurrency import ProjectQueues
-from services.query.execution.executor import SECONDS, QuestionStore
-from services.query.execution.materialized_columns import PromotedProperties
-from services.query.insights.registry import INSIGHTS, Answer, Question
+from services.query.execution.executor import SECONDS, QueryExecutor
+from services.query.execution.materialized_columns import MaterializedColumns
+from services.query.insights.registry import INSIGHTS, Result, Spec
 from services.query.sql.parameters import NONE_PROMOTED
 from services.runtime.clickhouse import UnknownColumnError
 
 
-class Answers:
-    """Answers questions, each in its project's turn. Raises ApiError and StoreError."""
+class InsightRunner:
+    """Runs queries, each in its project's turn."""
 
-    def __init__(self, store: QuestionStore, queues: ProjectQueues, promoted: PromotedProperties) -> None:
-        self._store = store
+    def __init__(self, executor: QueryExecutor, queues: ProjectQueues, columns: MaterializedColumns) -> None:
+        self._executor = executor
         self._queues = queues
-        self._promoted = promoted
+        self._columns = columns
 
-    async def answer(self, project_id: str, kind: str, question: Question, warnings: list[str]) -> Answer:
+    async def run(self, project_id: str, kind: str, spec: Spec, warnings: list[str]) -> Result:
+        """The result of a query of a kind, with what was ignored of its body. Raises ApiError, StoreError."""
         with SECONDS.labels(kind).time():
             async with self._queues.turn(project_id):
-                answer = await self._ask(project_id, kind, question)
-        answer.warnings = warnings or UNSET
-        return answer
+                result = await self._run_kind(project_id, kind, spec)
+        result.warnings = warnings or UNSET
+        return result
 
-    async def _ask(self, project_id: str, kind: str, question: Question) -> Answer:
+    async def _run_kind(self, project_id: str, kind: str, spec: Spec) -> Result:
         try:
-            return await INSIGHTS[kind].run(self._store, project_id, question, self._promoted.keys)
+            return await INSIGHTS[kind].run(self._executor, project_id, spec, self._columns.keys)
         except UnknownColumnError:
             # Demoted since the columns were listed, or not yet there on a replica; the whole text is always there.
-            return await INSIGHTS[kind].run(self._store, project_id, question, NONE_PROMOTED)
+            return await INSIGHTS[kind].run(self._executor, project_id, spec, NONE_PROMOTED)

@@ -1,4 +1,4 @@
-"""The trends question: one number per period, for each series and each value of a breakdown."""
+"""The trends query: one number per period, for each series and each value of a breakdown."""
 
 from collections.abc import Iterable, Sequence
 from math import isfinite
@@ -8,20 +8,20 @@ from msgspec import Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import Interval
-from services.contract.api.trends import Measure, TrendAnswer, TrendLine, TrendsAnswer, TrendsQuery
-from services.query.execution.executor import QuestionStore
+from services.contract.api.trends import Measure, TrendLine, TrendSeriesResult, TrendsQuery, TrendsResult
+from services.query.execution.executor import QueryExecutor
 from services.query.request.breakdown import Breakdown, parse_breakdown
-from services.query.request.event_filter import Selection, parse_selections
+from services.query.request.event_filter import EventFilter, parse_event_filters
 from services.query.request.filters import MAX_KEY_LEVELS
-from services.query.request.segment import Scope, parse_scope
-from services.query.request.time_buckets import local_time, period_starts
-from services.query.request.time_window import Window, parse_window
+from services.query.request.segment import Segment, parse_segment
+from services.query.request.time_buckets import bucket_starts, local_time
+from services.query.request.time_window import TimeWindow, parse_time_window
 from services.query.sql.breakdown import line_of, placed_sql, value_sql
-from services.query.sql.event_filter import selection_sql
-from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_REPEATS, IN_WINDOW, window_parameters
+from services.query.sql.event_filter import event_filter_sql
+from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW, window_parameters
 from services.query.sql.parameters import Parameters, Promoted
 from services.query.sql.properties import event_property
-from services.query.sql.segment import scope_sql
+from services.query.sql.segment import segment_sql
 
 # Measures of a numeric property.
 _OF_PROPERTY = ("sum", "avg", "min", "max", "percentile")
@@ -35,24 +35,24 @@ _NONE_IS_ZERO = ("count", "people", "sum")
 class Series(Struct, frozen=True):
     """`key`: the property, of measures that need one. `percentile` from 0 to 1."""
 
-    selection: Selection
+    event_filter: EventFilter
     measure: Measure
     key: str | None
     percentile: float
 
 
-class TrendsQuestion(Struct, frozen=True):
+class TrendsSpec(Struct, frozen=True):
     """`starts` are the periods of the window."""
 
     series: list[Series]
-    window: Window
+    window: TimeWindow
     interval: Interval
     starts: list[int]
     breakdown: Breakdown | None
-    scope: Scope
+    segment: Segment
 
 
-def series_of(selection: Selection, measure: Measure, key: str | None, percentile: float | None, i: int) -> Series:
+def series_of(event_filter: EventFilter, measure: Measure, key: str | None, percentile: float | None, i: int) -> Series:
     """Raises ApiError for a measure without its property, and a property or percentile without its measure."""
     place = f"series[{i}]"
     if (key is not None) != (measure in _OF_PROPERTY):
@@ -62,75 +62,71 @@ def series_of(selection: Selection, measure: Measure, key: str | None, percentil
         raise _invalid(f"{place}.percentile", f"the measure `{measure}` takes no percentile")
     if key is not None and ("\0" in key or key.count(".") >= MAX_KEY_LEVELS):
         raise _invalid(f"{place}.property", f"no NUL and at most {MAX_KEY_LEVELS} levels are taken")
-    return Series(selection, measure, key, (50 if percentile is None else percentile) / 100)
+    return Series(event_filter, measure, key, (50 if percentile is None else percentile) / 100)
 
 
-def parse_trends(query: TrendsQuery, project_id: str) -> TrendsQuestion:
-    selections = parse_selections([(series.event, series.filter) for series in query.series], "series")
-    window, interval = parse_window(query.since, query.until, query.timezone), query.interval or "day"
-    return TrendsQuestion(
+def parse_trends(query: TrendsQuery, project_id: str) -> TrendsSpec:
+    event_filters = parse_event_filters([(series.event, series.filter) for series in query.series], "series")
+    window, interval = parse_time_window(query.since, query.until, query.timezone), query.interval or "day"
+    return TrendsSpec(
         series=[
-            series_of(selection, sent.measure or "count", sent.property, sent.percentile, i)
-            for i, (selection, sent) in enumerate(zip(selections, query.series, strict=True))
+            series_of(event_filter, sent.measure or "count", sent.property, sent.percentile, i)
+            for i, (event_filter, sent) in enumerate(zip(event_filters, query.series, strict=True))
         ],
         window=window,
         interval=interval,
-        starts=period_starts(window, interval, sundays=query.week_start == "sunday"),
+        starts=bucket_starts(window, interval, sundays=query.week_start == "sunday"),
         breakdown=parse_breakdown(query.breakdown, query.top),
-        scope=parse_scope(query),
+        segment=parse_segment(query),
     )
 
 
-async def answer_trends(
-    store: QuestionStore, project_id: str, question: TrendsQuestion, promoted: Promoted
-) -> TrendsAnswer:
+async def run_trends(store: QueryExecutor, project_id: str, spec: TrendsSpec, promoted: Promoted) -> TrendsResult:
     """One series after the other: each has the limits of a query for itself."""
-    answers = []
-    for series in question.series:
-        rows = await store.rows(*trend_sql(project_id, question, series, promoted))
-        lines = _lines(rows, question, series.measure)
-        answers.append(TrendAnswer(event=series.selection.event, measure=series.measure, lines=lines))
-    return TrendsAnswer(
-        interval=question.interval,
-        periods=[local_time(start, question.window.zone) for start in question.starts],
-        series=answers,
+    results = []
+    for series in spec.series:
+        rows = await store.rows(*trend_sql(project_id, spec, series, promoted))
+        lines = _lines(rows, spec, series.measure)
+        results.append(TrendSeriesResult(event=series.event_filter.event, measure=series.measure, lines=lines))
+    return TrendsResult(
+        interval=spec.interval,
+        periods=[local_time(start, spec.window.zone) for start in spec.starts],
+        series=results,
     )
 
 
-def trend_sql(
-    project_id: str, question: TrendsQuestion, series: Series, promoted: Promoted
-) -> tuple[str, dict[str, Any]]:
+def trend_sql(project_id: str, spec: TrendsSpec, series: Series, promoted: Promoted) -> tuple[str, dict[str, Any]]:
     """Rows (place, label, period, number), in order of place; see placed_sql."""
-    scope = scope_sql(question.scope, promoted, series.selection.conditions, breakdown=question.breakdown)
+    segment = segment_sql(spec.segment, promoted, series.event_filter.conditions, breakdown=spec.breakdown)
     named = Parameters("series", promoted)
-    selected = selection_sql(series.selection, named)
-    source = EVENTS_WITH_REPEATS if series.measure in _REPEATS_DO_NO_HARM else EVENTS_ONCE
-    if series.measure in _OF_PEOPLE or question.scope.aggregate_by is not None:
-        joins, person = scope.joins, scope.who
+    selected = event_filter_sql(series.event_filter, named)
+    source = EVENTS_WITH_DUPLICATES if series.measure in _REPEATS_DO_NO_HARM else EVENTS_ONCE
+    if series.measure in _OF_PEOPLE or spec.segment.aggregate_by is not None:
+        joins, person = segment.joins, segment.who
     else:
-        joins, person = scope.filter_joins, "0"
+        joins, person = segment.filter_joins, "0"
     columns, numeric = f"{person} AS person", ""
     if series.key is not None:
         columns += f", {event_property(series.key, named)} AS text, JSONExtractFloat(text) AS number"
         # The characters before ':' that JSON begins a number with.
         numeric = "text >= '-' AND text < ':'"
     state, merged = _measure(series, numeric)
-    # FINAL takes repeats away before they are counted; where it is not needed, a line's weight may count them twice.
-    value = "''" if question.breakdown is None else value_sql(question.breakdown, named)
+    # FINAL takes duplicates away before they are counted; where it is not needed, a line's weight may count them twice.
+    value = "''" if spec.breakdown is None else value_sql(spec.breakdown, named)
     events = (
         f"SELECT {columns}, {value} AS value, e.event_id AS event_id, "
         "roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}) AS period "
-        f"FROM {source} {joins} WHERE {IN_WINDOW}{scope.where} AND {selected}"
+        f"FROM {source} {joins} WHERE {IN_WINDOW}{segment.where} AND {selected}"
     )
-    weight = "uniqExact(event_id)" if question.breakdown is not None and source is EVENTS_WITH_REPEATS else "count()"
+    weight = "uniqExact(event_id)" if spec.breakdown is not None and source is EVENTS_WITH_DUPLICATES else "count()"
     by_value = f"SELECT period, value, {weight} AS weight, {state} AS state FROM ({events}) GROUP BY period, value"
-    if question.breakdown is None:
+    if spec.breakdown is None:
         sql = f"SELECT 1, '', period, {merged} FROM ({by_value}) GROUP BY period"
     else:
-        placed = placed_sql(question.breakdown, by_value)
+        placed = placed_sql(spec.breakdown, by_value)
         sql = f"SELECT place, label, period, {merged} FROM ({placed}) GROUP BY place, label, period ORDER BY place"
-    parameters = {**window_parameters(project_id, question.window), **scope.parameters, **named.values}
-    return sql, {**parameters, "starts": question.starts}
+    parameters = {**window_parameters(project_id, spec.window), **segment.parameters, **named.values}
+    return sql, {**parameters, "starts": spec.starts}
 
 
 def _measure(series: Series, numeric: str) -> tuple[str, str]:
@@ -153,11 +149,11 @@ def _measure(series: Series, numeric: str) -> tuple[str, str]:
             return f"{measure}{suffix}State(number, {numeric})", f"{measure}{suffix}Merge(state)"
 
 
-def _lines(rows: Iterable[Sequence[Any]], question: TrendsQuestion, measure: Measure) -> list[TrendLine]:
-    place_of = {start: i for i, start in enumerate(question.starts)}
+def _lines(rows: Iterable[Sequence[Any]], spec: TrendsSpec, measure: Measure) -> list[TrendLine]:
+    place_of = {start: i for i, start in enumerate(spec.starts)}
     nothing = 0.0 if measure in _NONE_IS_ZERO else None
     lines: dict[str, TrendLine] = {}
-    if question.breakdown is None:
+    if spec.breakdown is None:
         lines[""] = TrendLine(kind="all", values=[nothing] * len(place_of))
     for _, label, period, number in rows:
         if label not in lines:

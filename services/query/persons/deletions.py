@@ -18,7 +18,7 @@ from services.contract.api.privacy import Deletion
 from services.contract.log.event_ids import project_prefix
 from services.contract.tables import DELETED_IDS, DELETIONS, EVENTS, IDENTITY_LOG, PERSON_IDS
 from services.query.persons.profile import IDS
-from services.query.request.time_window import Window, microseconds, utc_time
+from services.query.request.time_window import TimeWindow, microseconds, utc_time
 from services.query.sql.persons import PERSON_OF
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.logs import get_logger
@@ -56,7 +56,7 @@ class NewDeletion(Struct, frozen=True):
     """Either `distinct_id`, any id of a person, or a window."""
 
     distinct_id: str | None
-    window: Window | None
+    window: TimeWindow | None
     idempotency_key: str | None
 
 

@@ -8,9 +8,9 @@ from msgspec import UNSET, Raw
 
 from services.contract.api.persons import MAX_PERSON_IDS, Person
 from services.contract.tables import IDENTITY_LOG, PERSON_IDS
-from services.query.execution.executor import QuestionStore
+from services.query.execution.executor import QueryExecutor
 from services.query.request.time_window import utc_time
-from services.query.sql.events import EVENTS_WITH_REPEATS, NOT_DELETED
+from services.query.sql.events import EVENTS_WITH_DUPLICATES, NOT_DELETED
 from services.query.sql.persons import PERSON_OF
 
 # {person:String} is the key of the set. It is in the table when it was ever merged; then the table says whose it is.
@@ -25,7 +25,7 @@ _LATEST = "(e.timestamp, toUInt128(e.event_id))"
 
 EVENTS_SQL = (
     "SELECT uniqExact(e.event_id), toUnixTimestamp64Micro(min(e.timestamp)), toUnixTimestamp64Micro(max(e.timestamp)) "
-    f"FROM {EVENTS_WITH_REPEATS} {_OF_PERSON}"
+    f"FROM {EVENTS_WITH_DUPLICATES} {_OF_PERSON}"
 )
 CALLS_SQL = f"SELECT count() FROM {IDENTITY_LOG} AS e {_OF_PERSON}"
 GROUPS_SQL = (
@@ -39,7 +39,7 @@ TRAITS_SQL = (
 )
 
 
-async def find_person(store: QuestionStore, project_id: str, distinct_id: str) -> Person | None:
+async def find_person(store: QueryExecutor, project_id: str, distinct_id: str) -> Person | None:
     """None when there is neither an event nor a call of any of the person's ids."""
     found = await store.rows(PERSON_OF, {"project": project_id, "id": distinct_id})
     key, person_id = found[0] if found else (distinct_id, distinct_id)

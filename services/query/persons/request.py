@@ -4,7 +4,7 @@ from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.privacy import PrivacyDelete
 from services.query.persons.deletions import NewDeletion
 from services.query.request.decode import decode, refuse_nul
-from services.query.request.time_window import parse_window
+from services.query.request.time_window import parse_time_window
 
 
 def parse_privacy_delete(body: bytes) -> tuple[NewDeletion, list[str]]:
@@ -28,4 +28,6 @@ def parse_privacy_delete(body: bytes) -> tuple[NewDeletion, list[str]]:
             f"`{missing}` is missing: say `distinct_id`, or `since` and `until`.",
             field=missing,
         )
-    return NewDeletion(None, parse_window(asked.since, asked.until, asked.timezone), asked.idempotency_key), warnings
+    return NewDeletion(
+        None, parse_time_window(asked.since, asked.until, asked.timezone), asked.idempotency_key
+    ), warnings

@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import MAX_COHORT_RULES, Cohort
 from services.query.request.filters import Condition, parse_filter
-from services.query.request.time_window import Window, parse_window
+from services.query.request.time_window import TimeWindow, parse_time_window
 
 MAX_COHORT_DEPTH = 10
 _KINDS = {"all_of": "and", "any_of": "or", "none_of": "not", "did": "did", "did_not": "did_not", "traits": "traits"}
@@ -24,7 +24,7 @@ class Did(Struct, frozen=True):
     """People with `times` (1 or more) such events in the window, or with so many and no more."""
 
     event: str
-    window: Window
+    window: TimeWindow
     conditions: list[Condition]
     times: int
     exactly: bool = False
@@ -127,7 +127,7 @@ def _did(cohort: Cohort, place: str) -> Rule:
     if len(counts) > (1 if name == "did" else 0):
         raise _invalid(f"{place}.{counts[-1][0]}", "is one too many: `did` takes one number, `did_not` none")
     try:
-        window = parse_window(cohort.since, cohort.until, cohort.timezone)
+        window = parse_time_window(cohort.since, cohort.until, cohort.timezone)
         conditions = parse_filter(cohort.filter)
     except ApiError as error:
         raise error.within(place) from error

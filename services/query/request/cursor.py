@@ -1,4 +1,4 @@
-"""Opaque positions in an ordered list: a key (time in microseconds, 128-bit id) bound to the question it belongs to."""
+"""Opaque positions in an ordered list: a key (time in microseconds, 128-bit id) bound to the query it belongs to."""
 
 import base64
 import binascii
@@ -20,31 +20,31 @@ class Position(Struct, frozen=True):
     id: bytes
 
 
-def write_cursor(position: Position, question: bytes) -> str:
-    """`question` is whatever the position has a meaning for: project, window, filter, order."""
+def write_cursor(position: Position, bound_to: bytes) -> str:
+    """`bound_to` is whatever the position has a meaning for: project, window, filter, order."""
     key = _KEY.pack(position.time_us, position.id)
-    return base64.urlsafe_b64encode(key + _check(key, question)).rstrip(b"=").decode()
+    return base64.urlsafe_b64encode(key + _check(key, bound_to)).rstrip(b"=").decode()
 
 
-def read_cursor(cursor: str, question: bytes) -> Position:
-    """Raises ApiError for what was changed, and for a cursor of another question."""
+def read_cursor(cursor: str, bound_to: bytes) -> Position:
+    """Raises ApiError for what was changed, and for a cursor of another query."""
     try:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         raw = b""
     key, check = raw[: _KEY.size], raw[_KEY.size :]
-    if len(raw) == _KEY.size + _CHECK_BYTES and check == _check(key, question):
+    if len(raw) == _KEY.size + _CHECK_BYTES and check == _check(key, bound_to):
         position = Position(*_KEY.unpack(key))
         # The last letter has bits to spare: only the spelling that was given out is taken.
-        if write_cursor(position, question) == cursor:
+        if write_cursor(position, bound_to) == cursor:
             return position
     raise ApiError(
         ErrorCode.INVALID_CURSOR,
-        "`cursor` is not a `next_cursor` of this question: send it back unchanged, with the same window, filter and "
+        "`cursor` is not a `next_cursor` of this query: send it back unchanged, with the same window, filter and "
         "order, or leave it out to begin anew.",
         field="cursor",
     )
 
 
-def _check(key: bytes, question: bytes) -> bytes:
-    return xxh3_64_digest(key + question)
+def _check(key: bytes, bound_to: bytes) -> bytes:
+    return xxh3_64_digest(key + bound_to)

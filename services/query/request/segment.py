@@ -3,12 +3,12 @@
 from msgspec import Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.contract.api.fields import ScopedQuery
+from services.contract.api.fields import SegmentedQuery
 from services.query.request.cohorts import Rule, parse_cohort
 from services.query.request.filters import Condition, parse_filter
 
 
-class Scope(Struct, frozen=True):
+class Segment(Struct, frozen=True):
     """`aggregate_by`: the type of group that is counted instead of people; those without such a group are left out."""
 
     conditions: list[Condition] = []
@@ -16,7 +16,7 @@ class Scope(Struct, frozen=True):
     aggregate_by: str | None = None
 
 
-def parse_scope(query: ScopedQuery) -> Scope:
+def parse_segment(query: SegmentedQuery) -> Segment:
     """Raises ApiError naming the field."""
     aggregate_by = query.aggregate_by
     if aggregate_by is not None and "\0" in aggregate_by:
@@ -24,4 +24,4 @@ def parse_scope(query: ScopedQuery) -> Scope:
             ErrorCode.INVALID_FIELD, "`aggregate_by` must not contain the character NUL.", field="aggregate_by"
         )
     cohort = None if query.cohort is None else parse_cohort(query.cohort)
-    return Scope(parse_filter(query.filter), cohort, aggregate_by)
+    return Segment(parse_filter(query.filter), cohort, aggregate_by)

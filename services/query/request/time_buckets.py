@@ -6,14 +6,14 @@ from zoneinfo import ZoneInfo
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import Interval
-from services.query.request.time_window import SECOND_US, Window, microseconds, utc_time
+from services.query.request.time_window import SECOND_US, TimeWindow, microseconds, utc_time
 
-MAX_PERIODS = 1000
+MAX_BUCKETS = 1000
 _HOUR_US = 3600 * SECOND_US
 _MINUTE = timedelta(minutes=1)
 
 
-def period_starts(window: Window, interval: Interval, *, sundays: bool = False) -> list[int]:
+def bucket_starts(window: TimeWindow, interval: Interval, *, sundays: bool = False) -> list[int]:
     """The first period holds `since` and may begin before it; the last begins before `until`.
 
     Days begin the first time that the local clock shows their midnight (or jumps over it), so they last 23 to 25
@@ -27,10 +27,10 @@ def period_starts(window: Window, interval: Interval, *, sundays: bool = False) 
             starts = [start]
         elif start > starts[-1]:
             starts.append(start)
-        if len(starts) > MAX_PERIODS:
+        if len(starts) > MAX_BUCKETS:
             raise ApiError(
                 ErrorCode.QUERY_TOO_EXPENSIVE,
-                f"The window holds more than {MAX_PERIODS} periods of one {interval}. "
+                f"The window holds more than {MAX_BUCKETS} periods of one {interval}. "
                 "Ask for a longer `interval` or a narrower window.",
                 field="interval",
             )
@@ -43,13 +43,13 @@ def local_time(us: int, zone: ZoneInfo) -> datetime:
     return local.astimezone(UTC) if (local.utcoffset() or timedelta(0)) % _MINUTE else local
 
 
-def _hours(window: Window) -> range:
+def _hours(window: TimeWindow) -> range:
     local = utc_time(window.since_us).astimezone(window.zone)
     into_hour = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
     return range(window.since_us - into_hour // timedelta(microseconds=1), window.until_us, _HOUR_US)
 
 
-def _midnights(window: Window, interval: Interval, sundays: bool) -> Iterator[int]:
+def _midnights(window: TimeWindow, interval: Interval, sundays: bool) -> Iterator[int]:
     """Not strictly ascending: where a zone left out a day, its midnight is that of the next day."""
     day = utc_time(window.since_us).astimezone(window.zone).date()
     if interval == "week":

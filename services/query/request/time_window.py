@@ -21,7 +21,7 @@ LATEST_US = (datetime(2149, 1, 1) - _EPOCH) // _MICROSECOND
 _FORMS = "Use ISO 8601 (2026-11-20 or 2026-11-20T12:34:56Z) or Unix epoch in seconds or milliseconds."
 
 
-class Window(Struct, frozen=True):
+class TimeWindow(Struct, frozen=True):
     """Events at `since_us` and later, before `until_us`; `zone` is where days begin."""
 
     since_us: int
@@ -29,7 +29,7 @@ class Window(Struct, frozen=True):
     zone: ZoneInfo
 
 
-def parse_window(since: str | float, until: str | float, zone_name: str | None) -> Window:
+def parse_time_window(since: str | float, until: str | float, zone_name: str | None) -> TimeWindow:
     """Raises ApiError for what is no time, no zone, or no window. Wider than the store's times: cut to them."""
     zone = parse_zone(zone_name)
     since_us, until_us = _parse_time(since, "since", zone), _parse_time(until, "until", zone)
@@ -39,7 +39,7 @@ def parse_window(since: str | float, until: str | float, zone_name: str | None) 
             "`since` must be before `until`: `since` is the first moment of the window, `until` is the first after it.",
             field="until",
         )
-    window = Window(max(since_us, EARLIEST_US), min(until_us, LATEST_US), zone)
+    window = TimeWindow(max(since_us, EARLIEST_US), min(until_us, LATEST_US), zone)
     if window.since_us >= window.until_us:
         raise ApiError(ErrorCode.INVALID_WINDOW, "The window must reach into the years 1970 to 2148.", field="since")
     return window

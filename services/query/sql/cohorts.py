@@ -6,7 +6,7 @@ from itertools import count
 from services.contract.tables import DELETED_IDS, IDENTITY_LOG, PERSON_IDS
 from services.query.request.cohorts import Did, Every, Has, Not, Rule, leaves
 from services.query.sql.conditions import conditions_sql, trait_people
-from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_REPEATS, NOT_DELETED, in_window
+from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, NOT_DELETED, in_window
 from services.query.sql.parameters import Parameters
 from services.query.sql.persons import PERSON, PERSON_ID, join_persons, names_of_all
 
@@ -66,7 +66,7 @@ def _everybody(who: str) -> str:
     )
     merged = f"SELECT person_hash AS who FROM {PERSON_IDS} FINAL WHERE {undeleted}"
     return (
-        f"SELECT {who} AS who FROM {EVENTS_WITH_REPEATS} {known}SELECT {who} AS who FROM {IDENTITY_LOG} AS e {known}"
+        f"SELECT {who} AS who FROM {EVENTS_WITH_DUPLICATES} {known}SELECT {who} AS who FROM {IDENTITY_LOG} AS e {known}"
         f"SELECT who FROM ({merged if who == PERSON else names_of_all(undeleted)}) GROUP BY who"
     )
 
@@ -76,11 +76,11 @@ def _leaf(leaf: Did | Has, parameters: Parameters, who: str) -> str:
         return trait_people(leaf.condition, parameters, who)
     window = in_window(parameters.add(leaf.window.since_us, "Int64"), parameters.add(leaf.window.until_us, "Int64"))
     event = parameters.add(leaf.event, "String")
-    # Whoever did it once did it, however often the row is stored; further times are counted without repeats.
+    # Whoever did it once did it, however often the row is stored; further times are counted without duplicates.
     ever = leaf.times == 1 and not leaf.exactly
     having = "" if ever else f" HAVING count() {'=' if leaf.exactly else '>='} {parameters.add(leaf.times, 'UInt64')}"
     persons = join_persons(who == PERSON_ID or any(c.needs_names for c in leaf.conditions))
     return (
-        f"SELECT {who} AS who FROM {EVENTS_WITH_REPEATS if ever else EVENTS_ONCE} {persons} "
+        f"SELECT {who} AS who FROM {EVENTS_WITH_DUPLICATES if ever else EVENTS_ONCE} {persons} "
         f"WHERE {window} AND e.event = {event}{conditions_sql(leaf.conditions, parameters)} GROUP BY who{having}"
     )

@@ -1,11 +1,11 @@
 """The events that a step of a funnel or a series of trends selects, as SQL."""
 
-from services.query.request.event_filter import Selection
+from services.query.request.event_filter import EventFilter
 from services.query.sql.conditions import conditions_sql
 from services.query.sql.parameters import Parameters
 
 
-def selection_sql(selection: Selection, parameters: Parameters) -> str:
+def event_filter_sql(event_filter: EventFilter, parameters: Parameters) -> str:
     """A condition over `events AS e` and JOIN_PERSONS' columns."""
-    name = parameters.add(selection.event, "String")
-    return f"(e.event = {name}{conditions_sql(selection.conditions, parameters)})"
+    name = parameters.add(event_filter.event, "String")
+    return f"(e.event = {name}{conditions_sql(event_filter.conditions, parameters)})"

@@ -1,20 +1,20 @@
-"""The rows that questions read: one project's events of a window. The only place that says how repeats are kept out.
+"""The rows that queries read: one project's events of a window. The only place that says how duplicates are kept out.
 
-A row may be stored twice until ClickHouse merges its parts (the sorting key ends with the event id). Questions whose
-answer a repeat would change read EVENTS_ONCE; those that take repeats away themselves read EVENTS_WITH_REPEATS, which
+A row may be stored twice until ClickHouse merges its parts (the sorting key ends with the event id). Queries whose
+answer a duplicate would change read EVENTS_ONCE; those that take duplicates away themselves read EVENTS_WITH_REPEATS, which
 costs a third.
 """
 
 from services.contract.tables import DELETED_IDS, EVENTS
-from services.query.request.time_window import Window
+from services.query.request.time_window import TimeWindow
 
 EVENTS_ONCE = f"{EVENTS} AS e FINAL"
-EVENTS_WITH_REPEATS = f"{EVENTS} AS e"
+EVENTS_WITH_DUPLICATES = f"{EVENTS} AS e"
 
 SETTINGS = {
-    # Safe because the partition is a function of a column of the sorting key: repeats never lie in two partitions.
+    # Safe because the partition is a function of a column of the sorting key: duplicates never lie in two partitions.
     "do_not_merge_across_partitions_select_final": 1,
-    # Safe because repeats are equal in every column: a condition holds for all of them or for none.
+    # Safe because duplicates are equal in every column: a condition holds for all of them or for none.
     "optimize_move_to_prewhere_if_final": 1,
     # Events are looked up in the merged ids, never the other way round, which copies all columns of the events.
     "query_plan_join_swap_table": "false",
@@ -46,5 +46,5 @@ def in_window(since: str, until: str) -> str:
 IN_WINDOW = in_window("{since:Int64}", "{until:Int64}")
 
 
-def window_parameters(project_id: str, window: Window) -> dict[str, str | int]:
+def window_parameters(project_id: str, window: TimeWindow) -> dict[str, str | int]:
     return {"project": project_id, "since": window.since_us, "until": window.until_us}

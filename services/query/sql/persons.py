@@ -41,7 +41,7 @@ def join_persons(named: bool) -> str:
 
 
 def names_of_all(where: str) -> str:
-    """One column, `who`: the people's ids of the merged ids for which `where` holds; may have repeats."""
+    """One column, `who`: the people's ids of the merged ids for which `where` holds; may have duplicates."""
     return (
         f"SELECT {_NAME} AS who FROM (SELECT person_id, person_hash FROM {PERSON_IDS} FINAL WHERE {where}) AS merged "
         f"{_NAMES}merged.person_hash"

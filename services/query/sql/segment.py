@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from services.query.request.breakdown import Breakdown
 from services.query.request.filters import Condition
-from services.query.request.segment import Scope
+from services.query.request.segment import Segment
 from services.query.sql.breakdown import breakdown_join
 from services.query.sql.cohorts import in_cohort
 from services.query.sql.conditions import conditions_sql
@@ -19,7 +19,7 @@ from services.query.sql.persons import PERSON, PERSON_ID, join_persons
 from services.query.sql.traits import group_of_people
 
 
-class ScopeSql(Struct, frozen=True):
+class SegmentSql(Struct, frozen=True):
     """`FROM events AS e {joins} WHERE ...{where}`; `who` is the unit's column; parameters besides {project:String}.
 
     `filter_joins`: those that conditions need, where nobody is counted.
@@ -40,25 +40,25 @@ class ScopeSql(Struct, frozen=True):
         )
 
 
-def scope_sql(
-    scope: Scope,
+def segment_sql(
+    segment: Segment,
     promoted: Promoted,
     conditions: Sequence[Condition] = (),
     person: str = PERSON,
     breakdown: Breakdown | None = None,
-) -> ScopeSql:
-    """`conditions` and `breakdown`: those of the question. `person`: PERSON, or PERSON_ID where people are named."""
+) -> SegmentSql:
+    """`conditions` and `breakdown`: those of the query. `person`: PERSON, or PERSON_ID where people are named."""
     parameters = Parameters("scope", promoted)
-    where = conditions_sql(scope.conditions, parameters) + in_cohort(scope.cohort, parameters)
-    conditions = [*scope.conditions, *conditions]
-    needs_persons = scope.cohort is not None or any(c.needs_persons for c in conditions)
+    where = conditions_sql(segment.conditions, parameters) + in_cohort(segment.cohort, parameters)
+    conditions = [*segment.conditions, *conditions]
+    needs_persons = segment.cohort is not None or any(c.needs_persons for c in conditions)
     needs_names = any(c.needs_names for c in conditions)
     of_groups = breakdown_join(breakdown, parameters)
     filter_joins = join_persons(needs_names) + of_groups if needs_persons or of_groups else ""
-    if scope.aggregate_by is None:
+    if segment.aggregate_by is None:
         joins = join_persons(needs_names or person == PERSON_ID) + of_groups
-        return ScopeSql(joins, filter_joins, where, person, parameters.values)
+        return SegmentSql(joins, filter_joins, where, person, parameters.values)
     # Not ANY: of an inner join that would keep one event for each person. Each person is in `groups` once.
-    groups = group_of_people(parameters.add(scope.aggregate_by, "String"))
+    groups = group_of_people(parameters.add(segment.aggregate_by, "String"))
     joins = f"{join_persons(needs_names)}{of_groups} INNER JOIN ({groups}) AS grouped ON grouped.who = {PERSON}"
-    return ScopeSql(joins, filter_joins, where, "grouped.group_key", parameters.values)
+    return SegmentSql(joins, filter_joins, where, "grouped.group_key", parameters.values)

@@ -11,14 +11,14 @@ from services.contract.log.envelope import IDS_HEADER
 from services.runtime.logs import get_logger
 from services.runtime.settings import WorkerSettings
 from services.worker.consumer.transport import chunk_of
-from services.worker.events.block_buffer import Batcher
+from services.worker.events.block_buffer import BlockBuffer
 from services.worker.events.record import Record
 
 log = get_logger(__name__)
 
 
 def faust_settings(settings: WorkerSettings, data_dir: str) -> dict[str, Any]:
-    """Only as much is buffered before the batcher as keeps it busy: memory must not follow the lag."""
+    """Only as much is buffered before the buffer as keeps it busy: memory must not follow the lag."""
     return {
         "broker": [f"kafka://{address}" for address in settings.kafka_bootstrap.split(",")],
         "datadir": data_dir,
@@ -49,16 +49,16 @@ def raw_topic(app: faust.App, name: str) -> Any:
     return app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
 
-def consume(app: faust.App, topic: str, batcher: Batcher) -> None:
-    """Feed a topic's records to a batcher. Faust commits only what the batcher has acknowledged."""
+def consume(app: faust.App, topic: str, buffer: BlockBuffer) -> None:
+    """Feed a topic's records to a buffer. Faust commits only what the buffer has acknowledged."""
 
     async def read(stream: Any) -> None:
         async for event in stream.noack().events():
-            await batcher.add(_records_of(event))
+            await buffer.add(_records_of(event))
 
     async def store_blocks() -> None:
         try:
-            await batcher.run()
+            await buffer.run()
         except Exception as error:
             log.critical("worker_stops", topic=topic, reason=str(error), exc_info=error)
             await app.crash(error)

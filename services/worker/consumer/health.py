@@ -10,7 +10,7 @@ from services.runtime.metrics import render_metrics
 from services.worker.consumer.lag import LagMeter
 
 
-def add_pages(app: faust.App, store: ClickHouse, lag: LagMeter) -> None:
+def add_health(app: faust.App, store: ClickHouse, lag: LagMeter) -> None:
     """/health/live; /health/ready: 503 unless ClickHouse answers and Kafka has assigned; /lag; /metrics."""
 
     @app.page("/health/live")

@@ -15,7 +15,7 @@ _IDS_A_QUERY = 50_000
 _MAX_QUERY_BYTES = 8 * 1024 * 1024
 
 
-class ExactIds:
+class ClickHouseDedupe:
     """Has nothing to remember or to forget: ClickHouse knows."""
 
     def __init__(self, store: ClickHouse, window_s: int) -> None:
@@ -33,14 +33,14 @@ class ExactIds:
 
     def assigned(self, partitions: set[int], membership: Membership) -> None: ...
 
-    async def repeats(self, ids: Ids) -> Mask:
+    async def duplicates(self, ids: Ids) -> Mask:
         """True for each id that is stored, or that stands earlier in `ids`. Raises StoreError."""
         found = IdIndex(self._window_s)
         for at in range(0, len(ids), _IDS_A_QUERY):
             part = Ids(ids.high[at : at + _IDS_A_QUERY], ids.low[at : at + _IDS_A_QUERY])
             stored = await self._stored(part)
-            found.add(stored.where(~found.repeats(stored)), time.time())
-        return found.repeats(ids)
+            found.add(stored.where(~found.duplicates(stored)), time.time())
+        return found.duplicates(ids)
 
     async def _stored(self, ids: Ids) -> Ids:
         listed = ",".join(f"toUUID('{high:016x}{low:016x}')" for high, low in zip(ids.high, ids.low, strict=True))

@@ -1,4 +1,4 @@
-"""The index of event ids of the window, and which of some ids are repeats. Pure numpy: no I/O, no clock.
+"""The index of event ids of the window, and which of some ids are duplicates. Pure numpy: no I/O, no clock.
 
 Ids are 128 bits, kept as two unsigned 64-bit columns (16 bytes an id). The window is cut into slices of time, so that
 what has left it is dropped a slice at a time; a slice is a few sorted runs, each at least four times the next one, so
@@ -25,7 +25,7 @@ class _Run(Struct, frozen=True):
     ids: Ids
 
     def contains(self, ids: Ids) -> Mask:
-        """`ids` need no order, but a sorted question is several times faster (memory is walked, not jumped in)."""
+        """`ids` need no order, but a sorted query is several times faster (memory is walked, not jumped in)."""
         high, low = self.ids.high, self.ids.low
         at = np.searchsorted(high, ids.high)
         at[at == len(high)] = 0
@@ -136,7 +136,7 @@ class IdIndex:
     def size_bytes(self) -> int:
         return sum(run.ids.high.nbytes + run.ids.low.nbytes for run in self._runs())
 
-    def repeats(self, ids: Ids) -> Mask:
+    def duplicates(self, ids: Ids) -> Mask:
         """True for each id that is in the index, or that stands earlier in `ids` already."""
         order = _order_of(ids)
         asked = Ids(ids.high[order], ids.low[order])

@@ -31,7 +31,7 @@ class WindowTooLargeError(Exception):
     """The ids of the window do not fit into the memory that they may have; the message says what can be done."""
 
 
-class StoredIds:
+class MemoryDedupe:
     """The index, and which partitions' ids are in it. `max_bytes` is what the ids may take."""
 
     def __init__(self, store: ClickHouse, window_s: int, partitions: int, max_bytes: int = 2**63) -> None:
@@ -88,9 +88,9 @@ class StoredIds:
             self._loaded |= missing
             log.info("ids_loaded", partitions=sorted(missing), ids=sum(len(ids) for _, ids in loaded))
 
-    async def repeats(self, ids: Ids) -> Mask:
+    async def duplicates(self, ids: Ids) -> Mask:
         """True for each id that is stored, or that stands earlier in `ids`. The partitions must be loaded."""
-        return self.index.repeats(ids)
+        return self.index.duplicates(ids)
 
     def remember(self, ids: Ids) -> None:
         """These ids are stored now. Raises WindowTooLargeError when there is no room for more."""

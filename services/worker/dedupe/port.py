@@ -17,13 +17,13 @@ class Membership(NamedTuple):
         return self.member != "" and self == (before.member, before.generation + 1)
 
 
-class KnownIds(Protocol):
+class Dedupe(Protocol):
     """Which ids are stored: in memory (memory.py), or by asking each time (clickhouse.py)."""
 
     async def load(self, partitions: set[int], oldest_s: float) -> None:
         """Be ready to answer for events of these partitions sent at `oldest_s` or later. Raises StoreError."""
 
-    async def repeats(self, ids: Ids) -> Mask:
+    async def duplicates(self, ids: Ids) -> Mask:
         """True for each id that is stored, or that stands earlier in `ids`. Raises StoreError."""
 
     def remember(self, ids: Ids) -> None:

@@ -30,13 +30,13 @@ class Lines(Struct):
         return Lines([self.lines[i] for i in at], [self.ids[i] for i in at], [self.origins[i] for i in at])
 
 
-def lines_of(records: list[Record], envelopes: list[Envelope], repeats: Mask) -> Lines:
+def lines_of(records: list[Record], envelopes: list[Envelope], duplicates: Mask) -> Lines:
     """All lines that are no duplicates."""
     lines = Lines([], [], [])
     at = 0
     for record, envelope in zip(records, envelopes, strict=True):
         for i, line in enumerate(envelope.lines.split(b"\n")[:-1]):
-            if not repeats[at + i]:
+            if not duplicates[at + i]:
                 lines.lines.append(line)
                 lines.ids.append(envelope.ids[i * ID_BYTES : (i + 1) * ID_BYTES])
                 lines.origins.append(_origin(record, i))

@@ -18,7 +18,7 @@ class BlockLimits(Struct, frozen=True):
     age_s: float
 
 
-class Batcher:
+class BlockBuffer:
     """`store` is called with one block after the other; when it returns, the block's records are acknowledged."""
 
     def __init__(self, limits: BlockLimits, store: Callable[[list[Record]], Awaitable[None]]) -> None:

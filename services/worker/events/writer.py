@@ -1,11 +1,11 @@
-"""Stores a block of records: unpack, drop repeats, insert, remember the ids. Returns when ClickHouse has it all.
+"""Stores a block of records: unpack, drop duplicates, insert, remember the ids. Returns when ClickHouse has it all.
 
 The steps of `store`, and what a crash between them leads to (the record is always read again, see DESIGN.md):
 1. unpack      nothing has happened yet
-2. repeats     nothing has happened yet; the ids come from memory, filled from ClickHouse when a partition is assigned
-3. insert      the events are stored; when the record is read again, their ids are found in ClickHouse: repeats
+2. duplicates     nothing has happened yet; the ids come from memory, filled from ClickHouse when a partition is assigned
+3. insert      the events are stored; when the record is read again, their ids are found in ClickHouse: duplicates
 4. remember    likewise
-5. acknowledge (the batcher) the offset is committed some time later; until then as above
+5. acknowledge (the buffer) the offset is committed some time later; until then as above
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,16 +18,18 @@ from services.contract.log.envelope import ID_BYTES, Envelope, MalformedEnvelope
 from services.contract.tables import EVENT_COLUMNS, EVENTS
 from services.runtime.clickhouse import BadDataError, ClickHouse
 from services.runtime.logs import get_logger
+from services.runtime.metrics import FormerName
 from services.worker.dead_letters import PoisonGate
 from services.worker.dedupe.ids import Ids, Mask, ids_from_bytes
-from services.worker.dedupe.port import KnownIds
+from services.worker.dedupe.port import Dedupe
 from services.worker.events.bad_lines import Lines, dead_letter, find_bad, lines_of, unpack_foreign
 from services.worker.events.record import Record
 from services.worker.until_stored import STORE_UP, fresh_token, until_stored
 
 log = get_logger(__name__)
 ROWS = Counter("headrace_worker_rows_total", "Events stored.")
-REPEATS = Counter("headrace_worker_repeats_total", "Events dropped because their id was stored already.")
+DUPLICATES = Counter("headrace_worker_duplicates_total", "Events dropped because their id was stored already.")
+FormerName("headrace_worker_repeats", DUPLICATES)
 INSERT_SECONDS = Histogram(
     "headrace_worker_insert_seconds",
     "Time of one insert into ClickHouse.",
@@ -39,18 +41,18 @@ INSERT_SECONDS = Histogram(
 _INSERT_SETTINGS = {"max_partitions_per_insert_block": 0, "input_format_parallel_parsing": 0}
 
 
-class ClickHouseSink:
-    """Stores blocks one after the other; `store` is what the batcher calls."""
+class EventWriter:
+    """Stores blocks one after the other; `store` is what the buffer calls."""
 
     def __init__(
         self,
         store: ClickHouse,
-        stored_ids: KnownIds,
+        dedupe: Dedupe,
         put_dead_letters: Callable[[Sequence[DeadLetter]], Awaitable[None]],
         gate: PoisonGate,
     ) -> None:
         self._store = store
-        self._stored_ids = stored_ids
+        self._dedupe = dedupe
         self._put_dead_letters = put_dead_letters
         self._gate = gate
         STORE_UP.set(1)
@@ -63,12 +65,12 @@ class ClickHouseSink:
         envelopes, bad = self._unpack(records)
         partitions = {record.partition for record in records}
         oldest_s = min(record.sent_at_s for record in records)
-        await until_stored(lambda: self._stored_ids.load(partitions, oldest_s))
+        await until_stored(lambda: self._dedupe.load(partitions, oldest_s))
         ids = ids_from_bytes(b"".join([envelope.ids for envelope in envelopes]))
-        repeats = await until_stored(lambda: self._stored_ids.repeats(ids))
-        REPEATS.inc(int(repeats.sum()))
-        parts = _without(envelopes, repeats)
-        kept = ids.where(~repeats)
+        duplicates = await until_stored(lambda: self._dedupe.duplicates(ids))
+        DUPLICATES.inc(int(duplicates.sum()))
+        parts = _without(envelopes, duplicates)
+        kept = ids.where(~duplicates)
         try:
             await self._insert(parts)
         except BadDataError:
@@ -76,7 +78,7 @@ class ClickHouseSink:
         else:
             self._gate.count(len(kept), len(bad))
             await self._put(bad)
-        self._stored_ids.remember(kept)
+        self._dedupe.remember(kept)
         ROWS.inc(len(kept))
 
     async def _store_lines(self, records: list[Record], envelopes: list[Envelope], bad: list[DeadLetter]) -> Ids:
@@ -87,7 +89,7 @@ class ClickHouseSink:
             lines_of(records, envelopes, np.zeros(sum(len(e.ids) for e in envelopes) // ID_BYTES, np.bool_))
         )
         ids = ids_from_bytes(b"".join(good.ids))
-        good = good.where(~await until_stored(lambda: self._stored_ids.repeats(ids)))
+        good = good.where(~await until_stored(lambda: self._dedupe.duplicates(ids)))
         bad = bad + bad_lines
         self._gate.count(len(good.ids), len(bad))
         await self._put(bad)
@@ -144,15 +146,15 @@ class ClickHouseSink:
             await self._put_dead_letters(letters)
 
 
-def _without(envelopes: list[Envelope], repeats: Mask) -> list[bytes]:
-    """The lines of all envelopes but the repeated ones. Envelopes without a repeat are passed on unread."""
-    if not repeats.any():
+def _without(envelopes: list[Envelope], duplicates: Mask) -> list[bytes]:
+    """The lines of all envelopes but the duplicates. Envelopes without a duplicate are passed on unread."""
+    if not duplicates.any():
         return [envelope.lines for envelope in envelopes]
     parts = []
     at = 0
     for envelope in envelopes:
         count = len(envelope.ids) // ID_BYTES
-        drop = repeats[at : at + count]
+        drop = duplicates[at : at + count]
         at += count
         if not drop.any():
             parts.append(envelope.lines)

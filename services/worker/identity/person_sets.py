@@ -23,7 +23,7 @@ class Undone(NamedTuple):
     rows: int
 
 
-class People(Struct, frozen=True):
+class PersonSet(Struct, frozen=True):
     """One set. `roots`: how many of its ids were never merged into another; `name` is the smallest of them, in a cycle
     the smallest of all, `least`. `version` counts what made the set, see `join`."""
 
@@ -40,31 +40,31 @@ class Joined(Struct, frozen=True):
     `unnamed`: the keys of those that lose their name and have other roots: the smallest of them must be looked up.
     """
 
-    before: list[People]
+    before: list[PersonSet]
     key: str
     merged_away: set[str]
     unnamed: list[str]
     version: int
 
-    def people(self, found: Mapping[str, str]) -> People:
+    def people(self, found: Mapping[str, str]) -> PersonSet:
         """`found`: by key of the `unnamed`, its smallest root that is left."""
         roots = sum(people.roots for people in self.before) - len(self.merged_away)
         least = min(people.least for people in self.before)
         names = [p.name for p in self.before if p.roots and p.name not in self.merged_away]
         names += [found[key] for key in self.unnamed]
-        return People(self.key, min(names) if roots else least, least, roots, self.version)
+        return PersonSet(self.key, min(names) if roots else least, least, roots, self.version)
 
 
-def alone(distinct_id: str) -> People:
+def alone(distinct_id: str) -> PersonSet:
     """An id that was never merged."""
-    return People(distinct_id, distinct_id, distinct_id, 1, 0)
+    return PersonSet(distinct_id, distinct_id, distinct_id, 1, 0)
 
 
 def key_of(ids: Iterable[str]) -> str:
     return min(ids, key=lambda one: (xxh3_64_intdigest(one.encode()), one))
 
 
-def join(edges: Collection[Edge], people: Mapping[str, People], away: Collection[str]) -> list[Joined]:
+def join(edges: Collection[Edge], people: Mapping[str, PersonSet], away: Collection[str]) -> list[Joined]:
     """What edges change. `people`: the set of each end of an edge; `away`: ends that were merged into another before.
 
     The version of a set is the number of its ids but one, and of those that were merged into another: it rises with
@@ -72,7 +72,7 @@ def join(edges: Collection[Edge], people: Mapping[str, People], away: Collection
     """
     sets = {one.key: one for one in people.values()}
     roots = _sets([(key, key) for key in sets], [(people[old].key, people[new].key) for old, new in edges])
-    before: defaultdict[str, list[People]] = defaultdict(list)
+    before: defaultdict[str, list[PersonSet]] = defaultdict(list)
     for key, one in sets.items():
         before[_root(roots, key)].append(one)
     gone: defaultdict[str, set[str]] = defaultdict(set)
@@ -119,7 +119,7 @@ def people_of(edges: Iterable[Edge], undone: Mapping[Edge, Undone] | None = None
     return found
 
 
-def anew(edges: Iterable[Edge], undone: Mapping[Edge, Undone]) -> list[tuple[People, dict[str, bool]]]:
+def recompute(edges: Iterable[Edge], undone: Mapping[Edge, Undone]) -> list[tuple[PersonSet, dict[str, bool]]]:
     """Each set, and of each of its ids whether it was merged into another, from all edges around. The version is
     higher than any that `join` came to with the same edges or some of them, if one was ever undone; else not lower."""
     edges = set(edges)
@@ -130,7 +130,7 @@ def anew(edges: Iterable[Edge], undone: Mapping[Edge, Undone]) -> list[tuple[Peo
     found = []
     for (name, version), members in by_person.items():
         roots = sum(member not in away for member in members)
-        people = People(key_of(members), name, min(members), roots, 2 * version)
+        people = PersonSet(key_of(members), name, min(members), roots, 2 * version)
         found.append((people, {member: member in away for member in members}))
     return found
 

@@ -1,6 +1,6 @@
 """Stores identify, alias, group and unmerge in the identity log, each once, and keeps person_ids in step with it.
 
-Volume is low and exactness matters, so repeats and the sets that a merge joins are looked up in ClickHouse, not in memory.
+Volume is low and exactness matters, so duplicates and the sets that a merge joins are looked up in ClickHouse, not in memory.
 What a block of merges changes is stored whole or not at all: after a crash the records are read again, and find it done
 or do it.
 """
@@ -20,7 +20,7 @@ from services.contract.tables import IDENTITY_COLUMNS, IDENTITY_LOG, PERSON_IDS
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import utc_now
 from services.worker.events.record import Record
-from services.worker.identity.person_sets import Edge, Joined, People, Undone, alone, anew, join
+from services.worker.identity.person_sets import Edge, Joined, PersonSet, Undone, alone, join, recompute
 from services.worker.identity.statements import (
     EDGES_SQL,
     LEAST_ROOTS_SQL,
@@ -113,7 +113,7 @@ class IdentityStore:
         )
         logged = {UUID(str(row[0])): (row[1], (row[2], row[3])) for row in rows}
         fresh = {event_id: line for event_id, line in first.items() if event_id not in logged}
-        MESSAGES.labels("repeat").inc(len(lines) - len(fresh))
+        MESSAGES.labels("duplicate").inc(len(lines) - len(fresh))
         if fresh:
             body = msgspec.json.Encoder().encode_lines(fresh.values())
             await self._store.insert_lines(IDENTITY_LOG, IDENTITY_COLUMNS, body, fresh_token())
@@ -133,15 +133,15 @@ class IdentityStore:
         rows = await self._rows_around(asked)
         ends = {end for edge in edges.values() for end in edge}
         people = {end: _people(end, rows) for end in ends}
-        anew_keys = {_people(end, rows).key for edge in unmerged for end in edge}
-        anew_keys |= {one.key for one in people.values() if not one.name}
+        recompute_keys = {_people(end, rows).key for edge in unmerged for end in edge}
+        recompute_keys |= {one.key for one in people.values() if not one.name}
         away = {end for end in ends if end in rows and rows[end].merged_away}
         joined = join(set(edges.values()), people, away)
-        doubtful = {one.key for each in joined if anew_keys & {p.key for p in each.before} for one in each.before}
+        doubtful = {one.key for each in joined if recompute_keys & {p.key for p in each.before} for one in each.before}
         changed = await self._joined(asked, rows, people, [j for j in joined if j.key not in doubtful])
         events = [event_id for event_id, edge in edges.items() if people[edge[0]].key in doubtful]
         if events:
-            for of_set, members in anew(*await self._around(project_id, events)):
+            for of_set, members in recompute(*await self._around(project_id, events)):
                 changed += [_person_row(project_id, member, of_set, away) for member, away in members.items()]
         if changed:
             body = msgspec.json.Encoder().encode_lines(changed)
@@ -157,7 +157,7 @@ class IdentityStore:
         return rows
 
     async def _joined(
-        self, asked: dict[str, Any], rows: dict[str, _Row], people: dict[str, People], joined: list[Joined]
+        self, asked: dict[str, Any], rows: dict[str, _Row], people: dict[str, PersonSet], joined: list[Joined]
     ) -> list[_PersonRow]:
         """The rows that change: all ids of the sets that lose their key; of the others the ends at most, and the key."""
         unnamed = [rows[key] for each in joined for key in each.unnamed]
@@ -204,18 +204,18 @@ class IdentityStore:
         return list(edges), {edge: state for edge, state in edges.items() if state.rows}
 
 
-def _people(distinct_id: str, rows: dict[str, _Row]) -> People:
+def _people(distinct_id: str, rows: dict[str, _Row]) -> PersonSet:
     """The set of an id; without a name where its rows do not say all."""
     row = rows.get(distinct_id)
     if row is None:
         return alone(distinct_id)
     key = rows.get(row.person_id)
     if key is None or key.person_id != row.person_id:
-        return People(row.person_id, "", "", 0, 0)
-    return People(row.person_id, key.name, key.least, key.roots, key.version - _VERSIONS_FROM)
+        return PersonSet(row.person_id, "", "", 0, 0)
+    return PersonSet(row.person_id, key.name, key.least, key.roots, key.version - _VERSIONS_FROM)
 
 
-def _person_row(project_id: str, distinct_id: str, people: People, merged_away: bool) -> _PersonRow:
+def _person_row(project_id: str, distinct_id: str, people: PersonSet, merged_away: bool) -> _PersonRow:
     row = _PersonRow(project_id, distinct_id, people.key, _VERSIONS_FROM + people.version, merged_away)
     if distinct_id == people.key:
         row.name, row.least, row.roots = people.name, people.least, people.roots

@@ -18,7 +18,7 @@ COMMIT_EVERY = 16_000
 COMMIT_INTERVAL_S = 1.0
 
 
-class ClickHouseSink(BatchingSink):  # type: ignore[misc]
+class EventWriter(BatchingSink):  # type: ignore[misc]
     """A checkpoint's events go in one insert a partition."""
 
     def setup(self) -> None:
@@ -47,7 +47,7 @@ def main() -> None:
     )
     events = app.topic(os.environ["BENCH_TOPIC"], value_deserializer="json", key_deserializer="bytes")
     stream = app.dataframe(events).filter(is_new, stateful=True, metadata=True)
-    stream.sink(ClickHouseSink())
+    stream.sink(EventWriter())
     app.run()
 
 

@@ -1,1 +1,1 @@
-"""How long questions take on a realistic history, beside other ways to answer them: `python -m tests.bench.query`."""
+"""How long queries take on a realistic history, beside other ways to answer them: `python -m tests.bench.query`."""

@@ -11,7 +11,7 @@ from rich.console import Console
 from tests.bench.query.data import Built, open_data
 from tests.bench.query.history import History
 from tests.bench.query.measure import Measuring, Plan
-from tests.bench.query.questions import QUESTIONS
+from tests.bench.query.queries import QUESTIONS
 from tests.bench.query.results import Results, print_results
 
 _THREADS = 2
@@ -22,7 +22,7 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(stderr=True)
     chosen = tuple(q for q in QUESTIONS if not options.only or any(word in q.name for word in options.only))
     if not chosen:
-        console.print(f"no question's name has {options.only}; there are {', '.join(q.name for q in QUESTIONS)}")
+        console.print(f"no query's name has {options.only}; there are {', '.join(q.name for q in QUESTIONS)}")
         return 2
     history = History(options.events, options.seed)
     directory = options.data / f"{history.events}"
@@ -51,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--events", type=int, default=10_000_000, help="size of the history (default 10 million)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--data", type=Path, default=Path(".data/bench-query"), help="kept between runs")
-    parser.add_argument("--only", action="append", help="questions whose name has this word; may be repeated")
+    parser.add_argument("--only", action="append", help="queries whose name has this word; may be repeated")
     parser.add_argument("--runs", type=int, default=7, help="warm runs of each (default 7)")
     parser.add_argument("--without-duckdb", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("bench-query.json"))

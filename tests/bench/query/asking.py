@@ -53,7 +53,7 @@ class Asker:
 
     @property
     def statements(self) -> list[Statement]:
-        """Those of the last question."""
+        """Those of the last query."""
         return list(self._statements)
 
 
@@ -64,7 +64,7 @@ def query_service(settings: ClickHouseSettings) -> Iterator[Asker]:
     statements: list[Statement] = []
 
     class Noting(ClickHouse):
-        """Notes what a question asks; the keys' own reads carry no settings."""
+        """Notes what a query asks; the keys' own reads carry no settings."""
 
         async def rows(
             self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None

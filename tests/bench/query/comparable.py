@@ -1,4 +1,4 @@
-"""The same questions as a comparable open system asks them, on the same engine and rows; from published methods. Pure.
+"""The same queries as a comparable open system asks them, on the same engine and rows; from published methods. Pure.
 
 People are strings, merged ids are joined to every event, properties are read from their JSON text, and repeats are not
 taken away, which those systems leave to the engine's merges.

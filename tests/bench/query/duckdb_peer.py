@@ -1,6 +1,6 @@
 """DuckDB on the same rows in Parquet, as a program of its own: standard library and duckdb only.
 
-`duckdb_peer.py FOLDER SINCE UNTIL FUNNEL RUNS THREADS` prints JSON: for each question its times in ms, warm, and CPU time
+`duckdb_peer.py FOLDER SINCE UNTIL FUNNEL RUNS THREADS` prints JSON: for each query its times in ms, warm, and CPU time
 of one run; the peak memory of this process. Times of DuckDB are times with a time zone, in UTC.
 """
 
@@ -15,7 +15,7 @@ _PERSON = "coalesce(merged.person_id, e.distinct_id)"
 _SOURCE = "FROM events AS e LEFT JOIN people AS merged ON merged.distinct_id = e.distinct_id"
 
 
-def questions(since: str, until: str, funnel: list[str]) -> dict[str, str]:
+def queries(since: str, until: str, funnel: list[str]) -> dict[str, str]:
     window = f"WHERE e.timestamp >= TIMESTAMPTZ '{since}' AND e.timestamp < TIMESTAMPTZ '{until}'"
     day = f"date_diff('day', TIMESTAMPTZ '{since}', e.timestamp)"
     return {
@@ -85,7 +85,7 @@ def main() -> None:
     connection.execute(f"CREATE VIEW people AS SELECT * FROM '{folder}/people.parquet'")
     times: dict[str, list[float]] = {}
     cpu: dict[str, float] = {}
-    for name, sql in questions(since, until, funnel.split(",")).items():
+    for name, sql in queries(since, until, funnel.split(",")).items():
         connection.execute(sql).fetchall()
         times[name] = []
         used = time.process_time()

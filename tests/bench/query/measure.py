@@ -1,4 +1,4 @@
-"""The order of a run: each question in each case, then the comparable systems, then the bars."""
+"""The order of a run: each query in each case, then the comparable systems, then the bars."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from tests.bench.query.data import FRESH, MERGED, Data, Say
 from tests.bench.query.history import MERGED_PERCENT
 from tests.bench.query.parquet import run_duckdb, write_parquet
 from tests.bench.query.proposals import PARAMETERS
-from tests.bench.query.questions import Question, bar_ms
+from tests.bench.query.queries import Question, bar_ms
 from tests.bench.query.results import MIB, Bar, Results, Row
 from tests.bench.query.sql_client import Cost
 
@@ -26,7 +26,7 @@ MAX_MERGE_RATIO, MIN_SPEED_RATIO = 1.5, 2.0
 class Plan(Struct, frozen=True):
     """`runs` are warm, after one that is not counted. `threads` of the engine and of DuckDB for one query."""
 
-    questions: tuple[Question, ...]
+    queries: tuple[Question, ...]
     runs: int
     threads: int
     with_duckdb: bool
@@ -50,8 +50,8 @@ class Measuring:
         self._comparable()
         if self._plan.with_duckdb:
             self._duckdb()
-        order = {question.name: i for i, question in enumerate(self._plan.questions)}
-        self._results.rows.sort(key=lambda row: order[row.question])
+        order = {query.name: i for i, query in enumerate(self._plan.queries)}
+        self._results.rows.sort(key=lambda row: order[row.query])
         self._hold_bars()
 
     @contextmanager
@@ -64,19 +64,19 @@ class Measuring:
 
     def _case(self, database: str, case: str, cold: bool = False) -> None:
         with query_service(self._data.settings(database)) as asker:
-            for question in self._plan.questions:
-                self._say(f"{question.name}: {case}")
-                if asker.answers(question.path):
-                    self._ask(asker, question, database, case, cold)
-                if question.proposal is not None:
-                    self._add(question.name, case, PROPOSAL, question.proposal(), database, cold)
+            for query in self._plan.queries:
+                self._say(f"{query.name}: {case}")
+                if asker.answers(query.path):
+                    self._ask(asker, query, database, case, cold)
+                if query.proposal is not None:
+                    self._add(query.name, case, PROPOSAL, query.proposal(), database, cold)
 
-    def _ask(self, asker: Asker, question: Question, database: str, case: str, cold: bool) -> None:
+    def _ask(self, asker: Asker, query: Question, database: str, case: str, cold: bool) -> None:
         def ask() -> float:
-            return asker.ask(question.path, question.body)
+            return asker.ask(query.path, query.body)
 
         ask()  # connects; not cold for the connection's sake
-        row = self._time(question.name, case, SERVICE, ask, cold)
+        row = self._time(query.name, case, SERVICE, ask, cold)
         costs = [self._cost(statement, database) for statement in asker.statements]
         row.rows, row.bytes = sum(c.rows for c in costs), sum(c.bytes for c in costs)
         row.peak_memory_bytes = max(c.peak_memory_bytes for c in costs)
@@ -102,7 +102,7 @@ class Measuring:
         used_s = self._cpu_s()
         warm_ms = [ask() for _ in range(self._plan.runs)]
         cpu_ms = (self._cpu_s() - used_s) * 1000 / len(warm_ms)
-        row = Row(question=name, case=case, how=how, warm_ms=warm_ms, cpu_ms=cpu_ms, cold_ms=cold_ms)
+        row = Row(query=name, case=case, how=how, warm_ms=warm_ms, cpu_ms=cpu_ms, cold_ms=cold_ms)
         self._results.rows.append(row)
         return row
 
@@ -116,9 +116,9 @@ class Measuring:
         return self._data.client.cost(statement.sql, statement.parameters, database, **settings)
 
     def _comparable(self) -> None:
-        for question in self._plan.questions:
-            self._say(f"{question.name}: {question.method}")
-            self._add(question.name, MERGED_CASE, f"comparable: {question.method}", question.sql(), MERGED)
+        for query in self._plan.queries:
+            self._say(f"{query.name}: {query.method}")
+            self._add(query.name, MERGED_CASE, f"comparable: {query.method}", query.sql(), MERGED)
 
     def _duckdb(self) -> None:
         self._say("DuckDB")
@@ -129,34 +129,34 @@ class Measuring:
         self._results.notes.append(
             f"DuckDB {found.version}: peak memory of its process {found.peak_memory_bytes / MIB:,.0f} MiB"
         )
-        names = {question.duckdb: question.name for question in self._plan.questions}
+        names = {query.duckdb: query.name for query in self._plan.queries}
         for key, times in found.times_ms.items():
             plain, _, form = key.partition(", ")
             if plain in names:
                 how = f"DuckDB{f' ({form})' if form else ''}"
                 self._results.rows.append(
-                    Row(question=names[plain], case=MERGED_CASE, how=how, warm_ms=times, cpu_ms=found.cpu_ms[key])
+                    Row(query=names[plain], case=MERGED_CASE, how=how, warm_ms=times, cpu_ms=found.cpu_ms[key])
                 )
 
     def _hold_bars(self) -> None:
         results = self._results
-        for question in self._plan.questions:
-            ours = results.row(question.name, MERGED_CASE, SERVICE) or results.row(question.name, MERGED_CASE, PROPOSAL)
+        for query in self._plan.queries:
+            ours = results.row(query.name, MERGED_CASE, SERVICE) or results.row(query.name, MERGED_CASE, PROPOSAL)
             if ours is None:
                 continue
             how = ours.how
-            marked = question.name if how == SERVICE else f"{question.name} (proposal)"
-            wanted = bar_ms(question, results.events)
+            marked = query.name if how == SERVICE else f"{query.name} (proposal)"
+            wanted = bar_ms(query, results.events)
             results.bars.append(Bar(name=f"{marked}: warm ms", wanted=wanted, got=ours.typical_ms))
-            asked = [row for row in results.rows if (row.question, row.how) == (question.name, how)]
+            asked = [row for row in results.rows if (row.query, row.how) == (query.name, how)]
             peak = max(row.peak_memory_bytes or 0 for row in asked)
             results.bars.append(Bar(name=f"{marked}: peak MiB", wanted=MAX_MEMORY_BYTES / MIB, got=peak / MIB))
-            many, none = (results.row(question.name, case, how) for case in (MANY_MERGES, NO_MERGES))
+            many, none = (results.row(query.name, case, how) for case in (MANY_MERGES, NO_MERGES))
             if many and none:
                 ratio = min(many.warm_ms) / min(none.warm_ms)
                 results.bars.append(Bar(name=f"{marked}: price of merges", wanted=MAX_MERGE_RATIO, got=ratio))
-            others = [r for r in results.rows if r.question == question.name and r.how.startswith(("comp", "Duck"))]
-            if question.twice and others:
+            others = [r for r in results.rows if r.query == query.name and r.how.startswith(("comp", "Duck"))]
+            if query.twice and others:
                 ratio = min(min(other.warm_ms) for other in others) / min(ours.warm_ms)
                 name = f"{marked}: times as fast as the best of the others"
                 results.bars.append(Bar(name=name, wanted=MIN_SPEED_RATIO, got=ratio, at_least=True))

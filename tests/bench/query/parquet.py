@@ -19,7 +19,7 @@ _TIMEOUT_S = 3600
 
 
 class DuckDbTimes(Struct, frozen=True):
-    """By question: `times_ms` each run in order, `cpu_ms` of one run. `peak_memory_bytes` is of the whole process."""
+    """By query: `times_ms` each run in order, `cpu_ms` of one run. `peak_memory_bytes` is of the whole process."""
 
     version: str
     times_ms: dict[str, list[float]]

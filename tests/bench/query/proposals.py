@@ -1,9 +1,9 @@
-"""Plain SQL for questions, to know their cost before the service has them, and what they cost at least. Pure.
+"""Plain SQL for queries, to know their cost before the service has them, and what they cost at least. Pure.
 
 `person` is the service's own way from ids to people, so that the same joins are paid for.
 """
 
-from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_REPEATS, IN_WINDOW
+from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW
 from services.query.sql.persons import JOIN_PERSONS, PERSON
 from tests.bench.query.history import FUNNEL, PROJECT, SINCE, UNTIL
 
@@ -21,7 +21,7 @@ def ordered_funnel() -> str:
     return (
         f"SELECT reached, count() FROM (SELECT {PERSON} AS person, "
         f"windowFunnel({_WINDOW_US})(toUInt64(toUnixTimestamp64Micro(e.timestamp)), {steps}) AS reached "
-        f"FROM {EVENTS_WITH_REPEATS} {JOIN_PERSONS} WHERE {IN_WINDOW} AND e.event IN {FUNNEL} GROUP BY person) "
+        f"FROM {EVENTS_WITH_DUPLICATES} {JOIN_PERSONS} WHERE {IN_WINDOW} AND e.event IN {FUNNEL} GROUP BY person) "
         "GROUP BY reached ORDER BY reached"
     )
 

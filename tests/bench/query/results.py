@@ -1,4 +1,4 @@
-"""What a run has found: one row a question and case, bars, ratios; one table and one JSON file."""
+"""What a run has found: one row a query and case, bars, ratios; one table and one JSON file."""
 
 from pathlib import Path
 from statistics import median
@@ -12,14 +12,14 @@ MIB = 1024 * 1024
 
 
 class Row(Struct, kw_only=True):
-    """One way to answer one question. Times in ms; `warm_ms` are all runs in order. `cpu_ms`: of all processes, a warm run;
+    """One way to answer one query. Times in ms; `warm_ms` are all runs in order. `cpu_ms`: of all processes, a warm run;
     half of it is the least that two cores could take, whatever else the machine is busy with.
 
     `case`: merged (parts merged, 3 % of ids merged), fresh (the month in unmerged parts), no merges, a million merges.
     `how`: the service, a proposal (plain SQL, not what is asked), the comparable system's method, or DuckDB.
     """
 
-    question: str
+    query: str
     case: str
     how: str
     warm_ms: list[float]
@@ -58,8 +58,8 @@ class Results(Struct, kw_only=True):
     bars: list[Bar] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def row(self, question: str, case: str, how: str) -> Row | None:
-        found = (r for r in self.rows if (r.question, r.case) == (question, case) and r.how.startswith(how))
+    def row(self, query: str, case: str, how: str) -> Row | None:
+        found = (r for r in self.rows if (r.query, r.case) == (query, case) and r.how.startswith(how))
         return next(found, None)
 
     def write(self, path: Path) -> None:
@@ -71,17 +71,17 @@ def print_results(results: Results, console: Console) -> None:
         console.print(f"{name}: {value}", highlight=False)
     size = f"{results.bytes_on_disk / MIB:,.0f} MiB on disk, {results.bytes_on_disk / results.events:.1f} bytes each"
     console.print(f"{results.events:,} events, {size}, built in {results.build_s:,.0f} s", highlight=False)
-    table = Table(title="Questions (ms; rows in millions; MiB)", title_justify="left")
-    table.add_column("question")
+    table = Table(title="Queries (ms; rows in millions; MiB)", title_justify="left")
+    table.add_column("query")
     table.add_column("case")
     table.add_column("how")
     for name in ("cold", "warm", "min", "CPU", "rows", "read", "peak"):
         table.add_column(name, justify="right")
     before = ""
     for row in results.rows:
-        if before not in ("", row.question):
+        if before not in ("", row.query):
             table.add_section()
-        before = row.question
+        before = row.query
         figures = (
             _text(row.cold_ms, 1, 0),
             _text(row.typical_ms, 1, 0),
@@ -91,7 +91,7 @@ def print_results(results: Results, console: Console) -> None:
             _text(row.bytes, MIB, 0),
             _text(row.peak_memory_bytes, MIB, 0),
         )
-        table.add_row(row.question, row.case, row.how, *figures)
+        table.add_row(row.query, row.case, row.how, *figures)
     console.print(table)
     console.print(_bars(results.bars))
     for note in results.notes:

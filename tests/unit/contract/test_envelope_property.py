@@ -83,7 +83,7 @@ def test_anything_else_is_an_envelope_or_malformed(value: bytes | None, ids: byt
     try:
         envelope = unpack(value, ids)
     except MalformedEnvelopeError as error:
-        assert str(error)  # noqa: PT017 (which one is raised is not the question)
+        assert str(error)  # noqa: PT017 (which one is raised is not the query)
     else:
         assert envelope.lines.endswith(b"\n")
         assert len(envelope.ids) == ID_BYTES * envelope.lines.count(b"\n")

@@ -11,18 +11,18 @@ from services.query.request.cursor import Position, read_cursor, write_cursor
 
 positions = st.builds(Position, st.integers(-(2**63), 2**63 - 1), st.binary(min_size=16, max_size=16))
 POSITION = Position(1_700_000_000_000_000, bytes(range(16)))
-CURSOR = write_cursor(POSITION, b"question")
+CURSOR = write_cursor(POSITION, b"query")
 
 
-def refused(cursor: str, question: bytes = b"question") -> None:
+def refused(cursor: str, query: bytes = b"query") -> None:
     with pytest.raises(ApiError) as caught:
-        read_cursor(cursor, question)
+        read_cursor(cursor, query)
     assert (caught.value.code, caught.value.field) == (ErrorCode.INVALID_CURSOR, "cursor")
 
 
 @given(positions, st.binary())
-def test_there_and_back(position: Position, question: bytes) -> None:
-    assert read_cursor(write_cursor(position, question), question) == position
+def test_there_and_back(position: Position, query: bytes) -> None:
+    assert read_cursor(write_cursor(position, query), query) == position
 
 
 def test_of_another_question() -> None:

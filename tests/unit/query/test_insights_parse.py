@@ -1,4 +1,4 @@
-"""Request bodies that no question can be made of: each names the field and what was expected."""
+"""Request bodies that no query can be made of: each names the field and what was expected."""
 
 import json
 from collections.abc import Callable
@@ -12,25 +12,25 @@ from services.contract.api.events import EventsQuery
 from services.contract.api.path import PathQuery
 from services.contract.api.retention import RetentionQuery
 from services.query.dashboards.request import parse_dashboard, parse_delete
-from services.query.insights.events import EventsQuestion
-from services.query.insights.registry import parse_question, parse_saved_query
+from services.query.insights.events import EventsSpec
+from services.query.insights.registry import parse_query, parse_saved_query
 from services.query.request.cursor import Position, write_cursor
 
 WINDOW = {"since": "2024-01-01", "until": "2024-02-01"}
 RETENTION = {**WINDOW, "born_event": "a", "return_event": "b"}
 PATH = {**WINDOW, "start_event": "a"}
 PARSERS: dict[str, Callable[[bytes], Any]] = {
-    "events": lambda body: parse_question("events", body, "p"),
-    "retention": lambda body: parse_question("retention", body, "p"),
-    "path": lambda body: parse_question("path", body, "p"),
+    "events": lambda body: parse_query("events", body, "p"),
+    "retention": lambda body: parse_query("retention", body, "p"),
+    "path": lambda body: parse_query("path", body, "p"),
     "dashboard": lambda body: parse_dashboard(body, "p"),
 }
 
 
-def events(body: dict[str, Any], project_id: str = "p") -> tuple[EventsQuestion, list[str]]:
-    question, warnings = parse_question("events", json.dumps(body).encode(), project_id)
-    assert isinstance(question, EventsQuestion)
-    return question, warnings
+def events(body: dict[str, Any], project_id: str = "p") -> tuple[EventsSpec, list[str]]:
+    query, warnings = parse_query("events", json.dumps(body).encode(), project_id)
+    assert isinstance(query, EventsSpec)
+    return query, warnings
 
 
 def error_of(parser: str, body: bytes) -> ApiError:
@@ -175,9 +175,9 @@ def test_a_type_that_is_not_known_is_told_which_are() -> None:
 
 
 def test_unknown_fields_are_named_and_do_no_harm() -> None:
-    question, warnings = events({**WINDOW, "filters": {}, "Limit": 5})
+    query, warnings = events({**WINDOW, "filters": {}, "Limit": 5})
     assert warnings == ["unknown field `Limit` ignored", "unknown field `filters` ignored"]
-    assert question.limit == 1000
+    assert query.limit == 1000
     new, warnings = parse_dashboard(
         json.dumps({"name": "x", "queries": [{"type": "path", **PATH, "colour": "red"}], "x": 1}).encode(), "p"
     )
@@ -201,8 +201,8 @@ def test_null_is_absent() -> None:
 
 
 def test_a_cursor_is_of_one_project_window_filter_and_order() -> None:
-    question, _ = events({**WINDOW, "filter": {"a": 1, "b": 2}})
-    cursor = write_cursor(Position(5, bytes(16)), question.identity("p"))
+    query, _ = events({**WINDOW, "filter": {"a": 1, "b": 2}})
+    cursor = write_cursor(Position(5, bytes(16)), query.identity("p"))
     same = {**WINDOW, "since": 1704067200, "filter": {"b": 2, "a": {"eq": 1}}, "limit": 7, "cursor": cursor}
     assert events(same)[0].after == Position(5, bytes(16))
     for change in ({"filter": {"a": 1}}, {"until": "2024-02-02"}, {"order": "desc"}, {"filter": {"a": "1", "b": 2}}):

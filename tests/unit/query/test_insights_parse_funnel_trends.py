@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.query.insights.funnel import MAX_STEPS_ALIKE, FunnelQuestion
-from services.query.insights.registry import parse_question, parse_saved_query
-from services.query.insights.trends import TrendsQuestion
+from services.query.insights.funnel import MAX_STEPS_ALIKE, FunnelSpec
+from services.query.insights.registry import parse_query, parse_saved_query
+from services.query.insights.trends import TrendsSpec
 
 WINDOW = {"since": "2024-01-01", "until": "2024-02-01"}
 STEPS = [{"event": "a"}, {"event": "b"}]
@@ -71,7 +71,7 @@ BAD += [(kind, *bad) for kind in GOOD for bad in BOTH]
 
 
 def parse(kind: str, change: dict[str, Any]) -> tuple[Any, list[str]]:
-    return parse_question(kind, json.dumps({**GOOD[kind], **change}).encode(), "p")
+    return parse_query(kind, json.dumps({**GOOD[kind], **change}).encode(), "p")
 
 
 @pytest.mark.parametrize(("kind", "change", "code", "field"), BAD)
@@ -90,16 +90,16 @@ def test_bad_field(kind: str, change: dict[str, Any], code: ErrorCode, field: st
 def test_null_is_absent(kind: str) -> None:
     options = ["timezone", "filter", "cohort", "aggregate_by", "breakdown", "top", "order", "people_of_step"]
     options += ["conversion_window_seconds", "interval", "week_start"]
-    question, _ = parse(kind, dict.fromkeys(options))
-    assert question == parse(kind, {})[0]
+    query, _ = parse(kind, dict.fromkeys(options))
+    assert query == parse(kind, {})[0]
 
 
 def test_what_is_taken_when_nothing_is_said() -> None:
     funnel, _ = parse("funnel", {})
-    assert isinstance(funnel, FunnelQuestion)
+    assert isinstance(funnel, FunnelSpec)
     assert (funnel.order, funnel.conversion_s, funnel.breakdown, funnel.people_of_step) == ("ordered", None, None, None)
     trends, _ = parse("trends", {"breakdown": "plan"})
-    assert isinstance(trends, TrendsQuestion)
+    assert isinstance(trends, TrendsSpec)
     assert (trends.interval, trends.series[0].measure, len(trends.starts)) == ("day", "count", 31)
     assert trends.breakdown is not None
     assert trends.breakdown.top == 10

@@ -13,7 +13,7 @@ from services.query.insights.cohort import cohort_sql
 from services.query.insights.events import events_sql
 from services.query.insights.funnel import funnel_sql, people_sql
 from services.query.insights.path import path_sql
-from services.query.insights.registry import parse_question
+from services.query.insights.registry import parse_query
 from services.query.insights.retention import retention_sql
 from services.query.insights.trends import trend_sql
 from services.query.sql.parameters import NONE_PROMOTED, Promoted
@@ -28,15 +28,15 @@ STATEMENTS: dict[str, list[Callable[[str, Any, Promoted], Any]]] = {
     "cohort": [cohort_sql],
     "retention": [retention_sql],
     "path": [path_sql],
-    "funnel": [funnel_sql, lambda project, question, promoted: people_sql(project, question, 1, promoted)],
-    "trends": [lambda project, question, promoted: trend_sql(project, question, question.series[0], promoted)],
+    "funnel": [funnel_sql, lambda project, query, promoted: people_sql(project, query, 1, promoted)],
+    "trends": [lambda project, query, promoted: trend_sql(project, query, query.series[0], promoted)],
 }
 
 
-def statements(kind: str, project: str, question: Any, promoted: Promoted = NONE_PROMOTED) -> Iterator[str]:
-    """Each statement of a question of that kind."""
+def statements(kind: str, project: str, query: Any, promoted: Promoted = NONE_PROMOTED) -> Iterator[str]:
+    """Each statement of a query of that kind."""
     for statement in STATEMENTS[kind]:
-        sql, parameters = statement(project, question, promoted)
+        sql, parameters = statement(project, query, promoted)
         assert set(re.findall(r"\{(\w+):", sql)) <= set(parameters)
         yield str(sql)
 
@@ -80,6 +80,6 @@ def test_no_text_of_a_client_is_in_the_sql(filters: dict[str, Any], project: str
     bodies["path backwards"] = {**bodies["path"], "direction": "before"}
     for name, body in bodies.items():
         kind = name.partition(" ")[0]
-        question, _ = parse_question(kind, json.dumps({**ordinary, **body}).encode(), project)
-        for sql in statements(kind, project, question):
+        query, _ = parse_query(kind, json.dumps({**ordinary, **body}).encode(), project)
+        for sql in statements(kind, project, query):
             assert "zqx" not in sql

@@ -1,4 +1,4 @@
-"""Promoted properties: names of columns, what the columns hold, and which questions read them."""
+"""Promoted properties: names of columns, what the columns hold, and which queries read them."""
 
 import json
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from services.operations.properties import PropertyError, demote, promote
-from services.query.insights.registry import parse_question
+from services.query.insights.registry import parse_query
 from services.query.sql.parameters import Parameters
 from services.query.sql.properties import column_definition, column_name, is_promotable, promoted_keys, property_text
 from services.runtime.clickhouse import ClickHouse, Settings
@@ -72,21 +72,21 @@ def test_a_column_holds_what_questions_would_read(key: str) -> None:
 @pytest.mark.parametrize(("kind", "body"), QUESTIONS)
 def test_questions_read_the_columns(kind: str, body: dict[str, Any]) -> None:
     window = {} if kind == "cohort" else WINDOW
-    question, _ = parse_question(kind, json.dumps({**window, **body}).encode(), "p")
+    query, _ = parse_query(kind, json.dumps({**window, **body}).encode(), "p")
     both = frozenset({"plan", "device.os"})
-    for sql in statements(kind, "p", question, both):
+    for sql in statements(kind, "p", query, both):
         assert "e.`property_plan`" in sql or "e.`property_device/os`" in sql
         assert "JSONExtractRaw(" not in sql
-    for sql in statements(kind, "p", question, frozenset({"plan.os", "Plan"})):
+    for sql in statements(kind, "p", query, frozenset({"plan.os", "Plan"})):
         assert "JSONExtractRaw(e.properties" in sql
         assert "`" not in sql
 
 
 def test_traits_are_no_properties_of_events() -> None:
     body = {**WINDOW, "filter": {"person.plan": "pro", "group.company.plan": "pro"}}
-    question, _ = parse_question("events", json.dumps(body).encode(), "p")
+    query, _ = parse_query("events", json.dumps(body).encode(), "p")
     promoted = frozenset({"plan", "person.plan", "company.plan"})
-    for sql in statements("events", "p", question, promoted):
+    for sql in statements("events", "p", query, promoted):
         assert "JSONExtractRaw(e.traits" in sql
         assert "`" not in sql
 

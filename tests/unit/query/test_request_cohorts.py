@@ -7,8 +7,8 @@ import pytest
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import MAX_COHORT_RULES
-from services.query.insights.cohort import CohortQuestion
-from services.query.insights.registry import parse_question
+from services.query.insights.cohort import CohortSpec
+from services.query.insights.registry import parse_query
 from services.query.request.cohorts import MAX_COHORT_DEPTH, Did, Every, Has, Not
 from services.query.request.cursor import Position, write_cursor
 from services.query.sql.cohorts import in_cohort
@@ -18,10 +18,10 @@ WINDOW = {"since": "2024-01-01", "until": "2024-02-01"}
 DID = {"did": "a", **WINDOW}
 
 
-def parsed(cohort: Any, **more: Any) -> tuple[CohortQuestion, list[str]]:
-    question, warnings = parse_question("cohort", json.dumps({"cohort": cohort, **more}).encode(), "p")
-    assert isinstance(question, CohortQuestion)
-    return question, warnings
+def parsed(cohort: Any, **more: Any) -> tuple[CohortSpec, list[str]]:
+    query, warnings = parse_query("cohort", json.dumps({"cohort": cohort, **more}).encode(), "p")
+    assert isinstance(query, CohortSpec)
+    return query, warnings
 
 
 def nested(levels: int) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def test_refused(cohort: Any, code: ErrorCode, field: str) -> None:
     assert (caught.value.code, caught.value.field) == (code, field)
     in_a_filter = json.dumps({**WINDOW, "start_event": "a", "cohort": cohort or 1}).encode()
     with pytest.raises(ApiError) as caught:
-        parse_question("path", in_a_filter, "p")
+        parse_query("path", in_a_filter, "p")
     assert (caught.value.code, caught.value.field) == (code, field)
 
 

@@ -6,12 +6,12 @@ import pytest
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import Interval
-from services.query.request.time_buckets import MAX_PERIODS, local_time, period_starts
-from services.query.request.time_window import parse_window
+from services.query.request.time_buckets import MAX_BUCKETS, bucket_starts, local_time
+from services.query.request.time_window import parse_time_window
 
 
 def starts(since: str, until: str, interval: Interval, zone: str) -> list[str]:
-    found = period_starts(parse_window(since, until, zone), interval)
+    found = bucket_starts(parse_time_window(since, until, zone), interval)
     return [local_time(us, ZoneInfo(zone)).isoformat() for us in found]
 
 
@@ -44,16 +44,16 @@ def test_starts(since: str, until: str, interval: Interval, zone: str, expected:
 
 
 def test_weeks_that_begin_on_sunday() -> None:
-    window = parse_window("2024-03-30T12:00", "2024-04-07T00:00:01", "Europe/Berlin")
-    days = [local_time(us, window.zone).date().isoformat() for us in period_starts(window, "week", sundays=True)]
+    window = parse_time_window("2024-03-30T12:00", "2024-04-07T00:00:01", "Europe/Berlin")
+    days = [local_time(us, window.zone).date().isoformat() for us in bucket_starts(window, "week", sundays=True)]
     assert days == ["2024-03-24", "2024-03-31", "2024-04-07"]
-    assert period_starts(window, "day", sundays=True) == period_starts(window, "day")
+    assert bucket_starts(window, "day", sundays=True) == bucket_starts(window, "day")
 
 
 def test_too_many_periods() -> None:
-    assert len(period_starts(parse_window(0, MAX_PERIODS * 3600, None), "hour")) == MAX_PERIODS
+    assert len(bucket_starts(parse_time_window(0, MAX_BUCKETS * 3600, None), "hour")) == MAX_BUCKETS
     with pytest.raises(ApiError) as caught:
-        period_starts(parse_window(0, MAX_PERIODS * 3600 + 1, None), "hour")
+        bucket_starts(parse_time_window(0, MAX_BUCKETS * 3600 + 1, None), "hour")
     assert (caught.value.code, caught.value.field) == (ErrorCode.QUERY_TOO_EXPENSIVE, "interval")
 
 
@@ -63,7 +63,7 @@ def test_too_many_periods() -> None:
 def test_every_day_of_fifty_years_begins_at_its_first_moment(zone: str) -> None:
     tz = ZoneInfo(zone)
     for year in range(1975, 2025, 2):
-        for start in period_starts(parse_window(f"{year}-01-01", f"{year + 2}-01-01", zone), "day"):
+        for start in bucket_starts(parse_time_window(f"{year}-01-01", f"{year + 2}-01-01", zone), "day"):
             first = local_time(start, tz)
             assert local_time(start - 1, tz).date() < first.date()
             assert first.time().hour in (0, 1)

@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.query.request.time_window import EARLIEST_US, LATEST_US, microseconds, parse_window, parse_zone, utc_time
+from services.query.request.time_window import (
+    EARLIEST_US,
+    LATEST_US,
+    microseconds,
+    parse_time_window,
+    parse_zone,
+    utc_time,
+)
 
 
 @pytest.mark.parametrize(
@@ -35,10 +42,10 @@ from services.query.request.time_window import EARLIEST_US, LATEST_US, microseco
 def test_forms_of_a_time(since: Any, zone: str | None, expected: str | None) -> None:
     if expected is None:
         with pytest.raises(ApiError) as caught:
-            parse_window(since, "9999-12-31", zone)
+            parse_time_window(since, "9999-12-31", zone)
         assert caught.value.code is ErrorCode.INVALID_WINDOW
     else:
-        window = parse_window(since, "2030-01-01", zone)
+        window = parse_time_window(since, "2030-01-01", zone)
         assert utc_time(window.since_us) == datetime.fromisoformat(expected)
 
 
@@ -54,7 +61,7 @@ def test_forms_of_a_time(since: Any, zone: str | None, expected: str | None) -> 
 )
 @pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "America/Adak"])
 def test_wider_than_the_store_is_cut(since: Any, until: Any, zone: str) -> None:
-    window = parse_window(since, until, zone)
+    window = parse_time_window(since, until, zone)
     half_a_day_us = 14 * 3_600_000_000
     assert EARLIEST_US <= window.since_us <= half_a_day_us
     assert LATEST_US - half_a_day_us <= window.until_us <= LATEST_US
@@ -81,7 +88,7 @@ def test_wider_than_the_store_is_cut(since: Any, until: Any, zone: str) -> None:
 )
 def test_no_time_or_no_window(since: str, until: str, code: ErrorCode, field: str) -> None:
     with pytest.raises(ApiError) as caught:
-        parse_window(since, until, None)
+        parse_time_window(since, until, None)
     assert (caught.value.code, caught.value.field) == (code, field)
 
 

@@ -29,7 +29,7 @@ KEY = "hr_sesame"
 
 
 class RecordingStore(MemoryKeyStore):
-    """Remembers what it was told; answers every question with `answer`."""
+    """Remembers what it was told; answers every query with `answer`."""
 
     def __init__(self, answer: list[Sequence[Any]]) -> None:
         super().__init__()

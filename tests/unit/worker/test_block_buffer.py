@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from msgspec import Struct, structs
 
-from services.worker.events.block_buffer import Batcher, BlockLimits
+from services.worker.events.block_buffer import BlockBuffer, BlockLimits
 from services.worker.events.record import Record
 
 NEVER_S = 3600.0
@@ -22,7 +22,7 @@ def record(
 
 
 class Store:
-    """What the batcher stores into. Each block waits for `release`, unless `open`."""
+    """What the buffer stores into. Each block waits for `release`, unless `open`."""
 
     def __init__(self, *, is_open: bool) -> None:
         self.blocks: list[list[int]] = []
@@ -48,7 +48,7 @@ class Store:
 
 
 class Running(Struct):
-    batcher: Batcher
+    buffer: BlockBuffer
     store: Store
     task: "asyncio.Task[None]"
 
@@ -62,9 +62,9 @@ async def start() -> AsyncIterator[Start]:
 
     def start(limits: BlockLimits, *, is_open: bool = True) -> Running:
         store = Store(is_open=is_open)
-        batcher = Batcher(limits, store.store)
-        tasks.append(asyncio.create_task(batcher.run()))
-        return Running(batcher, store, tasks[-1])
+        buffer = BlockBuffer(limits, store.store)
+        tasks.append(asyncio.create_task(buffer.run()))
+        return Running(buffer, store, tasks[-1])
 
     yield start
     for task in tasks:
@@ -110,12 +110,12 @@ async def test_a_block_is_stored_as_soon_as_it_is_full(
 ) -> None:
     running = start(limits)
     for item in first[:-1]:
-        await running.batcher.add([item])
+        await running.buffer.add([item])
     await settle()
     assert running.store.blocks == []
-    await running.batcher.add([first[-1]])
+    await running.buffer.add([first[-1]])
     for item in rest:
-        await running.batcher.add([item])
+        await running.buffer.add([item])
     assert await running.store.begun() == [item.offset for item in first]
     await settle()
     assert len(running.store.blocks) == 1
@@ -123,15 +123,15 @@ async def test_a_block_is_stored_as_soon_as_it_is_full(
 
 async def test_a_block_is_stored_when_it_is_old_enough(start: Start, later: Later) -> None:
     running = start(structs.replace(WIDE, age_s=60))
-    await running.batcher.add([record(0)])
+    await running.buffer.add([record(0)])
     await settle()
     later(59)
-    await running.batcher.add([record(1)])
+    await running.buffer.add([record(1)])
     await settle()
     assert running.store.blocks == []
     later(61)
     assert await running.store.begun() == [0, 1]
-    await running.batcher.add([record(2)])
+    await running.buffer.add([record(2)])
     await settle()
     assert len(running.store.blocks) == 1
 
@@ -139,7 +139,7 @@ async def test_a_block_is_stored_when_it_is_old_enough(start: Start, later: Late
 async def test_a_block_that_grew_old_while_another_was_stored_does_not_wait_again(start: Start, later: Later) -> None:
     running = start(structs.replace(WIDE, records=2, age_s=60), is_open=False)
     for offset in range(3):
-        await running.batcher.add([record(offset)])
+        await running.buffer.add([record(offset)])
     assert await running.store.begun() == [0, 1]
     later(61)
     running.store.release()
@@ -158,7 +158,7 @@ async def test_nothing_is_stored_where_nothing_came(start: Start, later: Later) 
 async def test_records_without_value_or_ids_count_as_records(start: Start) -> None:
     running = start(structs.replace(WIDE, records=2))
     for offset in range(2):
-        await running.batcher.add([Record("t", 0, offset, None, None, lambda: None)])
+        await running.buffer.add([Record("t", 0, offset, None, None, lambda: None)])
     assert await running.store.begun() == [0, 1]
 
 
@@ -166,22 +166,22 @@ async def test_a_block_is_acknowledged_only_after_it_is_stored(start: Start) -> 
     acknowledged: list[int] = []
     running = start(structs.replace(WIDE, records=2), is_open=False)
     for offset in range(3):
-        await running.batcher.add([record(offset, acknowledge=partial(acknowledged.append, offset))])
+        await running.buffer.add([record(offset, acknowledge=partial(acknowledged.append, offset))])
     await running.store.begun()
     await settle()
     assert acknowledged == []
-    assert running.batcher.waiting_records == 3
+    assert running.buffer.waiting_records == 3
     running.store.release()
     await settle()
     assert acknowledged == [0, 1]
-    assert running.batcher.waiting_records == 1
+    assert running.buffer.waiting_records == 1
 
 
 async def test_a_block_that_could_not_be_stored_is_not_acknowledged(start: Start) -> None:
     acknowledged: list[int] = []
     running = start(structs.replace(WIDE, records=1))
     running.store.failure = RuntimeError("flood")
-    await running.batcher.add([record(0, acknowledge=lambda: acknowledged.append(0))])
+    await running.buffer.add([record(0, acknowledge=lambda: acknowledged.append(0))])
     with pytest.raises(RuntimeError, match="flood"):
         await asyncio.wait_for(running.task, 5)
     assert acknowledged == []
@@ -193,7 +193,7 @@ async def test_while_one_block_is_stored_the_next_one_gathers_and_then_reading_w
 
     async def read(first: int) -> None:
         for offset in range(first, first + 4):
-            await running.batcher.add([record(offset)])
+            await running.buffer.add([record(offset)])
             added.append(offset)
 
     readers = [asyncio.create_task(read(first)) for first in (0, 100)]

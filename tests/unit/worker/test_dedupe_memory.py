@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from services.worker.dedupe.ids import Ids
-from services.worker.dedupe.memory import BYTES_PER_ID, StoredIds, WindowTooLargeError
+from services.worker.dedupe.memory import BYTES_PER_ID, MemoryDedupe, WindowTooLargeError
 from services.worker.dedupe.port import Membership
 
 PARTITIONS = 4
@@ -37,8 +37,8 @@ def store() -> MemoryIds:
     return MemoryIds()
 
 
-def stored_ids(store: MemoryIds, **options: int) -> StoredIds:
-    return StoredIds(store, 3600, PARTITIONS, **options)  # type: ignore[arg-type]
+def dedupe(store: MemoryIds, **options: int) -> MemoryDedupe:
+    return MemoryDedupe(store, 3600, PARTITIONS, **options)  # type: ignore[arg-type]
 
 
 def ids_of(store: MemoryIds, *partitions: int) -> Ids:
@@ -47,18 +47,18 @@ def ids_of(store: MemoryIds, *partitions: int) -> Ids:
 
 
 async def test_a_partition_that_stays_is_not_read_again(store: MemoryIds) -> None:
-    known = stored_ids(store)
+    known = dedupe(store)
     known.assigned({0, 1}, Membership("me", 3))
     await known.load({0, 1}, time.time())
     known.revoked({0, 1})
     known.assigned({0, 2}, Membership("me", 4))
     await known.load({0, 2}, time.time())
     assert store.read == [0, 1, 2]
-    assert (await known.repeats(ids_of(store, 0, 1, 2))).tolist() == [True, False, True]
+    assert (await known.duplicates(ids_of(store, 0, 1, 2))).tolist() == [True, False, True]
 
 
 async def test_after_a_generation_without_us_everything_is_read_again(store: MemoryIds) -> None:
-    known = stored_ids(store)
+    known = dedupe(store)
     known.assigned({0}, Membership("me", 3))
     await known.load({0}, time.time())
     known.revoked({0})
@@ -68,12 +68,12 @@ async def test_after_a_generation_without_us_everything_is_read_again(store: Mem
     store.read.clear()
     await known.load({0}, time.time())
     assert store.read == [0]
-    assert (await known.repeats(ids_of(store, 0))).tolist() == [True]
+    assert (await known.duplicates(ids_of(store, 0))).tolist() == [True]
 
 
 async def test_another_member_reads_everything_again_whatever_its_generation(store: MemoryIds) -> None:
     """Generations count from 1 again when the group was deleted: the next number may be one of another time."""
-    known = stored_ids(store)
+    known = dedupe(store)
     known.assigned({0}, Membership("me", 2))
     await known.load({0}, time.time())
     known.revoked({0})
@@ -82,12 +82,12 @@ async def test_another_member_reads_everything_again_whatever_its_generation(sto
     known.assigned({0}, Membership("me again", 3))
     await known.load({0}, time.time())
     assert store.read == [0]
-    assert (await known.repeats(ids_of(store, 0))).tolist() == [True]
+    assert (await known.duplicates(ids_of(store, 0))).tolist() == [True]
 
 
 @pytest.mark.parametrize("member", ["", "me"])
 async def test_whoever_is_no_member_keeps_nothing(store: MemoryIds, member: str) -> None:
-    known = stored_ids(store)
+    known = dedupe(store)
     known.assigned({0}, Membership(member, 2))
     await known.load({0}, time.time())
     known.revoked({0})
@@ -96,7 +96,7 @@ async def test_whoever_is_no_member_keeps_nothing(store: MemoryIds, member: str)
 
 
 async def test_a_partition_that_comes_back_later_is_read_again(store: MemoryIds) -> None:
-    known = stored_ids(store)
+    known = dedupe(store)
     for generation, mine in ((1, {0, 1}), (2, {1}), (3, {0, 1})):
         known.assigned(mine, Membership("me", generation))
         await known.load(mine, time.time())
@@ -105,7 +105,7 @@ async def test_a_partition_that_comes_back_later_is_read_again(store: MemoryIds)
 
 
 async def test_it_says_so_before_it_loads_more_than_fits(store: MemoryIds) -> None:
-    known = stored_ids(store, max_bytes=2 * BYTES_PER_ID)
+    known = dedupe(store, max_bytes=2 * BYTES_PER_ID)
     await known.load({0, 1}, time.time())
     with pytest.raises(WindowTooLargeError, match="HEADRACE_WORKER_DEDUPE_WINDOW_HOURS"):
         await known.load({2}, time.time())

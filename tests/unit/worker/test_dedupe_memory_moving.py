@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from services.worker.dedupe.ids import Ids
-from services.worker.dedupe.memory import StoredIds
+from services.worker.dedupe.memory import MemoryDedupe
 from services.worker.dedupe.port import Membership
 
 
 class StoreInMotion:
-    """Has one id of partition 0. While the first question is answered, something happens."""
+    """Has one id of partition 0. While the first query is answered, something happens."""
 
     def __init__(self) -> None:
         self.ids = [7]
@@ -32,7 +32,7 @@ class StoreInMotion:
 
 async def test_what_was_read_before_the_partition_came_back_is_read_again() -> None:
     store = StoreInMotion()
-    known = StoredIds(store, 3600, 1)  # type: ignore[arg-type]
+    known = MemoryDedupe(store, 3600, 1)  # type: ignore[arg-type]
     known.assigned({0}, Membership("me", 1))
 
     def away_and_back() -> None:
@@ -42,4 +42,7 @@ async def test_what_was_read_before_the_partition_came_back_is_read_again() -> N
 
     store.meanwhile = away_and_back
     await known.load({0}, time.time())
-    assert (await known.repeats(Ids(np.array([0, 0], np.uint64), np.array([7, 8], np.uint64)))).tolist() == [True, True]
+    assert (await known.duplicates(Ids(np.array([0, 0], np.uint64), np.array([7, 8], np.uint64)))).tolist() == [
+        True,
+        True,
+    ]

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from services.worker.dedupe.ids import ids_from_bytes, ids_from_rows
-from services.worker.dedupe.memory import StoredIds
+from services.worker.dedupe.memory import MemoryDedupe
 from services.worker.dedupe.port import Membership
 from tests.fakes.events_table import PARTITIONS, Log, MemoryEventsTable, event_id
 
@@ -19,8 +19,8 @@ async def stored(table: MemoryEventsTable, *ids: bytes, age: timedelta = timedel
     await table.insert_lines("events", (), Log().envelope(ids, age=age).value or b"", None)
 
 
-async def known(index: StoredIds, *ids: bytes) -> list[bool]:
-    answer: list[bool] = (await index.repeats(ids_from_bytes(b"".join(ids)))).tolist()
+async def known(index: MemoryDedupe, *ids: bytes) -> list[bool]:
+    answer: list[bool] = (await index.duplicates(ids_from_bytes(b"".join(ids)))).tolist()
     return answer
 
 
@@ -36,14 +36,14 @@ def test_a_uuid_of_the_table_is_the_id_of_the_log() -> None:
 async def test_only_the_partitions_that_are_asked_for_are_read() -> None:
     table = MemoryEventsTable()
     await stored(table, event_id(1, 0), event_id(1, 1), event_id(1, 2))
-    index = StoredIds(table, WINDOW_S, PARTITIONS)
+    index = MemoryDedupe(table, WINDOW_S, PARTITIONS)
     await index.load({0, 2}, time.time())
     assert await known(index, event_id(1, 0), event_id(1, 1), event_id(1, 2)) == [True, False, True]
 
 
 async def test_a_partition_is_read_once() -> None:
     table = MemoryEventsTable()
-    index = StoredIds(table, WINDOW_S, PARTITIONS)
+    index = MemoryDedupe(table, WINDOW_S, PARTITIONS)
     await index.load({0}, time.time())
     await stored(table, event_id(1))
     await index.load({0}, time.time())
@@ -67,7 +67,7 @@ async def test_a_partition_is_read_once() -> None:
 async def test_what_is_in_the_window_is_read(age: timedelta, expected: bool) -> None:
     table = MemoryEventsTable()
     await stored(table, event_id(1), age=age)
-    index = StoredIds(table, WINDOW_S, PARTITIONS)
+    index = MemoryDedupe(table, WINDOW_S, PARTITIONS)
     await index.load({0}, time.time())
     assert await known(index, event_id(1)) == [expected]
 
@@ -79,7 +79,7 @@ async def test_the_window_of_a_backlog_begins_where_its_oldest_record_was_sent()
     for n, age in enumerate((timedelta(days=8), timedelta(days=10))):
         await stored(table, event_id(n), age=age)
     for late, expected in ((backlog, [True, False]), (future, [False, False]), (nonsense, [False, False])):
-        index = StoredIds(table, WINDOW_S, PARTITIONS)
+        index = MemoryDedupe(table, WINDOW_S, PARTITIONS)
         sent_at = time.time() - late.total_seconds()
         await index.load({0}, sent_at)
         assert await known(index, event_id(0), event_id(1)) == expected
@@ -90,7 +90,7 @@ async def test_the_window_of_a_backlog_begins_where_its_oldest_record_was_sent()
 async def test_a_failed_reading_leaves_nothing_half_known() -> None:
     table = MemoryEventsTable()
     await stored(table, event_id(1))
-    index = StoredIds(table, WINDOW_S, PARTITIONS)
+    index = MemoryDedupe(table, WINDOW_S, PARTITIONS)
     for _ in range(2):
         table.unreadable = 1
         with pytest.raises(Exception, match="refused"):
@@ -100,10 +100,10 @@ async def test_a_failed_reading_leaves_nothing_half_known() -> None:
     assert await known(index, event_id(1)) == [True]
 
 
-async def loaded(table: MemoryEventsTable) -> StoredIds:
+async def loaded(table: MemoryEventsTable) -> MemoryDedupe:
     """Owns the partitions 0 and 1 in generation 1 and knows 50 ids of each."""
     await stored(table, *[event_id(n, n % 2) for n in range(100)])
-    index = StoredIds(table, WINDOW_S, PARTITIONS)
+    index = MemoryDedupe(table, WINDOW_S, PARTITIONS)
     index.assigned({0, 1}, Membership("me", 1))
     await index.load({0, 1}, time.time())
     assert len(index.index) == 100

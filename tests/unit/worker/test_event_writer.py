@@ -13,12 +13,12 @@ from services.contract.log.dead_letter import MAX_PAYLOAD_BYTES, DeadLetter
 from services.contract.log.envelope import Envelope, pack
 from services.runtime.clickhouse import BadDataError, LimitExceededError, StoreError, StoreUnavailableError
 from services.worker.dead_letters import PoisonFloodError, PoisonGate
-from services.worker.dedupe.clickhouse import ExactIds
-from services.worker.dedupe.memory import StoredIds
-from services.worker.dedupe.port import KnownIds, Membership
+from services.worker.dedupe.clickhouse import ClickHouseDedupe
+from services.worker.dedupe.memory import MemoryDedupe
+from services.worker.dedupe.port import Dedupe, Membership
 from services.worker.events.bad_lines import fault_of, lines_of, unpack_foreign
 from services.worker.events.record import Record
-from services.worker.events.writer import ClickHouseSink, _without
+from services.worker.events.writer import EventWriter, _without
 from services.worker.until_stored import until_stored
 from tests.fakes.events_table import PARTITIONS, REFUSED_EVENT, Log, MemoryEventsTable, event_id, line_of
 
@@ -35,10 +35,12 @@ class Worker:
     def __init__(self, table: MemoryEventsTable, max_ratio: float = 0.5) -> None:
         self.letters: list[DeadLetter] = []
         self.letters_refused = 0
-        self.known_ids: KnownIds = (
-            ExactIds(table, WINDOW_S) if isinstance(table, AskedTable) else StoredIds(table, WINDOW_S, PARTITIONS)
+        self.known_ids: Dedupe = (
+            ClickHouseDedupe(table, WINDOW_S)
+            if isinstance(table, AskedTable)
+            else MemoryDedupe(table, WINDOW_S, PARTITIONS)
         )
-        self.sink = ClickHouseSink(table, self.known_ids, self._put, PoisonGate(max_ratio))
+        self.sink = EventWriter(table, self.known_ids, self._put, PoisonGate(max_ratio))
 
     async def _put(self, letters: Sequence[DeadLetter]) -> None:
         if self.letters_refused:
@@ -74,7 +76,7 @@ def hexes(*numbers: int) -> list[str]:
     return [event_id(n).hex() for n in numbers]
 
 
-# Repeats.
+# Duplicates.
 
 
 async def test_each_event_is_stored_once_in_the_order_of_the_log(table: MemoryEventsTable, log: Log) -> None:
@@ -387,8 +389,8 @@ def test_blank_lines_between_are_dead_letters_and_at_the_end_are_none() -> None:
 # The pure parts.
 
 
-def masked(*repeats: int) -> "np.ndarray[Any, np.dtype[np.bool_]]":
-    return np.array(repeats, dtype=np.bool_)
+def masked(*duplicates: int) -> "np.ndarray[Any, np.dtype[np.bool_]]":
+    return np.array(duplicates, dtype=np.bool_)
 
 
 ENVELOPES = [
@@ -400,7 +402,7 @@ ENVELOPES = [
 
 
 @pytest.mark.parametrize(
-    ("repeats", "left"),
+    ("duplicates", "left"),
     [
         (masked(0, 0, 0, 0, 0), b"a\nb\nc\nd\ne\n"),
         (masked(1, 0, 0, 0, 0), b"b\nc\nd\ne\n"),
@@ -409,12 +411,12 @@ ENVELOPES = [
         (masked(0, 0, 1, 0, 0), b"a\nb\nd\ne\n"),
         (masked(1, 1, 1, 1, 1), b""),
     ],
-    ids=lambda value: "".join("r" if repeat else "." for repeat in value) if not isinstance(value, bytes) else "",
+    ids=lambda value: "".join("r" if duplicate else "." for duplicate in value) if not isinstance(value, bytes) else "",
 )
-def test_repeats_are_cut_out_of_the_lines(repeats: "np.ndarray[Any, np.dtype[np.bool_]]", left: bytes) -> None:
-    assert b"".join(_without(ENVELOPES, repeats)) == left
+def test_repeats_are_cut_out_of_the_lines(duplicates: "np.ndarray[Any, np.dtype[np.bool_]]", left: bytes) -> None:
+    assert b"".join(_without(ENVELOPES, duplicates)) == left
     records = [Record("t", 0, offset, b"", b"", lambda: None) for offset in range(len(ENVELOPES))]
-    lines = lines_of(records, ENVELOPES, repeats)
+    lines = lines_of(records, ENVELOPES, duplicates)
     assert b"".join(line + b"\n" for line in lines.lines) == left
     assert len(lines.ids) == len(lines.origins) == len(lines.lines)
 

@@ -14,10 +14,10 @@ from structlog.testing import capture_logs
 from services.contract.log.dead_letter import DeadLetter
 from services.contract.log.envelope import pack
 from services.worker.dead_letters import PoisonGate
-from services.worker.dedupe.memory import StoredIds
+from services.worker.dedupe.memory import MemoryDedupe
 from services.worker.dedupe.port import Membership
 from services.worker.events.record import Record
-from services.worker.events.writer import ClickHouseSink
+from services.worker.events.writer import EventWriter
 from tests.fakes.events_table import PARTITIONS, REFUSED_EVENT, Log, MemoryEventsTable, event_id, line_of
 
 
@@ -85,8 +85,8 @@ class Pipeline:
         self.restart()
 
     def restart(self) -> None:
-        self.stored_ids = StoredIds(self.table, 86_400, PARTITIONS)
-        self.sink = ClickHouseSink(self.table, self.stored_ids, self._put, PoisonGate(1.0))
+        self.dedupe = MemoryDedupe(self.table, 86_400, PARTITIONS)
+        self.sink = EventWriter(self.table, self.dedupe, self._put, PoisonGate(1.0))
 
     async def _put(self, letters: Sequence[DeadLetter]) -> None:
         if self.letters_refused:
@@ -114,8 +114,8 @@ class Pipeline:
         everything = set(range(PARTITIONS))
         for ours in (everything - moved, everything) if moved else ():
             self.generation += 1
-            self.stored_ids.revoked(everything)
-            self.stored_ids.assigned(ours, Membership("me", self.generation))
+            self.dedupe.revoked(everything)
+            self.dedupe.assigned(ours, Membership("me", self.generation))
 
     def _record(self, lines: list[Line], foreign: bool) -> Record:
         ids = None if foreign else b"".join(line.id for line in lines)

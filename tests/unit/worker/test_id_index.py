@@ -27,14 +27,14 @@ def test_packed_ids_are_read_big_endian() -> None:
 def test_of_equal_ids_in_one_question_the_first_is_new() -> None:
     index = IdIndex(3600)
     asked = ids_of((5, 1), (1, 1), (5, 1), (5, 2), (1, 1), (5, 1))
-    assert index.repeats(asked).tolist() == [False, False, True, False, True, True]
+    assert index.duplicates(asked).tolist() == [False, False, True, False, True, True]
     assert len(index) == 0
 
 
 def test_asking_does_not_add() -> None:
     index = IdIndex(3600)
     for _ in range(2):
-        assert index.repeats(ids_of((1, 1))).tolist() == [False]
+        assert index.duplicates(ids_of((1, 1))).tolist() == [False]
 
 
 @pytest.mark.parametrize("high", [0, 7, TOP])
@@ -42,22 +42,22 @@ def test_ids_that_share_their_high_half_are_different_ids(high: int) -> None:
     index = IdIndex(3600)
     index.add(ids_of(*[(high, low) for low in (0, 2, 4, 6, TOP)]), 0.0)
     asked = ids_of(*[(high, low) for low in (TOP, 0, 1, 2, 3, 4, 5, 6, 7)])
-    assert index.repeats(asked).tolist() == [True, True, False, True, False, True, False, True, False]
+    assert index.duplicates(asked).tolist() == [True, True, False, True, False, True, False, True, False]
 
 
 def test_ids_beyond_both_ends_are_not_found() -> None:
     index = IdIndex(3600)
     index.add(ids_of((10, 10), (20, 20)), 0.0)
     asked = ids_of((0, 0), (10, 9), (10, 11), (15, 0), (20, 19), (20, 21), (TOP, TOP), (10, 10), (20, 20))
-    assert index.repeats(asked).tolist() == [False] * 7 + [True, True]
+    assert index.duplicates(asked).tolist() == [False] * 7 + [True, True]
 
 
 def test_nothing_is_asked_and_nothing_added() -> None:
     index = IdIndex(3600)
     index.add(ids_of(), 0.0)
-    assert index.repeats(ids_of()).tolist() == []
+    assert index.duplicates(ids_of()).tolist() == []
     index.add(ids_of((1, 1)), 0.0)
-    assert index.repeats(ids_of()).tolist() == []
+    assert index.duplicates(ids_of()).tolist() == []
     assert (len(index), index.size_bytes) == (1, 16)
 
 
@@ -80,8 +80,8 @@ def test_large_runs_become_one_over_many_additions_and_are_known_all_the_time(mo
     index.add(small, 0.0)
     lengths = []
     for n in range(12):
-        assert index.repeats(large).all()
-        assert index.repeats(small).all()
+        assert index.duplicates(large).all()
+        assert index.duplicates(small).all()
         lengths.append([len(run.ids) for run in index._runs()])
         index.add(ids_of((n, n)), 0.0)
     # Nearly a thousand of the nine thousand with each addition, whatever is added behind them.
@@ -99,9 +99,9 @@ def test_an_id_stays_for_the_window_and_goes_with_its_slice() -> None:
     index.add(ids_of((3, 3)), 1_100.0)
     both = ids_of((1, 1), (2, 2), (3, 3))
     index.expire(1_899.9)
-    assert index.repeats(both).tolist() == [True, True, True]
+    assert index.duplicates(both).tolist() == [True, True, True]
     index.expire(1_900.0)
-    assert index.repeats(both).tolist() == [False, False, True]
+    assert index.duplicates(both).tolist() == [False, False, True]
     index.expire(10_000.0)
     assert (len(index), index.size_bytes) == (0, 0)
 
@@ -110,9 +110,9 @@ def test_the_shortest_window_still_has_a_slice() -> None:
     index = IdIndex(1)
     index.add(ids_of((1, 1)), 5.0)
     index.expire(6.0)
-    assert index.repeats(ids_of((1, 1))).tolist() == [True]
+    assert index.duplicates(ids_of((1, 1))).tolist() == [True]
     index.expire(7.0)
-    assert index.repeats(ids_of((1, 1))).tolist() == [False]
+    assert index.duplicates(ids_of((1, 1))).tolist() == [False]
 
 
 def test_a_partitions_ids_are_those_that_the_log_puts_there() -> None:
@@ -123,9 +123,9 @@ def test_a_partitions_ids_are_those_that_the_log_puts_there() -> None:
         index.add(ids_from_bytes(b"".join(packed[part : part + 16])), at * 450.0)
     index.drop_partitions({1, 6}, partitions)
     left = [partition_of(event_id, partitions) not in (1, 6) for event_id in packed]
-    assert index.repeats(ids_from_bytes(b"".join(packed))).tolist() == left
+    assert index.duplicates(ids_from_bytes(b"".join(packed))).tolist() == left
     assert len(index) == sum(left)
     index.drop_partitions(set(range(partitions)), partitions)
     assert len(index) == 0
     index.add(ids_from_bytes(packed[0]), 0.0)
-    assert index.repeats(ids_from_bytes(packed[0])).tolist() == [True]
+    assert index.duplicates(ids_from_bytes(packed[0])).tolist() == [True]

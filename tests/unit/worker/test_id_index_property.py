@@ -49,16 +49,16 @@ class IndexAndDictionary(RuleBasedStateMachine):
 
     @rule(asked=SOME_IDS)
     def ask(self, asked: list[tuple[int, int]]) -> None:
-        assert self.index.repeats(columns(asked)).tolist() == self.expected(asked)
+        assert self.index.duplicates(columns(asked)).tolist() == self.expected(asked)
 
     @rule(asked=SOME_IDS, back=st.floats(0, 1))
     def store(self, asked: list[tuple[int, int]], back: float) -> None:
         """As the worker does: ask, then add what is new, at any time of the window."""
         ids = columns(asked)
-        repeats = self.index.repeats(ids)
-        assert repeats.tolist() == self.expected(asked)
+        duplicates = self.index.duplicates(ids)
+        assert duplicates.tolist() == self.expected(asked)
         at_s = self.now_s - back * self.index.window_s
-        self.index.add(ids.where(~repeats), at_s)
+        self.index.add(ids.where(~duplicates), at_s)
         for pair in asked:
             self.known.setdefault(pair, int(at_s // self.index.slice_s))
 

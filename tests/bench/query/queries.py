@@ -1,4 +1,4 @@
-"""What is asked: each question, the bars it is held to, and the other ways to answer it. Pure."""
+"""What is asked: each query, the bars it is held to, and the other ways to answer it. Pure."""
 
 from collections.abc import Callable
 from functools import partial
@@ -94,6 +94,6 @@ QUESTIONS = (
 )
 
 
-def bar_ms(question: Question, events: int) -> float:
+def bar_ms(query: Question, events: int) -> float:
     """Ten times the events may take ten times as long; fewer than 10 million have the same bar as 10 million."""
-    return question.bar_ms * max(1.0, events / BAR_EVENTS)
+    return query.bar_ms * max(1.0, events / BAR_EVENTS)
