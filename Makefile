@@ -86,6 +86,10 @@ $(BENCH_READY): requirements/bench.txt
 bench: $(READY) $(BENCH_READY) ## the ingest path against its limits and its peers: a table, a JSON file, plots (QUICK=1: short)
 	$(BIN)/python -m tests.bench $(if $(QUICK),--quick)
 
+.PHONY: bench-against
+bench-against: $(READY) ## what an event costs here beside what it cost in BASE=<commit> (ONLY=1,2,3 TURNS=10; ARGS=--help)
+	$(BIN)/python -m tests.bench.against $(if $(BASE),--base $(BASE)) $(if $(ONLY),--only $(ONLY)) $(if $(TURNS),--turns $(TURNS)) $(ARGS)
+
 .PHONY: bench-query
 bench-query: $(READY) $(BENCH_READY) ## every query on a realistic history of 10 million events, beside other ways and DuckDB
 	$(BIN)/python -m tests.bench.query

@@ -1,14 +1,11 @@
 """`python -m tests.bench`: all parts in one run, one table, one JSON file, plots where there is a library for them."""
 
 import os
-import platform
 import subprocess
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 import psutil
@@ -16,6 +13,7 @@ import typer
 from rich.console import Console
 
 from tests.bench import edge_batches, edge_singles, end_to_end, growth, peers_end_to_end, worker_drain
+from tests.bench.machine import describe_machine, stolen_since
 from tests.bench.plan import Plan, make_plan
 from tests.bench.results import PARTS, Results, print_results
 from tests.bench.stack import ROOT, Stack, bench_python
@@ -29,9 +27,6 @@ _PARTS: dict[int, Part] = {
     5: peers_end_to_end.measure,
     6: growth.measure,
 }
-_LIBRARIES = ("aiokafka", "clickhouse-connect", "chdb", "faust-streaming", "msgspec", "starlette", "uvicorn", "uvloop")
-# Above it others are at work on the machine, and only ratios and CPU times say something.
-_QUIET_LOAD = 0.5
 _MAX_STOLEN = 0.01
 
 
@@ -71,38 +66,9 @@ def _measure(part: int, stack: Stack, plan: Plan, results: Results, console: Con
         return False
     finally:
         console.print(f"   {time.monotonic() - started:.0f} s")
-        if (stolen := _stolen(before)) > _MAX_STOLEN:
+        if (stolen := stolen_since(before)) > _MAX_STOLEN:
             results.notes.append(f"part {part}: the host kept {stolen:.0%} of the cores' time to itself.")
     return True
-
-
-def _stolen(before: Any) -> float:
-    """The part of the cores' time since `before` that a virtual machine asked for and did not get; 0 elsewhere."""
-    after = psutil.cpu_times()
-    passed: float = sum(after[:8]) - sum(before[:8])  # what follows is time of guests, which is in the first, too
-    stolen: float = getattr(after, "steal", 0.0) - getattr(before, "steal", 0.0)
-    return stolen / passed if passed else 0.0
-
-
-def describe_machine(stack: Stack) -> dict[str, str]:
-    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    load = os.getloadavg()[0]
-    if load > _QUIET_LOAD:
-        stack.notes.append(
-            f"The machine was not quiet (load average {load:.1f} before the run): trust CPU times and ratios, not rates."
-        )
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S607
-    return {
-        "at": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        "commit": commit.stdout.strip() or "unknown",
-        "processor": models[0].partition(": ")[2] if models else platform.machine(),
-        "cores": f"{stack.cores[0]} and {stack.cores[1]} of {os.cpu_count()}",
-        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
-        "broker": stack.broker_kind,
-        "engine": f"chDB {stack.engine_version} behind ClickHouse's HTTP interface, a process of its own",
-        "libraries": ", ".join(f"{name} {version(name)}" for name in _LIBRARIES),
-        "settings": ", ".join(f"{k}={v}" for k, v in os.environ.items() if k.startswith("HEADRACE_")) or "defaults",
-    }
 
 
 def _draw(out: Path, console: Console) -> None:

@@ -2,7 +2,8 @@
 
 Closed (`rate` 0): each connection sends its next request when the last is answered. Open: requests are due at fixed
 times, whatever the answers do, and a request's latency counts from the time at which it was due.
-It ends when every request was answered. Standard input: a LoadPlan; standard output: one LoadReport a line.
+Standard input: a LoadPlan a line; standard output: one LoadReport a line. A plan is done when every request of it was
+answered. Plans after the first differ in rate and length only: they go on with the bodies that were prepared for it.
 """
 
 import asyncio
@@ -67,9 +68,9 @@ def source_of(plan: LoadPlan) -> RequestSource:
 class Load:
     """All connections, and what came back over them."""
 
-    def __init__(self, plan: LoadPlan) -> None:
+    def __init__(self, plan: LoadPlan, source: RequestSource) -> None:
         self.plan = plan
-        self.source = source_of(plan)
+        self.source = source
         self.sent = self.answered = self.events = self.refused = 0
         self.statuses: Counter[str] = Counter()
         self.latencies = array("d")
@@ -135,6 +136,8 @@ class Load:
         with suppress(TimeoutError):
             await asyncio.wait_for(self.done.wait(), self.ends_at - time.monotonic() + _LAST_ANSWERS_S)
         reporting.cancel()
+        for connection in connections:
+            connection.close()
         _print(self.report(last=True))
 
     async def _pace(self) -> None:
@@ -173,6 +176,10 @@ class Connection(asyncio.Protocol):
         self._since = since
         self._transport.write(request)
 
+    def close(self) -> None:
+        assert self._transport is not None
+        self._transport.close()
+
     def data_received(self, data: bytes) -> None:
         data = self._buffer + data if self._buffer else data
         head_end = data.find(b"\r\n\r\n")
@@ -195,7 +202,11 @@ def _print(report: LoadReport) -> None:
 
 
 async def _main() -> None:
-    await Load(msgspec.json.decode(sys.stdin.buffer.readline(), type=LoadPlan)).run()
+    source: RequestSource | None = None
+    for line in sys.stdin.buffer:  # blocks, while nothing is under way
+        plan = msgspec.json.decode(line, type=LoadPlan)
+        source = source or source_of(plan)
+        await Load(plan, source).run()
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from tests.bench.processes import Usage, cpu_us_per, pin, usage_of
 
 _START_S = 60
 _END_S = 60
+_BURST_S = 120
 
 
 class RunningLoad:
@@ -84,6 +85,45 @@ class RunningLoad:
             before.requests + part * (after.requests - before.requests),
             before.events + part * (after.events - before.events),
         )
+
+
+class BurstLoad:
+    """A load generator that stays, with its bodies prepared, for one burst after another. A context manager."""
+
+    def __init__(self, plan: LoadPlan, cores: set[int]) -> None:
+        self._plan = msgspec.structs.replace(plan, seconds=_BURST_S)
+        self._cores = cores
+        self._decoder = msgspec.json.Decoder(LoadReport)
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", "tests.bench.load"]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603
+        pin(self._process.pid, self._cores)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+    def send(self) -> int:
+        """Send the plan's requests; the events accepted. Raises RuntimeError when some were not."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(msgspec.json.encode(self._plan) + b"\n")
+        self._process.stdin.flush()
+        for line in self._process.stdout:
+            report = self._decoder.decode(line)
+            if report.last:
+                wanted = self._plan.requests * max(1, self._plan.events)
+                if report.events != wanted:
+                    raise RuntimeError(f"the load was not taken whole: {report.events} of {wanted} events: {report}")
+                return report.events
+        raise RuntimeError("the load generator ended early")
 
 
 class Measured(Struct, kw_only=True):

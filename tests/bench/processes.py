@@ -1,23 +1,29 @@
 """What Linux knows of a process: CPU time, resident memory, and the cores that it may run on."""
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import psutil
 from msgspec import Struct
 
-_TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def cpu_seconds(pid: int) -> float:
-    """User and system time of all threads, to 10 ms. Raises OSError when the process is gone."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * _TICK_S
+    """User and system time of all threads, the ended ones too. Raises OSError when the process is gone."""
+    # Linux's number of the process's clock of CPU time (clock_getcpuclockid): nanoseconds, where /proc has 10 ms.
+    return time.clock_gettime(~pid << 3 | 2)
 
 
 def rss_bytes(pid: int) -> int:
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+
+
+def tree_of(pid: int) -> list[int]:
+    """The process and all that it has started. Raises psutil.NoSuchProcess when it is gone."""
+    return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
 
 
 def pin(pid: int, cores: set[int]) -> None:
@@ -46,9 +52,14 @@ class Usage(Struct, frozen=True):
 
 
 def usage_of(pids: Mapping[str, int]) -> Usage:
+    return usage_of_groups({name: [pid] for name, pid in pids.items()})
+
+
+def usage_of_groups(groups: Mapping[str, Sequence[int]]) -> Usage:
+    """As `usage_of`, of several processes under each name."""
     return Usage(
-        {name: cpu_seconds(pid) for name, pid in pids.items()},
-        {name: round(rss_bytes(pid) / 2**20, 1) for name, pid in pids.items()},
+        {name: sum(cpu_seconds(pid) for pid in pids) for name, pids in groups.items()},
+        {name: round(sum(rss_bytes(pid) for pid in pids) / 2**20, 1) for name, pids in groups.items()},
     )
 
 

@@ -187,6 +187,9 @@ class Pipeline:
             child.wait_until(ready, _READY_S)
         return child
 
+    def services_command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "services.cli", *arguments]
+
     def start_module(self, name: str, module: str, *, port: int, cores: set[int] | None = None) -> ChildProcess:
         """A server of the benchmark's own that answers /health/live at `port`."""
         self.ports[name] = port
@@ -201,10 +204,9 @@ class Pipeline:
     def start_edge(self, *, cores: set[int] | None = None, name: str = "edge") -> int:
         """The edge on a free port, which is returned; it is ready."""
         port = self.ports[name] = free_port()
-        command = [sys.executable, "-m", "services.cli", "edge"]
         self.start(
             name,
-            command,
+            self.services_command("edge"),
             env={"HEADRACE_EDGE_PORT": str(port)},
             cores=cores,
             ready=lambda: answers(port, "/health/ready"),
@@ -221,7 +223,7 @@ class Pipeline:
     ) -> int:
         """A worker; does not wait for its assignment, so that nothing of what it does is missed."""
         port = self.ports[name] = free_port()
-        command = command or [sys.executable, "-m", "services.cli", "worker"]
+        command = command or self.services_command("worker")
         self.start(name, command, env={"HEADRACE_WORKER_PORT": str(port), **(env or {})}, cores=cores)
         return port
 
