@@ -47,6 +47,10 @@ lint: $(READY) ## format, lint, types, import rules: no test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+.PHONY: docs
+docs: $(READY) ## write the pages of docs/reference from the code
+	$(BIN)/python -m tests.support.reference
+
 .PHONY: unit
 unit: $(READY) ## unit tests: this process alone, seconds (ARGS="-k name" and the like go to pytest)
 	$(PYTEST) tests/unit $(ARGS)

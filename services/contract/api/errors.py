@@ -6,37 +6,41 @@ import msgspec
 
 
 class ErrorCode(Enum):
-    """Each code has one HTTP status. The names are what clients match on; they never change their meaning."""
+    """Each code has one HTTP status and one line that says what it means, for the reference.
 
-    INVALID_JSON = ("invalid_json", 400)
-    INVALID_ENCODING = ("invalid_encoding", 400)
-    INVALID_FIELD = ("invalid_field", 400)
-    MISSING_FIELD = ("missing_field", 400)
-    INVALID_TIMESTAMP = ("invalid_timestamp", 400)
-    TOO_DEEP = ("too_deep", 400)
-    BATCH_TOO_LARGE = ("batch_too_large", 400)
-    ILLEGAL_ID = ("illegal_id", 400)
-    INVALID_WINDOW = ("invalid_window", 400)
-    INVALID_TIMEZONE = ("invalid_timezone", 400)
-    INVALID_FILTER = ("invalid_filter", 400)
-    INVALID_CURSOR = ("invalid_cursor", 400)
-    QUERY_TOO_EXPENSIVE = ("query_too_expensive", 400)
-    UNAUTHORIZED = ("unauthorized", 401)
-    FORBIDDEN = ("forbidden", 403)
-    NOT_FOUND = ("not_found", 404)
-    METHOD_NOT_ALLOWED = ("method_not_allowed", 405)
-    BODY_TOO_LARGE = ("body_too_large", 413)
-    EVENT_TOO_LARGE = ("event_too_large", 413)
-    UNSUPPORTED_MEDIA_TYPE = ("unsupported_media_type", 415)
-    UNSUPPORTED_ENCODING = ("unsupported_encoding", 415)
-    RATE_LIMITED = ("rate_limited", 429)
-    INTERNAL_ERROR = ("internal_error", 500)
-    LOG_UNAVAILABLE = ("log_unavailable", 503)
-    STORE_UNAVAILABLE = ("store_unavailable", 503)
+    The names are what clients match on; they never change their meaning.
+    """
 
-    def __init__(self, code: str, status: int) -> None:
+    INVALID_JSON = ("invalid_json", 400, "The body is not valid JSON in UTF-8.")
+    INVALID_ENCODING = ("invalid_encoding", 400, "The body does not decompress as its Content-Encoding says.")
+    INVALID_FIELD = ("invalid_field", 400, "A field has a wrong type, size or value; `field` names it.")
+    MISSING_FIELD = ("missing_field", 400, "A required field is missing; `field` names it.")
+    INVALID_TIMESTAMP = ("invalid_timestamp", 400, "A time is neither ISO 8601 nor a Unix epoch, or too early.")
+    TOO_DEEP = ("too_deep", 400, "The JSON is nested too deeply. Flatten it.")
+    BATCH_TOO_LARGE = ("batch_too_large", 400, "Too many events in a batch. Nothing was taken: split it.")
+    ILLEGAL_ID = ("illegal_id", 400, "A side of a merge is a placeholder such as `null`, which would join strangers.")
+    INVALID_WINDOW = ("invalid_window", 400, "`since` is not before `until`, or no event can lie in the time window.")
+    INVALID_TIMEZONE = ("invalid_timezone", 400, "`timezone` is not an IANA name.")
+    INVALID_FILTER = ("invalid_filter", 400, "A filter has an unknown operator, a wrong operand, or is too large.")
+    INVALID_CURSOR = ("invalid_cursor", 400, "The cursor belongs to another query, or was changed.")
+    QUERY_TOO_EXPENSIVE = ("query_too_expensive", 400, "The query reached a limit (time, memory, rows). Ask for less.")
+    UNAUTHORIZED = ("unauthorized", 401, "There is no project key, or it is unknown or revoked.")
+    FORBIDDEN = ("forbidden", 403, "The project key does not have the scope that the call needs.")
+    NOT_FOUND = ("not_found", 404, "There is no such address, dashboard, person or deletion.")
+    METHOD_NOT_ALLOWED = ("method_not_allowed", 405, "The address does not take this method.")
+    BODY_TOO_LARGE = ("body_too_large", 413, "The body, decompressed, is too large. Send it in parts.")
+    EVENT_TOO_LARGE = ("event_too_large", 413, "One event is too large. Shorten its properties.")
+    UNSUPPORTED_MEDIA_TYPE = ("unsupported_media_type", 415, "This Content-Type is not taken: send application/json.")
+    UNSUPPORTED_ENCODING = ("unsupported_encoding", 415, "This Content-Encoding is not taken.")
+    RATE_LIMITED = ("rate_limited", 429, "Too many events or queries of this project. Send again after Retry-After.")
+    INTERNAL_ERROR = ("internal_error", 500, "A fault of the server. Report the request_id.")
+    LOG_UNAVAILABLE = ("log_unavailable", 503, "The event log is away. Send again, with the same idempotency keys.")
+    STORE_UNAVAILABLE = ("store_unavailable", 503, "ClickHouse does not answer. Send again after Retry-After.")
+
+    def __init__(self, code: str, status: int, meaning: str) -> None:
         self.code = code
         self.status = status
+        self.meaning = meaning
 
 
 class ApiError(Exception):
