@@ -27,18 +27,20 @@ from services.schema.migrate import migrate as apply_migrations
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Headrace: event pipeline for product analytics.")
 keys_app = typer.Typer(no_args_is_help=True, help="Project keys. A key is shown once, when it is made.")
 app.add_typer(keys_app, name="keys")
-letters_app = typer.Typer(no_args_is_help=True, help="Dead letters: what could not be stored, and why.")
+letters_app = typer.Typer(no_args_is_help=True, help="Dead letters: events that could not be stored, and why.")
 app.add_typer(letters_app, name="dead-letters")
-identity_app = typer.Typer(no_args_is_help=True, help="Who is who: merges of ids.")
+identity_app = typer.Typer(no_args_is_help=True, help="Merges of ids: who is one person.")
 app.add_typer(identity_app, name="identity")
-properties_app = typer.Typer(no_args_is_help=True, help="Properties of events that have a column of their own.")
+properties_app = typer.Typer(
+    no_args_is_help=True, help="Promoted properties: event properties that have a column of their own."
+)
 app.add_typer(properties_app, name="properties")
 out = Console()
 
 
 @app.command()
 def edge() -> None:
-    """Run the ingest edge (settings: environment variables HEADRACE_EDGE_*, HEADRACE_KAFKA_*, ...)."""
+    """Run the ingest edge: takes events over HTTP, and answers when Kafka has them."""
     from services.edge.app import main as run
 
     run()
@@ -46,7 +48,7 @@ def edge() -> None:
 
 @app.command()
 def worker() -> None:
-    """Run a worker."""
+    """Run a worker: moves events from Kafka to ClickHouse, each once."""
     from services.worker.app import main as run
 
     run()
@@ -54,7 +56,7 @@ def worker() -> None:
 
 @app.command()
 def query() -> None:
-    """Run the query service."""
+    """Run the query service: queries, persons, deletions and dashboards over HTTP."""
     from services.query.app import main as run
 
     run()
@@ -228,7 +230,10 @@ def properties_list() -> None:
 def properties_promote(
     key: Annotated[str, typer.Argument(help="The property, as filters name it: dots reach into objects.")],
     new_only: Annotated[
-        bool, typer.Option("--new-only", help="Write the column for new events only; old ones compute it as before.")
+        bool,
+        typer.Option(
+            "--new-only", help="Write the column for new events only. Queries still compute it for the stored ones."
+        ),
     ] = False,
 ) -> None:
     """Give a property a column of its own: queries that read it are many times as fast, with the same answers."""
@@ -237,7 +242,7 @@ def properties_promote(
         await promote(store, ClickHouseSettings().clickhouse_cluster, key, new_only=new_only)
         out.print(f"promoted {key}: new events are stored with it, queries use it within seconds", markup=False)
         if not new_only:
-            out.print("ClickHouse now writes it for the others; `headrace properties list` shows how far that is")
+            out.print("ClickHouse writes it for the stored events in the background; see `headrace properties list`")
 
     _with_store(add)
 

@@ -100,7 +100,7 @@ class Gateway:
         except (aiohttp.ClientError, OSError) as error:
             log.warning("upstream_unavailable", upstream=upstream.name, reason=repr(error))
             REQUESTS.labels(upstream.name, 503).inc()
-            message = f"The {upstream.name} service does not answer now. Try again; nothing is lost by a repeat with the same idempotency keys."
+            message = f"The {upstream.name} service does not answer now. Send it again, with the same idempotency keys."
             gone = ApiError(upstream.unavailable, message, retry_after_s=_RETRY_AFTER_S)
             await error_response(request, gone, "gateway")(scope, receive, send)
             return

@@ -15,15 +15,23 @@ class StackSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="HEADRACE_", extra="ignore", frozen=True)
 
     port: int = Field(default=8000, ge=1, le=65535, description="The one address, on 127.0.0.1, that serves all calls.")
-    data: Path = Field(default=Path(".data"), description="What is kept between runs.")
+    data: Path = Field(default=Path(".data"), description="Folder of what is kept between runs.")
     broker: str = Field(
         default="embedded",
         pattern=r"^(embedded|apache|[^\s,:]+:\d+(,[^\s,:]+:\d+)*)$",
-        description="embedded, apache, or host:port[,host:port].",
+        description="embedded, apache (by Maven), or the host:port[,host:port] of a running one.",
     )
-    log_console: bool = Field(default=False, description="Show what the parts log here as well.")
-    drain_timeout_s: float = Field(default=60, gt=0, description="On a stop: how long what was accepted may take.")
-    api_key: str = Field(default="", pattern=r"^[!-~]*$", validation_alias="INFRAI_API_KEY", repr=False)
+    log_console: bool = Field(default=False, description="Show here, too, what the processes log.")
+    drain_timeout_s: float = Field(
+        default=60, gt=0, description="On a stop: how long storing what was accepted may take."
+    )
+    api_key: str = Field(
+        default="",
+        pattern=r"^[!-~]*$",
+        validation_alias="INFRAI_API_KEY",
+        repr=False,
+        description="Key of the development project, with both scopes; empty: one is made and kept in the data folder.",
+    )
 
 
 def read_settings() -> StackSettings:

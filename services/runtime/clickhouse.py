@@ -59,7 +59,7 @@ _BAD_DATA_CODES = {
 
 # How many times as long as is set a request of this task may take. Whoever tries again until it succeeds raises it with
 # each timeout: a store that needs longer than that would otherwise only be given the same work again and again.
-timeout_multiplier: ContextVar[int] = ContextVar("patience", default=1)
+timeout_multiplier: ContextVar[int] = ContextVar("timeout_multiplier", default=1)
 MAX_TIMEOUT_MULTIPLIER = 16
 
 # Of a body in parts, so much is sent at a time.
@@ -183,7 +183,7 @@ class ClickHouse:
         token: str | None = None,
         settings: Settings | None = None,
     ) -> None:
-        """Insert JSON lines, whole or in parts. With a `token`, a repeat of the same block under the same token is
+        """Insert JSON lines, whole or in parts. With a `token`, the same block again under the same token is
         stored once."""
         options: dict[str, Any] = {"date_time_input_format": "best_effort", "async_insert": 0, **(settings or {})}
         if token is not None:

@@ -23,7 +23,7 @@ class KafkaSettings(BaseSettings):
         default=8,
         ge=1,
         le=1024,
-        description="Partitions of new topics. Change it only on an empty log: ids are spread by it.",
+        description="Partitions of new topics. Change it only while the log is empty: event ids are spread by it.",
     )
     kafka_replication: int = Field(default=1, ge=1, le=15, description="Replicas of new topics; 3 in production.")
     kafka_min_insync_replicas: int = Field(
@@ -43,10 +43,10 @@ class ClickHouseSettings(BaseSettings):
 
     clickhouse_url: str = Field(default="http://127.0.0.1:8123", description="HTTP(S) address of ClickHouse.")
     clickhouse_database: str = Field(
-        default="headrace", pattern=r"^[a-zA-Z_][a-zA-Z0-9_]{0,63}$", description="Database."
+        default="headrace", pattern=r"^[a-zA-Z_][a-zA-Z0-9_]{0,63}$", description="Name of the database."
     )
-    clickhouse_user: str = Field(default="default", description="User.")
-    clickhouse_password: str = Field(default="", description="Password.", repr=False)
+    clickhouse_user: str = Field(default="default", description="User to log in as.")
+    clickhouse_password: str = Field(default="", description="Password of that user.", repr=False)
     clickhouse_cluster: str = Field(
         default="",
         pattern=r"^[a-zA-Z0-9_-]{0,64}$",
@@ -56,12 +56,12 @@ class ClickHouseSettings(BaseSettings):
 
 
 class LogSettings(BaseSettings):
-    """How a process talks."""
+    """What a process logs."""
 
     model_config = _CONFIG
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Least level that is written."
+        default="info", description="Least level that is logged."
     )
     log_format: Literal["json", "console"] = Field(default="json", description="json for machines, console for people.")
 
@@ -77,7 +77,7 @@ class EdgeSettings(KafkaSettings, ClickHouseSettings, LogSettings):
     edge_max_pending_bytes: int = Field(
         default=64 * 1024 * 1024,
         ge=1024 * 1024,
-        description="Bytes of events waiting for Kafka; above it requests get 503.",
+        description="Bytes of events that may wait for Kafka; more get 503.",
     )
     edge_max_body_bytes: int = Field(
         default=10 * 1024 * 1024, ge=1024, le=100 * 1024 * 1024, description="Limit of one body, decompressed."
@@ -90,7 +90,7 @@ class EdgeSettings(KafkaSettings, ClickHouseSettings, LogSettings):
         default=2,
         gt=0,
         le=60,
-        description="How often project keys, and by the query service promoted properties, are read again.",
+        description="How often project keys, and in the query service promoted properties, are read again.",
     )
 
 
@@ -103,31 +103,35 @@ class WorkerSettings(KafkaSettings, ClickHouseSettings, LogSettings):
         default="headrace-worker", pattern=r"^[a-zA-Z0-9_.-]{1,200}$", description="Consumer group."
     )
     worker_block_events: int = Field(
-        default=100_000, ge=1, description="An insert is sent when so many events wait ..."
+        default=100_000, ge=1, description="A block is inserted when it holds so many events."
     )
-    worker_block_bytes: int = Field(default=64 * 1024 * 1024, ge=1024, description="... or so many bytes ...")
+    worker_block_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=1024, description="A block is inserted when it holds so many bytes."
+    )
     worker_block_age_s: float = Field(
-        default=0.35, gt=0, le=60, description="... or when the oldest has waited so long."
+        default=0.35, gt=0, le=60, description="A block is inserted when its oldest event has waited so long."
     )
-    worker_block_records: int = Field(default=2000, ge=1, description="... or so many Kafka records.")
+    worker_block_records: int = Field(
+        default=2000, ge=1, description="A block is inserted when it holds so many Kafka records."
+    )
     worker_dedupe_window_hours: int = Field(
         default=168, ge=1, description="How far back a repeated idempotency key is recognised."
     )
     worker_dedupe: Literal["memory", "clickhouse"] = Field(
         default="memory",
-        description="Where the ids of the window are looked up: an index in memory, or ClickHouse for each block (slower).",
+        description="Where the event ids of the dedupe window are looked up: in memory, or in ClickHouse (slower).",
     )
     worker_index_max_bytes: int = Field(
-        default=0, ge=0, description="What the ids in memory may take; 0: 60 % of the memory that the process may use."
+        default=0, ge=0, description="Memory for the event ids; 0: 60 % of the memory that the process may use."
     )
     worker_dead_letter_max_ratio: float = Field(
         default=0.1,
         gt=0,
         le=1,
-        description="When more than this part of the last 1000 lines were bad, the worker stops instead of going on.",
+        description="The worker stops when more than this part of the last 1000 lines was bad.",
     )
     worker_session_timeout_s: float = Field(
-        default=30, ge=6, description="Kafka gives a silent worker's partitions away after it."
+        default=30, ge=6, description="Kafka gives a worker's partitions to others after so many seconds of silence."
     )
     worker_drain_timeout_s: int = Field(default=30, ge=1, description="On SIGTERM: how long the last insert may take.")
 
@@ -142,7 +146,7 @@ class QuerySettings(ClickHouseSettings, LogSettings):
     query_max_rows: int = Field(default=1_000_000_000, ge=1, description="Rows that one query may read.")
     query_concurrency_per_project: int = Field(default=4, ge=1, description="Queries of one project that run at once.")
     query_queue_per_project: int = Field(
-        default=32, ge=0, description="Queries of one project that wait; above it: 429."
+        default=32, ge=0, description="Queries of one project that may wait; more get 429."
     )
     query_drain_timeout_s: int = Field(
         default=20, ge=1, description="On SIGTERM: how long requests under way may take."
@@ -151,5 +155,5 @@ class QuerySettings(ClickHouseSettings, LogSettings):
         default=2,
         gt=0,
         le=60,
-        description="How often project keys, and by the query service promoted properties, are read again.",
+        description="How often project keys, and in the query service promoted properties, are read again.",
     )

@@ -71,18 +71,18 @@ async def _fill(pipeline: Pipeline, events: int, sizes: list[int]) -> int:
             intake = take_batch(source.next().partition(b"\r\n\r\n")[2], PROJECT, datetime.now(UTC))
             for event_id, line in zip(intake.ids, intake.lines, strict=True):
                 partition = partition_of(event_id, pipeline.partitions)
-                lane = waiting[partition]
-                lane.append((event_id, line))
-                if len(lane) < wanted[partition]:
+                gathering = waiting[partition]
+                gathering.append((event_id, line))
+                if len(gathering) < wanted[partition]:
                     continue
-                envelope = pack([i for i, _ in lane], [line for _, line in lane])
+                envelope = pack([i for i, _ in gathering], [line for _, line in gathering])
                 acks.append(
                     await producer.send(
                         pipeline.events_topic, envelope.lines, partition=partition, headers=envelope.headers()
                     )
                 )
-                written += len(lane)
-                lane.clear()
+                written += len(gathering)
+                gathering.clear()
                 wanted[partition] = rng.choice(sizes)
             if len(acks) > _IN_FLIGHT:
                 await asyncio.gather(*acks)

@@ -1,7 +1,7 @@
 """`python -m tests.bench.sampled_service FILE edge|worker|query`: a service, its stacks by CPU time written to FILE.
 
-One line a stack, outermost frame first, microseconds last, as flame graph tools read it. SIGRTMIN begins counting
-anew, SIGRTMIN+1 writes.
+One line a stack, outermost frame first, microseconds last, as flame graph tools read it. SIGRTMIN starts
+counting again, SIGRTMIN+1 writes.
 """
 
 import signal

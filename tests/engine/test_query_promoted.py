@@ -171,7 +171,7 @@ def headrace(
 def test_the_command(half_written: ClickHouseSettings, headrace: Callable[..., tuple[int, str]]) -> None:
     promoted = "promoted device.os: new events are stored with it, queries use it within seconds"
     assert headrace("promote", "device.os", "--new-only") == (0, promoted)
-    watch = "ClickHouse now writes it for the others; `headrace properties list` shows how far that is"
+    watch = "ClickHouse writes it for the stored events in the background; see `headrace properties list`"
     assert headrace("promote", "device.os") == (0, f"{promoted} {watch}")
     code, said = headrace("list")
     assert code == 0

@@ -36,7 +36,7 @@ SESSION_TIMEOUT_S = 6
 CLICKHOUSE_TIMEOUT_S = 4
 PUBLISH_TIMEOUT_S = 2
 
-# So that a dead broker's leaders are elected anew after 3 s.
+# So that a dead broker's leaders are elected again after 3 s.
 _BROKER_SETTINGS = {
     "broker.session.timeout.ms": "3000",
     "broker.heartbeat.interval.ms": "500",

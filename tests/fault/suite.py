@@ -34,12 +34,14 @@ def apache_kafka_is_there() -> bool:
 
 async def run_suite(scenarios: Sequence[Scenario], plan: Plan, options: Options, console: Console) -> list[Report]:
     """Prints and gives each scenario's report. Those that mostly wait run beside the others, on a stack of their own."""
-    lanes = [[s for s in scenarios if s.beside is beside] for beside in (False, True)]
-    reports = await asyncio.gather(*[_run_lane(lane, plan, options, console) for lane in lanes if lane])
-    return [report for lane in reports for report in lane]
+    groups = [[s for s in scenarios if s.beside is beside] for beside in (False, True)]
+    reports = await asyncio.gather(*[_run_one_by_one(group, plan, options, console) for group in groups if group])
+    return [report for group in reports for report in group]
 
 
-async def _run_lane(scenarios: Sequence[Scenario], plan: Plan, options: Options, console: Console) -> list[Report]:
+async def _run_one_by_one(
+    scenarios: Sequence[Scenario], plan: Plan, options: Options, console: Console
+) -> list[Report]:
     stacks, reports = Stacks(options), []
     try:
         for scenario, following in zip(scenarios, [*scenarios[1:], None], strict=True):

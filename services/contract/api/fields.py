@@ -17,7 +17,7 @@ EventName = Annotated[
 Since = Annotated[
     str | int | float,
     Meta(
-        description="First moment of the window. ISO 8601 (a date alone is its first moment; without offset: in "
+        description="First moment of the time window. ISO 8601 (a date alone is its first moment; without offset: in "
         "`timezone`) or Unix epoch in seconds or milliseconds.",
         examples=["2026-11-01", "2026-11-01T00:00:00Z", 1793491200],
     ),
@@ -25,7 +25,7 @@ Since = Annotated[
 Until = Annotated[
     str | int | float,
     Meta(
-        description="End of the window, itself outside; same forms as `since`.",
+        description="End of the time window, itself outside; same forms as `since`.",
         examples=["2026-12-01", "2026-12-01T00:00:00Z", 1796083200],
     ),
 ]
@@ -80,7 +80,7 @@ BreakdownKind = Annotated[
 BreakdownValue = Annotated[Raw, Meta(description="The property's value, of any type.", extra_json_schema={})]
 
 
-Times = Annotated[int, Meta(ge=0, le=1_000_000, description="Number of such events in the window.")]
+Times = Annotated[int, Meta(ge=0, le=1_000_000, description="Number of such events in the time window.")]
 
 
 class Cohort(Struct, kw_only=True, rename={"all_of": "and", "any_of": "or", "none_of": "not"}):

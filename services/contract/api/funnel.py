@@ -1,4 +1,4 @@
-"""The funnel call's body and answer."""
+"""The funnel query: its body and its result."""
 
 from typing import Annotated, Literal
 

@@ -26,7 +26,7 @@ class QueryKind(Struct, frozen=True, kw_only=True):
 QUERY_KINDS = (
     QueryKind(
         name="events",
-        summary="Single events in a window, filtered, a page at a time.",
+        summary="Single events in a time window, filtered, a page at a time.",
         body=EventsQuery,
         saved=SavedEvents,
         result=EventsResult,
@@ -55,7 +55,7 @@ QUERY_KINDS = (
     ),
     QueryKind(
         name="trends",
-        summary="Counts and measures by period, for several series, broken down by a property.",
+        summary="Counts and measures by time bucket, for several series, broken down by a property.",
         body=TrendsQuery,
         saved=SavedTrends,
         result=TrendsResult,

@@ -27,19 +27,21 @@ RetentionMode = Literal["on", "on_or_after"]
 
 
 class RetentionQuery(SegmentedQuery, kw_only=True):
-    """How many of those who began came back, by period."""
+    """How many of those who began came back, by time bucket."""
 
     born_event: EventName
     return_event: EventName
     since: Since
     until: Until
     timezone: Timezone | None = None
-    interval: Annotated[Interval, Meta(description="Length of a period; default day.")] | None = None
+    interval: Annotated[Interval, Meta(description="Length of a time bucket; default day.")] | None = None
     week_start: WeekStart | None = None
     mode: (
         Annotated[
             RetentionMode,
-            Meta(description="Who came back `on` that period, or `on_or_after` it within the window; default on."),
+            Meta(
+                description="Who came back `on` that time bucket, or `on_or_after` it in the time window; default on."
+            ),
         ]
         | None
     ) = None
@@ -50,7 +52,7 @@ class RetentionQuery(SegmentedQuery, kw_only=True):
     min_occurrences: (
         Annotated[
             int,
-            Meta(ge=1, le=MAX_OCCURRENCES, description="Return events that a period needs to count; default 1."),
+            Meta(ge=1, le=MAX_OCCURRENCES, description="Return events that a time bucket needs to count; default 1."),
         ]
         | None
     ) = None
@@ -79,9 +81,9 @@ class RetentionBreakdown(Struct, kw_only=True):
 
 
 class RetentionResult(Struct, kw_only=True):
-    """`matrix[i][0]`: people of cohort i; `matrix[i][j]`: how many of them came back in period i + j.
+    """`matrix[i][0]`: people of cohort i; `matrix[i][j]`: how many of them came back in time bucket i + j.
 
-    `periods` are the starts of the periods; the first may lie before `since`. `breakdown`: most people first.
+    `periods` are the starts of the time buckets; the first may lie before `since`. `breakdown`: most people first.
     """
 
     matrix: list[list[People]]

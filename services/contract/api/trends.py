@@ -1,4 +1,4 @@
-"""The trends call's body and answer."""
+"""The trends query: its body and its result."""
 
 from datetime import datetime
 from typing import Annotated, Literal
@@ -54,13 +54,13 @@ class TrendSeries(Struct, kw_only=True):
 
 
 class TrendsQuery(SegmentedQuery, kw_only=True):
-    """One number per period, series and value of the breakdown."""
+    """One number per time bucket, series and value of the breakdown."""
 
     series: Annotated[list[TrendSeries], Meta(min_length=1, max_length=MAX_SERIES)]
     since: Since
     until: Until
     timezone: Timezone | None = None
-    interval: Annotated[Interval, Meta(description="Length of a period; default day.")] | None = None
+    interval: Annotated[Interval, Meta(description="Length of a time bucket; default day.")] | None = None
     week_start: WeekStart | None = None
     breakdown: Breakdown | None = None
     top: BreakdownTop | None = None
@@ -92,7 +92,7 @@ class TrendSeriesResult(Struct, kw_only=True):
 
 
 class TrendsResult(Struct, kw_only=True):
-    """In the order of the query's series. `periods` are the starts; the first may lie before `since`."""
+    """In the order of the query's series. `periods` are the starts of the time buckets; the first may lie before `since`."""
 
     interval: Interval
     periods: list[datetime]

@@ -7,7 +7,7 @@ from typing import Any
 from prometheus_client import Histogram
 
 from services.query.execution.limits import Limits
-from services.query.sql import events as source
+from services.query.sql.events import SETTINGS as EVENTS_SETTINGS
 from services.runtime.clickhouse import ClickHouse, LimitExceededError, Parameters, Settings
 from services.runtime.metrics import FormerName
 
@@ -35,7 +35,7 @@ class QueryExecutor:
             "max_rows_to_read": limits.rows,
             # A query whose caller has gone (or was told that it takes too long) is stopped.
             "cancel_http_readonly_queries_on_client_close": 1,
-            **source.SETTINGS,
+            **EVENTS_SETTINGS,
         }
 
     async def rows(self, sql: str, parameters: Parameters) -> list[Sequence[Any]]:

@@ -58,7 +58,7 @@ def parse_query(name: str, body: bytes, project_id: str) -> tuple[Spec, list[str
 
 
 def parse_saved_query(query: bytes, project_id: str) -> tuple[Spec, list[str]]:
-    """A query of a dashboard: as `parse_question`, with its kind in `type`."""
+    """A query of a dashboard: as `parse_query`, with its kind in `type`."""
     name = decode(query, _Typed, known=None)[0].type
     if name not in INSIGHTS:
         raise ApiError(

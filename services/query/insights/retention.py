@@ -1,4 +1,4 @@
-"""The retention query: who began in a period, and in which later periods they came back."""
+"""The retention query: who began in a time bucket, and in which later ones they came back."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -21,14 +21,14 @@ from services.query.sql.segment import segment_sql
 
 # Numbers in an answer: about 10 MB.
 MAX_CELLS = 2_000_000
-# Up to so many periods a person's are the bits of one number, which is half the work of a set.
+# Up to so many time buckets, a person's are the bits of one number, which is half the work of a set.
 _BITS = 64
 
 Matrix = list[list[int]]
 
 
 class RetentionSpec(Struct, frozen=True):
-    """`starts` are the periods of the window. `first_time`: those who did the born event before it are left out."""
+    """`starts`: where the time buckets of the time window begin. `first_time`: without those born before the window."""
 
     born_event: str
     return_event: str
@@ -66,11 +66,11 @@ def parse_retention(query: RetentionQuery, project_id: str) -> RetentionSpec:
 
 def check_retention(spec: RetentionSpec) -> None:
     """Raises ApiError when the answer would hold too many numbers."""
-    periods, lines = len(spec.starts), spec.breakdown.top + 2 if spec.breakdown else 1
-    if periods * (periods + 1) // 2 * lines > MAX_CELLS:
+    buckets, lines = len(spec.starts), spec.breakdown.top + 2 if spec.breakdown else 1
+    if buckets * (buckets + 1) // 2 * lines > MAX_CELLS:
         raise ApiError(
             ErrorCode.QUERY_TOO_EXPENSIVE,
-            f"{periods} periods and {lines} lines make more than {MAX_CELLS} numbers. "
+            f"{buckets} time buckets and {lines} lines make more than {MAX_CELLS} numbers. "
             "Ask for a smaller `top`, a longer `interval` or a narrower window.",
             field="top",
         )
@@ -98,47 +98,35 @@ async def run_retention(
 
 
 def retention_sql(project_id: str, spec: RetentionSpec, promoted: Promoted) -> tuple[str, dict[str, Any]]:
-    """Rows (label, cohort, period, people), cohort and period as places (from 0) of periods; cohort = period is the
-    cohort's size.
+    """Rows (label, cohort, bucket, people). Cohort and bucket are places (from 0) of time buckets; cohort = bucket is
+    the cohort's size.
 
-    Labels come in the order of their places, see placed_sql. In the mode on_or_after only the last period counts in
+    Labels come in the order of their places, see placed_sql. In the mode on_or_after only the last bucket counts in
     which somebody came back.
     """
-    alike, returned, parameters = _alike(project_id, spec, promoted)
+    groups, returned, parameters = _groups(project_id, spec, promoted)
     later = f"arrayFilter(p -> p > cohort, {returned})"
     if spec.on_or_after:
         later = f"arraySlice(arrayReverseSort({later}), 1, 1)"
     counted = (
-        f"SELECT value, cohort, arrayJoin(arrayConcat([cohort], {later})) AS period, sum(alike) AS people, "
-        f"if(cohort = period, people, 0) AS weight FROM ({alike}) GROUP BY value, cohort, period"
+        f"SELECT value, cohort, arrayJoin(arrayConcat([cohort], {later})) AS bucket, sum(number) AS people, "
+        f"if(cohort = bucket, people, 0) AS weight FROM ({groups}) GROUP BY value, cohort, bucket"
     )
     if spec.breakdown is None:
-        return f"SELECT '', cohort, period, people FROM ({counted})", parameters
+        return f"SELECT '', cohort, bucket, people FROM ({counted})", parameters
     return (
-        "SELECT label, cohort, period, sum(people) "
-        f"FROM ({placed_sql(spec.breakdown, counted)}) GROUP BY place, label, cohort, period ORDER BY place"
+        "SELECT label, cohort, bucket, sum(people) "
+        f"FROM ({placed_sql(spec.breakdown, counted)}) GROUP BY place, label, cohort, bucket ORDER BY place"
     ), parameters
 
 
-def _alike(project_id: str, spec: RetentionSpec, promoted: Promoted) -> tuple[str, str, dict[str, Any]]:
-    """Rows (value, cohort, came, alike): so many people are alike in all that. And the SQL of the periods in `came`.
-
-    A set of periods does not change with events that are stored twice; numbers of events do.
-    """
+def _groups(project_id: str, spec: RetentionSpec, promoted: Promoted) -> tuple[str, str, dict[str, Any]]:
+    """One row per distinct (value, cohort, came), with the number of people. And the SQL of the buckets in `came`."""
     segment, named = segment_sql(spec.segment, promoted, breakdown=spec.breakdown), Parameters("value", promoted)
-    born, came_back = "e.event = {born:String}", "e.event = {return:String}"
-    aggregates = {"cohort": f"minIf(period, {born})", "births": f"countIf({born})"}
-    source, value = EVENTS_WITH_DUPLICATES, "''"
-    if spec.min_occurrences > 1:
-        source = EVENTS_ONCE
-        returned = f"arrayFilter((p, n) -> n >= {spec.min_occurrences:d}, came.1, came.2)"
-        aggregates["came"] = f"sumMapIf([period], [toUInt64(1)], {came_back})"
-    elif len(spec.starts) <= _BITS:
-        returned = "bitPositionsToArray(came)"
-        aggregates["came"] = f"groupBitOrIf(bitShiftLeft(toUInt64(1), period), {came_back})"
-    else:
-        returned = "came"
-        aggregates["came"] = f"arraySort(groupUniqArrayIf(period, {came_back}))"
+    born = "e.event = {born:String}"
+    table, came, returned = _returns(spec)
+    aggregates = {"cohort": f"minIf(bucket, {born})", "births": f"countIf({born})", "came": came}
+    value = "''"
     if spec.breakdown is not None:
         value = "first_value"
         first = "(e.timestamp, toUInt128(e.event_id))"
@@ -152,13 +140,13 @@ def _alike(project_id: str, spec: RetentionSpec, promoted: Promoted) -> tuple[st
         having += " AND earlier = 0"
     units = segment.units(
         "transform(roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}), {starts:Array(Int64)}, "
-        "arrayMap(i -> toUInt64(i - 1), arrayEnumerate({starts:Array(Int64)})), toUInt64(0)) AS period",
+        "arrayMap(i -> toUInt64(i - 1), arrayEnumerate({starts:Array(Int64)})), toUInt64(0)) AS bucket",
         aggregates,
-        source,
+        table,
         f"{when} AND e.event IN ({{born:String}}, {{return:String}})",
     )
-    alike = (
-        f"SELECT {value} AS value, cohort, came, count() AS alike FROM ({units}) WHERE {having} "
+    groups = (
+        f"SELECT {value} AS value, cohort, came, count() AS number FROM ({units}) WHERE {having} "
         "GROUP BY value, cohort, came"
     )
     parameters = {
@@ -170,15 +158,30 @@ def _alike(project_id: str, spec: RetentionSpec, promoted: Promoted) -> tuple[st
         "starts": spec.starts,
         "ever": EARLIEST_US,
     }
-    return alike, returned, parameters
+    return groups, returned, parameters
+
+
+def _returns(spec: RetentionSpec) -> tuple[str, str, str]:
+    """The table to read, the aggregate of the time buckets in which a person came back, and the SQL of its buckets.
+
+    A set of buckets does not change with events that are stored twice; numbers of events do.
+    """
+    came_back = "e.event = {return:String}"
+    if spec.min_occurrences > 1:
+        enough = f"arrayFilter((p, n) -> n >= {spec.min_occurrences:d}, came.1, came.2)"
+        return EVENTS_ONCE, f"sumMapIf([bucket], [toUInt64(1)], {came_back})", enough
+    if len(spec.starts) <= _BITS:
+        bits = f"groupBitOrIf(bitShiftLeft(toUInt64(1), bucket), {came_back})"
+        return EVENTS_WITH_DUPLICATES, bits, "bitPositionsToArray(came)"
+    return EVENTS_WITH_DUPLICATES, f"arraySort(groupUniqArrayIf(bucket, {came_back}))", "came"
 
 
 def _matrix(counts: Iterable[Sequence[Any]], spec: RetentionSpec) -> Matrix:
-    """(cohort, period, people) each -> a row for each period, with a number for every period from it to the last."""
-    periods = len(spec.starts)
-    matrix = [[0] * (periods - i) for i in range(periods)]
-    for cohort, period, people in counts:
-        matrix[cohort][period - cohort] += people
+    """(cohort, bucket, people) each -> a row for each bucket, with a number for every bucket from it to the last."""
+    buckets = len(spec.starts)
+    matrix = [[0] * (buckets - i) for i in range(buckets)]
+    for cohort, bucket, people in counts:
+        matrix[cohort][bucket - cohort] += people
     if spec.on_or_after:
         for row in matrix:
             for j in range(len(row) - 2, 0, -1):

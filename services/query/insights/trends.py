@@ -1,4 +1,4 @@
-"""The trends query: one number per period, for each series and each value of a breakdown."""
+"""The trends query: one number per time bucket, for each series and each value of a breakdown."""
 
 from collections.abc import Iterable, Sequence
 from math import isfinite
@@ -26,8 +26,8 @@ from services.query.sql.segment import segment_sql
 # Measures of a numeric property.
 _OF_PROPERTY = ("sum", "avg", "min", "max", "percentile")
 # A row that is stored twice changes neither sets of people nor extremes.
-_REPEATS_DO_NO_HARM = ("people", "min", "max")
-# What a period without events has; elsewhere there is nothing to measure.
+_DUPLICATES_DO_NO_HARM = ("people", "min", "max")
+# What a time bucket without events has; elsewhere there is nothing to measure.
 _OF_PEOPLE = ("people", "per_person")
 _NONE_IS_ZERO = ("count", "people", "sum")
 
@@ -42,7 +42,7 @@ class Series(Struct, frozen=True):
 
 
 class TrendsSpec(Struct, frozen=True):
-    """`starts` are the periods of the window."""
+    """`starts`: where the time buckets of the time window begin."""
 
     series: list[Series]
     window: TimeWindow
@@ -100,7 +100,7 @@ def trend_sql(project_id: str, spec: TrendsSpec, series: Series, promoted: Promo
     segment = segment_sql(spec.segment, promoted, series.event_filter.conditions, breakdown=spec.breakdown)
     named = Parameters("series", promoted)
     selected = event_filter_sql(series.event_filter, named)
-    source = EVENTS_WITH_DUPLICATES if series.measure in _REPEATS_DO_NO_HARM else EVENTS_ONCE
+    table = EVENTS_WITH_DUPLICATES if series.measure in _DUPLICATES_DO_NO_HARM else EVENTS_ONCE
     if series.measure in _OF_PEOPLE or spec.segment.aggregate_by is not None:
         joins, person = segment.joins, segment.who
     else:
@@ -116,9 +116,9 @@ def trend_sql(project_id: str, spec: TrendsSpec, series: Series, promoted: Promo
     events = (
         f"SELECT {columns}, {value} AS value, e.event_id AS event_id, "
         "roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}) AS period "
-        f"FROM {source} {joins} WHERE {IN_WINDOW}{segment.where} AND {selected}"
+        f"FROM {table} {joins} WHERE {IN_WINDOW}{segment.where} AND {selected}"
     )
-    weight = "uniqExact(event_id)" if spec.breakdown is not None and source is EVENTS_WITH_DUPLICATES else "count()"
+    weight = "uniqExact(event_id)" if spec.breakdown is not None and table is EVENTS_WITH_DUPLICATES else "count()"
     by_value = f"SELECT period, value, {weight} AS weight, {state} AS state FROM ({events}) GROUP BY period, value"
     if spec.breakdown is None:
         sql = f"SELECT 1, '', period, {merged} FROM ({by_value}) GROUP BY period"

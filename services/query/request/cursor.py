@@ -41,7 +41,7 @@ def read_cursor(cursor: str, bound_to: bytes) -> Position:
     raise ApiError(
         ErrorCode.INVALID_CURSOR,
         "`cursor` is not a `next_cursor` of this query: send it back unchanged, with the same window, filter and "
-        "order, or leave it out to begin anew.",
+        "order, or leave it out to start from the beginning.",
         field="cursor",
     )
 

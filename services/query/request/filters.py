@@ -1,4 +1,4 @@
-"""The filter object as it is sent -> typed conditions. Pure; filter_sql.py turns them into SQL.
+"""The filter object as it is sent -> typed conditions. Pure; sql/conditions.py turns them into SQL.
 
     {"event": "checkout", "amount": {"gte": 10, "lt": 20}, "plan": ["pro", "team"], "person.country": "NO"}
 

@@ -1,4 +1,4 @@
-"""Where the periods of a window begin: hours, days, weeks, months of a time zone. Pure."""
+"""Where the time buckets of a time window begin: hours, days, weeks, months of a time zone. Pure."""
 
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -14,10 +14,10 @@ _MINUTE = timedelta(minutes=1)
 
 
 def bucket_starts(window: TimeWindow, interval: Interval, *, sundays: bool = False) -> list[int]:
-    """The first period holds `since` and may begin before it; the last begins before `until`.
+    """The first bucket holds `since` and may begin before it; the last begins before `until`.
 
     Days begin the first time that the local clock shows their midnight (or jumps over it), so they last 23 to 25
-    hours where clocks change; a day that a zone left out has no period. Hours last 60 minutes, on the hour of the
+    hours where clocks change; a day that a zone left out has no bucket. Hours last 60 minutes, on the hour of the
     local clock at `since`. Weeks begin on Mondays, or on Sundays.
     """
     starts: list[int] = []
@@ -30,7 +30,7 @@ def bucket_starts(window: TimeWindow, interval: Interval, *, sundays: bool = Fal
         if len(starts) > MAX_BUCKETS:
             raise ApiError(
                 ErrorCode.QUERY_TOO_EXPENSIVE,
-                f"The window holds more than {MAX_BUCKETS} periods of one {interval}. "
+                f"The window holds more than {MAX_BUCKETS} time buckets of one {interval}. "
                 "Ask for a longer `interval` or a narrower window.",
                 field="interval",
             )

@@ -1,8 +1,8 @@
 """The rows that queries read: one project's events of a window. The only place that says how duplicates are kept out.
 
 A row may be stored twice until ClickHouse merges its parts (the sorting key ends with the event id). Queries whose
-answer a duplicate would change read EVENTS_ONCE; those that take duplicates away themselves read EVENTS_WITH_REPEATS, which
-costs a third.
+answer a duplicate would change read EVENTS_ONCE; those that take duplicates away themselves read EVENTS_WITH_DUPLICATES,
+which costs a third.
 """
 
 from services.contract.tables import DELETED_IDS, EVENTS

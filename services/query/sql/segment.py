@@ -31,12 +31,12 @@ class SegmentSql(Struct, frozen=True):
     who: str
     parameters: dict[str, Any]
 
-    def units(self, given: str, aggregates: Mapping[str, str], source: str, where: str) -> str:
+    def units(self, given: str, aggregates: Mapping[str, str], table: str, where: str) -> str:
         """Rows (unit, aggregates) of the events for which `where` holds. `given` is what stands behind WITH."""
         columns = ", ".join(f"{aggregate} AS {name}" for name, aggregate in aggregates.items())
         return (
             f"WITH {given} SELECT {self.who} AS unit, {columns} "
-            f"FROM {source} {self.joins} WHERE {where}{self.where} GROUP BY unit"
+            f"FROM {table} {self.joins} WHERE {where}{self.where} GROUP BY unit"
         )
 
 
@@ -48,7 +48,7 @@ def segment_sql(
     breakdown: Breakdown | None = None,
 ) -> SegmentSql:
     """`conditions` and `breakdown`: those of the query. `person`: PERSON, or PERSON_ID where people are named."""
-    parameters = Parameters("scope", promoted)
+    parameters = Parameters("segment", promoted)
     where = conditions_sql(segment.conditions, parameters) + in_cohort(segment.cohort, parameters)
     conditions = [*segment.conditions, *conditions]
     needs_persons = segment.cohort is not None or any(c.needs_persons for c in conditions)

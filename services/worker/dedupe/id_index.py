@@ -57,7 +57,7 @@ class _Merge:
     def advance(self, count: int) -> bool:
         """Put about so many ids in their places; whether all are there now.
 
-        Where each id of the small run goes is looked up: to sort all anew takes three times as long.
+        Where each id of the small run goes is looked up: to sort all again takes three times as long.
         """
         large, small, size = self._large, self._small, len(self._merged)
         of_small = slice(self._taken_small, self._taken_small + max(1, count * len(small) // size))

@@ -2,7 +2,7 @@
 
 The steps of `store`, and what a crash between them leads to (the record is always read again, see DESIGN.md):
 1. unpack      nothing has happened yet
-2. duplicates     nothing has happened yet; the ids come from memory, filled from ClickHouse when a partition is assigned
+2. duplicates  nothing has happened yet; the ids come from memory, filled from ClickHouse when a partition is assigned
 3. insert      the events are stored; when the record is read again, their ids are found in ClickHouse: duplicates
 4. remember    likewise
 5. acknowledge (the buffer) the offset is committed some time later; until then as above

@@ -124,7 +124,7 @@ class IdentityStore:
     async def _settle(self, project_id: str, edges: dict[str, Edge]) -> None:
         """Bring person_ids up to date with the log's merges and unmerges that have these event ids.
 
-        As a rule from the rows of their sets. Sets that an unmerged edge lies in or between are computed anew from the
+        As a rule from the rows of their sets. Sets that an unmerged edge lies in or between are recomputed from the
         log: whoever unmerges reads the log after writing to it, and so knows every merge that does not know of this.
         Sets without a name (from before migration 0007) are as well.
         """

@@ -11,7 +11,7 @@ from rich.console import Console
 from tests.bench.query.data import Built, open_data
 from tests.bench.query.history import History
 from tests.bench.query.measure import Measuring, Plan
-from tests.bench.query.queries import QUESTIONS
+from tests.bench.query.queries import QUERIES
 from tests.bench.query.results import Results, print_results
 
 _THREADS = 2
@@ -20,9 +20,9 @@ _THREADS = 2
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     console = Console(stderr=True)
-    chosen = tuple(q for q in QUESTIONS if not options.only or any(word in q.name for word in options.only))
+    chosen = tuple(q for q in QUERIES if not options.only or any(word in q.name for word in options.only))
     if not chosen:
-        console.print(f"no query's name has {options.only}; there are {', '.join(q.name for q in QUESTIONS)}")
+        console.print(f"no query's name has {options.only}; there are {', '.join(q.name for q in QUERIES)}")
         return 2
     history = History(options.events, options.seed)
     directory = options.data / f"{history.events}"

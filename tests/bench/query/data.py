@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 
 
 class Built(Struct, frozen=True):
-    """What a data directory was built from; another plan, or other migrations, and it is built anew."""
+    """What a data directory was built from; another plan, or other migrations, and it is built again."""
 
     history: History
     migrations: list[str]
@@ -155,7 +155,7 @@ def _bytes_on_disk(data: Data) -> int:
 def _evict_file(path: Path) -> None:
     try:
         descriptor = os.open(path, os.O_RDONLY)
-    except OSError:  # a part that was merged away meanwhile
+    except OSError:  # a part that was absorbed meanwhile
         return
     try:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)

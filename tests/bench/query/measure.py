@@ -12,7 +12,7 @@ from tests.bench.query.data import FRESH, MERGED, Data, Say
 from tests.bench.query.history import MERGED_PERCENT
 from tests.bench.query.parquet import run_duckdb, write_parquet
 from tests.bench.query.proposals import PARAMETERS
-from tests.bench.query.queries import Question, bar_ms
+from tests.bench.query.queries import MeasuredQuery, bar_ms
 from tests.bench.query.results import MIB, Bar, Results, Row
 from tests.bench.query.sql_client import Cost
 
@@ -26,7 +26,7 @@ MAX_MERGE_RATIO, MIN_SPEED_RATIO = 1.5, 2.0
 class Plan(Struct, frozen=True):
     """`runs` are warm, after one that is not counted. `threads` of the engine and of DuckDB for one query."""
 
-    queries: tuple[Question, ...]
+    queries: tuple[MeasuredQuery, ...]
     runs: int
     threads: int
     with_duckdb: bool
@@ -71,7 +71,7 @@ class Measuring:
                 if query.proposal is not None:
                     self._add(query.name, case, PROPOSAL, query.proposal(), database, cold)
 
-    def _ask(self, asker: Asker, query: Question, database: str, case: str, cold: bool) -> None:
+    def _ask(self, asker: Asker, query: MeasuredQuery, database: str, case: str, cold: bool) -> None:
         def ask() -> float:
             return asker.ask(query.path, query.body)
 

@@ -14,7 +14,7 @@ BAR_EVENTS = 10_000_000
 _WINDOW = {"since": SINCE.isoformat(), "until": UNTIL.isoformat()}
 
 
-class Question(Struct, frozen=True, kw_only=True):
+class MeasuredQuery(Struct, frozen=True, kw_only=True):
     """`path` and `body` ask the service. `proposal`: SQL that would answer it faster, or before the service can.
 
     `bar_ms` is for 10 million events. `method` names the comparable system's way, `twice` asks for twice its speed.
@@ -31,8 +31,8 @@ class Question(Struct, frozen=True, kw_only=True):
     twice: bool = False
 
 
-QUESTIONS = (
-    Question(
+QUERIES = (
+    MeasuredQuery(
         name="events page",
         bar_ms=50,
         path="/query/events",
@@ -41,7 +41,7 @@ QUESTIONS = (
         sql=comparable.latest_events,
         duckdb="events",
     ),
-    Question(
+    MeasuredQuery(
         name="retention 31x31 days",
         bar_ms=200,
         path="/query/retention",
@@ -51,7 +51,7 @@ QUESTIONS = (
         duckdb="retention",
         twice=True,
     ),
-    Question(
+    MeasuredQuery(
         name="path depth 5",
         bar_ms=400,
         path="/query/path",
@@ -61,7 +61,7 @@ QUESTIONS = (
         duckdb="path",
         twice=True,
     ),
-    Question(
+    MeasuredQuery(
         name="funnel of 5 steps",
         bar_ms=300,
         path="/query/funnel",
@@ -72,7 +72,7 @@ QUESTIONS = (
         duckdb="funnel",
         twice=True,
     ),
-    Question(
+    MeasuredQuery(
         name="trends by day, breakdown",
         bar_ms=150,
         path="/query/trends",
@@ -82,7 +82,7 @@ QUESTIONS = (
         sql=comparable.json_trends,
         duckdb="trends",
     ),
-    Question(
+    MeasuredQuery(
         name="trends, promoted property",
         bar_ms=150,
         path="/query/trends",
@@ -94,6 +94,6 @@ QUESTIONS = (
 )
 
 
-def bar_ms(query: Question, events: int) -> float:
+def bar_ms(query: MeasuredQuery, events: int) -> float:
     """Ten times the events may take ten times as long; fewer than 10 million have the same bar as 10 million."""
     return query.bar_ms * max(1.0, events / BAR_EVENTS)

@@ -70,7 +70,7 @@ async def clickhouse_away(scene: Scene) -> None:
 
 
 async def _restarts_without_store(scene: Scene) -> None:
-    """One worker is killed and starts anew; another is asked to stop: it must not wait for ClickHouse for ever."""
+    """One worker is killed and starts again; another is asked to stop: it must not wait for ClickHouse for ever."""
     killed, stopped = scene.rng.sample(scene.stack.workers, 2)
     await killed.kill()
     await killed.start()

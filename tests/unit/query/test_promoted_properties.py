@@ -20,7 +20,7 @@ KEYS = ["plan", "device.os", "$current_url", "a-b", "a_b", "A.b", "a..b", ".", "
 # Every way to speak of a property: a filter, a step's filter, a cohort's, a breakdown, a measure.
 FILTER = {"plan": "pro", "device.os": {"exists": True}}
 STEP = {"event": "a", "filter": FILTER}
-QUESTIONS: list[tuple[str, dict[str, Any]]] = [
+QUERIES: list[tuple[str, dict[str, Any]]] = [
     ("events", {"filter": FILTER}),
     ("events", {"cohort": {"did": "a", **WINDOW, "filter": FILTER}}),
     ("cohort", {"cohort": {"did": "a", **WINDOW, "filter": FILTER}}),
@@ -69,7 +69,7 @@ def test_a_column_holds_what_questions_would_read(key: str) -> None:
     assert column_definition(key) == sql
 
 
-@pytest.mark.parametrize(("kind", "body"), QUESTIONS)
+@pytest.mark.parametrize(("kind", "body"), QUERIES)
 def test_questions_read_the_columns(kind: str, body: dict[str, Any]) -> None:
     window = {} if kind == "cohort" else WINDOW
     query, _ = parse_query(kind, json.dumps({**window, **body}).encode(), "p")
