@@ -27,7 +27,7 @@ def keep_large_blocks() -> None:
     """Let freed blocks of up to 32 MiB be used again, instead of giving each back to the system at once.
 
     A body, its lines, a record and its compressed form are such blocks. The system clears every page of a new one
-    before it hands it out, which cost more than everything else that is done with the bytes (see the edge's DESIGN.md).
+    before it hands it out, which cost more than everything else that is done with the bytes.
     Up to 128 MiB stay with the process. Does nothing where the C library is not glibc.
     """
     with suppress(OSError, AttributeError):

@@ -194,7 +194,7 @@ async def compare_again(stack: Stack) -> list[str]:
 
 
 async def count_dead_letters(stack: Stack) -> int:
-    """How many there are, each counted once (DESIGN.md of the worker says when one may be written twice)."""
+    """How many there are, each counted once (docs/explanation/exactly-once.md says when one may be written twice)."""
     letters = {
         (msgspec.json.encode(stored.letter.origin), stored.letter.payload)
         async for stored in read_letters(stack.kafka_settings())

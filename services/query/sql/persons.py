@@ -3,7 +3,8 @@
 A row says the key of the id's set; the person's id, the set's name, is in the row of the key. Counting needs keys only.
 
 People are told apart by a 64-bit hash of project and id, which is stored beside each id: comparing, grouping and
-joining it takes a third of the time of the text. DESIGN.md says how unlikely it is that two ids share one.
+joining it takes a third of the time of the text. docs/explanation/identity.md says how unlikely it is
+that two ids share one.
 """
 
 from collections.abc import Sequence

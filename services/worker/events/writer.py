@@ -1,6 +1,8 @@
 """Stores a block of records: unpack, drop duplicates, insert, remember the ids. Returns when ClickHouse has it all.
 
-The steps of `store`, and what a crash between them leads to (the record is always read again, see DESIGN.md):
+The steps of `store`, and what a crash between them leads to. The record is always read again, see
+docs/explanation/exactly-once.md:
+
 1. unpack      nothing has happened yet
 2. duplicates  nothing has happened yet; the ids come from memory, filled from ClickHouse when a partition is assigned
 3. insert      the events are stored; when the record is read again, their ids are found in ClickHouse: duplicates

@@ -155,7 +155,7 @@ def _bytes_on_disk(data: Data) -> int:
 def _evict_file(path: Path) -> None:
     try:
         descriptor = os.open(path, os.O_RDONLY)
-    except OSError:  # a part that was absorbed meanwhile
+    except OSError:  # a part that ClickHouse has merged meanwhile
         return
     try:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
