@@ -93,7 +93,7 @@ class Installation(Pipeline):
 
     @contextmanager
     def worker_held(self) -> Iterator[None]:
-        """It costs nothing meanwhile. Not for longer than Kafka's patience with a silent consumer."""
+        """It costs nothing meanwhile. Not for longer than Kafka waits for a silent consumer."""
         if not self.has_worker:
             yield
             return
