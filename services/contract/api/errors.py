@@ -8,6 +8,7 @@ import msgspec
 class ErrorCode(Enum):
     """Each code has one HTTP status. The names are what clients match on; they never change their meaning."""
 
+    INVALID_REQUEST = ("invalid_request", 400)
     INVALID_JSON = ("invalid_json", 400)
     INVALID_ENCODING = ("invalid_encoding", 400)
     INVALID_FIELD = ("invalid_field", 400)
@@ -25,12 +26,15 @@ class ErrorCode(Enum):
     FORBIDDEN = ("forbidden", 403)
     NOT_FOUND = ("not_found", 404)
     METHOD_NOT_ALLOWED = ("method_not_allowed", 405)
+    REQUEST_TIMEOUT = ("request_timeout", 408)
     BODY_TOO_LARGE = ("body_too_large", 413)
     EVENT_TOO_LARGE = ("event_too_large", 413)
     UNSUPPORTED_MEDIA_TYPE = ("unsupported_media_type", 415)
     UNSUPPORTED_ENCODING = ("unsupported_encoding", 415)
     RATE_LIMITED = ("rate_limited", 429)
+    HEADERS_TOO_LARGE = ("headers_too_large", 431)
     INTERNAL_ERROR = ("internal_error", 500)
+    TOO_MANY_CONNECTIONS = ("too_many_connections", 503)
     LOG_UNAVAILABLE = ("log_unavailable", 503)
     STORE_UNAVAILABLE = ("store_unavailable", 503)
 
