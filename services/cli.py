@@ -189,6 +189,8 @@ def letters_replay(
     letters = [decoder.decode(line) for line in file.read_bytes().splitlines() if line.strip()]
     replayed = asyncio.run(put_back(EdgeSettings(), letters))
     out.print(f"put back {replayed.put_back} of {len(letters)} letters")
+    if replayed.deleted:
+        out.print(f"{replayed.deleted} stay away: what they say was deleted since")
     for partition, offset, reason in replayed.failed:
         out.print(f"{partition}:{offset} is still not valid: {reason}", highlight=False)
     if replayed.failed:

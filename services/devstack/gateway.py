@@ -21,7 +21,7 @@ from yarl import URL
 from services.contract.api.errors import ApiError, ErrorCode
 from services.runtime.http import error_response, exception_handlers, operation_routes, serve
 from services.runtime.logs import configure_logs, get_logger
-from services.runtime.settings import LogSettings
+from services.runtime.settings import HttpSettings, LogSettings
 
 log = get_logger(__name__)
 
@@ -172,7 +172,8 @@ def main() -> None:
     parser.add_argument("--query", required=True, help="base URL of the query service")
     options = parser.parse_args()
     configure_logs(LogSettings(), "gateway")
-    serve(create_app(Gateway(options.edge, options.query)), "127.0.0.1", options.port, _DRAIN_TIMEOUT_S)
+    app = create_app(Gateway(options.edge, options.query))
+    serve(app, "127.0.0.1", options.port, _DRAIN_TIMEOUT_S, "gateway", HttpSettings().connection_limits())
 
 
 if __name__ == "__main__":

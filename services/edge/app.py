@@ -93,4 +93,11 @@ def main() -> None:
     keep_large_blocks()
     _collect_rarely()
     log.info("edge_starting", host=settings.edge_host, port=settings.edge_port)
-    serve(create_app(settings), settings.edge_host, settings.edge_port, settings.edge_drain_timeout_s)
+    serve(
+        create_app(settings),
+        settings.edge_host,
+        settings.edge_port,
+        settings.edge_drain_timeout_s,
+        "edge",
+        settings.connection_limits(),
+    )

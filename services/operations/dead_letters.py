@@ -1,22 +1,27 @@
 """Reads the dead-letter topic, and puts repaired letters back into the log, each once.
 
-A letter that is put back gets an event id that depends on the letter alone: its idempotency key, the event id of its
-line, or its place in the dead-letter topic. So putting it back twice stores it once, within the dedupe window.
+A letter that is put back gets an event id that depends on the letter alone: the id that it had, its idempotency key, or
+its place in the dead-letter topic. So putting it back twice stores it once, within the dedupe window. It belongs to the
+letter's project, whatever its payload says, keeps the time when it was first received, and what was deleted since stays away.
 """
 
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from msgspec import Raw, Struct
 
-from services.contract.api.errors import ApiError
+from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.log.dead_letter import DeadLetter, decode_dead_letter
-from services.contract.log.envelope import EventLine
+from services.contract.log.envelope import ID_BYTES, EventLine
 from services.contract.log.event_ids import id_of_key
 from services.edge.event_log.kafka import KafkaEventLog
+from services.edge.event_log.port import EventLog
+from services.edge.intake.timestamps import EARLIEST
 from services.edge.intake.track import take_track
+from services.operations.deleted import deleted_lines
+from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import utc_now
 from services.runtime.kafka import count_partitions, topics_of
 from services.runtime.settings import EdgeSettings, KafkaSettings
@@ -33,9 +38,11 @@ class StoredLetter(Struct, kw_only=True):
 
 
 class Replayed(Struct):
-    """What became of the letters of a repair file. `failed`: (partition, offset, reason)."""
+    """What became of the letters of a repair file. `failed`: (partition, offset, reason). `deleted` were not put back,
+    because what they say was deleted since."""
 
     put_back: int = 0
+    deleted: int = 0
     failed: list[tuple[int, int, str]] = msgspec.field(default_factory=list)
 
 
@@ -65,71 +72,106 @@ async def read_letters(settings: KafkaSettings) -> AsyncIterator[StoredLetter]:
 
 
 async def put_back(settings: EdgeSettings, letters: Sequence[StoredLetter]) -> Replayed:
-    """Check each letter's payload again and log the good ones. Raises KafkaError, LogUnavailableError."""
+    """Check each letter's payload again and log the good ones. Raises KafkaError, LogUnavailableError, StoreError."""
     log = KafkaEventLog(settings)
     await log.start()
     replayed = Replayed()
     try:
-        for at in range(0, len(letters), _BATCH):
-            ids, lines = [], []
-            for stored in letters[at : at + _BATCH]:
-                try:
-                    event_id, line = repaired_line(stored, utc_now())
-                except ApiError as error:
-                    replayed.failed.append((stored.partition, stored.offset, error.message))
-                    continue
-                ids.append(event_id)
-                lines.append(line)
-            if lines:
-                await log.append_events(ids, lines)
-                replayed.put_back += len(lines)
+        store = await ClickHouse.connect(settings)
+        try:
+            for at in range(0, len(letters), _BATCH):
+                await put_some_back(log, store, letters[at : at + _BATCH], replayed)
+        finally:
+            await store.close()
     finally:
         await log.stop()
     return replayed
 
 
+async def put_some_back(log: EventLog, store: ClickHouse, letters: Sequence[StoredLetter], replayed: Replayed) -> None:
+    """Adds to `replayed` what became of the letters. Raises LogUnavailableError, StoreError."""
+    repaired: list[tuple[bytes, EventLine]] = []
+    for stored in letters:
+        try:
+            repaired.append(repaired_line(stored, utc_now()))
+        except ApiError as error:
+            replayed.failed.append((stored.partition, stored.offset, error.message))
+    deleted = await deleted_lines(store, [line for _, line in repaired])
+    kept = [pair for pair, is_deleted in zip(repaired, deleted, strict=True) if not is_deleted]
+    replayed.deleted += len(repaired) - len(kept)
+    if kept:
+        await log.append_events([event_id for event_id, _ in kept], [line for _, line in kept])
+        replayed.put_back += len(kept)
+
+
 def repaired_line(stored: StoredLetter, now: datetime) -> tuple[bytes, EventLine]:
-    """The event id and the canonical line of a repaired payload: a line of the log, or an event as the API takes it.
+    """The event id and the canonical line of a repaired payload, received when it first was.
 
-    Raises ApiError when it is still neither.
+    The payload of the worker's letter is a line of the log, or an event as the API takes it; that of the edge's letter is
+    an event and nothing else, whatever it looks like: a client wrote it. Raises ApiError when it is still neither.
     """
-    payload = stored.letter.payload.encode()
-    try:
-        line = msgspec.json.decode(payload, type=EventLine)
-        project_id = line.project_id or stored.letter.project_id
-        event_id = bytes.fromhex(line.event_id.replace("-", ""))
-        if len(event_id) != 16:
-            raise ValueError("event_id")
-    except (msgspec.DecodeError, ValueError):
-        return _from_event(stored, payload, now)
+    letter = stored.letter
+    line = _log_line(letter) if letter.origin.service == "worker" else None
+    project_id = letter.project_id or (line.project_id if line else "")
+    if not project_id:
+        raise ApiError(
+            ErrorCode.MISSING_FIELD, "nobody could tell whose it is: set `project_id` of the letter to its project"
+        )
     # Through the same checks as any event: a repair must not become the next poison.
-    checked = _take(
-        {
-            "event": line.event,
-            "distinct_id": line.distinct_id,
-            "timestamp": line.timestamp,
-            "properties": Raw(bytes(line.properties)),
-        },
-        project_id,
-        now,
-    )
-    checked.event_id = event_id.hex()
-    checked.idempotency_key = line.idempotency_key
-    return event_id, checked
+    payload = letter.payload.encode() if line is None else _event_of(line)
+    if payload.lstrip()[:1] == b"[":
+        raise ApiError(ErrorCode.INVALID_FIELD, "a letter holds one event: expected an object, not an array")
+    taken = take_track(payload, project_id, _received_at(letter, line, now), None).lines[0]
+    if line is not None:
+        taken.original_timestamp = line.original_timestamp or taken.original_timestamp
+    event_id = _own_id(letter, line)
+    if event_id is None and taken.idempotency_key:
+        event_id = bytes.fromhex(taken.event_id)
+    if event_id is None:
+        event_id = id_of_key(project_id, f"dead-letter:{stored.partition}:{stored.offset}")
+    taken.event_id = event_id.hex()
+    return event_id, taken
 
 
-def _from_event(stored: StoredLetter, payload: bytes, now: datetime) -> tuple[bytes, EventLine]:
-    place = f"dead-letter:{stored.partition}:{stored.offset}"
-    intake = take_track(payload, stored.letter.project_id, now, None)
-    line = intake.lines[0]
-    if line.idempotency_key:
-        return intake.ids[0], line
-    event_id = id_of_key(stored.letter.project_id, place)
-    line.event_id = event_id.hex()
-    if line.timestamp == now:
-        line.timestamp = stored.letter.at  # no time of its own: it happened when it first came
-    return event_id, line
+def _log_line(letter: DeadLetter) -> EventLine | None:
+    try:
+        return msgspec.json.decode(letter.payload.encode(), type=EventLine)
+    except (msgspec.DecodeError, RecursionError):
+        return None
 
 
-def _take(event: dict[str, object], project_id: str, now: datetime) -> EventLine:
-    return take_track(msgspec.json.encode(event), project_id, now, None).lines[0]
+def _event_of(line: EventLine) -> bytes:
+    """The line as the API takes events."""
+    event = {
+        "event": line.event,
+        "distinct_id": line.distinct_id,
+        "timestamp": line.timestamp,
+        "properties": Raw(bytes(line.properties)),
+        "idempotency_key": line.idempotency_key or None,
+    }
+    return msgspec.json.encode(event)
+
+
+def _own_id(letter: DeadLetter, line: EventLine | None) -> bytes | None:
+    """The id that the letter has, else that of its line."""
+    for text in (letter.event_id, line.event_id if line else ""):
+        try:
+            event_id = bytes.fromhex(text.replace("-", ""))
+        except ValueError:
+            continue
+        if len(event_id) == ID_BYTES:
+            return event_id
+    return None
+
+
+def _received_at(letter: DeadLetter, line: EventLine | None, now: datetime) -> datetime:
+    """When it first came. A deletion that was asked for since covers it by that."""
+    came = min(_aware(letter.at), now)
+    if line is None:
+        return came
+    received = _aware(line.received_at)
+    return received if EARLIEST <= received < came else came
+
+
+def _aware(time: datetime) -> datetime:
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time

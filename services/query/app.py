@@ -67,4 +67,11 @@ def main() -> None:
     settings = QuerySettings()
     configure_logs(settings, "query")
     log.info("query_starting", host=settings.query_host, port=settings.query_port)
-    serve(create_app(settings), settings.query_host, settings.query_port, settings.query_drain_timeout_s)
+    serve(
+        create_app(settings),
+        settings.query_host,
+        settings.query_port,
+        settings.query_drain_timeout_s,
+        "query",
+        settings.connection_limits(),
+    )

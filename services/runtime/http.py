@@ -1,12 +1,12 @@
 """What edge and query have in common as HTTP services: error answers, health, metrics, serving until SIGTERM."""
 
+import resource
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
 import uvicorn
-from prometheus_client import Counter
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
@@ -17,12 +17,15 @@ from services import __version__
 from services.contract.api.errors import ApiError, ErrorBody, ErrorCode
 from services.contract.api.openapi import openapi_document
 from services.runtime.clickhouse import LimitExceededError, StoreError
+from services.runtime.connections import NO_LIMITS, ConnectionLimits, Connections
+from services.runtime.http_protocol import bounded_protocol
 from services.runtime.logs import get_logger
-from services.runtime.metrics import render_metrics
+from services.runtime.metrics import HTTP_ERRORS, render_metrics
 
 log = get_logger(__name__)
 
-ERRORS = Counter("headrace_http_errors_total", "Error answers by code.", ["service", "code"])
+# Connections to Kafka and ClickHouse, listening sockets, logs.
+_OTHER_FILES = 256
 REQUEST_ID_HEADER = "x-request-id"
 
 _encode = msgspec.json.Encoder().encode
@@ -57,7 +60,7 @@ def request_id_of(request: Request) -> str:
 
 def error_response(request: Request, error: ApiError, service: str) -> Response:
     """The one shape of every error; counts it."""
-    ERRORS.labels(service, error.code.code).inc()
+    HTTP_ERRORS.labels(service, error.code.code).inc()
     request_id = request_id_of(request)
     headers = {REQUEST_ID_HEADER: request_id}
     if error.retry_after_s is not None:
@@ -168,14 +171,17 @@ def openapi_route() -> Route:
     return Route("/openapi.json", openapi)
 
 
-def serve(app: ASGIApp, host: str, port: int, drain_timeout_s: int) -> None:
+def serve(
+    app: ASGIApp, host: str, port: int, drain_timeout_s: int, service: str, limits: ConnectionLimits = NO_LIMITS
+) -> None:
     """Serve until SIGTERM or SIGINT; then take no more, finish what is under way, and return."""
+    _allow_files(limits.in_all)
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
         loop="uvloop",
-        http="httptools",
+        http=bounded_protocol(Connections(limits), service),
         ws="none",
         lifespan="on",
         access_log=False,
@@ -189,3 +195,12 @@ def serve(app: ASGIApp, host: str, port: int, drain_timeout_s: int) -> None:
         backlog=4096,
     )
     uvicorn.Server(config).run()
+
+
+def _allow_files(connections: int) -> None:
+    """As many open files as the connections need, where the system lets us: a shell's usual limit is 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + _OTHER_FILES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        wanted = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.runtime.connections import ConnectionLimits
+
 _CONFIG = SettingsConfigDict(env_prefix="HEADRACE_", extra="ignore", frozen=True)
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -66,7 +68,25 @@ class LogSettings(BaseSettings):
     log_format: Literal["json", "console"] = Field(default="json", description="json for machines, console for people.")
 
 
-class EdgeSettings(KafkaSettings, ClickHouseSettings, LogSettings):
+class HttpSettings(BaseSettings):
+    """What edge, query service and the development gateway take of strangers."""
+
+    model_config = _CONFIG
+
+    http_max_connections: int = Field(
+        default=4096, ge=1, le=100_000, description="Connections that one process keeps at once; above it: 503."
+    )
+    http_max_connections_per_address: int = Field(
+        default=1024,
+        ge=0,
+        description="Connections of one address among them; 0: no limit, for services behind a gateway that has one.",
+    )
+
+    def connection_limits(self) -> ConnectionLimits:
+        return ConnectionLimits(self.http_max_connections, self.http_max_connections_per_address)
+
+
+class EdgeSettings(HttpSettings, KafkaSettings, ClickHouseSettings, LogSettings):
     """The ingest edge."""
 
     edge_host: str = Field(default="127.0.0.1", description="Address to listen on.")
@@ -136,7 +156,7 @@ class WorkerSettings(KafkaSettings, ClickHouseSettings, LogSettings):
     worker_drain_timeout_s: int = Field(default=30, ge=1, description="On SIGTERM: how long the last insert may take.")
 
 
-class QuerySettings(ClickHouseSettings, LogSettings):
+class QuerySettings(HttpSettings, ClickHouseSettings, LogSettings):
     """The query service."""
 
     query_host: str = Field(default="127.0.0.1", description="Address to listen on.")

@@ -45,4 +45,4 @@ def bare_app(answer: bytes) -> Any:
 if __name__ == "__main__":
     text = b'{"ok":true,"accepted":%d}' % int(os.environ["BENCH_ACCEPTED"])
     make = bare_app if os.environ["BENCH_KIND"] == "bare" else starlette_app
-    serve(make(text), "127.0.0.1", int(os.environ["BENCH_PORT"]), 5)
+    serve(make(text), "127.0.0.1", int(os.environ["BENCH_PORT"]), 5, "noop")

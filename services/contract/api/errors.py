@@ -11,6 +11,7 @@ class ErrorCode(Enum):
     The names are what clients match on; they never change their meaning.
     """
 
+    INVALID_REQUEST = ("invalid_request", 400, "The request is not what HTTP/1.1 allows: see its first line, headers and length.")
     INVALID_JSON = ("invalid_json", 400, "The body is not valid JSON in UTF-8.")
     INVALID_ENCODING = ("invalid_encoding", 400, "The body does not decompress as its Content-Encoding says.")
     INVALID_FIELD = ("invalid_field", 400, "A field has a wrong type, size or value; `field` names it.")
@@ -28,12 +29,15 @@ class ErrorCode(Enum):
     FORBIDDEN = ("forbidden", 403, "The project key does not have the scope that the call needs.")
     NOT_FOUND = ("not_found", 404, "There is no such address, dashboard, person or deletion.")
     METHOD_NOT_ALLOWED = ("method_not_allowed", 405, "The address does not take this method.")
+    REQUEST_TIMEOUT = ("request_timeout", 408, "The request did not arrive in time. Send it again, in one go.")
     BODY_TOO_LARGE = ("body_too_large", 413, "The body, decompressed, is too large. Send it in parts.")
     EVENT_TOO_LARGE = ("event_too_large", 413, "One event is too large. Shorten its properties.")
     UNSUPPORTED_MEDIA_TYPE = ("unsupported_media_type", 415, "This Content-Type is not taken: send application/json.")
     UNSUPPORTED_ENCODING = ("unsupported_encoding", 415, "This Content-Encoding is not taken.")
     RATE_LIMITED = ("rate_limited", 429, "Too many events or queries of this project. Send again after Retry-After.")
+    HEADERS_TOO_LARGE = ("headers_too_large", 431, "The headers are too large or too many. Send fewer.")
     INTERNAL_ERROR = ("internal_error", 500, "A fault of the server. Report the request_id.")
+    TOO_MANY_CONNECTIONS = ("too_many_connections", 503, "Too many connections at once. Try again later.")
     LOG_UNAVAILABLE = ("log_unavailable", 503, "The event log is away. Send again, with the same idempotency keys.")
     STORE_UNAVAILABLE = ("store_unavailable", 503, "ClickHouse does not answer. Send again after Retry-After.")
 

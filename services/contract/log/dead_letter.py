@@ -21,7 +21,12 @@ class Origin(Struct, kw_only=True, omit_defaults=True):
 
 
 class DeadLetter(Struct, kw_only=True):
-    """`payload` is the event as it came (see `payload_text`); `code` says why it was not taken."""
+    """`payload` is the event as it came (see `payload_text`); `code` says why it was not taken.
+
+    Whose it is and which event it is say `project_id` and `event_id` (32 hexadecimal digits) alone, never the payload of
+    an edge's letter, which a client wrote. Empty where nobody could tell: of the edge's letters the id, of the worker's
+    what neither the record nor a readable part of the line says.
+    """
 
     code: str
     message: str
@@ -29,6 +34,7 @@ class DeadLetter(Struct, kw_only=True):
     payload: str
     at: datetime
     project_id: str = ""
+    event_id: str = ""
 
     def encode(self) -> bytes:
         return msgspec.json.encode(self)

@@ -13,6 +13,16 @@ from services.worker.events.record import Record
 _decode_line = msgspec.json.Decoder(EventLine, strict=True).decode
 
 
+class _Owner(Struct):
+    """What of a bad line a letter needs to know."""
+
+    project_id: str = ""
+    event_id: str = ""
+
+
+_decode_owner = msgspec.json.Decoder(_Owner).decode
+
+
 class Lines(Struct):
     """Lines of a block, each with its id and the place in the log that it came from."""
 
@@ -67,7 +77,7 @@ def find_bad(lines: Lines) -> tuple[Lines, list[DeadLetter]]:
             good.ids.append(line_id)
             good.origins.append(origin)
         else:
-            bad.append(dead_letter(line, reason, origin))
+            bad.append(dead_letter(line, reason, origin, line_id))
     return good, bad
 
 
@@ -90,5 +100,18 @@ def _origin(record: Record, line: int) -> Origin:
     return Origin(service="worker", topic=record.topic, partition=record.partition, offset=record.offset, line=line)
 
 
-def dead_letter(line: bytes, reason: str, origin: Origin) -> DeadLetter:
-    return DeadLetter(code="unreadable_line", message=reason, origin=origin, payload=payload_text(line), at=utc_now())
+def dead_letter(line: bytes, reason: str, origin: Origin, line_id: bytes = b"") -> DeadLetter:
+    """`line_id`: the id that its record has for the line."""
+    try:
+        owner = _decode_owner(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        owner = _Owner()
+    return DeadLetter(
+        code="unreadable_line",
+        message=reason,
+        origin=origin,
+        payload=payload_text(line),
+        at=utc_now(),
+        project_id=owner.project_id,
+        event_id=line_id.hex() or owner.event_id.replace("-", ""),
+    )

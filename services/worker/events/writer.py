@@ -134,7 +134,7 @@ class EventWriter:
             except BadDataError as error:
                 if len(part.lines) == 1:
                     self._gate.count(0, 1)
-                    await self._put([dead_letter(part.lines[0], str(error)[:500], part.origins[0])])
+                    await self._put([dead_letter(part.lines[0], str(error)[:500], part.origins[0], part.ids[0])])
                 else:
                     pending += [part.half(first=False), part.half(first=True)]
                 continue

@@ -5,6 +5,7 @@ import msgspec
 from services.contract.api.errors import ApiError, ErrorBody, ErrorCode
 
 STATUSES = {
+    "invalid_request": 400,
     "invalid_json": 400,
     "invalid_encoding": 400,
     "invalid_field": 400,
@@ -22,12 +23,15 @@ STATUSES = {
     "forbidden": 403,
     "not_found": 404,
     "method_not_allowed": 405,
+    "request_timeout": 408,
     "body_too_large": 413,
     "event_too_large": 413,
     "unsupported_media_type": 415,
     "unsupported_encoding": 415,
     "rate_limited": 429,
+    "headers_too_large": 431,
     "internal_error": 500,
+    "too_many_connections": 503,
     "log_unavailable": 503,
     "store_unavailable": 503,
 }
@@ -63,6 +67,13 @@ QUERY_CODES = {
     ErrorCode.INVALID_CURSOR,
     ErrorCode.QUERY_TOO_EXPENSIVE,
 }
+# These the HTTP protocol gives, before any service sees a request: tests/unit/runtime/test_http_protocol.py.
+PROTOCOL_CODES = {
+    ErrorCode.INVALID_REQUEST,
+    ErrorCode.REQUEST_TIMEOUT,
+    ErrorCode.HEADERS_TOO_LARGE,
+    ErrorCode.TOO_MANY_CONNECTIONS,
+}
 
 
 def test_the_list_is_closed() -> None:
@@ -70,8 +81,8 @@ def test_the_list_is_closed() -> None:
 
 
 def test_every_code_belongs_to_a_service_that_tests_it() -> None:
-    assert set(ErrorCode) == EDGE_CODES | QUERY_CODES
-    assert not EDGE_CODES & QUERY_CODES
+    assert set(ErrorCode) == EDGE_CODES | QUERY_CODES | PROTOCOL_CODES
+    assert len(ErrorCode) == len(EDGE_CODES) + len(QUERY_CODES) + len(PROTOCOL_CODES)
 
 
 def test_an_error_is_written_in_the_one_shape() -> None:
