@@ -62,7 +62,6 @@ def config_xml(config: ServerConfig) -> str:
     <http_port>{config.http_port}</http_port>
     <tcp_port>{config.tcp_port}</tcp_port>
     <users_config>users.xml</users_config>
-    <timezone>UTC</timezone>
     <max_server_memory_usage>{config.total_memory_bytes}</max_server_memory_usage>
 
     <!-- As in deploy/clickhouse/server.xml: where cores are short, what waits to be stored goes before merges. -->

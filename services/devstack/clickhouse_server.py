@@ -3,6 +3,7 @@
 What was acknowledged survives kill -9 of the process.
 """
 
+import base64
 import contextlib
 import http.client
 import sys
@@ -43,7 +44,8 @@ class ClickHouseProcess:
             "clickhouse",
             command,
             log=log or data_dir / "server.log",
-            env=self.environment(Role.ADMIN),
+            # As in production. The engine takes its time zone from nowhere else.
+            env={**self.environment(Role.ADMIN), "TZ": "UTC"},
             to_console=to_console,
         )
 
@@ -71,11 +73,13 @@ class ClickHouseProcess:
         return self
 
     def answers(self) -> bool:
+        """Another server at the port does not know our password."""
+        credentials = base64.b64encode(f"{Role.ADMIN}:{self.password(Role.ADMIN)}".encode()).decode()
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
-            connection.request("GET", "/ping")
+            connection.request("POST", "/", b"SELECT 1", {"Authorization": f"Basic {credentials}"})
             answer = connection.getresponse()
-            return answer.read() == b"Ok.\n" and answer.status == 200
+            return answer.read() == b"1\n" and answer.status == 200
         return False
 
     @property

@@ -1,4 +1,4 @@
-"""ClickHouse's engine from the chdb wheel as a server: the process, and the one file that knows the wheel's inside.
+"""ClickHouse's engine from the wheel chdb-core as a server: the process, and the one file that knows the wheel's inside.
 
 The wheel runs ClickHouse's local mode, and that can listen when a statement asks for it. It does so for as long as the
 statement lasts; the last part of ours never ends by itself. `config.xml` of the working directory is its
@@ -20,16 +20,17 @@ import os
 import signal
 import sys
 import threading
+import time
 from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
 from types import ModuleType
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from services.devstack.data_lock import DataInUseError, locked
 
 TRIED_WITH = "26.9.0"
 _WHEEL = "chdb-core"
-_LIBRARY = "_chdb.abi3.so"
+_LIBRARY = "chdb/_chdb.abi3.so"
 # As the wheel loads it: its memory allocator must not be mixed up with that of others.
 _RTLD_DEEPBIND = 8
 # A tenth of a second is how long it takes until it is seen that it was killed.
@@ -38,10 +39,14 @@ _HOLD = (
     "SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0"
 )
 _LISTEN = f"SYSTEM START LISTEN HTTP; SYSTEM START LISTEN TCP; {_HOLD}"
-_KILL = "KILL QUERY WHERE user = '' AND startsWith(query, 'SELECT sleepEachRow(0.1)') ASYNC"
+_COUNT_OTHERS = "SELECT count() FROM system.processes WHERE query_id != queryID() AND user != ''"
+_KILL = "KILL QUERY WHERE true ASYNC"
 # It is the server's default format of answers, too; with others, clients cannot read the server's version.
 _FORMAT = "TabSeparated"
-_END = {signal.SIGTERM, signal.SIGINT}
+_ENDING = {signal.SIGTERM, signal.SIGINT}
+# What is running has so long to end by itself, and all of it together so long to be gone.
+_PATIENCE_S = 5.0
+_END_S = 20.0
 
 
 class EngineError(Exception):
@@ -61,67 +66,70 @@ def main(arguments: list[str]) -> int:
 
 
 def serve(data_dir: Path) -> None:
-    """Until SIGTERM or SIGINT; then it listens no more, and what is running has five seconds to end.
+    """Until SIGTERM or SIGINT; then what is running has five seconds to end.
 
     The data are in `engine`, the configuration is in `config` of the directory. Raises EngineError.
     """
     os.chdir(data_dir / "config")
     # The engine's threads inherit the mask: no signal reaches one of them, and none of its handlers is in the way.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _END)
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     engine = _Engine(data_dir / "engine")
     engine.start()
-    signal.sigwait(_END)
-    if not engine.ended:
-        _end_statement()
-    engine.join()
-    if engine.error is not None:
-        raise engine.error
+    signal.sigwait(_ENDING)
+    if engine.reason:
+        raise EngineError(_with_version(f"ClickHouse's engine does not serve: {engine.reason}"))
+    _end(engine)
 
 
 class _Engine(threading.Thread):
-    """The one endless statement. Wakes the main thread when it ends by itself."""
+    """The one endless statement. Wakes the main thread when it ends; `reason` is why."""
 
     def __init__(self, data_dir: Path) -> None:
         super().__init__(name="engine", daemon=True)
         self._module = load()
         self._data_dir = data_dir
-        self.ended = False
-        self.error: EngineError | None = None
+        self.reason = ""
 
     def run(self) -> None:
         try:
             self._module.query(_LISTEN, _FORMAT, path=str(self._data_dir))
+            self.reason = "it says above why"
         except Exception as error:  # its own kind of error is in another private module
-            if "QUERY_WAS_CANCELLED" not in str(error):
-                self.error = EngineError(_with_version(f"ClickHouse's engine did not listen: {error}"))
+            self.reason = str(error)
         finally:
-            self.ended = True
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
 
-def _end_statement() -> None:
-    """Raises EngineError when the server does not answer."""
+def _end(engine: _Engine) -> None:
+    """End the statement, and what has not ended in time. Raises EngineError."""
+    begun = time.monotonic()
+    while engine.is_alive():
+        waited = time.monotonic() - begun
+        if _ask(_COUNT_OTHERS) == "0\n" or waited > _PATIENCE_S:
+            _ask(_KILL)
+        engine.join(0.1)
+        if waited > _END_S:
+            raise EngineError(f"ClickHouse's engine did not end within {_END_S:g} s")
+
+
+def _ask(sql: str) -> str:
+    """The server's answer; nothing when it does not listen, for it does not yet or no longer."""
     url = urlsplit(os.environ["HEADRACE_CLICKHOUSE_URL"])
     user = f"{os.environ['HEADRACE_CLICKHOUSE_USER']}:{os.environ['HEADRACE_CLICKHOUSE_PASSWORD']}"
     headers = {"Authorization": f"Basic {base64.b64encode(user.encode()).decode()}"}
-    connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=10)
-    try:
-        with contextlib.closing(connection):
-            connection.request("POST", f"/?{urlencode({'query': _KILL})}", headers=headers)
-            answer = connection.getresponse()
-            text = answer.read()
-    except (OSError, http.client.HTTPException) as error:
-        raise EngineError(f"the engine did not end: {error}") from None
-    if answer.status != 200:
-        raise EngineError(f"the engine did not end: {text.decode(errors='replace')[:500]}")
+    connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=5)
+    with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+        connection.request("POST", "/", sql, headers)
+        return connection.getresponse().read().decode(errors="replace")
+    return ""
 
 
 def load() -> ModuleType:
     """The library as a module of its own. Raises EngineError."""
-    package = importlib.util.find_spec("chdb")
-    if package is None or package.origin is None:
-        raise EngineError("the package chdb is not installed; it comes with the extra `devstack` of headrace")
-    library = Path(package.origin).parent / _LIBRARY
+    try:
+        library = importlib.metadata.distribution(_WHEEL).locate_file(_LIBRARY)
+    except importlib.metadata.PackageNotFoundError:
+        raise EngineError(f"{_WHEEL} is not installed; it comes with the extra `devstack` of headrace") from None
     try:
         ctypes.CDLL(str(library), mode=sys.getdlopenflags() | _RTLD_DEEPBIND)
         loader = ExtensionFileLoader("_chdb", str(library))
