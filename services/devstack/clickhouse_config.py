@@ -71,6 +71,9 @@ def config_xml(config: ServerConfig) -> str:
     <background_schedule_pool_size>16</background_schedule_pool_size>
     <background_streaming_schedule_pool_size>16</background_streaming_schedule_pool_size>
 
+    <!-- A server's default; the local mode has none. -->
+    <query_condition_cache_size>104857600</query_condition_cache_size>
+
     <!-- To standard error. Of statements that failed, whoever asked is told; they may hold people's data. -->
     <log-level>warning</log-level>
     <logger>
