@@ -12,7 +12,16 @@ import psutil
 
 from tests.bench.stack import Stack
 
-_LIBRARIES = ("aiokafka", "clickhouse-connect", "chdb-core", "faust-streaming", "msgspec", "starlette", "uvicorn", "uvloop")
+_LIBRARIES = (
+    "aiokafka",
+    "clickhouse-connect",
+    "chdb-core",
+    "faust-streaming",
+    "msgspec",
+    "starlette",
+    "uvicorn",
+    "uvloop",
+)
 # Above it others are at work on the machine, and only ratios and CPU times say something.
 _QUIET_LOAD = 0.5
 
