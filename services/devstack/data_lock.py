@@ -6,15 +6,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_LOCK = "lock"
+
 
 class DataInUseError(Exception):
     """Another process has the directory; the message says so to the person who started this one."""
 
 
 def make_private(directory: Path) -> None:
-    """It and all that is in it are out of reach for other users of the machine."""
+    """Made when it is not there. It and all that is in it are out of reach for other users of the machine.
+
+    A directory with other things in it, say /tmp, keeps its mode: what is put into it is for the owner alone anyway.
+    """
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    directory.chmod(0o700)
+    if (directory / _LOCK).exists() or not any(directory.iterdir()):
+        directory.chmod(0o700)
 
 
 def write_private(path: Path, text: str) -> None:
@@ -29,7 +35,7 @@ def write_private(path: Path, text: str) -> None:
 def locked(data_dir: Path) -> Iterator[None]:
     """Makes the directory when it is not there, for its owner alone. Raises DataInUseError."""
     make_private(data_dir)
-    with (data_dir / "lock").open("a") as lock:
+    with (data_dir / _LOCK).open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -31,8 +31,8 @@ from services.devstack.data_lock import DataInUseError, locked
 TRIED_WITH = "26.9.0"
 _WHEEL = "chdb-core"
 _LIBRARY = "chdb/_chdb.abi3.so"
-# As the wheel loads it: its memory allocator must not be mixed up with that of others.
-_RTLD_DEEPBIND = 8
+# As the wheel loads it on Linux: its memory allocator must not be mixed up with that of others.
+_DEEP_BIND = getattr(os, "RTLD_DEEPBIND", 0)
 # A tenth of a second is how long it takes until it is seen that it was killed.
 _HOLD = (
     "SELECT sleepEachRow(0.1) FROM system.numbers "
@@ -131,7 +131,7 @@ def load() -> ModuleType:
     except importlib.metadata.PackageNotFoundError:
         raise EngineError(f"{_WHEEL} is not installed; it comes with the extra `devstack` of headrace") from None
     try:
-        ctypes.CDLL(str(library), mode=sys.getdlopenflags() | _RTLD_DEEPBIND)
+        ctypes.CDLL(str(library), mode=sys.getdlopenflags() | _DEEP_BIND)
         loader = ExtensionFileLoader("_chdb", str(library))
         spec = importlib.util.spec_from_loader("_chdb", loader)
         module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]  # a loader was given

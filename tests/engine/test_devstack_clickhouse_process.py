@@ -127,6 +127,12 @@ def test_its_files_are_its_owners_alone(server: ClickHouseProcess, tmp_path: Pat
     assert not any(later.password(role) in users for role in Role)
 
 
+def test_statements_that_fail_are_not_logged(server: ClickHouseProcess) -> None:
+    for sql in (b"SELECT toUInt8('secret')", b"SELEC 'secret'", b"SELECT * FROM url('http://secret')"):
+        assert ask(server, sql)[0] != 200
+    assert "secret" not in server.child.log.read_text()
+
+
 # Who gets in
 
 
