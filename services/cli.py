@@ -21,8 +21,9 @@ from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.clock import utc_now
 from services.runtime.keys import Scope, create_key, list_keys, new_key, revoke_key
 from services.runtime.settings import ClickHouseSettings, EdgeSettings, KafkaSettings
-from services.schema.migrate import MigrationError
+from services.schema.migrate import MigrationError, on_cluster
 from services.schema.migrate import migrate as apply_migrations
+from services.schema.roles import roles_sql
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Headrace: event pipeline for product analytics.")
 keys_app = typer.Typer(no_args_is_help=True, help="Project keys. A key is shown once, when it is made.")
@@ -88,6 +89,17 @@ def migrate(
         out.print(f"{'would apply' if dry_run else 'applied'} {name}")
     if not names:
         out.print("the tables are up to date")
+
+
+@app.command()
+def roles() -> None:
+    """Print the SQL that makes ClickHouse's roles: what the edge, the worker, the query service and an admin may do.
+
+    Give each service a user with its role: CREATE USER shop_edge IDENTIFIED BY '...' DEFAULT ROLE headrace_edge.
+    """
+    settings = ClickHouseSettings()
+    for statement in roles_sql(settings.clickhouse_database, on_cluster(settings.clickhouse_cluster)):
+        typer.echo(f"{statement};")
 
 
 @keys_app.command("create")

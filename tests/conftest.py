@@ -9,10 +9,10 @@ import pytest
 from _pytest.terminal import TerminalReporter
 
 from tests.support.brokers import broker_kinds, stack_setting
-from tests.support.engine import clickhouse, clickhouse_url, engine_kind
+from tests.support.engine import clickhouse, clickhouse_server, engine_kind
 from tests.support.pipeline import Pipeline, started_pipeline
 
-__all__ = ["clickhouse", "clickhouse_url"]
+__all__ = ["clickhouse", "clickhouse_server"]
 
 _BROKER_NAMES = {
     "environment": "Kafka at HEADRACE_TEST_KAFKA",
@@ -23,7 +23,7 @@ _BROKER_NAMES = {
 _ENGINE_NAMES = {
     "environment": "ClickHouse at HEADRACE_TEST_CLICKHOUSE_URL",
     "docker": "ClickHouse in Docker",
-    "chdb": "the embedded engine (chDB)",
+    "development": "the development server (ClickHouse's engine from the wheel)",
 }
 
 _TESTS = Path(__file__).parent

@@ -1,53 +1,85 @@
-"""chDB behind ClickHouse's HTTP interface, as a process of its own: `python -m services.devstack.clickhouse_server`.
+"""ClickHouse for development: one server in a child process, on 127.0.0.1 alone, with a user for each service.
 
-For development: no users, no TLS, one process a data directory. What was acknowledged survives kill -9.
+What was acknowledged survives kill -9 of the process.
 """
 
-import argparse
+import base64
 import contextlib
-import faulthandler
 import http.client
-import signal
-import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import uvicorn
-
 from services.devstack.child_process import ChildProcess, free_port
-from services.devstack.data_lock import DataInUseError, locked
-from services.runtime.memory import keep_large_blocks
-
-# Clients keep connections open; the server must not be the one that closes a connection just when it is used again.
-_KEEP_ALIVE_S = 3600
+from services.devstack.clickhouse_config import ServerConfig, passwords_of, write_config
+from services.schema.roles import Role
 
 
 class ClickHouseProcess:
-    """The server as a child process; a context manager. `stop` ends it cleanly, `kill` with SIGKILL."""
+    """A context manager. `stop` ends it cleanly, `kill` with SIGKILL; it may be started again after both, with the same
+    ports and passwords.
+
+    `databases`: the only ones that its users may use. `memory_bytes`: of all queries together; 0: half of what there is.
+    """
 
     def __init__(
-        self, data_dir: Path, port: int | None = None, *, log: Path | None = None, to_console: bool = False
+        self,
+        data_dir: Path,
+        port: int | None = None,
+        *,
+        databases: Sequence[str] = ("headrace",),
+        memory_bytes: int = 0,
+        log: Path | None = None,
+        to_console: bool = False,
     ) -> None:
         self.port = free_port() if port is None else port
         self.url = f"http://127.0.0.1:{self.port}"
-        module = "services.devstack.clickhouse_server"
-        command = [sys.executable, "-m", module, "--data", str(data_dir), "--port", str(self.port)]
-        self.child = ChildProcess("clickhouse", command, log=log or data_dir / "server.log", to_console=to_console)
+        self.config = ServerConfig(self.port, free_port(), databases, memory_bytes)
+        self._data_dir = data_dir
+        self._passwords = passwords_of(data_dir)
+        command = [sys.executable, "-m", "services.devstack.embedded_engine", str(data_dir)]
+        self.child = ChildProcess(
+            "clickhouse",
+            command,
+            log=log or data_dir / "server.log",
+            # As in production. The engine takes its time zone from nowhere else.
+            env={**self.environment(Role.ADMIN), "TZ": "UTC"},
+            to_console=to_console,
+        )
+
+    def password(self, role: Role) -> str:
+        """Of the user, whose name is the role's."""
+        return self._passwords[role]
+
+    def environment(self, role: Role) -> dict[str, str]:
+        """What a service's settings read, so that it works as this user."""
+        return {
+            "HEADRACE_CLICKHOUSE_URL": self.url,
+            "HEADRACE_CLICKHOUSE_USER": role.value,
+            "HEADRACE_CLICKHOUSE_PASSWORD": self.password(role),
+        }
+
+    def launch(self) -> None:
+        """Does not wait until it answers."""
+        write_config(self._data_dir, self.config, self._passwords)
+        self.child.start()
 
     def start(self, timeout_s: float = 30) -> Self:
         """Returns when it answers. Raises ChildFailedError."""
-        self.child.start()
+        self.launch()
         self.child.wait_until(self.answers, timeout_s)
         return self
 
     def answers(self) -> bool:
+        """Another server at the port does not know our password."""
+        credentials = base64.b64encode(f"{Role.ADMIN}:{self.password(Role.ADMIN)}".encode()).decode()
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=5)
         with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
-            connection.request("GET", "/ping")
-            return connection.getresponse().status == 200
+            connection.request("POST", "/", b"SELECT 1", {"Authorization": f"Basic {credentials}"})
+            answer = connection.getresponse()
+            return answer.read() == b"1\n" and answer.status == 200
         return False
 
     @property
@@ -67,71 +99,3 @@ class ClickHouseProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
-
-
-def main(arguments: list[str] | None = None) -> int:
-    faulthandler.enable()  # a crash in the engine leaves a trace in the log
-    keep_large_blocks()
-    parser = argparse.ArgumentParser(prog="clickhouse_server", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="data directory; made when it is not there")
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--host", default="127.0.0.1")
-    options = parser.parse_args(arguments)
-    try:
-        if "?" in str(options.data.resolve()):
-            raise _StartError(f"the data directory {options.data} must not have a question mark in its path")
-        with locked(options.data), _bound(options.host, options.port) as listener:
-            serve(options.data, listener)
-    except (DataInUseError, _StartError) as error:
-        print(f"clickhouse_server: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def serve(data_dir: Path, listener: socket.socket) -> None:
-    """Until SIGTERM or SIGINT; then running queries are finished and the engine is closed."""
-    # Loading the engine takes a while and 500 MB of address space, which only this process needs.
-    from services.devstack.clickhouse.app import ClickHouseApp
-    from services.devstack.clickhouse.engine import Engine
-
-    # uvicorn repeats the signal that ended it to the handlers it found; the default ones would end this process.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: None)
-    engine = Engine(data_dir.resolve())
-    app = ClickHouseApp(engine)
-    try:
-        config = uvicorn.Config(
-            app,
-            loop="uvloop",
-            http="httptools",
-            ws="none",
-            lifespan="off",
-            interface="asgi3",
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-            timeout_keep_alive=_KEEP_ALIVE_S,
-        )
-        uvicorn.Server(config).run(sockets=[listener])
-    finally:
-        app.close()
-        engine.close()
-
-
-class _StartError(Exception):
-    """Why the server cannot start, for the person who starts it."""
-
-
-@contextlib.contextmanager
-def _bound(host: str, port: int) -> Iterator[socket.socket]:
-    with socket.socket() as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-        except OSError as error:
-            raise _StartError(f"cannot listen on {host}:{port}: {error.strerror}") from None
-        yield listener
-
-
-if __name__ == "__main__":
-    sys.exit(main())

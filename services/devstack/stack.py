@@ -7,6 +7,7 @@ when it has stored everything (the embedded broker forgets what it holds), then 
 import asyncio
 import http.client
 import json
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -16,12 +17,14 @@ from typing import Any
 from services.devstack.broker import ApacheKafka, Broker, EmbeddedBroker, KafkaUnavailableError, find_kafka_jars
 from services.devstack.child_process import ChildProcess, free_port
 from services.devstack.clickhouse_server import ClickHouseProcess
+from services.devstack.data_lock import write_private
 from services.devstack.parts import Part, Parts
 from services.devstack.stack_settings import StackSettings, development_key
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.keys import Scope, create_key
 from services.runtime.settings import ClickHouseSettings
 from services.schema.migrate import migrate
+from services.schema.roles import Role
 
 PROJECT = "development"
 _READY_TIMEOUT_S = 60
@@ -54,18 +57,19 @@ class Stack:
         """Returns when all parts answer that they are ready. Raises StackError, ChildFailedError, StoreError."""
         key, _ = development_key(self._settings)
         database = self._database()
-        store = self._parts.start(Part(database.child, database.child.start, database.answers))
+        store = self._parts.start(Part(database.child, database.launch, database.answers))
         broker = self._broker()
         logs = [] if broker is None else [self._parts.start(Part(broker.child, broker.launch, broker.answers))]
         self._parts.wait_until_ready([store], _READY_TIMEOUT_S)
-        applied = asyncio.run(_prepare_store(database.url, key))
+        applied = asyncio.run(_prepare_store(database, key))
         self._say(f"the tables are there{f' ({len(applied)} migrations applied)' if applied else ''}")
         self._parts.wait_until_ready(logs, _READY_TIMEOUT_S)
-        environment = self._environment(broker, database)
-        services = [self._parts.start(part) for part in self._services(environment)]
+        environment = self._environment(broker)
+        services = [self._parts.start(part) for part in self._services(environment, database)]
         self._parts.wait_until_ready(services, _READY_TIMEOUT_S)
         self._was_ready = True
-        (self._settings.data / "stack.json").write_text(json.dumps(self._addresses(environment), indent=2))
+        (self._settings.data / "stack.json").write_text(json.dumps(self._addresses(environment, database), indent=2))
+        self._write_environment({**environment, **database.environment(Role.ADMIN)})
 
     def watch(self) -> None:
         """Returns never; raises ChildFailedError when a part dies."""
@@ -104,12 +108,16 @@ class Stack:
 
     def _database(self) -> ClickHouseProcess:
         log = self._logs / "clickhouse.log"
-        return ClickHouseProcess(self._settings.data / "clickhouse", log=log, to_console=self._settings.log_console)
+        return ClickHouseProcess(
+            self._settings.data / "clickhouse",
+            databases=[ClickHouseSettings().clickhouse_database],
+            log=log,
+            to_console=self._settings.log_console,
+        )
 
-    def _environment(self, broker: Broker | None, database: ClickHouseProcess) -> dict[str, str]:
+    def _environment(self, broker: Broker | None) -> dict[str, str]:
         """The services are configured as in production: by environment variables alone."""
         environment = {
-            "HEADRACE_CLICKHOUSE_URL": database.url,
             "HEADRACE_CLICKHOUSE_CLUSTER": "",
             "HEADRACE_KAFKA_BOOTSTRAP": self._settings.broker,
             **{f"HEADRACE_{name.upper()}_PORT": str(port) for name, port in self._ports.items()},
@@ -122,10 +130,10 @@ class Stack:
             environment["HEADRACE_WORKER_SESSION_TIMEOUT_S"] = "6"
         return environment
 
-    def _services(self, environment: Mapping[str, str]) -> list[Part]:
-        """The worker first, for it takes longest."""
+    def _services(self, environment: Mapping[str, str], database: ClickHouseProcess) -> list[Part]:
+        """The worker first, for it takes longest. Each has a user of its own in the database."""
         services = [
-            self._service(name, port, ["-m", "services.cli", name], environment)
+            self._service(name, port, ["-m", "services.cli", name], {**environment, **database.environment(Role(name))})
             for name, port in sorted(self._ports.items(), reverse=True)
         ]
         upstreams = [f"--{name}=http://127.0.0.1:{self._ports[name]}" for name in ("edge", "query")]
@@ -143,18 +151,28 @@ class Stack:
         )
         return Part(child, child.start, lambda: get_json(port, "/health/ready").get("ready") is True)
 
-    def _addresses(self, environment: Mapping[str, str]) -> dict[str, str]:
+    def _addresses(self, environment: Mapping[str, str], database: ClickHouseProcess) -> dict[str, str]:
         """For whoever wants to look inside: `stack.json` in the data directory."""
         return {
             "gateway": self.base_url,
             **{name: f"http://127.0.0.1:{port}" for name, port in self._ports.items()},
-            "clickhouse": environment["HEADRACE_CLICKHOUSE_URL"],
+            "clickhouse": database.url,
             "kafka": environment["HEADRACE_KAFKA_BOOTSTRAP"],
         }
 
+    def _write_environment(self, environment: Mapping[str, str]) -> None:
+        """`env` in the data directory: with it, the commands of `headrace` speak to this stack."""
+        lines = (f"{name}={shlex.quote(value)}\n" for name, value in environment.items())
+        write_private(self._settings.data / "env", "".join(lines))
 
-async def _prepare_store(url: str, key: str) -> list[str]:
-    settings = ClickHouseSettings(clickhouse_url=url, clickhouse_cluster="")
+
+async def _prepare_store(database: ClickHouseProcess, key: str) -> list[str]:
+    settings = ClickHouseSettings(
+        clickhouse_url=database.url,
+        clickhouse_user=Role.ADMIN.value,
+        clickhouse_password=database.password(Role.ADMIN),
+        clickhouse_cluster="",
+    )
     applied = await migrate(settings)
     store = await ClickHouse.connect(settings)
     try:

@@ -1,11 +1,11 @@
 """What `make run` takes from the environment, and the key of the development project."""
 
-import os
 from pathlib import Path
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.devstack.data_lock import make_private, write_private
 from services.runtime.keys import new_key
 
 
@@ -54,7 +54,6 @@ def development_key(settings: StackSettings) -> tuple[str, bool]:
         return settings.api_key, False
     kept = settings.data / "key"
     if not kept.exists():
-        settings.data.mkdir(parents=True, exist_ok=True)
-        with os.fdopen(os.open(kept, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(new_key())
+        make_private(settings.data)
+        write_private(kept, new_key())
     return kept.read_text().strip(), True

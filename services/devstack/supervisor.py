@@ -1,5 +1,6 @@
 """What `make run` runs: the development stack, from its first line to its exit status."""
 
+import os
 import signal
 import socket
 import sys
@@ -38,6 +39,7 @@ class _Signals:
 
 def run() -> int:
     """Start, say `ready`, and stay until a signal (0) or until a part dies (1)."""
+    os.umask(0o077)  # also for what the parts write: logs, and all data
     try:
         settings = read_settings()
         with locked(settings.data):

@@ -22,6 +22,7 @@ from services.devstack.clickhouse_server import ClickHouseProcess
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.settings import ClickHouseSettings
 from services.schema.migrate import migrate
+from services.schema.roles import Role
 from services.worker.identity.person_sets import people_of
 from services.worker.identity.writer import IdentityStore
 from tests.fakes.counting_store import CountingStore
@@ -114,11 +115,18 @@ def main() -> None:
     parser.add_argument("--shape", choices=SHAPES, action="append")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
-        server = ClickHouseProcess(Path(directory))
+        shapes = arguments.shape or SHAPES
+        databases = [f"identity_{number}" for number in range(len(shapes))]
+        server = ClickHouseProcess(Path(directory), databases=databases)
         try:
             server.start(_START_S)
-            for number, shape in enumerate(arguments.shape or SHAPES):
-                settings = ClickHouseSettings(clickhouse_url=server.url, clickhouse_database=f"identity_{number}")
+            for database, shape in zip(databases, shapes, strict=True):
+                settings = ClickHouseSettings(
+                    clickhouse_url=server.url,
+                    clickhouse_database=database,
+                    clickhouse_user=Role.ADMIN.value,
+                    clickhouse_password=server.password(Role.ADMIN),
+                )
                 asyncio.run(measure(settings, server.pid, shape, arguments.ids, arguments.block, arguments.before))
         finally:
             server.stop()

@@ -12,7 +12,16 @@ import psutil
 
 from tests.bench.stack import Stack
 
-_LIBRARIES = ("aiokafka", "clickhouse-connect", "chdb", "faust-streaming", "msgspec", "starlette", "uvicorn", "uvloop")
+_LIBRARIES = (
+    "aiokafka",
+    "clickhouse-connect",
+    "chdb-core",
+    "faust-streaming",
+    "msgspec",
+    "starlette",
+    "uvicorn",
+    "uvloop",
+)
 # Above it others are at work on the machine, and only ratios and CPU times say something.
 _QUIET_LOAD = 0.5
 
@@ -41,7 +50,7 @@ def describe_machine(stack: Stack) -> dict[str, str]:
         "cores": f"{stack.cores[0]} and {stack.cores[1]} of {os.cpu_count()}",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "broker": stack.broker_kind,
-        "engine": f"chDB {stack.engine_version} behind ClickHouse's HTTP interface, a process of its own",
+        "engine": f"ClickHouse {stack.engine_version}, its own server from the wheel chdb-core, a process of its own",
         "libraries": ", ".join(f"{name} {version(name)}" for name in _LIBRARIES),
         "settings": ", ".join(f"{k}={v}" for k, v in os.environ.items() if k.startswith("HEADRACE_")) or "defaults",
     }

@@ -8,6 +8,7 @@ import httpx
 import numpy as np
 from msgspec import Struct
 
+from services.schema.roles import Role
 from tests.bench.stack import PROBES, Pipeline
 
 # Asking costs the engine some milliseconds: more often, the probes were a fifth of the load.
@@ -86,8 +87,12 @@ class Probes:
             f"SELECT DISTINCT distinct_id FROM events WHERE project_id = '{PROBES}' AND distinct_id IN ({wanted}) "
             f"AND timestamp > now() - INTERVAL {_WINDOW_S} SECOND"
         )
+        server = self._pipeline.stack.clickhouse
         answer = await client.post(
-            self._pipeline.stack.clickhouse.url, params={"database": self._pipeline.name}, content=sql
+            server.url,
+            params={"database": self._pipeline.database},
+            content=sql,
+            auth=(Role.QUERY.value, server.password(Role.QUERY)),
         )
         answer.raise_for_status()
         return answer.text.split()

@@ -25,12 +25,15 @@ from services.runtime.kafka import ensure_topics
 from services.runtime.keys import Scope, create_key, new_key
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.schema.migrate import migrate
+from services.schema.roles import Role
 from tests.bench.processes import pin, two_cores
 
 PROJECT = "bench"
 PROBES = "probes"
 ROOT = Path(__file__).resolve().parents[2]
 _READY_S = 90
+# One a pipeline. The services' users have rights on these and no others.
+_DATABASES = tuple(f"bench_{number}" for number in range(100))
 # Minutes are too short for Java's second compiler: it costs as much as all of the broker's work, and never gets it back.
 # The heap has its size from the beginning, as Kafka's documentation has it; else its growth is no more than a decision of Java's.
 _JAVA_OPTIONS = ("-XX:TieredStopAtLevel=1", "-Xms512m", "-XX:+AlwaysPreTouch")
@@ -54,13 +57,14 @@ class Stack:
     def __init__(self) -> None:
         self.cores = two_cores()
         self.scratch = Path(tempfile.mkdtemp(prefix="headrace-bench-"))
+        self.databases = iter(_DATABASES)
         self.notes: list[str] = []
         self.broker_kind = "Apache Kafka, one KRaft node, acks=all"
 
     def __enter__(self) -> Self:
         try:
             self.broker = self._make_broker().start()
-            self.clickhouse = ClickHouseProcess(self.scratch / "clickhouse").start()
+            self.clickhouse = ClickHouseProcess(self.scratch / "clickhouse", databases=_DATABASES).start()
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -90,7 +94,19 @@ class Stack:
 
     @property
     def engine_version(self) -> str:
-        return _HTTP.get(self.clickhouse.url, params={"query": "SELECT version()"}).text.strip()
+        return self.sql("SELECT version()", "default")
+
+    def sql(self, sql: str, database: str) -> str:
+        """One statement in plain HTTP, as the administrator; the answer's text."""
+        answer = _HTTP.post(
+            self.clickhouse.url,
+            params={"query": sql, "database": database},
+            auth=(Role.ADMIN.value, self.clickhouse.password(Role.ADMIN)),
+            timeout=600,
+        )
+        if answer.status_code != 200:
+            raise RuntimeError(f"ClickHouse: {answer.text[:500]}")
+        return answer.text.strip()
 
     def share_cores(self) -> None:
         """Broker and engine on both cores: for everything end to end."""
@@ -124,7 +140,13 @@ class Pipeline:
             kafka_partitions=partitions,
             kafka_idempotence=stack.broker.idempotent_producer,
         )
-        self.clickhouse = ClickHouseSettings(clickhouse_url=stack.clickhouse.url, clickhouse_database=name)
+        self.database = next(stack.databases)
+        self.clickhouse = ClickHouseSettings(
+            clickhouse_url=stack.clickhouse.url,
+            clickhouse_database=self.database,
+            clickhouse_user=Role.ADMIN.value,
+            clickhouse_password=stack.clickhouse.password(Role.ADMIN),
+        )
 
     def __enter__(self) -> Self:
         asyncio.run(self._prepare())
@@ -147,7 +169,7 @@ class Pipeline:
             asyncio.run(self._drop())
 
     async def _drop(self) -> None:
-        self.sql(f"DROP DATABASE {self.name} SYNC", database="default")
+        self.sql(f"DROP DATABASE {self.database} SYNC", database="default")
         admin = AIOKafkaAdminClient(bootstrap_servers=self.kafka.kafka_bootstrap)
         await admin.start()
         try:
@@ -158,10 +180,11 @@ class Pipeline:
 
     @property
     def env(self) -> dict[str, str]:
-        """What the services' settings read."""
+        """What the services' settings read. Whoever is not told otherwise works as the worker's user."""
         settings = {**self.kafka.model_dump(), **self.clickhouse.model_dump(), "log_level": "warning"}
         settings["worker_group"] = f"{self.name}-worker"
-        return {f"HEADRACE_{name.upper()}": str(value) for name, value in settings.items()}
+        environment = {f"HEADRACE_{name.upper()}": str(value) for name, value in settings.items()}
+        return environment | self.stack.clickhouse.environment(Role.WORKER)
 
     @property
     def pids(self) -> dict[str, int]:
@@ -207,7 +230,7 @@ class Pipeline:
         self.start(
             name,
             self.services_command("edge"),
-            env={"HEADRACE_EDGE_PORT": str(port)},
+            env={"HEADRACE_EDGE_PORT": str(port), **self.stack.clickhouse.environment(Role.EDGE)},
             cores=cores,
             ready=lambda: answers(port, "/health/ready"),
         )
@@ -244,14 +267,7 @@ class Pipeline:
 
     def sql(self, sql: str, database: str | None = None) -> str:
         """One statement in plain HTTP; the answer's text."""
-        answer = _HTTP.post(
-            self.stack.clickhouse.url,
-            params={"query": sql, "database": database or self.name},
-            timeout=600,
-        )
-        if answer.status_code != 200:
-            raise RuntimeError(f"ClickHouse: {answer.text[:500]}")
-        return answer.text.strip()
+        return self.stack.sql(sql, database or self.database)
 
     def stored(self) -> int:
         """Different events that are stored; what a reader sees."""

@@ -61,7 +61,8 @@ class Swallow(asyncio.Protocol):
 
     @staticmethod
     def _forward(method: str, url: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
-        answer = httpx.request(method, os.environ["HEADRACE_CLICKHOUSE_URL"] + url, content=body, timeout=60)
+        user = (os.environ["HEADRACE_CLICKHOUSE_USER"], os.environ["HEADRACE_CLICKHOUSE_PASSWORD"])
+        answer = httpx.request(method, os.environ["HEADRACE_CLICKHOUSE_URL"] + url, content=body, auth=user, timeout=60)
         kept = {k: v for k, v in answer.headers.items() if k.startswith("x-clickhouse")}
         return answer.status_code, kept, answer.content
 

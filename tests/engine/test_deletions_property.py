@@ -16,9 +16,10 @@ from services.contract.tables import DELETED_IDS, EVENTS, PERSON_IDS
 from services.query.persons.deletions import Deletions
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.settings import ClickHouseSettings
+from services.schema.roles import Role
 from tests.support import oracle
 from tests.support.counting import check_all_counts
-from tests.support.engine import insert_lines, send_sql
+from tests.support.engine import as_role, insert_lines, send_sql
 from tests.support.histories import IDS, NAMES, ODD_MOMENTS, windows
 from tests.support.oracle import Event
 from tests.support.oracle_cohorts import cohort, cohorts
@@ -135,7 +136,7 @@ def test_a_person_is_gone_at_once_and_late_events_stay_out(
 
 
 async def swept(clickhouse: ClickHouseSettings) -> int:
-    store = ClickHouse(clickhouse)
+    store = ClickHouse(as_role(clickhouse, Role.QUERY))
     try:
         return await Deletions(store).sweep()
     finally:

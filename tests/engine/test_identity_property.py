@@ -16,9 +16,10 @@ from services.contract.log.envelope import IdentityLine
 from services.contract.tables import IDENTITY_LOG, PERSON_IDS
 from services.operations.identity import NoSuchMergeError, unmerge
 from services.runtime.settings import ClickHouseSettings
+from services.schema.roles import Role
 from services.worker.identity.writer import IdentityStore
 from tests.fakes.counting_store import CountingStore
-from tests.support.engine import insert_lines
+from tests.support.engine import as_role, insert_lines
 
 MOMENT = datetime(2026, 11, 20, tzinfo=UTC)
 IDS = st.sampled_from(["a", "b", "c", "d", "é '\\", "f"])
@@ -35,7 +36,7 @@ class Tables:
     """The identity tables of a fresh project each time."""
 
     def __init__(self, clickhouse: ClickHouseSettings, runner: asyncio.Runner) -> None:
-        self.store = CountingStore(clickhouse)
+        self.store = CountingStore(as_role(clickhouse, Role.WORKER))
         self.run = runner.run
         self.project = ""
 

@@ -156,6 +156,8 @@ def headrace(
 ) -> Callable[..., tuple[int, str]]:
     """Runs `headrace properties ...`: its exit code, and the words that it says."""
     monkeypatch.setenv("HEADRACE_CLICKHOUSE_URL", clickhouse.clickhouse_url)
+    monkeypatch.setenv("HEADRACE_CLICKHOUSE_USER", clickhouse.clickhouse_user)
+    monkeypatch.setenv("HEADRACE_CLICKHOUSE_PASSWORD", clickhouse.clickhouse_password)
     monkeypatch.setenv("HEADRACE_CLICKHOUSE_DATABASE", clickhouse.clickhouse_database)
 
     def run(*arguments: str) -> tuple[int, str]:

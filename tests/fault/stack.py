@@ -24,6 +24,7 @@ from services.runtime.kafka import ensure_topics, topics_of
 from services.runtime.keys import Scope, create_key, new_key
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.schema.migrate import migrate
+from services.schema.roles import Role
 from tests.fault.ledger import Numbers
 from tests.fault.load import Earlier
 from tests.fault.processes import Service, python_path, until
@@ -95,7 +96,7 @@ class Stack:
     async def new_project(self, name: str) -> None:
         """From now on, events go to a project that is empty."""
         self.project, self.key = name, new_key()
-        store = await ClickHouse.connect(ClickHouseSettings(clickhouse_url=self.clickhouse.url))
+        store = await ClickHouse.connect(self.admin_settings())
         try:
             await create_key(store, self.key, name, {Scope.INGEST, Scope.QUERY})
         finally:
@@ -104,10 +105,18 @@ class Stack:
     def kafka_settings(self) -> KafkaSettings:
         return KafkaSettings(**_named(self.settings))
 
+    def admin_settings(self) -> ClickHouseSettings:
+        return ClickHouseSettings(
+            clickhouse_url=self.clickhouse.url,
+            clickhouse_user=Role.ADMIN.value,
+            clickhouse_password=self.clickhouse.password(Role.ADMIN),
+        )
+
     async def sql(self, query: str) -> bytes:
         """Asks ClickHouse itself. Raises aiohttp.ClientError, also for errors of the query."""
+        user = aiohttp.BasicAuth(Role.ADMIN.value, self.clickhouse.password(Role.ADMIN))
         async with self.http.post(
-            self.clickhouse.url, data=query, params={"database": "headrace"}, raise_for_status=True
+            self.clickhouse.url, data=query, params={"database": "headrace"}, auth=user, raise_for_status=True
         ) as answer:
             return await answer.read()
 
@@ -218,7 +227,7 @@ async def started(shape: Shape, data_dir: Path) -> AsyncIterator[Stack]:
     try:
         await asyncio.to_thread(clickhouse.start)
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-            stack = Stack(shape, data_dir, _settings(shape, brokers, clickhouse), brokers, clickhouse, http)
+            stack = Stack(shape, data_dir, _settings(shape, brokers), brokers, clickhouse, http)
             await _prepare(stack)
             await _start_services(stack)
             tasks = [asyncio.create_task(service.look_after()) for service in stack.services]
@@ -251,9 +260,7 @@ def _stop_brokers(brokers: list[ApacheKafka] | list[EmbeddedBroker]) -> None:
         broker.kill()
 
 
-def _settings(
-    shape: Shape, brokers: list[ApacheKafka] | list[EmbeddedBroker], clickhouse: ClickHouseProcess
-) -> dict[str, str]:
+def _settings(shape: Shape, brokers: list[ApacheKafka] | list[EmbeddedBroker]) -> dict[str, str]:
     copies = min(3, max(1, shape.brokers))
     return {
         "HEADRACE_KAFKA_BOOTSTRAP": ",".join(broker.bootstrap for broker in brokers),
@@ -262,7 +269,6 @@ def _settings(
         "HEADRACE_KAFKA_REPLICATION": str(copies),
         "HEADRACE_KAFKA_MIN_INSYNC_REPLICAS": str((copies + 1) // 2),
         "HEADRACE_KAFKA_IDEMPOTENCE": str(brokers[0].idempotent_producer).lower(),
-        "HEADRACE_CLICKHOUSE_URL": clickhouse.url,
         "HEADRACE_CLICKHOUSE_TIMEOUT_S": str(CLICKHOUSE_TIMEOUT_S),
         "HEADRACE_EDGE_PUBLISH_TIMEOUT_S": str(PUBLISH_TIMEOUT_S),
         "HEADRACE_WORKER_SESSION_TIMEOUT_S": str(SESSION_TIMEOUT_S),
@@ -278,7 +284,7 @@ def _named(settings: Mapping[str, str]) -> dict[str, Any]:
 
 async def _prepare(stack: Stack) -> None:
     """Tables and topics."""
-    await migrate(ClickHouseSettings(clickhouse_url=stack.clickhouse.url))
+    await migrate(stack.admin_settings())
     await ensure_topics_at_last(stack.kafka_settings())
 
 
@@ -307,13 +313,16 @@ async def _describe(settings: KafkaSettings, topics: list[str]) -> list[dict[str
 
 async def _start_services(stack: Stack) -> None:
     shape, logs = stack.shape, stack.data_dir / "logs"
-    env = {**stack.settings, **python_path(ROOT)}
-    stack.edges += [Service(f"edge-{i}", "edge", env, logs) for i in range(shape.edges)]
+
+    def env(role: Role) -> dict[str, str]:
+        return {**stack.settings, **python_path(ROOT), **stack.clickhouse.environment(role)}
+
+    stack.edges += [Service(f"edge-{i}", "edge", env(Role.EDGE), logs) for i in range(shape.edges)]
     for i in range(shape.workers):
         proxy = Proxy(stack.clickhouse.port)
         await proxy.start()
         stack.proxies.append(proxy)
-        through = {**env, "HEADRACE_CLICKHOUSE_URL": proxy.url}
+        through = {**env(Role.WORKER), "HEADRACE_CLICKHOUSE_URL": proxy.url}
         stack.workers.append(Service(f"worker-{i}", "worker", through, logs, shape.broken))
-    stack.queries.append(Service("query", "query", env, logs, shape.broken))
+    stack.queries.append(Service("query", "query", env(Role.QUERY), logs, shape.broken))
     await asyncio.gather(*[service.start() for service in stack.services])

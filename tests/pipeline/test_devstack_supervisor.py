@@ -76,6 +76,9 @@ def test_a_start_without_a_key_a_second_start_and_kill_9(tmp_path: Path) -> None
         assert lines[-2] == f"export INFRAI_API_KEY={key}"
         assert [line for line in lines if line.startswith("ready ")] == lines[-1:]
         base_url = lines[-1].removeprefix("ready ")
+        assert keys_of(tmp_path) == {"development"}
+        shared = [str(path) for path in tmp_path.rglob("*") if not path.is_symlink() and path.stat().st_mode & 0o077]
+        assert (shared, tmp_path.stat().st_mode & 0o777) == ([], 0o700)
         authorization = {"authorization": f"Bearer {key}"}
         event = {"event": "e", "distinct_id": "d"}
         answer = httpx.post(f"{base_url}/v1/analytics/track", json=event, headers=authorization, timeout=30)
@@ -91,6 +94,13 @@ def test_a_start_without_a_key_a_second_start_and_kill_9(tmp_path: Path) -> None
         process.kill()
         _, alive = psutil.wait_procs(children, timeout=10)
         assert [child for child in alive if child.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def keys_of(data: Path) -> set[str]:
+    """The projects that have keys, as the commands of `headrace` see them with the file `env` of the data directory."""
+    command = f"set -a; . {data}/env; COLUMNS=200 exec {sys.executable} -m services.cli keys list"
+    listed = subprocess.run(["bash", "-c", command], check=True, capture_output=True, text=True, timeout=60)  # noqa: S603, S607
+    return {line.split("│")[2].strip() for line in listed.stdout.splitlines() if "│" in line}
 
 
 def test_a_signal_while_it_starts(tmp_path: Path) -> None:

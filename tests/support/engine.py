@@ -1,30 +1,36 @@
-"""The ClickHouse that integration tests run on: an address from the environment, else Docker, else chDB over HTTP.
+"""The ClickHouse that tests run on: an address from the environment, else Docker, else the development server.
 
-`clickhouse` gives a test module a database of its own, with all migrations applied.
+`clickhouse` gives a test module a database of its own, with all migrations applied, as its administrator; `as_role`
+gives it as a service has it. With pytest-xdist each process has a server of its own.
 """
 
 import asyncio
 import contextlib
 import os
+import secrets
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
 import pytest
+from msgspec import Struct
 
+from services.devstack.clickhouse_server import ClickHouseProcess
 from services.runtime.settings import ClickHouseSettings
 from services.schema.migrate import migrate
+from services.schema.roles import Role, role_name, roles_sql
 
 ADDRESS = "HEADRACE_TEST_CLICKHOUSE_URL"
 IMAGE = "clickhouse/clickhouse-server:26.8.15.10"  # the one of deploy/compose.yaml
 
 
 def engine_kind() -> str:
-    """environment, docker or chdb: the strongest that there is."""
+    """environment, docker or development: the strongest that there is."""
     if os.environ.get(ADDRESS):
         return "environment"
-    return "docker" if docker_answers() else "chdb"
+    return "docker" if docker_answers() else "development"
 
 
 def docker_answers() -> bool:
@@ -41,48 +47,116 @@ def docker_answers() -> bool:
         return False
 
 
+class User(Struct, frozen=True):
+    """Of ClickHouse."""
+
+    name: str
+    password: str
+
+
+class Server(Struct, frozen=True):
+    """`root` may make databases and users. None: the users are there, for the databases of DATABASES."""
+
+    url: str
+    users: Mapping[Role, User]
+    root: User | None
+
+
+# Each module has one at a time, and drops it. The development server's users have rights on these and no others.
+DATABASES = ("test_0", "test_1", "test_2", "test_3")
+_USERS: dict[tuple[str, str], Mapping[Role, User]] = {}
+
+
+def as_role(settings: ClickHouseSettings, role: Role) -> ClickHouseSettings:
+    """The settings of `clickhouse` for a service: with its user, who has only its rights."""
+    user = _USERS[settings.clickhouse_url, settings.clickhouse_database][role]
+    return settings.model_copy(update={"clickhouse_user": user.name, "clickhouse_password": user.password})
+
+
 @contextlib.contextmanager
-def _docker() -> Iterator[str]:
+def _docker() -> Iterator[Server]:
     from testcontainers.core.container import DockerContainer
     from testcontainers.core.wait_strategies import HttpWaitStrategy
 
+    root = User("tests", secrets.token_hex(16))
     container = (
         DockerContainer(IMAGE)
-        .with_env("CLICKHOUSE_SKIP_USER_SETUP", "1")
+        .with_env("CLICKHOUSE_USER", root.name)
+        .with_env("CLICKHOUSE_PASSWORD", root.password)
+        .with_env("CLICKHOUSE_DEFAULT_ACCESS_MANAGEMENT", "1")
         .with_exposed_ports(8123)
         .waiting_for(HttpWaitStrategy(8123, "/ping"))
     )
     with container:
-        yield f"http://{container.get_container_host_ip()}:{container.get_exposed_port(8123)}"
+        yield Server(f"http://{container.get_container_host_ip()}:{container.get_exposed_port(8123)}", {}, root)
 
 
 @contextlib.contextmanager
-def _chdb(data_dir: Path) -> Iterator[str]:
-    from services.devstack.clickhouse_server import ClickHouseProcess
+def _development(data_dir: Path) -> Iterator[Server]:
+    with ClickHouseProcess(data_dir, databases=DATABASES) as process:
+        yield Server(process.url, {role: User(role.value, process.password(role)) for role in Role}, None)
 
-    with ClickHouseProcess(data_dir) as process:
-        yield process.url
+
+@contextlib.contextmanager
+def _environment() -> Iterator[Server]:
+    settings = ClickHouseSettings(clickhouse_url=os.environ[ADDRESS])
+    yield Server(settings.clickhouse_url, {}, User(settings.clickhouse_user, settings.clickhouse_password))
 
 
 @pytest.fixture(scope="session")
-def clickhouse_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     kind = engine_kind()
+    running: AbstractContextManager[Server]
     if kind == "environment":
-        yield os.environ[ADDRESS]
-        return
-    running = _docker() if kind == "docker" else _chdb(tmp_path_factory.mktemp("clickhouse"))
-    with running as url:
-        yield url
+        running = _environment()
+    else:
+        running = _docker() if kind == "docker" else _development(tmp_path_factory.mktemp("clickhouse"))
+    with running as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
-def clickhouse(clickhouse_url: str) -> Iterator[ClickHouseSettings]:
+def clickhouse(clickhouse_server: Server) -> Iterator[ClickHouseSettings]:
     """Settings of a fresh database; dropped afterwards."""
-    database = f"test_{uuid.uuid4().hex[:16]}"
-    settings = ClickHouseSettings(clickhouse_url=clickhouse_url, clickhouse_database=database)
-    asyncio.run(migrate(settings))
-    yield settings
-    send_sql(settings, f"DROP DATABASE {database}", database="default")
+    with _database(clickhouse_server) as database:
+        settings = as_role(
+            ClickHouseSettings(clickhouse_url=clickhouse_server.url, clickhouse_database=database), Role.ADMIN
+        )
+        asyncio.run(migrate(settings))
+        yield settings
+        send_sql(settings, f"DROP DATABASE {database} SYNC", database="default")
+
+
+@contextlib.contextmanager
+def _database(server: Server) -> Iterator[str]:
+    """The name of a database that is not there, and users for it."""
+    if server.root is None:
+        database = next(name for name in DATABASES if (server.url, name) not in _USERS)
+        users = server.users
+    else:
+        database = f"test_{uuid.uuid4().hex[:16]}"
+        users = {role: User(f"{role_name(role, database)}_user", secrets.token_hex(16)) for role in Role}
+        _as_root(server, roles_sql(database))
+        for role, user in users.items():
+            _as_root(server, [f"CREATE USER {user.name} IDENTIFIED WITH sha256_password BY '{user.password}'"])
+            _as_root(server, [f"GRANT {role_name(role, database)} TO {user.name}"])
+    _USERS[server.url, database] = users
+    try:
+        yield database
+    finally:
+        del _USERS[server.url, database]
+        if server.root is not None:
+            _as_root(server, [f"DROP USER {user.name}" for user in users.values()])
+            _as_root(server, [f"DROP ROLE {role_name(role, database)}" for role in users])
+
+
+def _as_root(server: Server, statements: list[str]) -> None:
+    assert server.root is not None
+    settings = ClickHouseSettings(
+        clickhouse_url=server.url, clickhouse_user=server.root.name, clickhouse_password=server.root.password
+    )
+    for statement in statements:
+        send_sql(settings, statement, database="default")
 
 
 def send_sql(settings: ClickHouseSettings, sql: str, data: bytes = b"", database: str | None = None) -> str:

@@ -15,7 +15,8 @@ from services.contract.tables import API_KEYS
 from services.query.app import create_app
 from services.runtime.keys import hash_of
 from services.runtime.settings import ClickHouseSettings, QuerySettings
-from tests.support.engine import insert_lines
+from services.schema.roles import Role
+from tests.support.engine import as_role, insert_lines
 
 T = TypeVar("T")
 
@@ -60,7 +61,7 @@ class QueryClient:
     ) -> Iterator[Self]:
         keys = list(itertools.islice(project_keys(), projects))
         insert_keys(settings, [(project, key, ["query"]) for project, key in keys])
-        app = create_app(QuerySettings(**{**settings.model_dump(), **options}))
+        app = create_app(QuerySettings(**{**as_role(settings, Role.QUERY).model_dump(), **options}))
         with asyncio.Runner() as runner:
             lifespan = app.router.lifespan_context(app)
             runner.run(lifespan.__aenter__())

@@ -25,7 +25,11 @@ COLUMNS = (
 def connect() -> Client:
     url = urlsplit(os.environ["HEADRACE_CLICKHOUSE_URL"])
     return clickhouse_connect.get_client(
-        host=url.hostname or "127.0.0.1", port=url.port or 8123, database=os.environ["HEADRACE_CLICKHOUSE_DATABASE"]
+        host=url.hostname or "127.0.0.1",
+        port=url.port or 8123,
+        username=os.environ["HEADRACE_CLICKHOUSE_USER"],
+        password=os.environ["HEADRACE_CLICKHOUSE_PASSWORD"],
+        database=os.environ["HEADRACE_CLICKHOUSE_DATABASE"],
     )
 
 

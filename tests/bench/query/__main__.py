@@ -67,7 +67,7 @@ def _machine(engine: str) -> dict[str, str]:
         "machine": processor,
         "load average at the start": f"{os.getloadavg()[0]:.1f} (above 1, read CPU instead of times)",
         "python": platform.python_version(),
-        "engine": f"ClickHouse {engine} (chDB over HTTP)",
+        "engine": f"ClickHouse {engine} (the development server)",
     }
 
 

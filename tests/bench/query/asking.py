@@ -58,9 +58,9 @@ class Asker:
 
 
 @contextmanager
-def query_service(settings: ClickHouseSettings) -> Iterator[Asker]:
-    """The service on that database, with its own limits but enough time for a cold start."""
-    insert_keys(settings, [(PROJECT, _KEY, ["query"])])
+def query_service(settings: ClickHouseSettings, admin: ClickHouseSettings) -> Iterator[Asker]:
+    """The service on that database, with its own limits but enough time for a cold start. `admin` makes its key."""
+    insert_keys(admin, [(PROJECT, _KEY, ["query"])])
     statements: list[Statement] = []
 
     class Noting(ClickHouse):

@@ -1,4 +1,4 @@
-"""The data directory of a run: built once, kept, and served by chDB. Says which cases it can stand for.
+"""The data directory of a run: built once, kept, and served by ClickHouse. Says which cases it can stand for.
 
 `bench` holds the history, its parts merged; `bench_fresh` the asked month as a live system has it before any merge.
 """
@@ -19,6 +19,7 @@ from services.operations.properties import promote
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.settings import ClickHouseSettings
 from services.schema.migrate import load_migrations, migrate
+from services.schema.roles import Role
 from tests.bench.query.history import MERGED_PERCENT, PROMOTED, SINCE, UNTIL, History
 from tests.bench.query.sql_client import SqlClient
 
@@ -47,10 +48,15 @@ class Data:
         self.directory = directory
         self.history = history
         self.server = server
-        self.client = SqlClient(server.url, MERGED)
+        self.client = SqlClient(server.url, MERGED, (Role.ADMIN.value, server.password(Role.ADMIN)))
 
-    def settings(self, database: str) -> ClickHouseSettings:
-        return ClickHouseSettings(clickhouse_url=self.server.url, clickhouse_database=database)
+    def settings(self, database: str, role: Role = Role.QUERY) -> ClickHouseSettings:
+        return ClickHouseSettings(
+            clickhouse_url=self.server.url,
+            clickhouse_database=database,
+            clickhouse_user=role.value,
+            clickhouse_password=self.server.password(role),
+        )
 
     def merge_ids(self, database: str, ids: int, percent: int) -> None:
         """Replace the table of merged ids; `percent` of the ids up to `ids`."""
@@ -73,7 +79,7 @@ class Data:
 def open_data(directory: Path, history: History, say: Say) -> Iterator[Data]:
     """Serve the directory, and build what is not there yet."""
     directory.mkdir(parents=True, exist_ok=True)
-    server = ClickHouseProcess(directory, log=directory / "server.log").start(_START_TIMEOUT_S)
+    server = ClickHouseProcess(directory, databases=(MERGED, FRESH)).start(_START_TIMEOUT_S)
     try:
         data = Data(directory, history, server)
         marker = directory / "built.json"
@@ -102,7 +108,7 @@ def _migrations() -> list[str]:
 def _build(data: Data, say: Say) -> None:
     for database in (MERGED, FRESH):
         data.client.run(f"DROP DATABASE IF EXISTS {database} SYNC", database="default")
-        asyncio.run(_prepare(data.settings(database)))
+        asyncio.run(_prepare(data.settings(database, Role.ADMIN)))
     history = data.history
     for first in range(0, history.events, _BLOCK_EVENTS):
         count = min(_BLOCK_EVENTS, history.events - first)

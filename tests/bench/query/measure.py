@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import psutil
 from msgspec import Struct
 
+from services.schema.roles import Role
 from tests.bench.query.asking import Asker, Statement, query_service
 from tests.bench.query.data import FRESH, MERGED, Data, Say
 from tests.bench.query.history import MERGED_PERCENT
@@ -63,7 +64,7 @@ class Measuring:
             self._data.merge_ids(MERGED, self._data.history.ids, MERGED_PERCENT)
 
     def _case(self, database: str, case: str, cold: bool = False) -> None:
-        with query_service(self._data.settings(database)) as asker:
+        with query_service(self._data.settings(database), self._data.settings(database, Role.ADMIN)) as asker:
             for query in self._plan.queries:
                 self._say(f"{query.name}: {case}")
                 if asker.answers(query.path):

@@ -24,10 +24,12 @@ class Cost(Struct, frozen=True):
 class SqlClient:
     """One connection; every statement waits for its end. Raises RuntimeError with the engine's message."""
 
-    def __init__(self, url: str, database: str) -> None:
+    def __init__(self, url: str, database: str, user: tuple[str, str]) -> None:
+        """`user`: name and password."""
         self._url = url
         self._database = database
-        self._http = httpx.Client(timeout=3600)
+        self._user = user
+        self._http = httpx.Client(timeout=3600, auth=user)
 
     def run(
         self,
@@ -56,7 +58,7 @@ class SqlClient:
         return Cost(int(summary.get("read_rows", 0)), int(summary.get("read_bytes", 0)), peak)
 
     def _peak(self, sql: str, parameters: Mapping[str, Any], database: str | None, settings: Mapping[str, Any]) -> int:
-        watched = SqlClient(self._url, self._database)
+        watched = SqlClient(self._url, self._database, self._user)
         work = threading.Thread(target=lambda: watched.run(sql, parameters, database, **settings))
         work.start()
         peak = 0

@@ -1,0 +1,157 @@
+"""ClickHouse's engine from the wheel chdb-core as a server: the process, and the one file that knows the wheel's inside.
+
+The wheel runs ClickHouse's local mode, and that can listen when a statement asks for it. It does so for as long as the
+statement lasts; the last part of ours never ends by itself. `config.xml` of the working directory is its
+configuration. None of this is a documented interface of the wheel: it was tried with one version, and tests hold what
+is relied on.
+
+`python -m services.devstack.embedded_engine DATA`: clickhouse_server.py starts it, as the user who may end it
+(HEADRACE_CLICKHOUSE_URL, _USER, _PASSWORD). It imports next to nothing, to be there soon: `import chdb` would start an
+engine of its own first, and load numpy.
+"""
+
+import base64
+import contextlib
+import ctypes
+import http.client
+import importlib.metadata
+import importlib.util
+import os
+import signal
+import sys
+import threading
+import time
+from importlib.machinery import ExtensionFileLoader
+from pathlib import Path
+from types import ModuleType
+from urllib.parse import urlsplit
+
+from services.devstack.data_lock import DataInUseError, locked
+
+TRIED_WITH = "26.9.0"
+_WHEEL = "chdb-core"
+_LIBRARY = "chdb/_chdb.abi3.so"
+# As the wheel loads it on Linux: its memory allocator must not be mixed up with that of others.
+_DEEP_BIND = getattr(os, "RTLD_DEEPBIND", 0)
+# A tenth of a second is how long it takes until it is seen that it was killed.
+_HOLD = (
+    "SELECT sleepEachRow(0.1) FROM system.numbers "
+    "SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0"
+)
+_LISTEN = f"SYSTEM START LISTEN HTTP; SYSTEM START LISTEN TCP; {_HOLD}"
+_COUNT_OTHERS = "SELECT count() FROM system.processes WHERE query_id != queryID() AND user != ''"
+_KILL = "KILL QUERY WHERE true ASYNC"
+# It is the server's default format of answers, too; with others, clients cannot read the server's version.
+_FORMAT = "TabSeparated"
+_ENDING = {signal.SIGTERM, signal.SIGINT}
+# What is running has so long to end by itself, and all of it together so long to be gone.
+_PATIENCE_S = 5.0
+_END_S = 20.0
+
+
+class EngineError(Exception):
+    """The engine cannot be had, or does not serve; the message is for the person who started it."""
+
+
+def main(arguments: list[str]) -> int:
+    data_dir = Path(arguments[0]).resolve()
+    os.umask(0o077)
+    try:
+        with locked(data_dir):
+            serve(data_dir)
+    except (DataInUseError, EngineError) as error:
+        print(f"clickhouse: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def serve(data_dir: Path) -> None:
+    """Until SIGTERM or SIGINT; then what is running has five seconds to end.
+
+    The data are in `engine`, the configuration is in `config` of the directory. Raises EngineError.
+    """
+    os.chdir(data_dir / "config")
+    # The engine's threads inherit the mask: no signal reaches one of them, and none of its handlers is in the way.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+    engine = _Engine(data_dir / "engine")
+    engine.start()
+    signal.sigwait(_ENDING)
+    if engine.reason:
+        raise EngineError(_with_version(f"ClickHouse's engine does not serve: {engine.reason}"))
+    _end(engine)
+
+
+class _Engine(threading.Thread):
+    """The one endless statement. Wakes the main thread when it ends; `reason` is why."""
+
+    def __init__(self, data_dir: Path) -> None:
+        super().__init__(name="engine", daemon=True)
+        self._module = load()
+        self._data_dir = data_dir
+        self.reason = ""
+
+    def run(self) -> None:
+        try:
+            self._module.query(_LISTEN, _FORMAT, path=str(self._data_dir))
+            self.reason = "it says above why"
+        except Exception as error:  # its own kind of error is in another private module
+            self.reason = str(error)
+        finally:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+
+def _end(engine: _Engine) -> None:
+    """End the statement, and what has not ended in time. Raises EngineError."""
+    begun = time.monotonic()
+    while engine.is_alive():
+        waited = time.monotonic() - begun
+        if _ask(_COUNT_OTHERS) == "0\n" or waited > _PATIENCE_S:
+            _ask(_KILL)
+        engine.join(0.1)
+        if waited > _END_S:
+            raise EngineError(f"ClickHouse's engine did not end within {_END_S:g} s")
+
+
+def _ask(sql: str) -> str:
+    """The server's answer; nothing when it does not listen, for it does not yet or no longer."""
+    url = urlsplit(os.environ["HEADRACE_CLICKHOUSE_URL"])
+    user = f"{os.environ['HEADRACE_CLICKHOUSE_USER']}:{os.environ['HEADRACE_CLICKHOUSE_PASSWORD']}"
+    headers = {"Authorization": f"Basic {base64.b64encode(user.encode()).decode()}"}
+    connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=5)
+    with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+        connection.request("POST", "/", sql, headers)
+        return connection.getresponse().read().decode(errors="replace")
+    return ""
+
+
+def load() -> ModuleType:
+    """The library as a module of its own. Raises EngineError."""
+    try:
+        library = importlib.metadata.distribution(_WHEEL).locate_file(_LIBRARY)
+    except importlib.metadata.PackageNotFoundError:
+        raise EngineError(f"{_WHEEL} is not installed; it comes with the extra `devstack` of headrace") from None
+    try:
+        ctypes.CDLL(str(library), mode=sys.getdlopenflags() | _DEEP_BIND)
+        loader = ExtensionFileLoader("_chdb", str(library))
+        spec = importlib.util.spec_from_loader("_chdb", loader)
+        module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]  # a loader was given
+        loader.exec_module(module)
+        module.query  # noqa: B018 whether it is there
+    except (OSError, ImportError, AttributeError) as error:
+        raise EngineError(_with_version(f"ClickHouse's engine cannot be loaded: {error}")) from None
+    return module
+
+
+def installed_version() -> str:
+    """Of the wheel that the engine is in."""
+    return importlib.metadata.version(_WHEEL)
+
+
+def _with_version(text: str) -> str:
+    if (version := installed_version()) == TRIED_WITH:
+        return text
+    return f"{text} ({_WHEEL} {version} is installed; this was tried with {TRIED_WITH})"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

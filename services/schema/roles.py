@@ -1,0 +1,92 @@
+"""Who may do what in ClickHouse: one user a service, and of rights only what its statements need. The one list of it.
+
+`make run` renders it as ClickHouse's users.xml; `headrace roles` prints it as SQL for a server in production. Nobody
+here may use `file`, `url`, `s3` and their like: these need rights of their own, and no service has them.
+"""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+
+from msgspec import Struct
+
+from services.contract.tables import API_KEYS, DASHBOARDS, DELETED_IDS, DELETIONS, EVENTS, IDENTITY_LOG, PERSON_IDS
+
+_READ = ("SELECT",)
+_ADD = ("SELECT", "INSERT")
+# A deletion is a mutation of the table: the right to it is ALTER DELETE, not DELETE.
+_ERASE = ("SELECT", "ALTER DELETE")
+
+
+class Role(StrEnum):
+    """`ADMIN` is for migrations, the commands of `headrace`, and people."""
+
+    EDGE = "edge"
+    WORKER = "worker"
+    QUERY = "query"
+    ADMIN = "admin"
+
+
+class _Rights(Struct, frozen=True):
+    """`tables`: privileges on tables of Headrace's database. `database`: on all of it. `server`: whole clauses."""
+
+    tables: Mapping[str, Sequence[str]] = {}
+    database: str = ""
+    server: Sequence[str] = ()
+
+
+_RIGHTS = {
+    # Keys, and nothing of what is sent.
+    Role.EDGE: _Rights({API_KEYS: _READ}),
+    # What it adds to, and the ids and merges that it reads to add each event once. No keys, no dashboards.
+    Role.WORKER: _Rights({EVENTS: _ADD, IDENTITY_LOG: _ADD, PERSON_IDS: _ADD}),
+    # Questions only read. Dashboards and deletions are kept here; a deletion rewrites what it deletes from.
+    Role.QUERY: _Rights(
+        {
+            API_KEYS: _READ,
+            EVENTS: _ERASE,
+            IDENTITY_LOG: _ERASE,
+            PERSON_IDS: _ERASE,
+            DASHBOARDS: _ADD,
+            DELETIONS: _ADD,
+            DELETED_IDS: _ADD,
+        },
+        server=("SELECT ON system.mutations",),
+    ),
+    # All of the database and its definition; the server's tables about itself; nothing of the server or of other users.
+    Role.ADMIN: _Rights(
+        database="ALL",
+        server=(
+            "SELECT ON system.*",
+            "KILL QUERY ON *.*",
+            "CLUSTER ON *.*",
+            "SYSTEM DROP CACHE ON *.*",
+            "TABLE ENGINE ON ReplacingMergeTree",
+            "TABLE ENGINE ON ReplicatedReplacingMergeTree",
+        ),
+    ),
+}
+
+
+def grants_of(role: Role, database: str) -> list[str]:
+    """What the role may do, as clauses of GRANT: `SELECT ON headrace.api_keys`."""
+    rights = _RIGHTS[role]
+    on_tables = [f"{', '.join(names)} ON {database}.{table}" for table, names in rights.tables.items()]
+    on_database = [f"{rights.database} ON {database}.*"] if rights.database else []
+    return [*on_tables, *on_database, *rights.server]
+
+
+def role_name(role: Role, database: str) -> str:
+    """Roles of several databases may be on one server."""
+    return f"{database}_{role}"
+
+
+def roles_sql(database: str, on_cluster: str = "") -> list[str]:
+    """Statements that make the roles, to be given to users with passwords of their own. Safe to repeat."""
+    statements = []
+    for role in Role:
+        name = role_name(role, database)
+        statements.append(f"CREATE ROLE IF NOT EXISTS {name} {on_cluster}".rstrip())
+        statements += [
+            f"GRANT {on_cluster} {grant} TO {name}".replace("  ", " ") for grant in grants_of(role, database)
+        ]
+    return statements
