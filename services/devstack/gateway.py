@@ -20,8 +20,10 @@ from yarl import URL
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.runtime.http import error_response, exception_handlers, operation_routes, serve
-from services.runtime.logs import configure_logs, get_logger
+from services.runtime.logs import get_logger
+from services.runtime.operator_errors import errors_for_operators
 from services.runtime.settings import LogSettings
+from services.runtime.start import start_service
 
 log = get_logger(__name__)
 
@@ -171,8 +173,9 @@ def main() -> None:
     parser.add_argument("--edge", required=True, help="base URL of the edge")
     parser.add_argument("--query", required=True, help="base URL of the query service")
     options = parser.parse_args()
-    configure_logs(LogSettings(), "gateway")
-    serve(create_app(Gateway(options.edge, options.query)), "127.0.0.1", options.port, _DRAIN_TIMEOUT_S)
+    with errors_for_operators():
+        start_service(LogSettings, "gateway")
+        serve(create_app(Gateway(options.edge, options.query)), "127.0.0.1", options.port, _DRAIN_TIMEOUT_S)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,13 @@ from typing import Any
 from services.devstack.broker import ApacheKafka, Broker, EmbeddedBroker, KafkaUnavailableError, find_kafka_jars
 from services.devstack.child_process import ChildProcess, free_port
 from services.devstack.clickhouse_server import ClickHouseProcess
+from services.devstack.development_key import development_key
 from services.devstack.parts import Part, Parts
-from services.devstack.stack_settings import StackSettings, development_key
 from services.runtime.clickhouse import ClickHouse
+from services.runtime.environment import FILE_SUFFIX
 from services.runtime.keys import Scope, create_key
-from services.runtime.settings import ClickHouseSettings
+from services.runtime.operator_errors import OperatorError
+from services.runtime.settings import ClickHouseSettings, StackSettings
 from services.schema.migrate import migrate
 
 PROJECT = "development"
@@ -30,7 +32,7 @@ _STOP_TIMEOUT_S = 45
 _POLL_S = 0.05
 
 
-class StackError(Exception):
+class StackError(OperatorError):
     """The stack cannot be had as it was asked for; the message is for the person who asked."""
 
 
@@ -120,7 +122,8 @@ class Stack:
             environment["HEADRACE_KAFKA_IDEMPOTENCE"] = str(broker.idempotent_producer).lower()
             # The embedded broker lets a group wait half of it for its first member.
             environment["HEADRACE_WORKER_SESSION_TIMEOUT_S"] = "6"
-        return environment
+        # A file that this process's environment names would be a second value.
+        return environment | {f"{name}{FILE_SUFFIX}": "" for name in environment}
 
     def _services(self, environment: Mapping[str, str]) -> list[Part]:
         """The worker first, for it takes longest."""

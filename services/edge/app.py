@@ -19,10 +19,11 @@ from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import utc_now
 from services.runtime.http import exception_handlers, openapi_route, operation_routes, serve
 from services.runtime.keys import KeyCache
-from services.runtime.logs import configure_logs, get_logger
+from services.runtime.logs import get_logger
 from services.runtime.memory import keep_large_blocks
 from services.runtime.retry import retry_until_done
 from services.runtime.settings import EdgeSettings
+from services.runtime.start import start_service
 
 log = get_logger(__name__)
 _RETRY_S = 1.0
@@ -88,8 +89,7 @@ def _collect_rarely() -> None:
 
 
 def main() -> None:
-    settings = EdgeSettings()
-    configure_logs(settings, "edge")
+    settings = start_service(EdgeSettings, "edge")
     keep_large_blocks()
     _collect_rarely()
     log.info("edge_starting", host=settings.edge_host, port=settings.edge_port)

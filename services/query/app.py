@@ -21,8 +21,9 @@ from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import Clock, utc_now
 from services.runtime.http import exception_handlers, openapi_route, operation_routes, serve
 from services.runtime.keys import KeyCache
-from services.runtime.logs import configure_logs, get_logger
+from services.runtime.logs import get_logger
 from services.runtime.settings import QuerySettings
+from services.runtime.start import start_service
 
 log = get_logger(__name__)
 
@@ -64,7 +65,6 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
 
 
 def main() -> None:
-    settings = QuerySettings()
-    configure_logs(settings, "query")
+    settings = start_service(QuerySettings, "query")
     log.info("query_starting", host=settings.query_host, port=settings.query_port)
     serve(create_app(settings), settings.query_host, settings.query_port, settings.query_drain_timeout_s)

@@ -53,6 +53,6 @@ BUILDS: dict[str, Callable[[], None]] = {
 if __name__ == "__main__":
     build = sys.argv.pop(1)
     BUILDS[build]()
-    from services.cli import main
+    from services.cli.app import main
 
     main()

@@ -22,11 +22,10 @@ from pydantic_settings import BaseSettings
 from typer.core import TyperArgument
 
 from services import __version__
-from services.cli import app
+from services.cli.app import app
 from services.contract.api.errors import ErrorCode
 from services.contract.api.openapi import CALLS, openapi_document
-from services.devstack.stack_settings import StackSettings
-from services.runtime.settings import EdgeSettings, QuerySettings, WorkerSettings
+from services.runtime.settings import EdgeSettings, QuerySettings, StackSettings, WorkerSettings
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
 _NOTE = "<!-- Written by `make docs` from the code. Do not edit. -->\n"
