@@ -95,7 +95,8 @@ class Stack:
     def _broker(self) -> Broker | None:
         """None when an address was given."""
         if self._embedded:
-            return EmbeddedBroker(self._logs / "broker.log", to_console=self._settings.log_console)
+            copies = self._settings.data / "bin"
+            return EmbeddedBroker(self._logs / "broker.log", copies=copies, to_console=self._settings.log_console)
         if self._settings.broker != "apache":
             return None
         self._say("looking for Apache Kafka with Maven (the first time brings some 90 MB)")
