@@ -31,6 +31,7 @@ REQUESTS = Counter("headrace_gateway_requests_total", "Requests passed on.", ["u
 
 _API = "/v1/analytics/"
 _QUERY_CALLS = tuple(f"{_API}{part}/" for part in ("query", "dashboard", "persons", "privacy"))
+_REFERENCE = ("/openapi.json", "/docs")
 # They are about one connection, not about the request (RFC 9110, 7.6.1).
 _HOP_BY_HOP = {
     b"connection",
@@ -88,13 +89,13 @@ class Gateway:
         """None for an address that neither service has."""
         if path.startswith(_QUERY_CALLS):
             return self.query
-        return self.edge if path.startswith(_API) or path == "/openapi.json" else None
+        return self.edge if path in _REFERENCE or path.startswith((_API, "/docs/")) else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         upstream = self.route(scope["path"])
         if upstream is None:
-            missing = ApiError(ErrorCode.NOT_FOUND, "There is no such address. See /openapi.json for the calls.")
+            missing = ApiError(ErrorCode.NOT_FOUND, "There is no such address. See /docs for the calls.")
             await error_response(request, missing, "gateway")(scope, receive, send)
             return
         try:

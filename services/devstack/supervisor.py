@@ -82,6 +82,7 @@ def _say_ready(stack: Stack, settings: StackSettings) -> None:
     if ours:
         _say(f"export INFRAI_API_KEY={key}")
     _say(f"ready {stack.base_url}")
+    _say(f"API reference: {stack.base_url}/docs")
     _say(
         f"curl -X POST {stack.base_url}/v1/analytics/track "
         '-H "Authorization: Bearer $INFRAI_API_KEY" -H "Content-Type: application/json" '

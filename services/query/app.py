@@ -17,9 +17,10 @@ from services.query.http.queries import QueryRoutes
 from services.query.insights.runner import InsightRunner
 from services.query.persons.deletions import Deletions
 from services.query.request.time_window import zone_names
+from services.runtime.api_reference import api_reference_routes
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import Clock, utc_now
-from services.runtime.http import exception_handlers, openapi_route, operation_routes, serve
+from services.runtime.http import exception_handlers, operation_routes, serve
 from services.runtime.keys import KeyCache
 from services.runtime.logs import get_logger
 from services.runtime.settings import QuerySettings
@@ -58,7 +59,13 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
         await store.close()
 
     return Starlette(
-        routes=[*queries.routes(), *dashboards.routes(), *persons.routes(), *operation_routes(ready), openapi_route()],
+        routes=[
+            *queries.routes(),
+            *dashboards.routes(),
+            *persons.routes(),
+            *operation_routes(ready),
+            *api_reference_routes(),
+        ],
         exception_handlers=exception_handlers("query"),
         lifespan=lifespan,
     )
