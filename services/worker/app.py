@@ -34,9 +34,9 @@ from services.worker.dedupe.clickhouse import ClickHouseDedupe
 from services.worker.dedupe.memory import MemoryDedupe
 from services.worker.dedupe.port import Dedupe
 from services.worker.events.block_buffer import BlockBuffer, BlockLimits
-from services.worker.events.record import Record
 from services.worker.events.writer import EventWriter
 from services.worker.identity.writer import IdentityStore
+from services.worker.record import Record
 from services.worker.until_stored import until_stored
 
 log = get_logger(__name__)
