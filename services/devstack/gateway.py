@@ -18,6 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope, Send
 from yarl import URL
 
+from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
 from services.runtime.http import error_response, exception_handlers, operation_routes, serve
 from services.runtime.logs import get_logger
@@ -29,7 +30,7 @@ log = get_logger(__name__)
 
 REQUESTS = Counter("headrace_gateway_requests_total", "Requests passed on.", ["upstream", "status"])
 
-_API = "/v1/analytics/"
+_API = f"{BASE_PATH}/"
 _QUERY_CALLS = tuple(f"{_API}{part}/" for part in ("query", "dashboard", "persons", "privacy"))
 _REFERENCE = ("/openapi.json", "/docs")
 # They are about one connection, not about the request (RFC 9110, 7.6.1).
