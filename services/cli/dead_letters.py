@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     help="Dead letters: events that could not be stored, and why.",
-    epilog="Settings: HEADRACE_KAFKA_*.",
+    epilog="Settings: `HEADRACE_KAFKA_*`.",
 )
 
 

@@ -12,7 +12,7 @@ from services.runtime.settings import ClickHouseSettings
 app = typer.Typer(
     no_args_is_help=True,
     help="Merges of ids: who is one person.",
-    epilog="Settings: HEADRACE_CLICKHOUSE_*.",
+    epilog="Settings: `HEADRACE_CLICKHOUSE_*`.",
 )
 
 

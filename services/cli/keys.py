@@ -14,7 +14,7 @@ from services.runtime.settings import ClickHouseSettings
 app = typer.Typer(
     no_args_is_help=True,
     help="Project keys. A key is shown once, when it is made.",
-    epilog="Settings: HEADRACE_CLICKHOUSE_*.",
+    epilog="Settings: `HEADRACE_CLICKHOUSE_*`.",
 )
 
 

@@ -9,7 +9,7 @@ app = typer.Typer()
 def edge() -> None:
     """Run the ingest edge: takes events over HTTP, and answers when Kafka has them.
 
-    Settings: HEADRACE_EDGE_*, HEADRACE_KAFKA_*, HEADRACE_CLICKHOUSE_*, HEADRACE_LOG_*, HEADRACE_KEYS_REFRESH_S.
+    Settings: `HEADRACE_EDGE_*`, `HEADRACE_KAFKA_*`, `HEADRACE_CLICKHOUSE_*`, `HEADRACE_LOG_*`, HEADRACE_KEYS_REFRESH_S.
     """
     from services.edge.app import main
 
@@ -20,7 +20,7 @@ def edge() -> None:
 def worker() -> None:
     """Run a worker: moves events from Kafka to ClickHouse, each once.
 
-    Settings: HEADRACE_WORKER_*, HEADRACE_KAFKA_*, HEADRACE_CLICKHOUSE_*, HEADRACE_LOG_*.
+    Settings: `HEADRACE_WORKER_*`, `HEADRACE_KAFKA_*`, `HEADRACE_CLICKHOUSE_*`, `HEADRACE_LOG_*`.
     """
     from services.worker.app import main
 
@@ -31,7 +31,7 @@ def worker() -> None:
 def query() -> None:
     """Run the query service: queries, persons, deletions and dashboards over HTTP.
 
-    Settings: HEADRACE_QUERY_*, HEADRACE_CLICKHOUSE_*, HEADRACE_LOG_*, HEADRACE_KEYS_REFRESH_S.
+    Settings: `HEADRACE_QUERY_*`, `HEADRACE_CLICKHOUSE_*`, `HEADRACE_LOG_*`, HEADRACE_KEYS_REFRESH_S.
     """
     from services.query.app import main
 

@@ -13,7 +13,7 @@ from services.runtime.settings import ClickHouseSettings
 app = typer.Typer(
     no_args_is_help=True,
     help="Promoted properties: event properties that have a column of their own.",
-    epilog="Settings: HEADRACE_CLICKHOUSE_*.",
+    epilog="Settings: `HEADRACE_CLICKHOUSE_*`.",
 )
 
 

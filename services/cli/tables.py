@@ -18,7 +18,7 @@ def migrate(
 ) -> None:
     """Create or update the tables in ClickHouse. Safe to repeat.
 
-    Settings: HEADRACE_CLICKHOUSE_*.
+    Settings: `HEADRACE_CLICKHOUSE_*`.
     """
     settings = tool_settings(ClickHouseSettings)
     with store_errors():
