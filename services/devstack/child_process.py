@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from services.runtime.operator_errors import OperatorError
+
 _PR_SET_PDEATHSIG = 1
 # Looked up before any fork: the child may run only a little Python before it becomes its program.
 _prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
@@ -21,7 +23,7 @@ _FORKER = ThreadPoolExecutor(1, thread_name_prefix="forker")
 _POLL_S = 0.02
 
 
-class ChildFailedError(Exception):
+class ChildFailedError(OperatorError):
     """A child ended, or did not become ready in time; the message has the end of its log."""
 
 

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from services.runtime.operator_errors import OperatorError
+
 _LOCK = "lock"
 
 
-class DataInUseError(Exception):
+class DataInUseError(OperatorError):
     """Another process has the directory; the message says so to the person who started this one."""
 
 

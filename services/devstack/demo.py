@@ -15,7 +15,10 @@ from rich.table import Table
 from rich.tree import Tree
 
 from services.devstack.clickstream import EVENT_COUNT, batches
-from services.devstack.stack_settings import StackSettings, development_key
+from services.devstack.development_key import development_key
+from services.runtime.environment import read_settings
+from services.runtime.operator_errors import OperatorError
+from services.runtime.settings import StackSettings
 
 _WINDOW = {"since": "2024-01-01T00:00:00Z", "until": "2024-07-01T00:00:00Z"}
 _READY_TIMEOUT_S = 180
@@ -24,13 +27,13 @@ _VISIBLE_TIMEOUT_S = 60
 out = Console()
 
 
-class DemoError(Exception):
+class DemoError(OperatorError):
     """The demonstration cannot go on; the message says why."""
 
 
 def run() -> int:
     """Start the stack if none answers at the port, send, wait, ask, print. The exit status."""
-    settings = StackSettings()
+    settings = read_settings(StackSettings)
     base = f"http://127.0.0.1:{settings.port}"
     try:
         with _stack(base), httpx.Client(base_url=f"{base}/v1/analytics", timeout=60) as client:

@@ -18,17 +18,21 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope, Send
 from yarl import URL
 
+from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
 from services.runtime.http import error_response, exception_handlers, operation_routes, serve
-from services.runtime.logs import configure_logs, get_logger
+from services.runtime.logs import get_logger
+from services.runtime.operator_errors import errors_for_operators
 from services.runtime.settings import HttpSettings, LogSettings
+from services.runtime.start import start_service
 
 log = get_logger(__name__)
 
 REQUESTS = Counter("headrace_gateway_requests_total", "Requests passed on.", ["upstream", "status"])
 
-_API = "/v1/analytics/"
+_API = f"{BASE_PATH}/"
 _QUERY_CALLS = tuple(f"{_API}{part}/" for part in ("query", "dashboard", "persons", "privacy"))
+_REFERENCE = ("/openapi.json", "/docs")
 # They are about one connection, not about the request (RFC 9110, 7.6.1).
 _HOP_BY_HOP = {
     b"connection",
@@ -86,13 +90,13 @@ class Gateway:
         """None for an address that neither service has."""
         if path.startswith(_QUERY_CALLS):
             return self.query
-        return self.edge if path.startswith(_API) or path == "/openapi.json" else None
+        return self.edge if path in _REFERENCE or path.startswith((_API, "/docs/")) else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         upstream = self.route(scope["path"])
         if upstream is None:
-            missing = ApiError(ErrorCode.NOT_FOUND, "There is no such address. See /openapi.json for the calls.")
+            missing = ApiError(ErrorCode.NOT_FOUND, "There is no such address. See /docs for the calls.")
             await error_response(request, missing, "gateway")(scope, receive, send)
             return
         try:
@@ -171,9 +175,10 @@ def main() -> None:
     parser.add_argument("--edge", required=True, help="base URL of the edge")
     parser.add_argument("--query", required=True, help="base URL of the query service")
     options = parser.parse_args()
-    configure_logs(LogSettings(), "gateway")
-    app = create_app(Gateway(options.edge, options.query))
-    serve(app, "127.0.0.1", options.port, _DRAIN_TIMEOUT_S, "gateway", HttpSettings().connection_limits())
+    with errors_for_operators():
+        start_service(LogSettings, "gateway")
+        app = create_app(Gateway(options.edge, options.query))
+        serve(app, "127.0.0.1", options.port, _DRAIN_TIMEOUT_S, "gateway", HttpSettings().connection_limits())
 
 
 if __name__ == "__main__":

@@ -18,11 +18,13 @@ from services.devstack.broker import ApacheKafka, Broker, EmbeddedBroker, KafkaU
 from services.devstack.child_process import ChildProcess, free_port
 from services.devstack.clickhouse_server import ClickHouseProcess
 from services.devstack.data_lock import write_private
+from services.devstack.development_key import development_key
 from services.devstack.parts import Part, Parts
-from services.devstack.stack_settings import StackSettings, development_key
 from services.runtime.clickhouse import ClickHouse
+from services.runtime.environment import FILE_SUFFIX
 from services.runtime.keys import Scope, create_key
-from services.runtime.settings import ClickHouseSettings
+from services.runtime.operator_errors import OperatorError
+from services.runtime.settings import ClickHouseSettings, StackSettings
 from services.schema.migrate import migrate
 from services.schema.roles import Role
 
@@ -33,7 +35,7 @@ _STOP_TIMEOUT_S = 45
 _POLL_S = 0.05
 
 
-class StackError(Exception):
+class StackError(OperatorError):
     """The stack cannot be had as it was asked for; the message is for the person who asked."""
 
 
@@ -97,7 +99,8 @@ class Stack:
     def _broker(self) -> Broker | None:
         """None when an address was given."""
         if self._embedded:
-            return EmbeddedBroker(self._logs / "broker.log", to_console=self._settings.log_console)
+            copies = self._settings.data / "bin"
+            return EmbeddedBroker(self._logs / "broker.log", copies=copies, to_console=self._settings.log_console)
         if self._settings.broker != "apache":
             return None
         self._say("looking for Apache Kafka with Maven (the first time brings some 90 MB)")
@@ -128,7 +131,8 @@ class Stack:
             environment["HEADRACE_KAFKA_IDEMPOTENCE"] = str(broker.idempotent_producer).lower()
             # The embedded broker lets a group wait half of it for its first member.
             environment["HEADRACE_WORKER_SESSION_TIMEOUT_S"] = "6"
-        return environment
+        # A file that this process's environment names would be a second value.
+        return environment | {f"{name}{FILE_SUFFIX}": "" for name in environment}
 
     def _services(self, environment: Mapping[str, str], database: ClickHouseProcess) -> list[Part]:
         """The worker first, for it takes longest. Each has a user of its own in the database."""

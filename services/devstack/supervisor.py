@@ -3,15 +3,14 @@
 import os
 import signal
 import socket
-import sys
 from types import FrameType
 
-from services.devstack.child_process import ChildFailedError
-from services.devstack.data_lock import DataInUseError, locked
+from services.devstack.data_lock import locked
+from services.devstack.development_key import development_key
 from services.devstack.stack import Stack, StackError
-from services.devstack.stack_settings import StackSettings, development_key, read_settings
-from services.runtime.clickhouse import StoreError
-from services.schema.migrate import MigrationError
+from services.runtime.environment import read_settings
+from services.runtime.operator_errors import OperatorError, print_error
+from services.runtime.settings import StackSettings, unknown_settings
 
 
 class StopRequestedError(Exception):
@@ -41,10 +40,12 @@ def run() -> int:
     """Start, say `ready`, and stay until a signal (0) or until a part dies (1)."""
     os.umask(0o077)  # also for what the parts write: logs, and all data
     try:
-        settings = read_settings()
+        settings = read_settings(StackSettings)
+        for variable in unknown_settings():
+            print_error(f"warning: {variable}")
         with locked(settings.data):
             return _run(settings)
-    except (ValueError, DataInUseError, OSError) as error:
+    except (OperatorError, OSError) as error:
         return _failed(error)
 
 
@@ -57,7 +58,7 @@ def _run(settings: StackSettings) -> int:
         stack.watch()
     except StopRequestedError:
         _say("stopping: what was accepted is stored first (a second signal does not wait for it)")
-    except (StackError, ChildFailedError, StoreError, MigrationError, OSError) as error:
+    except (OperatorError, OSError) as error:
         status = _failed(error)
     finally:
         signals.armed = False
@@ -83,6 +84,7 @@ def _say_ready(stack: Stack, settings: StackSettings) -> None:
     if ours:
         _say(f"export INFRAI_API_KEY={key}")
     _say(f"ready {stack.base_url}")
+    _say(f"API reference: {stack.base_url}/docs")
     _say(
         f"curl -X POST {stack.base_url}/v1/analytics/track "
         '-H "Authorization: Bearer $INFRAI_API_KEY" -H "Content-Type: application/json" '
@@ -95,6 +97,5 @@ def _say(text: str) -> None:
 
 
 def _failed(reason: object) -> int:
-    for line in str(reason).splitlines():
-        print(f"headrace: {line}", file=sys.stderr, flush=True)
+    print_error(reason)
     return 1

@@ -15,14 +15,16 @@ from services.edge.http.cors import CORS
 from services.edge.http.direct import DirectCalls
 from services.edge.http.rate_limit import RateLimit
 from services.edge.http.routes import EdgeRoutes
+from services.runtime.api_reference import api_reference_routes
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import utc_now
-from services.runtime.http import exception_handlers, openapi_route, operation_routes, serve
+from services.runtime.http import exception_handlers, operation_routes, serve
 from services.runtime.keys import KeyCache
-from services.runtime.logs import configure_logs, get_logger
+from services.runtime.logs import get_logger
 from services.runtime.memory import keep_large_blocks
 from services.runtime.retry import retry_until_done
 from services.runtime.settings import EdgeSettings
+from services.runtime.start import start_service
 
 log = get_logger(__name__)
 _RETRY_S = 1.0
@@ -65,7 +67,7 @@ def compose(
         routes=[
             *[Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()],
             *operation_routes(ready),
-            openapi_route(),
+            *api_reference_routes(),
         ],
         middleware=[CORS],
         exception_handlers=exception_handlers("edge"),
@@ -88,8 +90,7 @@ def _collect_rarely() -> None:
 
 
 def main() -> None:
-    settings = EdgeSettings()
-    configure_logs(settings, "edge")
+    settings = start_service(EdgeSettings, "edge")
     keep_large_blocks()
     _collect_rarely()
     log.info("edge_starting", host=settings.edge_host, port=settings.edge_port)

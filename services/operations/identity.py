@@ -8,10 +8,11 @@ from services.contract.log.envelope import IdentityLine
 from services.contract.log.event_ids import fresh_ids
 from services.contract.tables import IDENTITY_LOG
 from services.runtime.clickhouse import ClickHouse
+from services.runtime.operator_errors import OperatorError
 from services.worker.identity.writer import IdentityStore
 
 
-class NoSuchMergeError(Exception):
+class NoSuchMergeError(OperatorError):
     """There is no merge in force from the one id into the other; the message says which there are."""
 
 

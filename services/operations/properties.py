@@ -11,10 +11,11 @@ from services.query.execution.materialized_columns import read_promoted
 from services.query.request.filters import COLUMNS, TRAITS
 from services.query.sql.properties import column_definition, column_name, is_promotable, property_column
 from services.runtime.clickhouse import ClickHouse, StoreTimeoutError
+from services.runtime.operator_errors import OperatorError
 from services.schema.migrate import on_cluster
 
 
-class PropertyError(Exception):
+class PropertyError(OperatorError):
     """The property cannot be promoted, was not, or has its column still; the message says why."""
 
 

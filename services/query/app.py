@@ -17,12 +17,14 @@ from services.query.http.queries import QueryRoutes
 from services.query.insights.runner import InsightRunner
 from services.query.persons.deletions import Deletions
 from services.query.request.time_window import zone_names
+from services.runtime.api_reference import api_reference_routes
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import Clock, utc_now
-from services.runtime.http import exception_handlers, openapi_route, operation_routes, serve
+from services.runtime.http import exception_handlers, operation_routes, serve
 from services.runtime.keys import KeyCache
-from services.runtime.logs import configure_logs, get_logger
+from services.runtime.logs import get_logger
 from services.runtime.settings import QuerySettings
+from services.runtime.start import start_service
 
 log = get_logger(__name__)
 
@@ -57,15 +59,20 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
         await store.close()
 
     return Starlette(
-        routes=[*queries.routes(), *dashboards.routes(), *persons.routes(), *operation_routes(ready), openapi_route()],
+        routes=[
+            *queries.routes(),
+            *dashboards.routes(),
+            *persons.routes(),
+            *operation_routes(ready),
+            *api_reference_routes(),
+        ],
         exception_handlers=exception_handlers("query"),
         lifespan=lifespan,
     )
 
 
 def main() -> None:
-    settings = QuerySettings()
-    configure_logs(settings, "query")
+    settings = start_service(QuerySettings, "query")
     log.info("query_starting", host=settings.query_host, port=settings.query_port)
     serve(
         create_app(settings),

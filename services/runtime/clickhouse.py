@@ -15,6 +15,7 @@ import clickhouse_connect
 from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from services.runtime.operator_errors import OperatorError
 from services.runtime.settings import ClickHouseSettings
 
 Parameters = Mapping[str, Any]
@@ -66,7 +67,7 @@ MAX_TIMEOUT_MULTIPLIER = 16
 _PIECE_BYTES = 256 * 1024
 
 
-class StoreError(Exception):
+class StoreError(OperatorError):
     """ClickHouse did not do what was asked. `code` is its number, where it gave one."""
 
     def __init__(self, message: str, code: int | None = None) -> None:

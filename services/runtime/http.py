@@ -13,9 +13,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from services import __version__
 from services.contract.api.errors import ApiError, ErrorBody, ErrorCode
-from services.contract.api.openapi import openapi_document
 from services.runtime.clickhouse import LimitExceededError, StoreError
 from services.runtime.connections import NO_LIMITS, ConnectionLimits, Connections
 from services.runtime.http_protocol import bounded_protocol
@@ -31,8 +29,8 @@ REQUEST_ID_HEADER = "x-request-id"
 _encode = msgspec.json.Encoder().encode
 
 _STATUS_CODES = {
-    404: (ErrorCode.NOT_FOUND, "There is no such address. See /openapi.json for the calls."),
-    405: (ErrorCode.METHOD_NOT_ALLOWED, "This address does not take this method. See /openapi.json for the calls."),
+    404: (ErrorCode.NOT_FOUND, "There is no such address. See /docs for the calls."),
+    405: (ErrorCode.METHOD_NOT_ALLOWED, "This address does not take this method. See /docs for the calls."),
 }
 
 
@@ -160,15 +158,6 @@ def operation_routes(ready: Callable[[], Awaitable[dict[str, bool]]]) -> list[Ro
         Route("/health/ready", readiness),
         Route("/metrics", metrics),
     ]
-
-
-def openapi_route() -> Route:
-    """/openapi.json: all calls of edge and query service, whichever of them is asked."""
-
-    async def openapi(request: Request) -> Response:
-        return Response(openapi_document(__version__), media_type="application/json")
-
-    return Route("/openapi.json", openapi)
 
 
 def serve(

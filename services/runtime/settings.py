@@ -1,23 +1,43 @@
-"""Settings: environment variables only, prefix HEADRACE_. deploy/env.full lists them all; a test keeps it complete."""
+"""All settings: environment variables only, prefix HEADRACE_. deploy/env.full lists them; a test keeps it complete."""
 
+import os
+import re
+from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, Field
 
 from services.runtime.connections import ConnectionLimits
-
-_CONFIG = SettingsConfigDict(env_prefix="HEADRACE_", extra="ignore", frozen=True)
+from services.runtime.environment import Settings, UnknownVariable, unknown_variables, variables_of
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
-class KafkaSettings(BaseSettings):
+_HOST = r"(\[[0-9a-fA-F:.]+\]|[^\s,:/@?#\[\]]+)"
+_BROKER = rf"{_HOST}(:\d{{1,5}})?"
+_HTTP_ADDRESS = rf"https?://{_HOST}(:(?P<port>\d{{1,5}}))?/?"
+
+
+def _brokers(value: str) -> str:
+    if not re.fullmatch(rf"{_BROKER}(,{_BROKER})*", value):
+        raise ValueError("write host:port[,host:port]")
+    return value
+
+
+def _http_address(value: str) -> str:
+    """A user, a database or a port in the wrong place would be passed over in silence."""
+    parts = re.fullmatch(_HTTP_ADDRESS, value)
+    if parts is None or int(parts["port"] or 0) > 65535:
+        raise ValueError("write http://host:port or https://host:port, and nothing behind it")
+    return value
+
+
+class KafkaSettings(Settings):
     """Where the event log is."""
 
-    model_config = _CONFIG
-
-    kafka_bootstrap: str = Field(default="127.0.0.1:9092", description="Brokers, comma-separated host:port.")
+    kafka_bootstrap: Annotated[str, AfterValidator(_brokers)] = Field(
+        default="127.0.0.1:9092", description="Brokers, comma-separated host:port."
+    )
     kafka_topic_prefix: str = Field(
         default="headrace", pattern=r"^[a-zA-Z0-9_.-]{1,100}$", description="First part of topic names."
     )
@@ -38,12 +58,12 @@ class KafkaSettings(BaseSettings):
     )
 
 
-class ClickHouseSettings(BaseSettings):
+class ClickHouseSettings(Settings):
     """Where the store is."""
 
-    model_config = _CONFIG
-
-    clickhouse_url: str = Field(default="http://127.0.0.1:8123", description="HTTP(S) address of ClickHouse.")
+    clickhouse_url: Annotated[str, AfterValidator(_http_address)] = Field(
+        default="http://127.0.0.1:8123", description="HTTP(S) address of ClickHouse."
+    )
     clickhouse_database: str = Field(
         default="headrace", pattern=r"^[a-zA-Z_][a-zA-Z0-9_]{0,63}$", description="Name of the database."
     )
@@ -57,10 +77,8 @@ class ClickHouseSettings(BaseSettings):
     clickhouse_timeout_s: float = Field(default=60, gt=0, description="How long one request to ClickHouse may take.")
 
 
-class LogSettings(BaseSettings):
+class LogSettings(Settings):
     """What a process logs."""
-
-    model_config = _CONFIG
 
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least level that is logged."
@@ -68,10 +86,8 @@ class LogSettings(BaseSettings):
     log_format: Literal["json", "console"] = Field(default="json", description="json for machines, console for people.")
 
 
-class HttpSettings(BaseSettings):
+class HttpSettings(Settings):
     """What edge, query service and the development gateway take of strangers."""
-
-    model_config = _CONFIG
 
     http_max_connections: int = Field(
         default=4096, ge=1, le=100_000, description="Connections that one process keeps at once; above it: 503."
@@ -177,3 +193,34 @@ class QuerySettings(HttpSettings, ClickHouseSettings, LogSettings):
         le=60,
         description="How often project keys, and in the query service promoted properties, are read again.",
     )
+
+
+class StackSettings(Settings):
+    """The development stack as a whole; the services it starts have their own settings."""
+
+    port: int = Field(default=8000, ge=1, le=65535, description="The one address, on 127.0.0.1, that serves all calls.")
+    data: Path = Field(default=Path(".data"), description="Folder of what is kept between runs.")
+    broker: str = Field(
+        default="embedded",
+        pattern=r"^(embedded|apache|[^\s,:]+:\d+(,[^\s,:]+:\d+)*)$",
+        description="embedded, apache (by Maven), or the host:port[,host:port] of a running one.",
+    )
+    log_console: bool = Field(default=False, description="Show here, too, what the processes log.")
+    drain_timeout_s: float = Field(
+        default=60, gt=0, description="On a stop: how long storing what was accepted may take."
+    )
+    api_key: str = Field(
+        default="",
+        pattern=r"^[!-~]*$",
+        validation_alias="INFRAI_API_KEY",
+        repr=False,
+        description="Key of the development project, with both scopes; empty: one is made and kept in the data folder.",
+    )
+
+
+ALL_SETTINGS: tuple[type[Settings], ...] = (EdgeSettings, WorkerSettings, QuerySettings, StackSettings)
+
+
+def unknown_settings() -> list[UnknownVariable]:
+    """The variables of this process that look like settings of any part of Headrace and are none."""
+    return unknown_variables(variables_of(ALL_SETTINGS), os.environ)

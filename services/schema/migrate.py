@@ -11,6 +11,7 @@ from importlib import resources
 from msgspec import Struct
 
 from services.runtime.clickhouse import ClickHouse
+from services.runtime.operator_errors import OperatorError
 from services.runtime.settings import ClickHouseSettings
 
 _REPLICA = "'/clickhouse/tables/{uuid}/{shard}', '{replica}'"
@@ -24,7 +25,7 @@ class Migration(Struct, frozen=True):
     statements: list[str]
 
 
-class MigrationError(Exception):
+class MigrationError(OperatorError):
     """The database and the files do not agree; the message says what to do."""
 
 

@@ -13,10 +13,11 @@ from aiokafka.errors import KafkaError
 from services.contract.log.dead_letter import DeadLetter
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.kafka import count_partitions, ensure_topics, topics_of
-from services.runtime.logs import configure_logs, get_logger
+from services.runtime.logs import get_logger
 from services.runtime.memory import keep_large_blocks, memory_limit_bytes
 from services.runtime.retry import retry_until_done
 from services.runtime.settings import WorkerSettings
+from services.runtime.start import start_service
 from services.worker.consumer.faust_app import (
     FaustApp,
     FaustWorker,
@@ -33,9 +34,9 @@ from services.worker.dedupe.clickhouse import ClickHouseDedupe
 from services.worker.dedupe.memory import MemoryDedupe
 from services.worker.dedupe.port import Dedupe
 from services.worker.events.block_buffer import BlockBuffer, BlockLimits
-from services.worker.events.record import Record
 from services.worker.events.writer import EventWriter
 from services.worker.identity.writer import IdentityStore
+from services.worker.record import Record
 from services.worker.until_stored import until_stored
 
 log = get_logger(__name__)
@@ -110,8 +111,7 @@ async def _prepare(settings: WorkerSettings) -> int:
 
 
 def main() -> None:
-    settings = WorkerSettings()
-    configure_logs(settings, "worker")
+    settings = start_service(WorkerSettings, "worker")
     keep_large_blocks()
     uvloop.install()  # Faust's own loop and that of its consumer's thread
     partitions = asyncio.run(_prepare(settings))

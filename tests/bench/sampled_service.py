@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from types import FrameType
 
-from services.cli import main
+from services.cli.app import main
 from tests.bench.cpu_sampler import CpuSampler
 
 BEGIN = signal.SIGRTMIN

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from services.cli import main
+from services.cli.app import main
 from services.contract.tables import EVENTS
 from services.operations.properties import PromotedProperty, demote, list_promoted, promote
 from services.query.sql.properties import property_column

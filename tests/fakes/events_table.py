@@ -15,7 +15,7 @@ from services.contract.log.topics import partition_of
 from services.runtime.clickhouse import BadDataError, ClickHouse, Parameters, Settings, StoreUnavailableError
 from services.runtime.clock import utc_now
 from services.runtime.settings import ClickHouseSettings
-from services.worker.events.record import Record
+from services.worker.record import Record
 
 PARTITIONS = 4
 # An event of this name looks right and is refused by the table all the same.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 def commit_first() -> None:
     """The worker acknowledges a block before it is stored, so that its offsets may be committed before."""
     from services.worker.events.block_buffer import BlockBuffer
-    from services.worker.events.record import Record
+    from services.worker.record import Record
 
     run_well = BlockBuffer.run
 
@@ -53,6 +53,6 @@ BUILDS: dict[str, Callable[[], None]] = {
 if __name__ == "__main__":
     build = sys.argv.pop(1)
     BUILDS[build]()
-    from services.cli import main
+    from services.cli.app import main
 
     main()

@@ -173,3 +173,12 @@ def _is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_the_embedded_broker_needs_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    home.touch()  # a file: nobody can make anything below it, root no more than others
+    monkeypatch.setenv("HOME", str(home))
+    with EmbeddedBroker(tmp_path / "broker.log") as broker:
+        assert broker.answers()
+    assert home.read_bytes() == b""

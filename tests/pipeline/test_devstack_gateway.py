@@ -135,6 +135,8 @@ async def stack() -> AsyncIterator[Stack]:
         ("POST", "/v1/analytics/track", "edge"),
         ("OPTIONS", "/v1/analytics/batch", "edge"),
         ("GET", "/openapi.json", "edge"),
+        ("GET", "/docs", "edge"),
+        ("GET", "/docs/swagger-ui.js", "edge"),
         ("GET", "/v1/analytics/queryable", "edge"),
         ("POST", "/v1/analytics/query/events", "query"),
         ("DELETE", "/v1/analytics/dashboard/delete/d", "query"),

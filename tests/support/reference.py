@@ -22,11 +22,10 @@ from pydantic_settings import BaseSettings
 from typer.core import TyperArgument
 
 from services import __version__
-from services.cli import app
+from services.cli.app import app
 from services.contract.api.errors import ErrorCode
 from services.contract.api.openapi import CALLS, openapi_document
-from services.devstack.stack_settings import StackSettings
-from services.runtime.settings import EdgeSettings, QuerySettings, WorkerSettings
+from services.runtime.settings import EdgeSettings, QuerySettings, StackSettings, WorkerSettings
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
 _NOTE = "<!-- Written by `make docs` from the code. Do not edit. -->\n"
@@ -91,7 +90,9 @@ def settings_page() -> str:
         "Settings",
         "Every setting is an environment variable. A service reads its settings once, when it starts.\n"
         "It refuses to start with a value that is not allowed, and says which.\n"
-        "`deploy/env.full` holds the settings of the services with their defaults.",
+        "`deploy/env.full` holds the settings of the services with their defaults.\n"
+        "`HEADRACE_X_FILE` names a file that holds `HEADRACE_X`, for secrets; both together are an error.\n"
+        "A name that begins with `HEADRACE_` and is no setting is warned about at the start.",
         sections,
     )
 
@@ -244,7 +245,7 @@ def api_page() -> str:
     types = [_type_section(name, schema) for name, schema in document["components"]["schemas"].items()]
     return _page(
         "HTTP calls",
-        "The same description is served as OpenAPI 3.1 at `/openapi.json`.\n"
+        "`/docs` of the address that serves the calls shows the same in a browser, `/openapi.json` as OpenAPI 3.1.\n"
         "All calls take `Authorization: Bearer <project key>`. A key has the scopes `ingest`, `query`, or both.\n"
         "[Error codes](errors.md) have a page of their own.",
         [*calls, "# Types", *types],

@@ -11,7 +11,11 @@ class ErrorCode(Enum):
     The names are what clients match on; they never change their meaning.
     """
 
-    INVALID_REQUEST = ("invalid_request", 400, "The request is not what HTTP/1.1 allows: see its first line, headers and length.")
+    INVALID_REQUEST = (
+        "invalid_request",
+        400,
+        "The request is not what HTTP/1.1 allows: see its first line, headers and length.",
+    )
     INVALID_JSON = ("invalid_json", 400, "The body is not valid JSON in UTF-8.")
     INVALID_ENCODING = ("invalid_encoding", 400, "The body does not decompress as its Content-Encoding says.")
     INVALID_FIELD = ("invalid_field", 400, "A field has a wrong type, size or value; `field` names it.")

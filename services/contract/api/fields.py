@@ -4,16 +4,13 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Raw, Struct, field
 
-from services.contract.api.ingest import MAX_EVENT_NAME_CHARS
+from services.contract.api.ingest import MAX_EVENT_NAME_CHARS, EventName
 
 MAX_TITLE_CHARS = 200
 MAX_COHORT_RULES = 20
 MAX_BREAKDOWN_TOP = 100
 MAX_BREAKDOWN_CHARS = 1000
 
-EventName = Annotated[
-    str, Meta(min_length=1, max_length=MAX_EVENT_NAME_CHARS, description="Event name.", examples=["checkout_completed"])
-]
 Since = Annotated[
     str | int | float,
     Meta(

@@ -9,7 +9,6 @@ from services.contract.api.fields import (
     BreakdownKind,
     BreakdownTop,
     BreakdownValue,
-    EventName,
     Filter,
     People,
     SegmentedQuery,
@@ -19,6 +18,7 @@ from services.contract.api.fields import (
     Until,
     Warnings,
 )
+from services.contract.api.ingest import EventName
 
 MAX_STEPS = 20
 MAX_CONVERSION_WINDOW_S = 366 * 86_400

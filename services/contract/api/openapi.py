@@ -11,6 +11,15 @@ from services.contract.api.endpoints import BASE_PATH, INGEST_CALLS, Call
 from services.contract.api.errors import ErrorBody, ErrorCode
 from services.contract.api.query_endpoints import QUERY_CALLS
 
+# By the first part of a call's path; calls of ingest have one part only.
+_SUBJECTS = {
+    "ingest": "Send events, and say who is who. The key needs the scope `ingest`.",
+    "query": "Ask. The key needs the scope `query`, here and below.",
+    "persons": "One person: who they are and what they did.",
+    "dashboard": "Saved queries, run together.",
+    "privacy": "Delete data of a person or of a time window.",
+}
+
 CALLS: tuple[Call, ...] = (*INGEST_CALLS, *QUERY_CALLS)
 
 
@@ -31,6 +40,7 @@ def openapi_document(version: str) -> bytes:
                 "version": version,
                 "description": "Product analytics: track, identify, retention, paths and dashboards.",
             },
+            "tags": [{"name": name, "description": text} for name, text in _SUBJECTS.items()],
             "paths": paths,
             "components": {
                 "schemas": _open(components),
@@ -44,6 +54,7 @@ def openapi_document(version: str) -> bytes:
 def _operation(call: Call, schema_of: dict[int, dict[str, Any]]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": call.name,
+        "tags": [_subject(call)],
         "summary": call.summary,
         "description": f"Needs a project key with the scope `{call.scope}`.",
         "parameters": list(call.parameters),
@@ -58,6 +69,11 @@ def _operation(call: Call, schema_of: dict[int, dict[str, Any]]) -> dict[str, An
             "content": {"application/json": {"schema": _open(schema_of[id(call.request)])}},
         }
     return operation
+
+
+def _subject(call: Call) -> str:
+    first, *others = call.path.strip("/").split("/")
+    return first if others else "ingest"
 
 
 def _error_responses(codes: Sequence[ErrorCode], schema: dict[str, Any]) -> dict[str, Any]:

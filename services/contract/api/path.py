@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from services.contract.api.fields import (
-    EventName,
     People,
     SegmentedQuery,
     Since,
@@ -14,6 +13,7 @@ from services.contract.api.fields import (
     Until,
     Warnings,
 )
+from services.contract.api.ingest import EventName
 
 MAX_PATH_DEPTH = 20
 MAX_PATH_TOP = 100

@@ -10,7 +10,6 @@ from services.contract.api.fields import (
     BreakdownKind,
     BreakdownTop,
     BreakdownValue,
-    EventName,
     Interval,
     People,
     SegmentedQuery,
@@ -21,6 +20,7 @@ from services.contract.api.fields import (
     Warnings,
     WeekStart,
 )
+from services.contract.api.ingest import EventName
 
 MAX_OCCURRENCES = 1000
 RetentionMode = Literal["on", "on_or_after"]

@@ -9,7 +9,6 @@ from services.contract.api.fields import (
     Breakdown,
     BreakdownTop,
     BreakdownValue,
-    EventName,
     Filter,
     Interval,
     SegmentedQuery,
@@ -20,6 +19,7 @@ from services.contract.api.fields import (
     Warnings,
     WeekStart,
 )
+from services.contract.api.ingest import EventName
 
 MAX_SERIES = 10
 

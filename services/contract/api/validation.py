@@ -56,3 +56,14 @@ def _json_types(names: str) -> str:
 
 def _lower_first(text: str) -> str:
     return text[:1].lower() + text[1:]
+
+
+def invalid_field(field: str, reason: str, code: ErrorCode = ErrorCode.INVALID_FIELD) -> ApiError:
+    """`reason` goes on where the field's name stands as the subject."""
+    return ApiError(code, f"`{field}` {reason}.", field=field)
+
+
+def refuse_nul(value: str | None, field: str) -> None:
+    """Names and ids end up in URLs, files and C programs: NUL is refused there. Raises ApiError."""
+    if value is not None and "\0" in value:
+        raise invalid_field(field, "must not contain the character NUL")

@@ -7,6 +7,7 @@ from msgspec import UNSET
 from starlette.requests import Request
 from starlette.responses import Response
 
+from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.ingest import MAX_IDEMPOTENCY_KEY_CHARS, Accepted, AliasResult, Done, RejectedEvent
 from services.edge.event_log.port import EventLog, LogUnavailableError
@@ -20,7 +21,6 @@ from services.runtime.clock import Clock
 from services.runtime.http import header, json_response
 from services.runtime.keys import Key, KeyCache, Scope
 
-BASE = "/v1/analytics"
 _RETRY_AFTER_S = 2
 EVENTS = LoopCounter("headrace_edge_events", "Events by what became of them.", ["call", "result"])
 # Most answers to single events; a response may be sent any number of times.
@@ -48,7 +48,7 @@ class EdgeRoutes:
             "alias": self.alias,
             "group": self.group,
         }
-        return {f"{BASE}/{name}": Endpoint(name, call) for name, call in calls.items()}
+        return {f"{BASE_PATH}/{name}": Endpoint(name, call) for name, call in calls.items()}
 
     async def track(self, request: Request) -> Response:
         key = await self._authorize(request)

@@ -5,8 +5,9 @@ from msgspec import Raw, Struct
 from services.contract.api.dashboards import MAX_DASHBOARD_QUERIES, DashboardDelete, DashboardName, DashboardRun
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.ingest import IdempotencyKey
+from services.contract.api.validation import refuse_nul
 from services.query.insights.registry import parse_saved_query
-from services.query.request.decode import MAX_WARNINGS, decode, refuse_nul
+from services.query.request.decode import MAX_WARNINGS, decode
 
 
 class NewDashboard(Struct, frozen=True):

@@ -12,10 +12,11 @@ from services.query.dashboards.repository import Dashboards
 from services.query.dashboards.request import NewDashboard, parse_dashboard, parse_delete, parse_run
 from services.query.dashboards.run import check_override, run_dashboard
 from services.query.execution.executor import SECONDS
-from services.query.http.requests import idempotency_header, project_of, query_body
+from services.query.http.requests import project_of, query_body
 from services.query.insights.runner import InsightRunner
 from services.runtime.clock import Clock
 from services.runtime.http import json_response
+from services.runtime.idempotency_header import idempotency_header
 from services.runtime.keys import KeyCache
 
 

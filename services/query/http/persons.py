@@ -10,12 +10,13 @@ from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.ingest import MAX_ID_CHARS
 from services.query.execution.concurrency import ProjectQueues
 from services.query.execution.executor import SECONDS, QueryExecutor
-from services.query.http.requests import idempotency_header, project_of, query_body
+from services.query.http.requests import project_of, query_body
 from services.query.persons.deletions import Deletions, NewDeletion
 from services.query.persons.profile import find_person
 from services.query.persons.request import parse_privacy_delete
 from services.runtime.clock import Clock
 from services.runtime.http import json_response
+from services.runtime.idempotency_header import idempotency_header
 from services.runtime.keys import KeyCache, Scope
 
 

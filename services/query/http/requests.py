@@ -3,7 +3,6 @@
 from starlette.requests import Request
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.contract.api.ingest import MAX_IDEMPOTENCY_KEY_CHARS
 from services.runtime.http import receive_body
 from services.runtime.keys import KeyCache, Scope
 
@@ -33,14 +32,3 @@ async def query_body(request: Request) -> bytes:
             ErrorCode.UNSUPPORTED_ENCODING, f"Content-Encoding `{encoding[:100]}` is not taken here. Send plain JSON."
         )
     return body
-
-
-def idempotency_header(request: Request) -> str | None:
-    value = request.headers.get("idempotency-key")
-    if value is not None and not 1 <= len(value) <= MAX_IDEMPOTENCY_KEY_CHARS:
-        raise ApiError(
-            ErrorCode.INVALID_FIELD,
-            f"The Idempotency-Key header must have 1 to {MAX_IDEMPOTENCY_KEY_CHARS} characters.",
-            field="Idempotency-Key",
-        )
-    return value

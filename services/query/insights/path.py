@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.path import PathQuery, PathResult
+from services.contract.api.validation import refuse_nul
 from services.query.execution.executor import QueryExecutor
 from services.query.insights.path_tree import DistinctPaths, TooManyNodesError, path_tree
-from services.query.request.decode import refuse_nul
 from services.query.request.segment import Segment, parse_segment
 from services.query.request.time_window import SECOND_US, TimeWindow, parse_time_window
 from services.query.sql.events import EVENTS_WITH_DUPLICATES, IN_WINDOW, window_parameters

@@ -8,9 +8,9 @@ from msgspec import Struct
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import Interval
 from services.contract.api.retention import RetentionBreakdown, RetentionQuery, RetentionResult
+from services.contract.api.validation import refuse_nul
 from services.query.execution.executor import QueryExecutor
 from services.query.request.breakdown import Breakdown, parse_breakdown
-from services.query.request.decode import refuse_nul
 from services.query.request.segment import Segment, parse_segment
 from services.query.request.time_buckets import bucket_starts, local_time
 from services.query.request.time_window import EARLIEST_US, TimeWindow, parse_time_window

@@ -6,9 +6,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import Interval
 from services.contract.api.trends import Measure, TrendLine, TrendSeriesResult, TrendsQuery, TrendsResult
+from services.contract.api.validation import invalid_field, refuse_nul
 from services.query.execution.executor import QueryExecutor
 from services.query.request.breakdown import Breakdown, parse_breakdown
 from services.query.request.event_filter import EventFilter, parse_event_filters
@@ -56,12 +56,13 @@ def series_of(event_filter: EventFilter, measure: Measure, key: str | None, perc
     """Raises ApiError for a measure without its property, and a property or percentile without its measure."""
     place = f"series[{i}]"
     if (key is not None) != (measure in _OF_PROPERTY):
-        needs = "needs" if key is None else "takes no"
-        raise _invalid(f"{place}.property", f"the measure `{measure}` {needs} property")
+        belongs = "is needed by" if key is None else "is not taken by"
+        raise invalid_field(f"{place}.property", f"{belongs} the measure `{measure}`")
     if percentile is not None and measure != "percentile":
-        raise _invalid(f"{place}.percentile", f"the measure `{measure}` takes no percentile")
-    if key is not None and ("\0" in key or key.count(".") >= MAX_KEY_LEVELS):
-        raise _invalid(f"{place}.property", f"no NUL and at most {MAX_KEY_LEVELS} levels are taken")
+        raise invalid_field(f"{place}.percentile", f"is not taken by the measure `{measure}`")
+    refuse_nul(key, f"{place}.property")
+    if key is not None and key.count(".") >= MAX_KEY_LEVELS:
+        raise invalid_field(f"{place}.property", f"goes deeper than {MAX_KEY_LEVELS} levels")
     return Series(event_filter, measure, key, (50 if percentile is None else percentile) / 100)
 
 
@@ -162,7 +163,3 @@ def _lines(rows: Iterable[Sequence[Any]], spec: TrendsSpec, measure: Measure) ->
         # Beyond the largest double a sum is no number.
         lines[label].values[place_of[period]] = number if number is not None and isfinite(number) else None
     return list(lines.values())
-
-
-def _invalid(field: str, reason: str) -> ApiError:
-    return ApiError(ErrorCode.INVALID_FIELD, f"`{field}`: {reason}.", field=field)

@@ -2,8 +2,9 @@
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.privacy import PrivacyDelete
+from services.contract.api.validation import refuse_nul
 from services.query.persons.deletions import NewDeletion
-from services.query.request.decode import decode, refuse_nul
+from services.query.request.decode import decode
 from services.query.request.time_window import parse_time_window
 
 

@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.validation import invalid_field, refuse_nul
 from services.query.request.filters import COLUMNS, MAX_KEY_LEVELS, TRAITS
 
 DEFAULT_TOP = 10
@@ -25,15 +25,10 @@ def parse_breakdown(key: str | None, top: int | None) -> Breakdown | None:
     """Raises ApiError for what is neither a property nor a type of group."""
     if key is None:
         return None
-    if "\0" in key:
-        raise _invalid("must not contain the character NUL")
+    refuse_nul(key, "breakdown")
     is_group = key.startswith(_GROUP) and key != _GROUP and key.count(".") == 1
     if key in COLUMNS or (key.startswith(TRAITS) and not is_group):
-        raise _invalid(f"takes a property of events, or `group.<type>`; `{key[:100]}` is neither")
+        raise invalid_field("breakdown", f"takes a property of events, or `group.<type>`; `{key[:100]}` is neither")
     if key.count(".") >= MAX_KEY_LEVELS:
-        raise _invalid(f"goes deeper than {MAX_KEY_LEVELS} levels")
+        raise invalid_field("breakdown", f"goes deeper than {MAX_KEY_LEVELS} levels")
     return Breakdown(key, top or DEFAULT_TOP)
-
-
-def _invalid(reason: str) -> ApiError:
-    return ApiError(ErrorCode.INVALID_FIELD, f"`breakdown` {reason}.", field="breakdown")

@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import MAX_COHORT_RULES, Cohort
+from services.contract.api.validation import invalid_field, refuse_nul
 from services.query.request.filters import Condition, parse_filter
 from services.query.request.time_window import TimeWindow, parse_time_window
 
@@ -62,7 +63,9 @@ def parse_cohort(cohort: Cohort) -> Rule:
     rule = _parse(cohort, "cohort", 1)
     count = sum(1 for _ in leaves(rule))
     if count > MAX_COHORT_RULES:
-        raise _invalid("cohort", f"has {count} rules about events and traits; at most {MAX_COHORT_RULES} are taken")
+        raise invalid_field(
+            "cohort", f"has {count} rules about events and traits; at most {MAX_COHORT_RULES} are taken"
+        )
     return rule
 
 
@@ -92,16 +95,16 @@ def unknown_fields(sent: object, place: str = "cohort") -> list[str]:
 
 def _parse(cohort: Cohort, place: str, depth: int) -> Rule:
     if depth > MAX_COHORT_DEPTH:
-        raise _invalid(place, f"goes deeper than {MAX_COHORT_DEPTH} levels")
+        raise invalid_field(place, f"goes deeper than {MAX_COHORT_DEPTH} levels")
     kinds = [name for name in _KINDS if _given(cohort, name)]
     if len(kinds) != 1:
-        raise _invalid(place, f"must have exactly one of {', '.join(f'`{name}`' for name in _KINDS.values())}")
+        raise invalid_field(place, f"must have exactly one of {', '.join(f'`{name}`' for name in _KINDS.values())}")
     (kind,) = kinds
     if kind in ("did", "did_not"):
         return _did(cohort, place)
     for name in _OF_EVENTS:
         if _given(cohort, name):
-            raise _invalid(f"{place}.{name}", "belongs to `did` and `did_not` only")
+            raise invalid_field(f"{place}.{name}", "belongs to `did` and `did_not` only")
     if kind == "traits":
         return _traits(cohort.traits, place)
     if cohort.none_of is not None:
@@ -118,14 +121,13 @@ def _given(cohort: Cohort, name: str) -> bool:
 
 def _did(cohort: Cohort, place: str) -> Rule:
     event, name = (cohort.did, "did") if cohort.did is not None else (cohort.did_not or "", "did_not")
-    if "\0" in event:
-        raise _invalid(f"{place}.{name}", "must not contain the character NUL")
+    refuse_nul(event, f"{place}.{name}")
     if cohort.since is None or cohort.until is None:
         missing = f"{place}.{'since' if cohort.since is None else 'until'}"
         raise ApiError(ErrorCode.MISSING_FIELD, f"`{missing}` is missing: `{name}` needs a window.", field=missing)
     counts = [(count, getattr(cohort, count)) for count in _COUNTS if getattr(cohort, count) is not None]
     if len(counts) > (1 if name == "did" else 0):
-        raise _invalid(f"{place}.{counts[-1][0]}", "is one too many: `did` takes one number, `did_not` none")
+        raise invalid_field(f"{place}.{counts[-1][0]}", "is one too many: `did` takes one number, `did_not` none")
     try:
         window = parse_time_window(cohort.since, cohort.until, cohort.timezone)
         conditions = parse_filter(cohort.filter)
@@ -137,7 +139,7 @@ def _did(cohort: Cohort, place: str) -> Rule:
     if bound == "at_most":
         return Not(Did(event, window, conditions, times + 1))
     if times == 0:
-        raise _invalid(f"{place}.at_least", "must be 1 or more: everybody did it 0 times or more")
+        raise invalid_field(f"{place}.at_least", "must be 1 or more: everybody did it 0 times or more")
     return Did(event, window, conditions, times, bound == "exactly")
 
 
@@ -150,13 +152,13 @@ def _traits(traits: Raw, place: str) -> Rule:
         raise _at_traits(error, place) from error
     for condition in conditions:
         if not condition.is_trait:
-            raise _invalid(
+            raise invalid_field(
                 f"{place}.traits",
                 f"has the key `{condition.key[:100]}`: only `person.<trait>`, `group.<type>` and "
                 "`group.<type>.<trait>` are taken",
             )
     if not conditions:
-        raise _invalid(f"{place}.traits", "has no condition")
+        raise invalid_field(f"{place}.traits", "has no condition")
     rules: list[Rule] = []
     for condition in conditions:
         positive = condition.positive()
@@ -167,7 +169,3 @@ def _traits(traits: Raw, place: str) -> Rule:
 def _at_traits(error: ApiError, place: str) -> ApiError:
     field = (error.field or "filter").replace("filter", "traits", 1)
     return ApiError(error.code, error.message, field=field).within(place)
-
-
-def _invalid(place: str, reason: str) -> ApiError:
-    return ApiError(ErrorCode.INVALID_FIELD, f"`{place}` {reason}.", field=place)

@@ -9,7 +9,6 @@ from typing import TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.funnel import FunnelStep
 from services.contract.api.trends import TrendSeries
 from services.contract.api.validation import invalid_json, invalid_message
@@ -53,8 +52,3 @@ def _listed_warnings(sent: Mapping[str, Raw], kind: type[Struct]) -> list[str]:
 
 def _cohort_warnings(sent: Mapping[str, Raw]) -> list[str]:
     return _warnings(unknown_fields(msgspec.json.decode(sent["cohort"])), ()) if "cohort" in sent else []
-
-
-def refuse_nul(value: str | None, name: str) -> None:
-    if value is not None and "\0" in value:
-        raise ApiError(ErrorCode.INVALID_FIELD, f"`{name}` must not contain the character NUL.", field=name)

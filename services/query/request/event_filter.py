@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from msgspec import Raw, Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.validation import refuse_nul
 from services.query.request.filters import MAX_TRAIT_CONDITIONS, Condition, parse_filter
 
 
@@ -29,10 +30,7 @@ def parse_event_filters(sent: Sequence[tuple[str, Raw]], field: str) -> list[Eve
 
 
 def _parse(event: str, conditions: Raw, place: str) -> EventFilter:
-    if "\0" in event:
-        raise ApiError(
-            ErrorCode.INVALID_FIELD, f"`{place}.event` must not contain the character NUL.", field=f"{place}.event"
-        )
+    refuse_nul(event, f"{place}.event")
     try:
         return EventFilter(event, parse_filter(conditions))
     except ApiError as error:

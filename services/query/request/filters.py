@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.validation import invalid_field
 
 MAX_FILTER_BYTES = 64 * 1024
 MAX_CONDITIONS = 50
@@ -125,4 +126,4 @@ def _expect(ok: bool, key: str, operator: str, what: str) -> None:
 
 def _invalid(key: str, reason: str) -> ApiError:
     field = f"filter.{key[:100]}" if key else "filter"
-    return ApiError(ErrorCode.INVALID_FILTER, f"`{field}` {reason}.", field=field)
+    return invalid_field(field, reason, ErrorCode.INVALID_FILTER)

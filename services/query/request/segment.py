@@ -2,8 +2,8 @@
 
 from msgspec import Struct
 
-from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import SegmentedQuery
+from services.contract.api.validation import refuse_nul
 from services.query.request.cohorts import Rule, parse_cohort
 from services.query.request.filters import Condition, parse_filter
 
@@ -18,10 +18,6 @@ class Segment(Struct, frozen=True):
 
 def parse_segment(query: SegmentedQuery) -> Segment:
     """Raises ApiError naming the field."""
-    aggregate_by = query.aggregate_by
-    if aggregate_by is not None and "\0" in aggregate_by:
-        raise ApiError(
-            ErrorCode.INVALID_FIELD, "`aggregate_by` must not contain the character NUL.", field="aggregate_by"
-        )
+    refuse_nul(query.aggregate_by, "aggregate_by")
     cohort = None if query.cohort is None else parse_cohort(query.cohort)
-    return Segment(parse_filter(query.filter), cohort, aggregate_by)
+    return Segment(parse_filter(query.filter), cohort, query.aggregate_by)

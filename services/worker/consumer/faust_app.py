@@ -12,7 +12,7 @@ from services.runtime.logs import get_logger
 from services.runtime.settings import WorkerSettings
 from services.worker.consumer.transport import chunk_of
 from services.worker.events.block_buffer import BlockBuffer
-from services.worker.events.record import Record
+from services.worker.record import Record
 
 log = get_logger(__name__)
 

@@ -8,7 +8,7 @@ from services.contract.log.dead_letter import DeadLetter, Origin, payload_text
 from services.contract.log.envelope import ID_BYTES, Envelope, EventLine
 from services.runtime.clock import utc_now
 from services.worker.dedupe.ids import Mask
-from services.worker.events.record import Record
+from services.worker.record import Record
 
 _decode_line = msgspec.json.Decoder(EventLine, strict=True).decode
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from msgspec import Struct
 
 from services.contract.log.envelope import ID_BYTES
-from services.worker.events.record import Record
+from services.worker.record import Record
 
 
 class BlockLimits(Struct, frozen=True):

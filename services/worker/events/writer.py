@@ -25,7 +25,7 @@ from services.worker.dead_letters import PoisonGate
 from services.worker.dedupe.ids import Ids, Mask, ids_from_bytes
 from services.worker.dedupe.port import Dedupe
 from services.worker.events.bad_lines import Lines, dead_letter, find_bad, lines_of, unpack_foreign
-from services.worker.events.record import Record
+from services.worker.record import Record
 from services.worker.until_stored import STORE_UP, fresh_token, until_stored
 
 log = get_logger(__name__)

@@ -19,7 +19,6 @@ from services.contract.log.envelope import IdentityLine
 from services.contract.tables import IDENTITY_COLUMNS, IDENTITY_LOG, PERSON_IDS
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import utc_now
-from services.worker.events.record import Record
 from services.worker.identity.person_sets import Edge, Joined, PersonSet, Undone, alone, join, recompute
 from services.worker.identity.statements import (
     EDGES_SQL,
@@ -31,6 +30,7 @@ from services.worker.identity.statements import (
     ROWS_SQL,
     UNMERGED_SQL,
 )
+from services.worker.record import Record
 from services.worker.until_stored import fresh_token
 
 MESSAGES = Counter(

@@ -13,7 +13,8 @@ from msgspec import Struct
 from tests.bench.stack import ROOT
 
 _PINNED = Path("requirements") / "production.txt"
-_CLI = Path("services") / "cli.py"
+# Today's, and that of 0.1.0.
+_COMMAND_LINES = (Path("services") / "cli" / "__main__.py", Path("services") / "cli.py")
 _ENVIRONMENTS = ROOT / ".data" / "bench" / "environments"
 
 
@@ -59,8 +60,10 @@ def base_build(name: str, scratch: Path) -> Iterator[Build]:
     try:
         # No hooks: they belong to working trees of people.
         _git("-c", "core.hooksPath=/dev/null", "worktree", "add", "--detach", str(root), commit, why="no checkout")
-        if not (root / _CLI).exists():
-            raise BuildError(f"{commit} has no {_CLI}: it is older than the command line that starts the services.")
+        if not any((root / file).exists() for file in _COMMAND_LINES):
+            raise BuildError(
+                f"{commit} has no services/cli: it is older than the command line that starts the services."
+            )
         yield Build(commit, root, _python_for(root))
     finally:
         # Also after half a checkout; a second Ctrl-C must not leave git's note of it behind.

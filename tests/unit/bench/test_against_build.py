@@ -72,7 +72,7 @@ def test_an_unknown_commit_is_refused(repository: Path, tmp_path: Path, name: st
 
 
 def test_a_commit_without_a_command_line_is_refused(repository: Path, tmp_path: Path) -> None:
-    with pytest.raises(BuildError, match=r"has no services/cli\.py"), base_build("v0", tmp_path):
+    with pytest.raises(BuildError, match="has no services/cli"), base_build("v0", tmp_path):
         pass
     assert _worktrees(repository) == 1
 

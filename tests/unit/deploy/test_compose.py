@@ -9,7 +9,7 @@ import pytest
 import typer.main
 from pydantic_settings import BaseSettings
 
-from services.cli import app
+from services.cli.app import app
 from services.runtime.settings import ClickHouseSettings, EdgeSettings, QuerySettings, WorkerSettings
 from tests.unit.deploy.compose import environment_of, load_compose, seconds, substitute, variables_in
 from tests.unit.deploy.env_file import DEPLOY, PREFIX, SERVICES, read_env, settings_lines

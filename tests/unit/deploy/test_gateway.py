@@ -37,6 +37,8 @@ def test_every_call_goes_to_the_half_that_answers_it(call: Call) -> None:
     ("path", "half"),
     [
         ("/openapi.json", "edge"),
+        ("/docs", "edge"),
+        ("/docs/swagger-ui.js", "edge"),
         ("/v1/analytics", "edge"),
         ("/v1/analytics/track", "edge"),
         ("/v1/analytics/nowhere", "edge"),
@@ -50,7 +52,7 @@ def test_halves_by_path(path: str, half: str) -> None:
     assert half_of(path) == half
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics", "/health/ready", "/lag", "/v1"])
+@pytest.mark.parametrize("path", ["/", "/docsx", "/metrics", "/health/ready", "/lag", "/v1"])
 def test_what_is_for_operators_stays_inside(path: str) -> None:
     assert half_of(path) is None
 

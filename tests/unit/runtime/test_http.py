@@ -12,10 +12,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 from structlog.testing import capture_logs
 
-from services import __version__
 from services.contract.api.errors import ApiError, ErrorCode
 from services.runtime.clickhouse import BadDataError, LimitExceededError, StoreError, StoreUnavailableError
-from services.runtime.http import exception_handlers, json_response, openapi_route, operation_routes
+from services.runtime.http import exception_handlers, json_response, operation_routes
 
 
 def raising(error: Exception) -> Callable[[Request], Awaitable[Response]]:
@@ -103,7 +102,7 @@ async def client() -> AsyncIterator[tuple[httpx.AsyncClient, dict[str, bool]]]:
     async def ready() -> dict[str, bool]:
         return checks
 
-    app = Starlette(routes=[*operation_routes(ready), openapi_route()], exception_handlers=exception_handlers("test"))
+    app = Starlette(routes=operation_routes(ready), exception_handlers=exception_handlers("test"))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as http:
         yield http, checks
 
@@ -118,13 +117,11 @@ async def test_it_is_ready_when_all_checks_hold(client: tuple[httpx.AsyncClient,
     assert (await http.get("/health/live")).status_code == 200
 
 
-async def test_metrics_and_the_openapi_document_are_served(
+async def test_metrics_are_served(
     client: tuple[httpx.AsyncClient, dict[str, bool]],
 ) -> None:
     http, _ = client
     assert "# HELP headrace_http_errors_total" in (await http.get("/metrics")).text
-    document = (await http.get("/openapi.json")).json()
-    assert (document["openapi"], document["info"]["version"]) == ("3.1.0", __version__)
 
 
 @pytest.mark.parametrize("where", ["/nowhere", "/metrics"])

@@ -9,7 +9,7 @@ import pytest
 from msgspec import Struct, structs
 
 from services.worker.events.block_buffer import BlockBuffer, BlockLimits
-from services.worker.events.record import Record
+from services.worker.record import Record
 
 NEVER_S = 3600.0
 WIDE = BlockLimits(events=10**9, size_bytes=10**9, records=10**9, age_s=NEVER_S)

@@ -17,8 +17,8 @@ from services.worker.dedupe.clickhouse import ClickHouseDedupe
 from services.worker.dedupe.memory import MemoryDedupe
 from services.worker.dedupe.port import Dedupe, Membership
 from services.worker.events.bad_lines import fault_of, lines_of, unpack_foreign
-from services.worker.events.record import Record
 from services.worker.events.writer import EventWriter, _without
+from services.worker.record import Record
 from services.worker.until_stored import until_stored
 from tests.fakes.events_table import PARTITIONS, REFUSED_EVENT, Log, MemoryEventsTable, event_id, line_of
 

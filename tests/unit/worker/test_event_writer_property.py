@@ -16,8 +16,8 @@ from services.contract.log.envelope import pack
 from services.worker.dead_letters import PoisonGate
 from services.worker.dedupe.memory import MemoryDedupe
 from services.worker.dedupe.port import Membership
-from services.worker.events.record import Record
 from services.worker.events.writer import EventWriter
+from services.worker.record import Record
 from tests.fakes.events_table import PARTITIONS, REFUSED_EVENT, Log, MemoryEventsTable, event_id, line_of
 
 

@@ -10,8 +10,8 @@ import pytest
 from services.contract.log.envelope import IdentityLine, pack
 from services.contract.log.event_ids import fresh_ids, id_of_key
 from services.runtime.clickhouse import StoreUnavailableError
-from services.worker.events.record import Record
 from services.worker.identity.writer import IdentityStore
+from services.worker.record import Record
 from tests.fakes.identity_tables import MemoryIdentityTables
 
 AT = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)

@@ -1,0 +1,16 @@
+"""The key of the development project."""
+
+from services.devstack.data_lock import make_private, write_private
+from services.runtime.keys import new_key
+from services.runtime.settings import StackSettings
+
+
+def development_key(settings: StackSettings) -> tuple[str, bool]:
+    """The key, and whether it is ours: made once and kept in the data directory, readable by its owner alone."""
+    if settings.api_key:
+        return settings.api_key, False
+    kept = settings.data / "key"
+    if not kept.exists():
+        make_private(settings.data)
+        write_private(kept, new_key())
+    return kept.read_text().strip(), True

@@ -1,0 +1,23 @@
+"""The Idempotency-Key header, which stands for a missing `idempotency_key` of a body."""
+
+from starlette.requests import Request
+
+from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.ingest import MAX_IDEMPOTENCY_KEY_CHARS
+from services.runtime.http import header
+
+
+def idempotency_header(request: Request) -> str | None:
+    """Raises ApiError."""
+    value = header(request, b"idempotency-key")
+    if value is None:
+        return None
+    # HTTP does not say how other characters are written in a header, and a key must be the same key here as in a body.
+    if not (1 <= len(value) <= MAX_IDEMPOTENCY_KEY_CHARS and value.isascii() and value.isprintable()):
+        raise ApiError(
+            ErrorCode.INVALID_FIELD,
+            f"The Idempotency-Key header must have 1 to {MAX_IDEMPOTENCY_KEY_CHARS} printable ASCII characters. "
+            "Send other keys in the body.",
+            field="Idempotency-Key",
+        )
+    return value

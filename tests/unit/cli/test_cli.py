@@ -1,0 +1,108 @@
+"""The command line: its version, its help, and errors of one line where an operator can mend them."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from setuptools.config.pyprojecttoml import read_configuration
+from typer.testing import CliRunner
+
+from services import __version__
+from services.cli.app import app, main
+from services.devstack.child_process import free_port
+from tests.unit.deploy.env_file import ROOT
+
+
+class Ended:
+    """A run of the program that ended with an error of the operator's."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["headrace", *command.split()])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code == 1
+        self.lines = capsys.readouterr().err.splitlines()
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    assert CliRunner().invoke(app, ["--version"]).output == f"headrace {__version__}\n"
+    package = read_configuration(ROOT / "pyproject.toml", ignore_option_errors=True)["project"]
+    assert package["version"] == __version__
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", "edge", "worker", "query", "dev", "demo", "migrate", "keys", "properties", "identity", "dead-letters"],
+)
+def test_help_says_which_settings_count(command: str) -> None:
+    result = CliRunner().invoke(app, [*command.split(), "--help"])
+    assert result.exit_code == 0
+    assert "HEADRACE_" in result.output
+
+
+@pytest.mark.parametrize(
+    ("command", "variables"),
+    [
+        ("edge", {"HEADRACE_KAFKA_PARTITIONS", "HEADRACE_CLICKHOUSE_TIMEOUT_S"}),
+        ("worker", {"HEADRACE_KAFKA_PARTITIONS", "HEADRACE_CLICKHOUSE_TIMEOUT_S"}),
+        ("query", {"HEADRACE_CLICKHOUSE_TIMEOUT_S"}),
+        ("dev", {"HEADRACE_PORT"}),
+        ("demo", {"HEADRACE_PORT"}),
+        ("migrate", {"HEADRACE_CLICKHOUSE_TIMEOUT_S"}),
+        ("keys list", {"HEADRACE_CLICKHOUSE_TIMEOUT_S"}),
+        ("properties list", {"HEADRACE_CLICKHOUSE_TIMEOUT_S"}),
+        ("identity unmerge --project p --old a --new b", {"HEADRACE_CLICKHOUSE_TIMEOUT_S"}),
+        ("dead-letters list", {"HEADRACE_KAFKA_PARTITIONS"}),
+    ],
+)
+def test_wrong_settings_are_lines_and_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, variables: set[str]
+) -> None:
+    for variable in ("HEADRACE_KAFKA_PARTITIONS", "HEADRACE_CLICKHOUSE_TIMEOUT_S", "HEADRACE_PORT"):
+        monkeypatch.setenv(variable, "-17")
+    lines = Ended(monkeypatch, capsys, command).lines
+    assert len(lines) == len(variables)
+    assert {line.split(": ")[1] for line in lines} == variables
+    assert all(line.startswith("headrace: ") and "-17" not in line for line in lines)
+
+
+def test_a_tool_warns_of_a_name_that_no_setting_has(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HEADRACE_CLICKHOUSE_PASWORD", "sesame")
+    monkeypatch.setenv("HEADRACE_CLICKHOUSE_URL", f"http://127.0.0.1:{free_port()}")
+    warning, error = Ended(monkeypatch, capsys, "keys list").lines
+    assert warning == (
+        "headrace: warning: HEADRACE_CLICKHOUSE_PASWORD is no setting: is HEADRACE_CLICKHOUSE_PASSWORD meant?"
+    )
+    assert error.startswith("headrace: ClickHouse does not answer. Is HEADRACE_CLICKHOUSE_URL right? ")
+
+
+def test_a_broker_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("HEADRACE_KAFKA_BOOTSTRAP", f"127.0.0.1:{free_port()}")
+    (line,) = Ended(monkeypatch, capsys, "dead-letters list").lines
+    assert line.startswith("headrace: Kafka does not answer. Is HEADRACE_KAFKA_BOOTSTRAP right? ")
+
+
+def test_a_repair_file_with_a_line_that_is_no_letter(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "letters.jsonl"
+    file.write_text('\n{"partition": 0}\n')
+    (line,) = Ended(monkeypatch, capsys, f"dead-letters replay {file}").lines
+    assert line.startswith(f"headrace: {file}, line 2: ")
+    assert line.endswith("Nothing was put back.")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["keys", "create", "--project", " "], "the project needs a name"),
+        (["keys", "revoke", "xyz"], "at least 8 hexadecimal digits"),
+        (["keys", "create", "--project", "p", "--scope", "admin"], "'admin' is not one of"),
+    ],
+)
+def test_arguments_that_cannot_be(arguments: list[str], complaint: str) -> None:
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 2
+    assert complaint in result.output

@@ -1,0 +1,28 @@
+"""The Idempotency-Key header: one rule for edge and query service."""
+
+import pytest
+from starlette.requests import Request
+
+from services.contract.api.errors import ApiError
+from services.runtime.idempotency_header import idempotency_header
+
+
+def request(*headers: tuple[bytes, bytes]) -> Request:
+    return Request({"type": "http", "headers": list(headers)})
+
+
+def test_none() -> None:
+    assert idempotency_header(request((b"accept", b"*/*"))) is None
+
+
+@pytest.mark.parametrize("key", ["k", "k" * 256, "order 7 ~!"])
+def test_a_key(key: str) -> None:
+    assert idempotency_header(request((b"idempotency-key", key.encode()))) == key
+
+
+@pytest.mark.parametrize("key", [b"", b"k" * 257, b"\xe9", "é".encode(), b"a\tb", b"a\x7f"])
+def test_a_key_that_a_body_could_write_otherwise_is_refused(key: bytes) -> None:
+    with pytest.raises(ApiError) as error:
+        idempotency_header(request((b"idempotency-key", key)))
+    assert error.value.field == "Idempotency-Key"
+    assert error.value.code.status == 400
