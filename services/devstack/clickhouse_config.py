@@ -19,7 +19,7 @@ from services.schema.roles import Role, grants_of
 _PASSWORDS = "passwords.json"
 # Of the memory that this process may use. The rest is for the developer, the broker and the services.
 _MEMORY_RATIO = 0.5
-# Of ClickHouse's memory, for all questions together: they fail before inserts do.
+# Of ClickHouse's memory, for all queries together: they fail before inserts do.
 _QUESTIONS_RATIO = 0.6
 
 

@@ -16,9 +16,10 @@ from starlette.types import ASGIApp
 from services.contract.api.errors import ApiError, ErrorBody, ErrorCode
 from services.runtime.clickhouse import LimitExceededError, StoreError
 from services.runtime.connections import NO_LIMITS, ConnectionLimits, Connections
+from services.runtime.http_metrics import HTTP_ERRORS
 from services.runtime.http_protocol import bounded_protocol
 from services.runtime.logs import get_logger
-from services.runtime.metrics import HTTP_ERRORS, render_metrics
+from services.runtime.metrics import render_metrics
 
 log = get_logger(__name__)
 

@@ -20,7 +20,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from services.contract.api.errors import ApiError, ErrorBody, ErrorCode
 from services.runtime.connections import NO_PROGRESS_S, WHOLE_REQUEST_S, Connections
-from services.runtime.metrics import HTTP_ERRORS
+from services.runtime.http_metrics import HTTP_ERRORS
 
 MAX_HEAD_BYTES = 64 * 1024
 MAX_HEADERS = 100

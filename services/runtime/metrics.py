@@ -2,13 +2,11 @@
 
 from collections.abc import Iterator, Mapping
 
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Counter, Metric, disable_created_metrics, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, Metric, disable_created_metrics, generate_latest
 from prometheus_client.registry import Collector
 
 # A second series for each counter, which nobody asks for.
 disable_created_metrics()  # type: ignore[no-untyped-call]
-
-HTTP_ERRORS = Counter("headrace_http_errors_total", "Error answers by code.", ["service", "code"])
 
 
 class FormerName(Collector):
