@@ -3,6 +3,7 @@ service's command with one part of the guarantee taken out of it. Nothing in `se
 
 import sys
 from collections.abc import Callable
+from typing import Any
 
 
 def commit_first() -> None:
@@ -43,10 +44,25 @@ def no_final() -> None:
     source.EVENTS_ONCE = source.EVENTS_WITH_DUPLICATES
 
 
+def automatic_reset() -> None:
+    """The worker reads from what was committed, whatever has become of the log, and lets aiokafka reset positions."""
+    from services.worker.consumer import faust_app
+    from services.worker.consumer.chunk_thread import ChunkThread
+
+    settings = faust_app.faust_settings
+
+    def reset_to_earliest(*arguments: Any) -> dict[str, Any]:
+        return {**settings(*arguments), "consumer_auto_offset_reset": "earliest"}
+
+    faust_app.faust_settings = reset_to_earliest  # type: ignore[assignment]
+    del ChunkThread.seek_to_committed, ChunkThread._fetch_records
+
+
 BUILDS: dict[str, Callable[[], None]] = {
     "commit-first": commit_first,
     "no-rebuild": no_rebuild,
     "no-final": no_final,
+    "automatic-reset": automatic_reset,
 }
 
 

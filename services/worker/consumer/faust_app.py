@@ -25,7 +25,7 @@ def faust_settings(settings: WorkerSettings, data_dir: str) -> dict[str, Any]:
         "store": "memory://",
         "topic_allow_declare": False,
         "topic_disable_leader": True,
-        "consumer_auto_offset_reset": "earliest",
+        "consumer_auto_offset_reset": "none",  # chunk_thread.py finds the place
         "broker_commit_interval": 1.0,
         "broker_session_timeout": settings.worker_session_timeout_s,
         "broker_heartbeat_interval": settings.worker_session_timeout_s / 10,
