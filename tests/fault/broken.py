@@ -2,7 +2,7 @@
 service's command with one part of the guarantee taken out of it. Nothing in `services` knows of this."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -31,8 +31,8 @@ def no_rebuild() -> None:
     """The worker believes that nothing is stored of the partitions that it is given."""
     from services.worker.dedupe.memory import MemoryDedupe
 
-    async def load(self: MemoryDedupe, partitions: set[int], oldest_s: float) -> None:
-        self._loaded |= partitions
+    async def load(self: MemoryDedupe, oldest_s: Mapping[int, float]) -> None:
+        self._loaded |= oldest_s
 
     MemoryDedupe.load = load  # type: ignore[method-assign]
 

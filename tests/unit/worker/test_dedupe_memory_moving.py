@@ -41,7 +41,7 @@ async def test_what_was_read_before_the_partition_came_back_is_read_again() -> N
         known.assigned({0}, Membership("me", 3))
 
     store.meanwhile = away_and_back
-    await known.load({0}, time.time())
+    await known.load(dict.fromkeys({0}, time.time()))
     assert (await known.duplicates(Ids(np.array([0, 0], np.uint64), np.array([7, 8], np.uint64)))).tolist() == [
         True,
         True,
