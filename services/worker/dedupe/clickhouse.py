@@ -9,6 +9,7 @@ from services.runtime.clickhouse import ClickHouse
 from services.worker.dedupe.id_index import IdIndex
 from services.worker.dedupe.ids import Ids, Mask, ids_from_rows
 from services.worker.dedupe.port import Membership
+from services.worker.dedupe.whole_answers import WHOLE_ANSWER
 from services.worker.dedupe.window import CLOCK_SKEW_S
 
 # Each id is 43 bytes of SQL: hexadecimal numbers made by us, no text of a user.
@@ -49,7 +50,7 @@ class ClickHouseDedupe:
             f"SELECT DISTINCT event_id FROM {EVENTS} WHERE event_id IN ({listed}) "
             "AND received_at >= fromUnixTimestamp64Milli({since:Int64})",
             {"since": int(self._since_s * 1000)},
-            {"max_query_size": _MAX_QUERY_BYTES, "max_ast_elements": 10 * _IDS_A_QUERY},
+            {**WHOLE_ANSWER, "max_query_size": _MAX_QUERY_BYTES, "max_ast_elements": 10 * _IDS_A_QUERY},
             fmt="RowBinary",
         )
         return ids_from_rows(rows)

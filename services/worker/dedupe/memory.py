@@ -10,11 +10,12 @@ from prometheus_client import Gauge, Histogram
 
 from services.contract.log.topics import PARTITION_SQL
 from services.contract.tables import EVENTS
-from services.runtime.clickhouse import ClickHouse
+from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.logs import get_logger
 from services.worker.dedupe.id_index import IdIndex
-from services.worker.dedupe.ids import Ids, Mask, ids_from_rows
+from services.worker.dedupe.ids import Ids, Mask, ids_from_rows, without_repeats
 from services.worker.dedupe.port import Membership
+from services.worker.dedupe.whole_answers import WHOLE_ANSWER
 from services.worker.dedupe.window import CLOCK_SKEW_S
 
 log = get_logger(__name__)
@@ -34,6 +35,10 @@ _FOR_EVER_S = 4_000_000_000
 
 class WindowTooLargeError(Exception):
     """The ids of the window do not fit into the memory that they may have; the message says what can be done."""
+
+
+class IncompleteReadError(StoreError):
+    """ClickHouse gave fewer ids than it has. Nothing of them is used; it is asked again."""
 
 
 class MemoryDedupe:
@@ -129,13 +134,20 @@ class MemoryDedupe:
             log.warning("index_nearly_full", ids=ids, room_for=self._max_ids)
 
     async def _read_window(self, partitions: set[int], since_s: float) -> list[tuple[float, Ids]]:
-        """The ids of each slice since then, with the slice's time. Raises WindowTooLargeError."""
-        self._check_room(await self._count(partitions, since_s))
+        """The ids of each slice since then, with the slice's time. Raises WindowTooLargeError, and
+        IncompleteReadError when fewer came than are there."""
+        count = await self._count(partitions, since_s)
+        self._check_room(count)
         slice_s = self.index.slice_s
         first, last = int(since_s // slice_s), int(time.time() // slice_s)
         # The last one is open: an edge's clock may be ahead.
         bounds = [(at * slice_s, (at + 1) * slice_s) for at in range(first, last)] + [(last * slice_s, _FOR_EVER_S)]
-        return [(float(begin), await self._read(partitions, begin, end)) for begin, end in bounds]
+        slices = [(float(begin), await self._read(partitions, begin, end)) for begin, end in bounds]
+        read = sum(len(ids) for _, ids in slices)
+        # Rows may become fewer meanwhile, where equal ones collapse.
+        if read < count and read < (now := await self._count(partitions, since_s)):
+            raise IncompleteReadError(f"ClickHouse gave {read:,} ids of {min(count, now):,}")
+        return [(at_s, without_repeats(ids)) for at_s, ids in slices]
 
     async def _count(self, partitions: set[int], since_s: float) -> int:
         rows = await self._store.rows(
@@ -146,12 +158,13 @@ class MemoryDedupe:
                 "wanted": sorted(partitions),
                 "since": int(since_s * 1000),
             },
+            WHOLE_ANSWER,
         )
         return int(rows[0][0])
 
     async def _read(self, partitions: set[int], since_s: int, until_s: int) -> Ids:
         rows = await self._store.raw(
-            f"SELECT DISTINCT event_id FROM {EVENTS} WHERE {PARTITION_SQL} IN {{wanted:Array(UInt16)}} "
+            f"SELECT event_id FROM {EVENTS} WHERE {PARTITION_SQL} IN {{wanted:Array(UInt16)}} "
             "AND received_at >= fromUnixTimestamp64Milli({since:Int64}) "
             "AND received_at < fromUnixTimestamp64Milli({until:Int64})",
             {
@@ -160,6 +173,7 @@ class MemoryDedupe:
                 "since": since_s * 1000,
                 "until": until_s * 1000,
             },
+            WHOLE_ANSWER,
             fmt="RowBinary",
         )
         return ids_from_rows(rows)

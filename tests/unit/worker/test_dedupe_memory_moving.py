@@ -19,10 +19,10 @@ class StoreInMotion:
         self.ids = [7]
         self.meanwhile: Callable[[], None] | None = None
 
-    async def rows(self, sql: str, parameters: Mapping[str, Any]) -> list[list[int]]:
+    async def rows(self, sql: str, parameters: Mapping[str, Any], settings: Any) -> list[list[int]]:
         return [[len(self.ids)]]
 
-    async def raw(self, sql: str, parameters: Mapping[str, Any], fmt: str) -> bytes:
+    async def raw(self, sql: str, parameters: Mapping[str, Any], settings: Any, fmt: str) -> bytes:
         answer = b"".join(struct.pack("<QQ", 0, low) for low in self.ids)
         if self.meanwhile is not None:
             happen, self.meanwhile = self.meanwhile, None

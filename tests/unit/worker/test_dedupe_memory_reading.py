@@ -3,12 +3,13 @@
 import struct
 import time
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from services.worker.dedupe.ids import ids_from_bytes, ids_from_rows
-from services.worker.dedupe.memory import MemoryDedupe
+from services.worker.dedupe.memory import IncompleteReadError, MemoryDedupe
 from services.worker.dedupe.port import Membership
 from services.worker.dedupe.window import record_time
 from tests.fakes.events_table import PARTITIONS, Log, MemoryEventsTable, event_id
@@ -207,3 +208,40 @@ async def test_a_late_block_does_not_make_a_lost_partition_look_known() -> None:
     index.assigned({0, 1}, Membership("me", 3))
     await index.load(dict.fromkeys({0, 1}, time.time()))
     assert await known(index, event_id(500), event_id(0), event_id(1, 1)) == [True, True, True]
+
+
+class ShortAnswers(MemoryEventsTable):
+    """Gives `missing` ids fewer than there are, as under a profile with result_overflow_mode = 'break'."""
+
+    missing = 1
+
+    async def raw(self, *arguments: Any, **options: Any) -> bytes:
+        rows = await super().raw(*arguments, **options)
+        return rows[: max(0, len(rows) - 16 * self.missing)]
+
+
+async def test_an_answer_that_is_not_whole_is_not_used() -> None:
+    table = ShortAnswers()
+    await stored(table, event_id(1), event_id(2))
+    index = MemoryDedupe(table, WINDOW_S, PARTITIONS)
+    with pytest.raises(IncompleteReadError, match="1 ids of 2"):
+        await index.load({0: time.time()})
+    assert len(index.index) == 0
+    table.missing = 0
+    await index.load({0: time.time()})
+    assert await known(index, event_id(1), event_id(2)) == [True, True]
+
+
+class RepeatedRows(MemoryEventsTable):
+    """Has each row twice, until they collapse."""
+
+    async def raw(self, *arguments: Any, **options: Any) -> bytes:
+        return 2 * await super().raw(*arguments, **options)
+
+
+async def test_rows_that_are_there_twice_are_one_id() -> None:
+    table = RepeatedRows()
+    await stored(table, *[event_id(n) for n in range(10)])
+    index = MemoryDedupe(table, WINDOW_S, PARTITIONS)
+    await index.load({0: time.time()})
+    assert len(index.index) == 10
