@@ -1,11 +1,18 @@
 """Kafka clients as every service sets them up, and the topics as they are created."""
 
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import TopicAlreadyExistsError, for_code
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
 
 from services.contract.log.topics import MAX_RECORD_BYTES, Topics
+from services.runtime.logs import get_logger
 from services.runtime.settings import KafkaSettings
+
+log = get_logger(__name__)
 
 
 def topics_of(settings: KafkaSettings) -> Topics:
@@ -34,10 +41,10 @@ async def ensure_topics(settings: KafkaSettings) -> None:
         "min.insync.replicas": str(settings.kafka_min_insync_replicas),
         "retention.ms": str(settings.kafka_retention_hours * 3_600_000),
         "max.message.bytes": str(2 * MAX_RECORD_BYTES),
+        # The brokers' clock counts: an edge whose clock is wrong is refused nothing, and the window of ids is of one time.
+        "message.timestamp.type": "LogAppendTime",
     }
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap.split(","), request_timeout_ms=10_000)
-    try:
-        await admin.start()
+    async with _admin(settings) as admin:
         there = set(await admin.list_topics())
         wanted = {
             topics.events: settings.kafka_partitions,
@@ -51,8 +58,6 @@ async def ensure_topics(settings: KafkaSettings) -> None:
         ]
         if missing:
             _check(await admin.create_topics(missing))
-    finally:
-        await admin.close()
 
 
 def _check(response: object) -> None:
@@ -64,11 +69,38 @@ def _check(response: object) -> None:
 
 
 async def count_partitions(settings: KafkaSettings, topic: str) -> int:
-    """How many partitions a topic has. Raises KafkaError."""
+    """How many partitions a topic has. Raises KafkaError, also when there is no such topic."""
+    async with _admin(settings) as admin:
+        described = (await admin.describe_topics([topic]))[0]
+        if described["error_code"] != 0:
+            raise for_code(described["error_code"])(f"describing {topic}")
+        if not described["partitions"]:
+            raise UnknownTopicOrPartitionError(f"{topic} has no partitions")
+        return len(described["partitions"])
+
+
+async def topic_settings(settings: KafkaSettings, topics: Sequence[str]) -> dict[str, dict[str, str]]:
+    """The settings in force of each topic, as Kafka names them. None of a topic about which the broker says nothing:
+    it is not there, or we may not ask (ACL: DescribeConfigs), or the broker does not know the question."""
+    async with _admin(settings) as admin:
+        try:
+            answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in topics])
+        except (KafkaError, TimeoutError) as error:
+            log.warning("topic_settings_not_read", reason=repr(error))
+            return {}
+    return {
+        name: {entry[0]: entry[1] for entry in entries if entry[1] is not None}
+        for answer in answers
+        for code, _, _, name, entries in answer.resources
+        if code == 0
+    }
+
+
+@asynccontextmanager
+async def _admin(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap.split(","), request_timeout_ms=10_000)
     try:
         await admin.start()
-        described = await admin.describe_topics([topic])
-        return len(described[0]["partitions"])
+        yield admin
     finally:
         await admin.close()

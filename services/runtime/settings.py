@@ -51,7 +51,11 @@ class KafkaSettings(Settings):
     kafka_min_insync_replicas: int = Field(
         default=1, ge=1, le=15, description="min.insync.replicas of new topics; 2 in production."
     )
-    kafka_retention_hours: int = Field(default=168, ge=1, description="How long new topics keep records.")
+    kafka_retention_hours: int = Field(
+        default=168,
+        ge=1,
+        description="How long new topics keep records. Where topics of your own keep them longer, say so here.",
+    )
     kafka_idempotence: bool = Field(default=True, description="Idempotent producer. Off only for brokers that lack it.")
     kafka_compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = Field(
         default="zstd", description="Compression of records."

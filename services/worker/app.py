@@ -63,9 +63,10 @@ def create_app(settings: WorkerSettings, partitions: int, data_dir: str) -> faus
         settings.worker_block_records,
         settings.worker_block_age_s,
     )
-    consume(app, topics.events, BlockBuffer(limits, sink.store))
+    in_log_s = (settings.kafka_retention_hours + settings.worker_dedupe_window_hours) * 3600
+    consume(app, topics.events, BlockBuffer(limits, sink.store), in_log_s)
     identity = _identity_step(IdentityStore(store), dead_letters.put, gate)
-    consume(app, topics.identity, BlockBuffer(_IDENTITY_BLOCK, identity))
+    consume(app, topics.identity, BlockBuffer(_IDENTITY_BLOCK, identity), in_log_s)
 
     @app.on_partitions_revoked.connect
     async def revoked(sender: Any, /, *args: Any, signal: Any, **_: Any) -> None:

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 class Record(Struct, gc=False):
     """A Kafka record as it was read. `acknowledge` lets its offset be committed. `sent_at_s`: when it was written into
-    the log, as Unix time; 0 where that is not known."""
+    the log, as Unix time; see dedupe/window.py."""
 
     topic: str
     partition: int

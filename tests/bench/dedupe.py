@@ -72,7 +72,7 @@ async def _load(pipeline: Pipeline, partitions: int, stored: int) -> LoadFigures
     try:
         ids = MemoryDedupe(store, _WINDOW_S, partitions)
         started = time.monotonic()
-        await ids.load({0}, time.time())
+        await ids.load(dict.fromkeys({0}, time.time()))
         seconds = time.monotonic() - started
     finally:
         await store.close()

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import struct
+import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -134,7 +135,13 @@ class Log:
         offset = self._offsets[partition]
         self._offsets[partition] += 1
         return Record(
-            "headrace.events", partition, offset, value, ids, lambda: self.acknowledged.append((partition, offset))
+            "headrace.events",
+            partition,
+            offset,
+            value,
+            ids,
+            lambda: self.acknowledged.append((partition, offset)),
+            time.time(),
         )
 
 

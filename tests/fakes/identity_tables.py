@@ -8,7 +8,7 @@ from uuid import UUID
 from xxhash import xxh3_64_intdigest
 
 from services.contract.tables import IDENTITY_LOG, PERSON_IDS
-from services.runtime.clickhouse import ClickHouse, Parameters, Settings, StoreUnavailableError
+from services.runtime.clickhouse import BadDataError, ClickHouse, Parameters, Settings, StoreUnavailableError
 from services.runtime.settings import ClickHouseSettings
 from services.worker.identity.statements import (
     EDGES_SQL,
@@ -20,6 +20,8 @@ from services.worker.identity.statements import (
 )
 
 Row = dict[str, Any]
+# A message about this id looks right and is refused by the table all the same.
+REFUSED_ID = "refused by the table"
 
 
 def _hash(person_id: str) -> int:
@@ -67,6 +69,8 @@ class MemoryIdentityTables(ClickHouse):
             raise StoreUnavailableError("refused")
         rows = [json.loads(line) for line in (lines if isinstance(lines, bytes) else b"".join(lines)).splitlines()]
         assert {name for row in rows for name in row} == set(columns)
+        if any(row.get("distinct_id") == REFUSED_ID for row in rows):
+            raise BadDataError("cannot parse the row", 27)
         if token is None or f"{table} {token}" not in self._tokens:
             self._tokens.add(f"{table} {token}")
             {IDENTITY_LOG: self.log, PERSON_IDS: self.person_rows}[table].extend(rows)

@@ -2,7 +2,8 @@
 service's command with one part of the guarantee taken out of it. Nothing in `services` knows of this."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 
 def commit_first() -> None:
@@ -30,8 +31,8 @@ def no_rebuild() -> None:
     """The worker believes that nothing is stored of the partitions that it is given."""
     from services.worker.dedupe.memory import MemoryDedupe
 
-    async def load(self: MemoryDedupe, partitions: set[int], oldest_s: float) -> None:
-        self._loaded |= partitions
+    async def load(self: MemoryDedupe, oldest_s: Mapping[int, float]) -> None:
+        self._loaded |= oldest_s
 
     MemoryDedupe.load = load  # type: ignore[method-assign]
 
@@ -43,10 +44,25 @@ def no_final() -> None:
     source.EVENTS_ONCE = source.EVENTS_WITH_DUPLICATES
 
 
+def automatic_reset() -> None:
+    """The worker reads from what was committed, whatever has become of the log, and lets aiokafka reset positions."""
+    from services.worker.consumer import faust_app
+    from services.worker.consumer.chunk_thread import ChunkThread
+
+    settings = faust_app.faust_settings
+
+    def reset_to_earliest(*arguments: Any) -> dict[str, Any]:
+        return {**settings(*arguments), "consumer_auto_offset_reset": "earliest"}
+
+    faust_app.faust_settings = reset_to_earliest  # type: ignore[assignment]
+    del ChunkThread.seek_to_committed, ChunkThread._fetch_records
+
+
 BUILDS: dict[str, Callable[[], None]] = {
     "commit-first": commit_first,
     "no-rebuild": no_rebuild,
     "no-final": no_final,
+    "automatic-reset": automatic_reset,
 }
 
 

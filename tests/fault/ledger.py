@@ -19,6 +19,7 @@ LATER = 3  # sent after the original's 2xx: must not win
 
 MAY_WIN = 1 << ORIGINAL
 TWIN_MAY_WIN = MAY_WIN | 1 << TWIN
+ANY_MAY_WIN = 0xFF
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Ledger:
         self._may_win = np.zeros(1 << 16, np.uint8)
         self._of_fault = np.zeros(1 << 16, np.uint16)
         self._accepted_at = np.zeros(1 << 16, np.float64)
+        self._excused = np.zeros(1 << 16, np.bool_)
         self.enter("no fault")
 
     def __len__(self) -> int:
@@ -56,8 +58,8 @@ class Ledger:
 
     @property
     def accepted(self) -> int:
-        """Distinct keys that got a 2xx."""
-        return int(self._accepted[: self._length].sum())
+        """Distinct keys that got a 2xx, and that nothing excuses from being stored."""
+        return int((self._accepted & ~self._excused)[: self._length].sum())
 
     def enter(self, fault: str) -> None:
         """From now on, new events belong to this fault."""
@@ -74,6 +76,7 @@ class Ledger:
             self._may_win = np.concatenate([self._may_win, np.zeros(more, np.uint8)])
             self._of_fault = np.concatenate([self._of_fault, np.zeros(more, np.uint16)])
             self._accepted_at = np.concatenate([self._accepted_at, np.zeros(more, np.float64)])
+            self._excused = np.concatenate([self._excused, np.zeros(more, np.bool_)])
         self._may_win[start : self._length] = MAY_WIN
         self._of_fault[start : self._length] = self._fault
         return range(start, self._length)
@@ -85,6 +88,15 @@ class Ledger:
         """These keys got a 2xx, now."""
         self._accepted[numbers] = True
         self._accepted_at[numbers] = time.time()
+
+    def excuse(self, numbers: list[int]) -> None:
+        """Kafka has lost these, and an alarm has named them: they may be missing. One that is sent again is new."""
+        self._excused[numbers] = True
+        self._may_win[numbers] = ANY_MAY_WIN
+
+    @property
+    def has_excused(self) -> bool:
+        return bool(self._excused.any())
 
     def count_accepted_before(self, numbers: list[int], at: float) -> int:
         """How many of these accepted numbers were so before this Unix time."""
@@ -106,7 +118,8 @@ class Ledger:
         illegal = (self._may_win[numbers] >> variants) & 1 == 0
         wrong = np.zeros(self._length, np.bool_)
         wrong[numbers[illegal]] = True
-        accepted = self._accepted[: self._length]
+        # What may be missing, and is, is as if it had not been accepted.
+        accepted = self._accepted[: self._length] & ~(self._excused[: self._length] & (rows == 0))
         of_fault = self._of_fault[: self._length]
         outcomes = []
         for i, fault in enumerate(self.faults):
@@ -128,4 +141,5 @@ class Ledger:
         """The first accepted numbers that are not stored: for the report of a failure."""
         stored = np.zeros(self._length, np.bool_)
         stored[numbers[numbers < self._length]] = True
-        return [int(n) for n in np.flatnonzero(self._accepted[: self._length] & ~stored)[:limit]]
+        missing = self._accepted[: self._length] & ~self._excused[: self._length] & ~stored
+        return [int(n) for n in np.flatnonzero(missing)[:limit]]

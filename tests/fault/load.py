@@ -4,8 +4,8 @@ a request is sent again, with the same keys, until it gets a 2xx."""
 import asyncio
 import random
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from tests.fault.ledger import IN_BATCH, LATER, ORIGINAL, TWIN, Ledger
-from tests.fault.processes import Service
+from tests.fault.processes import Service, until
 
 _BASE = "/v1/analytics"
 _TIMEOUT = aiohttp.ClientTimeout(total=12)
@@ -23,6 +23,7 @@ _RECENT = 20_000
 # Producers do not wait for each other; but a test must not drown in what it has not got rid of.
 _MAX_UNDER_WAY = 2500
 LONG_AFTER_S = 600
+_HELD_S = 60.0
 _NAMES = ("signup", "view", "click", "buy")
 
 Event = dict[str, Any]
@@ -73,6 +74,7 @@ class Load:
         self._random = random.Random(seed)
         self._numpy_random = np.random.default_rng(seed)
         self._stopping = asyncio.Event()
+        self._held = False
         self._sent = 0
         self._too_old = 0
         self._earlier = earlier
@@ -89,7 +91,7 @@ class Load:
             while not self._stopping.is_set():
                 ahead = self._sent / self._events_s - (time.monotonic() - started_at)
                 await asyncio.sleep(max(ahead, 0))
-                if self.under_way < _MAX_UNDER_WAY:
+                if self.under_way < _MAX_UNDER_WAY and not self._held:
                     group.create_task(self._send_something())
                     await asyncio.sleep(0)  # it counts what it sends before it waits for anything
                 else:
@@ -97,6 +99,16 @@ class Load:
 
     def stop(self) -> None:
         self._stopping.set()
+
+    @asynccontextmanager
+    async def held(self) -> AsyncIterator[None]:
+        """Nothing new is sent meanwhile, and what was sent before has its 2xx."""
+        self._held = True
+        try:
+            await until(lambda: self.under_way == 0, "all that was sent is accepted", _HELD_S)
+            yield
+        finally:
+            self._held = False
 
     async def send_dated(self, dates: Sequence[datetime]) -> None:
         """A batch with one event at each of these times."""

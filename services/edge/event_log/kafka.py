@@ -8,6 +8,7 @@ gathers and becomes the next record.
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from time import perf_counter
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -15,10 +16,11 @@ from prometheus_client import Gauge
 
 from services.contract.log.dead_letter import DeadLetter
 from services.contract.log.envelope import Envelope, EventLine, IdentityLine, pack
-from services.contract.log.topics import Topics, partition_of, partitions_of
-from services.edge.event_log.partition_queue import RECORD_BYTES, Append, Part, PartitionQueue
+from services.contract.log.topics import MAX_RECORD_BYTES, Topics, partition_of, partitions_of
+from services.edge.event_log.partition_queue import Append, Part, PartitionQueue, record_bytes
 from services.edge.event_log.port import LogUnavailableError
-from services.runtime.kafka import ensure_topics, make_producer, topics_of
+from services.edge.event_log.producer import LiveProducer
+from services.runtime.kafka import ensure_topics, topics_of
 from services.runtime.logs import get_logger
 from services.runtime.settings import EdgeSettings
 
@@ -29,6 +31,7 @@ _GATHER_S = 0.005
 # How often the deadlines of waiting requests are looked at.
 _SWEEP_S = 0.1
 
+FAILING = Gauge("headrace_edge_partitions_failing", "Partitions that did not take what was last appended to them.")
 PENDING_BYTES = Gauge("headrace_edge_pending_bytes", "Bytes of events waiting for Kafka's acknowledgement.")
 
 
@@ -38,12 +41,13 @@ class KafkaEventLog:
     def __init__(self, settings: EdgeSettings) -> None:
         self._settings = settings
         self._topics: Topics = topics_of(settings)
-        self._producer: AIOKafkaProducer | None = None
+        self._live = LiveProducer(settings)
         self._partitions = 0
         self._identity_partitions = 0
         self._queues: dict[tuple[str, int], PartitionQueue] = {}
         self._pending_bytes = 0
         PENDING_BYTES.set_function(lambda: self._pending_bytes)
+        FAILING.set_function(lambda: len(self._failing()))
         self._is_launch_due = False
         self._put_since_last_look = False
         # In order of their deadlines. One sweep for all costs less than a timer for each request.
@@ -53,15 +57,9 @@ class KafkaEventLog:
     async def start(self) -> None:
         """Connect and make missing topics. Raises KafkaError; may be called again."""
         await ensure_topics(self._settings)
-        producer = make_producer(self._settings, timeout_s=self._settings.edge_publish_timeout_s)
-        try:
-            await producer.start()
-            self._partitions = len(await producer.partitions_for(self._topics.events))
-            self._identity_partitions = len(await producer.partitions_for(self._topics.identity))
-        except BaseException:
-            await producer.stop()
-            raise
-        self._producer = producer
+        counts = await self._live.start()
+        self._partitions = counts[self._topics.events]
+        self._identity_partitions = counts[self._topics.identity]
         self._sweeper = asyncio.create_task(self._sweep())
 
     async def stop(self) -> None:
@@ -70,8 +68,7 @@ class KafkaEventLog:
             await (asyncio.wait(sending) if sending else asyncio.sleep(0))
         if self._sweeper is not None:
             self._sweeper.cancel()
-        if self._producer is not None:
-            await self._producer.stop()
+        await self._live.stop()
 
     def _sending(self) -> set[asyncio.Task[None]]:
         return {task for queue in self._queues.values() for task in queue.sending}
@@ -108,7 +105,7 @@ class KafkaEventLog:
             (topic, partition, envelope)
             for partition, (part_ids, part_lines) in enumerate(by_partition)
             if part_ids
-            for envelope in _bounded(part_ids, part_lines)
+            for envelope in _bounded(part_ids, part_lines, record_bytes(self.limit_of(topic)))
         ]
 
     async def append_identity(self, event_id: bytes, line: IdentityLine) -> None:
@@ -119,24 +116,34 @@ class KafkaEventLog:
         await self._put([(self._topics.identity, partition, pack([event_id], [line]))])
 
     async def append_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
-        if self._producer is None:
+        if not self._live.started:
             raise LogUnavailableError("the event log has not answered yet")
+        producer = self.producer
         try:
             async with asyncio.timeout(self._settings.edge_publish_timeout_s):
-                acks = [await self._producer.send(self._topics.dead_letters, letter.encode()) for letter in letters]
+                acks = [await producer.send(self._topics.dead_letters, letter.encode()) for letter in letters]
                 await asyncio.gather(*acks)
         except (KafkaError, TimeoutError, OSError) as error:
+            if isinstance(error, KafkaError):
+                self.failed(producer, error)
             raise LogUnavailableError(f"the event log did not take the rejected events: {error!r}") from error
 
     async def is_ready(self) -> bool:
-        if self._producer is None:
+        if not self._live.started or self._failing():
             return False
         try:
             async with asyncio.timeout(2):
-                await self._producer.client.fetch_all_metadata()
+                await self.producer.client.fetch_all_metadata()
         except (KafkaError, TimeoutError, OSError):
             return False
         return True
+
+    def _failing(self) -> list[PartitionQueue]:
+        """The partitions that do not take what is appended. One to which nothing was appended for a while counts as
+        good again: an edge that gets no requests because it is not ready would never know otherwise."""
+        limit_s = self._settings.edge_publish_timeout_s
+        now = perf_counter()
+        return [queue for queue in self._queues.values() if queue.is_failing(now, limit_s)]
 
     def _put(self, envelopes: Sequence[tuple[str, int, Envelope]]) -> asyncio.Future[None]:
         """Put records in their queues; done when all are acknowledged. Raises LogUnavailableError."""
@@ -176,8 +183,15 @@ class KafkaEventLog:
     @property
     def producer(self) -> AIOKafkaProducer:
         """For the queues. Appends are refused before there is one."""
-        assert self._producer is not None  # noqa: S101
-        return self._producer
+        return self._live.current
+
+    def failed(self, producer: AIOKafkaProducer, error: KafkaError) -> None:
+        """For the queues."""
+        self._live.failed(producer, error)
+
+    def limit_of(self, topic: str) -> int:
+        """For the queues: bytes of a batch that the topic takes."""
+        return self._live.limits.get(topic, 2 * MAX_RECORD_BYTES)
 
     @property
     def compression(self) -> str:
@@ -191,10 +205,10 @@ class KafkaEventLog:
             self._launch_soon()
 
 
-def _bounded(ids: list[bytes], lines: list[EventLine]) -> list[Envelope]:
+def _bounded(ids: list[bytes], lines: list[EventLine], most: int) -> list[Envelope]:
     """One envelope, or several where one would be larger than a record should be."""
     envelope = pack(ids, lines)
-    if len(envelope.lines) <= RECORD_BYTES or len(lines) == 1:
+    if len(envelope.lines) + len(envelope.ids) <= most or len(lines) == 1:
         return [envelope]
     half = len(lines) // 2
-    return _bounded(ids[:half], lines[:half]) + _bounded(ids[half:], lines[half:])
+    return _bounded(ids[:half], lines[:half], most) + _bounded(ids[half:], lines[half:], most)

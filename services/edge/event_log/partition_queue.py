@@ -14,12 +14,15 @@ from aiokafka.errors import KafkaError
 from msgspec import Struct
 
 from services.contract.log.envelope import Envelope, merge
+from services.edge.event_log.lost_end import LostEnd
 from services.edge.event_log.port import LogUnavailableError
 from services.edge.event_log.record_batch import RecordBatch
 from services.edge.loop_metrics import BOUNDS_S, LoopCounter, LoopHistogram
 
 # A record stays below Kafka's usual limit of 1 MiB; an envelope with a single larger event goes alone.
 RECORD_BYTES = 768 * 1024
+# What a batch has beside lines and ids, and what "compressing" may add to random bytes.
+_BATCH_OVERHEAD_BYTES = 4096
 # A second record may leave while the first is on its way; more would only queue in the client.
 _RECORDS_IN_FLIGHT = 2
 
@@ -30,6 +33,15 @@ ACK_SECONDS = LoopHistogram(
     "From the send of a record to its acknowledgement.",
     BOUNDS_S,
 ).labels()
+
+
+class RecordTooLargeError(Exception):
+    """An event that is larger than its topic takes. It is not sent: a refusal would hold up what comes behind it."""
+
+
+def record_bytes(limit: int) -> int:
+    """How large a record should be at most for a topic that takes batches of `limit` bytes."""
+    return max(1, min(RECORD_BYTES, limit - _BATCH_OVERHEAD_BYTES))
 
 
 class Append:
@@ -72,6 +84,12 @@ class Host(Protocol):
     def compression(self) -> str:
         """Of records: a name that Kafka knows, or `none`."""
 
+    def limit_of(self, topic: str) -> int:
+        """Bytes of a batch that the topic takes."""
+
+    def failed(self, producer: AIOKafkaProducer, error: KafkaError) -> None:
+        """A record was not acknowledged on this producer."""
+
     def sent(self, size: int, *, more: bool) -> None:
         """So many bytes no longer wait, acknowledged or not. `more`: the queue is to be launched again."""
 
@@ -85,6 +103,9 @@ class PartitionQueue:
         self._partition = partition
         self._waiting: deque[Part] = deque()
         self._in_flight = 0
+        self._lost_end = LostEnd(topic, partition)
+        self._failed_at: float | None = None
+        self._started: list[float] = []
         self.sending: set[asyncio.Task[None]] = set()  # keeps them alive
 
     def add(self, part: Part) -> None:
@@ -101,7 +122,8 @@ class PartitionQueue:
     def _gather(self) -> list[Part]:
         parts = [self._waiting.popleft()]
         size = parts[0].size
-        while self._waiting and size + self._waiting[0].size <= RECORD_BYTES:
+        most = record_bytes(self._host.limit_of(self._topic))
+        while self._waiting and size + self._waiting[0].size <= most:
             parts.append(self._waiting.popleft())
             size += parts[-1].size
         return parts
@@ -117,7 +139,7 @@ class PartitionQueue:
         except Exception as error:
             for append in appends:
                 append.fail(error)
-            if not isinstance(error, KafkaError | asyncio.TimeoutError | OSError):
+            if not isinstance(error, KafkaError | RecordTooLargeError | asyncio.TimeoutError | OSError):
                 raise
         finally:
             self._in_flight -= 1
@@ -125,13 +147,31 @@ class PartitionQueue:
 
     async def _acknowledged(self, batch: RecordBatch) -> None:
         """Send one record and wait for its acknowledgement."""
-        started = perf_counter()
+        limit = self._host.limit_of(self._topic)
+        if batch.size > limit:
+            raise RecordTooLargeError(
+                f"a record of {batch.size} bytes, and {self._topic} takes {limit}: raise its max.message.bytes"
+            )
+        producer, started, before = self._host.producer, perf_counter(), self._lost_end.sending()
+        self._started.append(started)
         try:
-            ack = await self._host.producer.send_batch(batch, self._topic, partition=self._partition)
-            await ack
-        except BaseException:
+            ack = await producer.send_batch(batch, self._topic, partition=self._partition)
+            taken = await ack
+        except BaseException as error:
             RECORD_FAILURES.labels(self._topic).inc()
+            self._failed_at = perf_counter()
+            if isinstance(error, KafkaError):
+                self._host.failed(producer, error)
             raise
         finally:
+            self._started.remove(started)
             ACK_SECONDS.observe(perf_counter() - started)
         RECORDS.labels(self._topic).inc()
+        self._failed_at = None
+        self._lost_end.acknowledged(taken.offset, before)
+
+    def is_failing(self, now: float, limit_s: float) -> bool:
+        """Whether the last record failed not long ago, or one is under way for longer than `limit_s`. `now`: as
+        perf_counter says."""
+        failed = self._failed_at is not None and now - self._failed_at < 2 * limit_s
+        return failed or bool(self._started and now - self._started[0] > limit_s)

@@ -44,6 +44,11 @@ class RecordBatch:
         self._time_ms = int(time.time() * 1000)
         self._producer = (-1, -1, -1)
 
+    @property
+    def size(self) -> int:
+        """Bytes of the batch as it is sent."""
+        return _HEAD.size + _REST.size + len(self._records)
+
     def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
         self._producer = (producer_id, producer_epoch, base_sequence)
 

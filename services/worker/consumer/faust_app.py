@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from typing import Any
 
 import faust
@@ -11,10 +12,13 @@ from services.contract.log.envelope import IDS_HEADER
 from services.runtime.logs import get_logger
 from services.runtime.settings import WorkerSettings
 from services.worker.consumer.transport import chunk_of
+from services.worker.dedupe.window import record_time
 from services.worker.events.block_buffer import BlockBuffer
 from services.worker.record import Record
 
 log = get_logger(__name__)
+# ConsumerRecord.timestamp_type of a topic with message.timestamp.type=LogAppendTime.
+_BROKER_TIME = 1
 
 
 def faust_settings(settings: WorkerSettings, data_dir: str) -> dict[str, Any]:
@@ -25,7 +29,7 @@ def faust_settings(settings: WorkerSettings, data_dir: str) -> dict[str, Any]:
         "store": "memory://",
         "topic_allow_declare": False,
         "topic_disable_leader": True,
-        "consumer_auto_offset_reset": "earliest",
+        "consumer_auto_offset_reset": "none",  # chunk_thread.py finds the place
         "broker_commit_interval": 1.0,
         "broker_session_timeout": settings.worker_session_timeout_s,
         "broker_heartbeat_interval": settings.worker_session_timeout_s / 10,
@@ -49,12 +53,13 @@ def raw_topic(app: faust.App, name: str) -> Any:
     return app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
 
-def consume(app: faust.App, topic: str, buffer: BlockBuffer) -> None:
-    """Feed a topic's records to a buffer. Faust commits only what the buffer has acknowledged."""
+def consume(app: faust.App, topic: str, buffer: BlockBuffer, in_log_s: float) -> None:
+    """Feed a topic's records to a buffer. Faust commits only what the buffer has acknowledged. `in_log_s`: how old a
+    record in the log can be."""
 
     async def read(stream: Any) -> None:
         async for event in stream.noack().events():
-            await buffer.add(_records_of(event))
+            await buffer.add(_records_of(event, time.time() - in_log_s))
 
     async def store_blocks() -> None:
         try:
@@ -67,7 +72,7 @@ def consume(app: faust.App, topic: str, buffer: BlockBuffer) -> None:
     app.task(store_blocks)
 
 
-def _records_of(event: EventT[Any]) -> list[Record]:
+def _records_of(event: EventT[Any], oldest_s: float) -> list[Record]:
     """The records of a chunk. Blocks are stored in order, so the last of them acknowledges them all."""
     records = [
         Record(
@@ -77,7 +82,7 @@ def _records_of(event: EventT[Any]) -> list[Record]:
             record.value,
             dict(record.headers).get(IDS_HEADER),
             _acknowledged_by_the_last,
-            record.timestamp / 1000,
+            record_time(record.timestamp / 1000, of_broker=record.timestamp_type == _BROKER_TIME, oldest_s=oldest_s),
         )
         for record in chunk_of(event.message).records
     ]

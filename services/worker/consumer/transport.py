@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import zstandard
-from aiokafka import AIOKafkaConsumer, ConsumerRecord
+from aiokafka import ConsumerRecord
 from aiokafka.codec import zstd_decode as decode_zstd_of_any_kind
 from aiokafka.record._crecords import default_records
 from faust.transport.drivers import aiokafka as driver
@@ -16,6 +16,7 @@ from faust.types import TP, Message
 from faust.types.tuples import ConsumerMessage
 from msgspec import Struct
 
+from services.worker.consumer.chunk_thread import ChunkThread
 from services.worker.dedupe.port import Membership
 
 
@@ -27,11 +28,6 @@ class Chunk(Struct, frozen=True):
     records: Sequence[ConsumerRecord]
 
 
-# A fetch is answered when so much is there, or after so long. There is one at a time, of the partitions that have nothing
-# waiting here: Faust's 1.5 s for one that only quiet partitions are in kept the busy ones from being read for all that
-# time. And answered at the first byte, it costs worker and broker hundreds of fetches a second.
-_FETCH_MIN_BYTES = 4 * 1024 * 1024
-_FETCH_MAX_WAIT_MS = 100
 _decode_zstd = zstandard.ZstdDecompressor().decompress
 
 
@@ -49,20 +45,15 @@ def decode_zstd(data: bytes | memoryview) -> bytes:
 default_records.zstd_decode = decode_zstd
 
 
-class ChunkThread(driver.AIOKafkaConsumerThread):
-    def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
-        consumer = super()._create_worker_consumer(transport)
-        # Read when it starts; Faust has no settings for them.
-        consumer._fetch_min_bytes = _FETCH_MIN_BYTES
-        consumer._fetch_max_wait_ms = _FETCH_MAX_WAIT_MS
-        return consumer
-
-
 class ChunkConsumer(driver.Consumer):
     """A message's value is a chunk and its offset that of the last record; acknowledged, it stands for all of them."""
 
     def _new_consumer_thread(self) -> ChunkThread:
         return ChunkThread(self, loop=self.loop, beacon=self.beacon)
+
+    @property
+    def _chunks(self) -> ChunkThread:
+        return cast(ChunkThread, self._thread)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Mapping[Any, Any]:  # noqa: ASYNC109
         fetched = await super()._getmany(active_partitions, timeout)
@@ -71,6 +62,9 @@ class ChunkConsumer(driver.Consumer):
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         records: Sequence[ConsumerRecord] = record
         begin, last = records[0].offset, records[-1]
+        reading = self._chunks.readings.get(tp)
+        if reading is not None:
+            reading.read(last)
         read = self._read_offset[tp]
         if read is not None:
             begin = min(begin, read + 1)

@@ -2,13 +2,15 @@
 the ids of the window (16 bytes an event), because ids are random and no index of the table can skip any."""
 
 import time
+from collections.abc import Mapping
 
 from services.contract.tables import EVENTS
 from services.runtime.clickhouse import ClickHouse
 from services.worker.dedupe.id_index import IdIndex
 from services.worker.dedupe.ids import Ids, Mask, ids_from_rows
 from services.worker.dedupe.port import Membership
-from services.worker.dedupe.window import window_start
+from services.worker.dedupe.whole_answers import WHOLE_ANSWER
+from services.worker.dedupe.window import CLOCK_SKEW_S
 
 # Each id is 43 bytes of SQL: hexadecimal numbers made by us, no text of a user.
 _IDS_A_QUERY = 50_000
@@ -21,11 +23,11 @@ class ClickHouseDedupe:
     def __init__(self, store: ClickHouse, window_s: int) -> None:
         self._store = store
         self._window_s = window_s
-        self._since_s = window_start(window_s, time.time())
+        self._since_s = time.time() - window_s - CLOCK_SKEW_S
 
-    async def load(self, partitions: set[int], oldest_s: float) -> None:
+    async def load(self, oldest_s: Mapping[int, float]) -> None:
         """Only which time is asked for from now on."""
-        self._since_s = window_start(self._window_s, oldest_s)
+        self._since_s = min(oldest_s.values()) - self._window_s - CLOCK_SKEW_S
 
     def remember(self, ids: Ids) -> None: ...
 
@@ -48,7 +50,7 @@ class ClickHouseDedupe:
             f"SELECT DISTINCT event_id FROM {EVENTS} WHERE event_id IN ({listed}) "
             "AND received_at >= fromUnixTimestamp64Milli({since:Int64})",
             {"since": int(self._since_s * 1000)},
-            {"max_query_size": _MAX_QUERY_BYTES, "max_ast_elements": 10 * _IDS_A_QUERY},
+            {**WHOLE_ANSWER, "max_query_size": _MAX_QUERY_BYTES, "max_ast_elements": 10 * _IDS_A_QUERY},
             fmt="RowBinary",
         )
         return ids_from_rows(rows)

@@ -45,3 +45,12 @@ def ids_from_rows(rows: bytes) -> Ids:
     """Ids of one UUID column in RowBinary."""
     columns = np.frombuffer(rows, dtype=_UUID_ROW)
     return Ids(columns["high"].astype(np.uint64), columns["low"].astype(np.uint64))
+
+
+def without_repeats(ids: Ids) -> Ids:
+    """Each id once, in order."""
+    order = _order_of(ids)
+    high, low = ids.high[order], ids.low[order]
+    first = np.ones(len(ids), np.bool_)
+    first[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
+    return Ids(high[first], low[first])

@@ -1,18 +1,22 @@
 """Which ids are stored already, by an index in memory: filled from ClickHouse, the only truth, for the partitions that
 this worker has been given."""
 
+import math
 import time
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 from prometheus_client import Gauge, Histogram
 
 from services.contract.log.topics import PARTITION_SQL
 from services.contract.tables import EVENTS
-from services.runtime.clickhouse import ClickHouse
+from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.logs import get_logger
 from services.worker.dedupe.id_index import IdIndex
-from services.worker.dedupe.ids import Ids, Mask, ids_from_rows
+from services.worker.dedupe.ids import Ids, Mask, ids_from_rows, without_repeats
 from services.worker.dedupe.port import Membership
-from services.worker.dedupe.window import window_start
+from services.worker.dedupe.whole_answers import WHOLE_ANSWER
+from services.worker.dedupe.window import CLOCK_SKEW_S
 
 log = get_logger(__name__)
 INDEX_IDS = Gauge("headrace_worker_index_ids", "Event ids of the window held in memory.")
@@ -25,10 +29,16 @@ LOAD_SECONDS = Histogram(
 # What an id costs in all: 16 bytes, and what merging runs needs for a moment.
 BYTES_PER_ID = 22
 _WARN_FROM = 0.8
+# As a time: later than any that is stored.
+_FOR_EVER_S = 4_000_000_000
 
 
 class WindowTooLargeError(Exception):
     """The ids of the window do not fit into the memory that they may have; the message says what can be done."""
+
+
+class IncompleteReadError(StoreError):
+    """ClickHouse gave fewer ids than it has. Nothing of them is used; it is asked again."""
 
 
 class MemoryDedupe:
@@ -39,8 +49,10 @@ class MemoryDedupe:
         self._partitions = partitions
         self._max_ids = max_bytes // BYTES_PER_ID
         self._warned_at = 0
-        self._loaded: set[int] = set()
-        self._suspended: set[int] = set()
+        # From when on the ids of a partition are in the index, and the time of what was last looked up for it.
+        self._loaded: dict[int, float] = {}
+        self._suspended: dict[int, float] = {}
+        self._reached: dict[int, float] = {}
         self._membership = Membership("", -1)
         self._rebalances = 0
         self.index = IdIndex(window_s)
@@ -50,8 +62,8 @@ class MemoryDedupe:
     def revoked(self, partitions: set[int]) -> None:
         """These partitions were taken away. Their ids are kept until `assigned` says whether they are good still."""
         self._rebalances += 1
-        self._suspended |= partitions & self._loaded
-        self._loaded -= partitions
+        self._suspended |= {partition: since for partition, since in self._loaded.items() if partition in partitions}
+        self._loaded = {partition: since for partition, since in self._loaded.items() if partition not in partitions}
 
     def assigned(self, partitions: set[int], membership: Membership) -> None:
         """These partitions are ours.
@@ -60,32 +72,42 @@ class MemoryDedupe:
         its ids are all known. Of any other, somebody else may have stored ids; they are read again.
         """
         self._rebalances += 1
-        kept = self._suspended & partitions if membership.follows(self._membership) else set()
+        stay = partitions if membership.follows(self._membership) else set()
+        kept = {partition: since for partition, since in self._suspended.items() if partition in stay}
         # Also what a block that was under way has loaded since the partition went.
-        gone = (self._suspended | self._loaded) - kept
-        if gone:
-            self.index.drop_partitions(gone, self._partitions)
+        self._forget((self._suspended.keys() | self._loaded.keys()) - kept.keys())
         self._loaded = kept
-        self._suspended = set()
+        self._suspended = {}
         self._membership = membership
 
-    async def load(self, partitions: set[int], oldest_s: float) -> None:
-        """Make sure that all stored ids of these partitions are in the index, from the window of `oldest_s` on, the
-        time of the oldest record that is to be looked up. Raises StoreError.
+    def _forget(self, partitions: AbstractSet[int]) -> None:
+        if partitions:
+            self.index.drop_partitions(set(partitions), self._partitions)
+            self._reached = {p: at for p, at in self._reached.items() if p not in partitions}
+
+    async def load(self, oldest_s: Mapping[int, float]) -> None:
+        """Make sure that all stored ids of these partitions are in the index, from the window on of the oldest record
+        that is to be looked up. Raises StoreError.
 
         What was read while partitions moved is read again: it may miss what the owner in between has stored.
         """
-        since_s = window_start(self.index.window_s, oldest_s)
-        self.index.expire(since_s + self.index.window_s)
-        while missing := partitions - self._loaded:
+        window_s = self.index.window_s
+        self._reached.update(oldest_s)
+        # The window of the partition that is farthest behind: a backlog must not lose its ids to those who have none.
+        self.index.expire(min(self._reached.values()) - CLOCK_SKEW_S)
+        while missing := {p for p, at in oldest_s.items() if self._loaded.get(p, math.inf) > at - window_s}:
+            # Also those whose reading goes on farther back than it was: they have a part of their ids.
+            self._forget(missing & self._loaded.keys())
+            self._reached.update(oldest_s)
             rebalances = self._rebalances
+            since_s = min(oldest_s[partition] for partition in missing) - window_s - CLOCK_SKEW_S
             with LOAD_SECONDS.time():
                 loaded = await self._read_window(missing, since_s)
             if rebalances != self._rebalances:
                 continue
             for at_s, ids in loaded:
                 self.index.add(ids, at_s)
-            self._loaded |= missing
+            self._loaded |= dict.fromkeys(missing, since_s)
             log.info("ids_loaded", partitions=sorted(missing), ids=sum(len(ids) for _, ids in loaded))
 
     async def duplicates(self, ids: Ids) -> Mask:
@@ -112,11 +134,20 @@ class MemoryDedupe:
             log.warning("index_nearly_full", ids=ids, room_for=self._max_ids)
 
     async def _read_window(self, partitions: set[int], since_s: float) -> list[tuple[float, Ids]]:
-        """The ids of each slice since then, with the slice's time. Raises WindowTooLargeError."""
-        self._check_room(await self._count(partitions, since_s))
+        """The ids of each slice since then, with the slice's time. Raises WindowTooLargeError, and
+        IncompleteReadError when fewer came than are there."""
+        count = await self._count(partitions, since_s)
+        self._check_room(count)
         slice_s = self.index.slice_s
-        slices = range(int(since_s // slice_s), int(time.time() // slice_s) + 2)
-        return [(at * slice_s, await self._read(partitions, at * slice_s, (at + 1) * slice_s)) for at in slices]
+        first, last = int(since_s // slice_s), int(time.time() // slice_s)
+        # The last one is open: an edge's clock may be ahead.
+        bounds = [(at * slice_s, (at + 1) * slice_s) for at in range(first, last)] + [(last * slice_s, _FOR_EVER_S)]
+        slices = [(float(begin), await self._read(partitions, begin, end)) for begin, end in bounds]
+        read = sum(len(ids) for _, ids in slices)
+        # Rows may become fewer meanwhile, where equal ones collapse.
+        if read < count and read < (now := await self._count(partitions, since_s)):
+            raise IncompleteReadError(f"ClickHouse gave {read:,} ids of {min(count, now):,}")
+        return [(at_s, without_repeats(ids)) for at_s, ids in slices]
 
     async def _count(self, partitions: set[int], since_s: float) -> int:
         rows = await self._store.rows(
@@ -127,12 +158,13 @@ class MemoryDedupe:
                 "wanted": sorted(partitions),
                 "since": int(since_s * 1000),
             },
+            WHOLE_ANSWER,
         )
         return int(rows[0][0])
 
     async def _read(self, partitions: set[int], since_s: int, until_s: int) -> Ids:
         rows = await self._store.raw(
-            f"SELECT DISTINCT event_id FROM {EVENTS} WHERE {PARTITION_SQL} IN {{wanted:Array(UInt16)}} "
+            f"SELECT event_id FROM {EVENTS} WHERE {PARTITION_SQL} IN {{wanted:Array(UInt16)}} "
             "AND received_at >= fromUnixTimestamp64Milli({since:Int64}) "
             "AND received_at < fromUnixTimestamp64Milli({until:Int64})",
             {
@@ -141,6 +173,7 @@ class MemoryDedupe:
                 "since": since_s * 1000,
                 "until": until_s * 1000,
             },
+            WHOLE_ANSWER,
             fmt="RowBinary",
         )
         return ids_from_rows(rows)

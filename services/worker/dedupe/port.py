@@ -1,5 +1,6 @@
 """What the writer needs to know of stored ids: by memory (memory.py) or by asking each time (clickhouse.py)."""
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from services.worker.dedupe.ids import Ids, Mask
@@ -20,8 +21,8 @@ class Membership(NamedTuple):
 class Dedupe(Protocol):
     """Which ids are stored: in memory (memory.py), or by asking each time (clickhouse.py)."""
 
-    async def load(self, partitions: set[int], oldest_s: float) -> None:
-        """Be ready to answer for events of these partitions sent at `oldest_s` or later. Raises StoreError."""
+    async def load(self, oldest_s: Mapping[int, float]) -> None:
+        """Be ready to answer for events of these partitions, written at this time or later. Raises StoreError."""
 
     async def duplicates(self, ids: Ids) -> Mask:
         """True for each id that is stored, or that stands earlier in `ids`. Raises StoreError."""

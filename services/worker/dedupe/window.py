@@ -1,13 +1,17 @@
-"""Where the window of ids begins that a record is checked against."""
+"""Where the window of ids begins that a record is checked against. Times are Unix seconds."""
 
 import time
 
+# Clocks of edges, which stamp what is stored, of brokers and of workers may differ by so much.
+CLOCK_SKEW_S = 3600.0
 
-def window_start(window_s: float, oldest_s: float) -> float:
-    """Where the window of a record begins that was sent at `oldest_s`: behind a backlog, earlier than for one of now.
 
-    A time that is further back than a whole window is no backlog that could be answered for, but a wrong clock or a
-    producer that sends no time: it counts as now, so that one such record cannot fetch the ids of years.
+def record_time(at_s: float, *, of_broker: bool, oldest_s: float) -> float:
+    """The time that counts for a record that says it was written at `at_s`.
+
+    The broker's time is right however old it is: behind a backlog, the window is that of the backlog. The time of a
+    producer may be nonsense (no time at all, the year 1970), and must not fetch the ids of years: what is older than
+    `oldest_s`, the oldest time that a record in the log can have, counts as now. So does the future.
     """
     now = time.time()
-    return (oldest_s if now - window_s < oldest_s < now else now) - window_s
+    return at_s if at_s < now and (of_broker or at_s >= oldest_s) else now

@@ -10,6 +10,7 @@ docs/explanation/exactly-once.md:
 5. acknowledge (the buffer) the offset is committed some time later; until then as above
 """
 
+import math
 from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
@@ -65,9 +66,10 @@ class EventWriter:
         Waits as long as ClickHouse is away. Raises PoisonFloodError, and KafkaError from the dead letters.
         """
         envelopes, bad = self._unpack(records)
-        partitions = {record.partition for record in records}
-        oldest_s = min(record.sent_at_s for record in records)
-        await until_stored(lambda: self._dedupe.load(partitions, oldest_s))
+        oldest_s: dict[int, float] = {}
+        for record in records:
+            oldest_s[record.partition] = min(record.sent_at_s, oldest_s.get(record.partition, math.inf))
+        await until_stored(lambda: self._dedupe.load(oldest_s))
         ids = ids_from_bytes(b"".join([envelope.ids for envelope in envelopes]))
         duplicates = await until_stored(lambda: self._dedupe.duplicates(ids))
         DUPLICATES.inc(int(duplicates.sum()))

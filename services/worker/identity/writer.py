@@ -17,7 +17,7 @@ from prometheus_client import Counter
 from services.contract.log.dead_letter import DeadLetter, Origin, payload_text
 from services.contract.log.envelope import IdentityLine
 from services.contract.tables import IDENTITY_COLUMNS, IDENTITY_LOG, PERSON_IDS
-from services.runtime.clickhouse import ClickHouse
+from services.runtime.clickhouse import BadDataError, ClickHouse
 from services.runtime.clock import utc_now
 from services.worker.identity.person_sets import Edge, Joined, PersonSet, Undone, alone, join, recompute
 from services.worker.identity.statements import (
@@ -78,10 +78,21 @@ class IdentityStore:
         self._store = store
 
     async def keep(self, records: Sequence[Record]) -> list[DeadLetter]:
-        """Store the messages of some records of one partition; those that are no messages come back."""
-        lines, bad = _decode_records(records)
-        await self.keep_lines(lines)
-        return bad
+        """Store the messages of some records of one partition; those that are no messages, and those that the tables
+        refuse, come back."""
+        messages, bad = _decode_records(records)
+        return bad + await self._keep_each(messages)
+
+    async def _keep_each(self, messages: Sequence["_Message"]) -> list[DeadLetter]:
+        """In order. A refused message is found by halving, and costs itself only."""
+        try:
+            await self.keep_lines([message.line for message in messages])
+        except BadDataError as error:
+            if len(messages) == 1:
+                return [_dead_letter(messages[0].text, str(error)[:500], messages[0].origin)]
+            half = len(messages) // 2
+            return await self._keep_each(messages[:half]) + await self._keep_each(messages[half:])
+        return []
 
     async def keep_lines(self, lines: Sequence[IdentityLine]) -> None:
         by_project: defaultdict[str, dict[str, Edge]] = defaultdict(dict)
@@ -222,25 +233,29 @@ def _person_row(project_id: str, distinct_id: str, people: PersonSet, merged_awa
     return row
 
 
-def _decode_records(records: Sequence[Record]) -> tuple[list[IdentityLine], list[DeadLetter]]:
-    lines, bad = [], []
+class _Message(NamedTuple):
+    """A line of the log, as it was read and as it stood there."""
+
+    line: IdentityLine
+    text: bytes
+    origin: Origin
+
+
+def _decode_records(records: Sequence[Record]) -> tuple[list[_Message], list[DeadLetter]]:
+    messages, bad = [], []
     for record in records:
         for i, text in enumerate((record.value or b"").rstrip(b"\n").split(b"\n")):
+            origin = Origin(
+                service="worker", topic=record.topic, partition=record.partition, offset=record.offset, line=i
+            )
             try:
                 line = _decode(text)
                 UUID(line.event_id)
-                lines.append(line)
+                messages.append(_Message(line, text, origin))
             except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
-                origin = Origin(
-                    service="worker", topic=record.topic, partition=record.partition, offset=record.offset, line=i
-                )
-                bad.append(
-                    DeadLetter(
-                        code="unreadable_line",
-                        message=str(error),
-                        origin=origin,
-                        payload=payload_text(text),
-                        at=utc_now(),
-                    )
-                )
-    return lines, bad
+                bad.append(_dead_letter(text, str(error), origin))
+    return messages, bad
+
+
+def _dead_letter(text: bytes, reason: str, origin: Origin) -> DeadLetter:
+    return DeadLetter(code="unreadable_line", message=reason, origin=origin, payload=payload_text(text), at=utc_now())

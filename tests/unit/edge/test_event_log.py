@@ -6,14 +6,21 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from aiokafka.errors import KafkaConnectionError, KafkaTimeoutError
+from aiokafka.errors import (
+    KafkaConnectionError,
+    KafkaError,
+    KafkaTimeoutError,
+    MessageSizeTooLargeError,
+    OutOfOrderSequenceNumber,
+)
 from msgspec import Raw, Struct
 
 from services.contract.log.dead_letter import DeadLetter, Origin, decode_dead_letter
 from services.contract.log.envelope import IDS_HEADER, EventLine, IdentityLine, unpack
 from services.contract.log.event_ids import fresh_ids
 from services.contract.log.topics import partition_of
-from services.edge.event_log.kafka import KafkaEventLog
+from services.edge.event_log.kafka import FAILING, KafkaEventLog
+from services.edge.event_log.lost_end import LOST, LostEnd
 from services.edge.event_log.port import LogUnavailableError
 from services.edge.event_log.record_batch import RecordBatch
 from services.runtime.settings import EdgeSettings
@@ -23,6 +30,12 @@ NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 PARTITIONS = 4
 
 
+class Taken(Struct):
+    """What the broker says of a record that it has taken."""
+
+    offset: int
+
+
 class Sent(Struct):
     """A record on its way. `ack` is the broker's answer."""
 
@@ -30,7 +43,7 @@ class Sent(Struct):
     partition: int | None
     value: bytes
     headers: dict[str, bytes]
-    ack: asyncio.Future[None]
+    ack: asyncio.Future[Taken]
 
     @property
     def events(self) -> list[bytes]:
@@ -56,24 +69,24 @@ class MemoryProducer:
     async def partitions_for(self, topic: str) -> set[int]:
         return set(range(PARTITIONS))
 
-    async def send_batch(self, batch: RecordBatch, topic: str, *, partition: int) -> "asyncio.Future[None]":
+    async def send_batch(self, batch: RecordBatch, topic: str, *, partition: int) -> "asyncio.Future[Taken]":
         record = only_record(batch)
         return self._send(topic, partition, record.value or b"", dict(record.headers))
 
-    async def send(self, topic: str, value: bytes) -> "asyncio.Future[None]":
+    async def send(self, topic: str, value: bytes) -> "asyncio.Future[Taken]":
         return self._send(topic, None, value, {})
 
     def _send(
         self, topic: str, partition: int | None, value: bytes, headers: dict[str, bytes]
-    ) -> "asyncio.Future[None]":
+    ) -> "asyncio.Future[Taken]":
         if isinstance(self.failure, KafkaTimeoutError):
             raise self.failure
-        ack: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        ack: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
         self.sent.append(Sent(topic, partition, value, headers, ack))
         if self.failure is not None:
             ack.set_exception(self.failure)
         elif self.acks:
-            ack.set_result(None)
+            ack.set_result(Taken(-1))
         return ack
 
 
@@ -88,8 +101,12 @@ async def ready_log(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Log:
     async def no_topics(_: EdgeSettings) -> None:
         return None
 
+    async def no_settings(*_: Any) -> dict[str, dict[str, str]]:
+        return {}
+
     monkeypatch.setattr("services.edge.event_log.kafka.ensure_topics", no_topics)
-    monkeypatch.setattr("services.edge.event_log.kafka.make_producer", lambda *_, **__: producer)
+    monkeypatch.setattr("services.edge.event_log.producer.topic_settings", no_settings)
+    monkeypatch.setattr("services.edge.event_log.producer.make_producer", lambda *_, **__: producer)
     log = KafkaEventLog(EdgeSettings(**settings))
     await log.start()
     return Log(log, producer)
@@ -101,7 +118,7 @@ async def kafka(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Log]:
     yield ready
     for record in ready.producer.sent:
         if not record.ack.done():
-            record.ack.set_result(None)
+            record.ack.set_result(Taken(-1))
     await ready.log.stop()
 
 
@@ -137,7 +154,7 @@ async def test_an_append_returns_only_after_the_last_acknowledgement(kafka: Log)
     await settle()
     for record in kafka.producer.sent:
         assert not append.done()
-        record.ack.set_result(None)
+        record.ack.set_result(Taken(-1))
         await settle()
     assert append.done()
     await append
@@ -150,7 +167,7 @@ async def test_one_partition_that_fails_fails_the_append(kafka: Log) -> None:
     await settle()
     first, *others = kafka.producer.sent
     for record in others:
-        record.ack.set_result(None)
+        record.ack.set_result(Taken(-1))
     first.ack.set_exception(KafkaConnectionError("gone"))
     with pytest.raises(LogUnavailableError, match="gone"):
         await append
@@ -197,11 +214,11 @@ async def test_at_most_two_records_of_a_partition_are_on_their_way(kafka: Log) -
         appends.append(asyncio.create_task(kafka.log.append_events([event_id], lines_for([event_id]))))
         await settle()
     assert len(kafka.producer.sent) == 2
-    kafka.producer.sent[0].ack.set_result(None)
+    kafka.producer.sent[0].ack.set_result(Taken(-1))
     await settle()
     assert [len(record.events) for record in kafka.producer.sent] == [1, 1, 4]
     for record in kafka.producer.sent[1:]:
-        record.ack.set_result(None)
+        record.ack.set_result(Taken(-1))
     await asyncio.gather(*appends)
 
 
@@ -224,7 +241,7 @@ async def test_a_broker_that_does_not_answer_in_time_is_no_acknowledgement(monke
         await kafka.log.append_events([bytes(16)], lines_for([bytes(16)]))
     with pytest.raises(LogUnavailableError):
         await kafka.log.append_dead_letters([letter("x")])
-    kafka.producer.sent[0].ack.set_result(None)
+    kafka.producer.sent[0].ack.set_result(Taken(-1))
     await kafka.log.stop()
     assert kafka.producer.stopped
 
@@ -253,7 +270,7 @@ async def test_what_waits_for_kafka_is_bounded_and_room_comes_back(monkeypatch: 
         await kafka.log.append_events([ids[2]], lines_for([ids[2]], half))
     assert len(kafka.producer.sent) == 2
     kafka.producer.sent[0].ack.set_exception(KafkaConnectionError("gone"))
-    kafka.producer.sent[1].ack.set_result(None)
+    kafka.producer.sent[1].ack.set_result(Taken(-1))
     assert [type(result) for result in await asyncio.gather(*appends, return_exceptions=True)] == [
         LogUnavailableError,
         type(None),
@@ -277,7 +294,7 @@ async def test_a_request_that_goes_away_does_not_take_its_events_with_it(kafka: 
     append.cancel()
     with pytest.raises(asyncio.CancelledError):
         await append
-    kafka.producer.sent[0].ack.set_result(None)
+    kafka.producer.sent[0].ack.set_result(Taken(-1))
     await settle()
     kafka.producer.acks = True
     await kafka.log.append_events([bytes(16)], lines_for([bytes(16)]))
@@ -290,7 +307,7 @@ async def test_stopping_waits_for_what_is_under_way(kafka: Log) -> None:
     stop = asyncio.create_task(kafka.log.stop())
     await settle()
     assert not stop.done()
-    kafka.producer.sent[0].ack.set_result(None)
+    kafka.producer.sent[0].ack.set_result(Taken(-1))
     await stop
     await append
     assert kafka.producer.stopped
@@ -365,3 +382,101 @@ async def test_a_failed_start_leaves_nothing_open_and_may_be_repeated(monkeypatc
     await log.start()
     await log.append_events([bytes(16)], lines_for([bytes(16)]))
     await log.stop()
+
+
+async def test_offsets_that_are_given_again_are_records_that_kafka_has_lost(kafka: Log) -> None:
+    kafka.producer.acks = False
+    lost = LOST.labels("headrace.events", "0")
+    before = lost.value
+    for offset, gone in ((7, 0), (8, 0), (9, 0), (5, 5), (6, 5), (-1, 5), (6, 6)):
+        append = asyncio.create_task(kafka.log.append_events([bytes(16)], lines_for([bytes(16)])))
+        await settle()
+        kafka.producer.sent[-1].ack.set_result(Taken(offset))
+        await append
+        assert lost.value - before == gone
+
+
+def failing_partitions() -> float:
+    return next(sample.value for metric in FAILING.collect() for sample in metric.samples)
+
+
+async def test_a_partition_that_refuses_or_hangs_is_failing_until_it_takes_a_record(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ready = await ready_log(monkeypatch, edge_publish_timeout_s=0.2)
+    ready.producer.failure = KafkaConnectionError("gone")
+    with pytest.raises(LogUnavailableError):
+        await ready.log.append_events([bytes(16)], lines_for([bytes(16)]))
+    assert failing_partitions() == 1
+    assert not await ready.log.is_ready()
+    ready.producer.failure = None
+    await ready.log.append_events([bytes(16)], lines_for([bytes(16)]))
+    assert failing_partitions() == 0
+    ready.producer.acks = False
+    with pytest.raises(LogUnavailableError):
+        await ready.log.append_events([bytes(16)], lines_for([bytes(16)]))
+    assert failing_partitions() == 1
+    ready.producer.sent[-1].ack.set_result(Taken(7))
+    await settle()
+    assert failing_partitions() == 0
+    await ready.log.stop()
+
+
+async def test_a_failure_of_long_ago_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An edge that is not ready gets no requests, and must not stay so for ever."""
+    ready = await ready_log(monkeypatch, edge_publish_timeout_s=0.1)
+    ready.producer.failure = KafkaConnectionError("gone")
+    with pytest.raises(LogUnavailableError):
+        await ready.log.append_events([bytes(16)], lines_for([bytes(16)]))
+    await asyncio.sleep(0.3)
+    assert failing_partitions() == 0
+    await ready.log.stop()
+
+
+@pytest.mark.parametrize(
+    ("failure", "renewed"),
+    [
+        (MessageSizeTooLargeError(), True),
+        (OutOfOrderSequenceNumber(), True),
+        (KafkaError("Unexpected error during batch delivery"), True),
+        (KafkaConnectionError("gone"), False),
+        (KafkaTimeoutError(), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+async def test_a_refusal_makes_a_new_producer_and_an_outage_does_not(
+    monkeypatch: pytest.MonkeyPatch, failure: KafkaError, renewed: bool
+) -> None:
+    ready = await ready_log(monkeypatch, edge_publish_timeout_s=0.2)
+    made = [ready.producer]
+
+    def make(*_: Any, **__: Any) -> MemoryProducer:
+        made.append(MemoryProducer())
+        return made[-1]
+
+    monkeypatch.setattr("services.edge.event_log.producer.make_producer", make)
+    ready.producer.failure = failure
+    with pytest.raises(LogUnavailableError):
+        await ready.log.append_events([bytes(16)], lines_for([bytes(16)]))
+    await settle()
+    assert len(made) == 1 + renewed
+    assert ready.producer.stopped is renewed
+    ready.producer.failure = None
+    await ready.log.append_events([bytes(16)], lines_for([bytes(16)]))
+    assert len(made[-1].sent) == 1 + isinstance(failure, KafkaConnectionError)
+    await ready.log.stop()
+
+
+def test_records_under_way_together_may_be_acknowledged_in_any_order() -> None:
+    end = LostEnd("t", 0)
+    lost = LOST.labels("t", "0")
+    first, second = end.sending(), end.sending()
+    end.acknowledged(8, second)
+    end.acknowledged(7, first)
+    assert lost.value == 0
+    first, second = end.sending(), end.sending()
+    end.acknowledged(3, first)
+    end.acknowledged(4, second)
+    assert lost.value == 6
+    end.acknowledged(5, end.sending())
+    assert lost.value == 6

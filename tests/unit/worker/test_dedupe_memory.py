@@ -49,10 +49,10 @@ def ids_of(store: MemoryIds, *partitions: int) -> Ids:
 async def test_a_partition_that_stays_is_not_read_again(store: MemoryIds) -> None:
     known = dedupe(store)
     known.assigned({0, 1}, Membership("me", 3))
-    await known.load({0, 1}, time.time())
+    await known.load(dict.fromkeys({0, 1}, time.time()))
     known.revoked({0, 1})
     known.assigned({0, 2}, Membership("me", 4))
-    await known.load({0, 2}, time.time())
+    await known.load(dict.fromkeys({0, 2}, time.time()))
     assert store.read == [0, 1, 2]
     assert (await known.duplicates(ids_of(store, 0, 1, 2))).tolist() == [True, False, True]
 
@@ -60,13 +60,13 @@ async def test_a_partition_that_stays_is_not_read_again(store: MemoryIds) -> Non
 async def test_after_a_generation_without_us_everything_is_read_again(store: MemoryIds) -> None:
     known = dedupe(store)
     known.assigned({0}, Membership("me", 3))
-    await known.load({0}, time.time())
+    await known.load(dict.fromkeys({0}, time.time()))
     known.revoked({0})
     known.assigned({0}, Membership("me", 5))
     store.ids[0] = (0, 8)  # what another worker stored meanwhile
     assert len(known.index) == 0
     store.read.clear()
-    await known.load({0}, time.time())
+    await known.load(dict.fromkeys({0}, time.time()))
     assert store.read == [0]
     assert (await known.duplicates(ids_of(store, 0))).tolist() == [True]
 
@@ -75,12 +75,12 @@ async def test_another_member_reads_everything_again_whatever_its_generation(sto
     """Generations count from 1 again when the group was deleted: the next number may be one of another time."""
     known = dedupe(store)
     known.assigned({0}, Membership("me", 2))
-    await known.load({0}, time.time())
+    await known.load(dict.fromkeys({0}, time.time()))
     known.revoked({0})
     store.ids[0] = (0, 8)  # what another worker stored meanwhile
     store.read.clear()
     known.assigned({0}, Membership("me again", 3))
-    await known.load({0}, time.time())
+    await known.load(dict.fromkeys({0}, time.time()))
     assert store.read == [0]
     assert (await known.duplicates(ids_of(store, 0))).tolist() == [True]
 
@@ -89,7 +89,7 @@ async def test_another_member_reads_everything_again_whatever_its_generation(sto
 async def test_whoever_is_no_member_keeps_nothing(store: MemoryIds, member: str) -> None:
     known = dedupe(store)
     known.assigned({0}, Membership(member, 2))
-    await known.load({0}, time.time())
+    await known.load(dict.fromkeys({0}, time.time()))
     known.revoked({0})
     known.assigned({0}, Membership("", 3))
     assert len(known.index) == 0
@@ -99,15 +99,15 @@ async def test_a_partition_that_comes_back_later_is_read_again(store: MemoryIds)
     known = dedupe(store)
     for generation, mine in ((1, {0, 1}), (2, {1}), (3, {0, 1})):
         known.assigned(mine, Membership("me", generation))
-        await known.load(mine, time.time())
+        await known.load(dict.fromkeys(mine, time.time()))
         known.revoked(mine)
     assert store.read == [0, 1, 0]
 
 
 async def test_it_says_so_before_it_loads_more_than_fits(store: MemoryIds) -> None:
     known = dedupe(store, max_bytes=2 * BYTES_PER_ID)
-    await known.load({0, 1}, time.time())
+    await known.load(dict.fromkeys({0, 1}, time.time()))
     with pytest.raises(WindowTooLargeError, match="HEADRACE_WORKER_DEDUPE_WINDOW_HOURS"):
-        await known.load({2}, time.time())
+        await known.load(dict.fromkeys({2}, time.time()))
     with pytest.raises(WindowTooLargeError, match="3, but only 2"):
         known.remember(Ids(np.array([9], dtype=np.uint64), np.array([9], dtype=np.uint64)))

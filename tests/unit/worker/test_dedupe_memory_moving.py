@@ -19,10 +19,10 @@ class StoreInMotion:
         self.ids = [7]
         self.meanwhile: Callable[[], None] | None = None
 
-    async def rows(self, sql: str, parameters: Mapping[str, Any]) -> list[list[int]]:
+    async def rows(self, sql: str, parameters: Mapping[str, Any], settings: Any) -> list[list[int]]:
         return [[len(self.ids)]]
 
-    async def raw(self, sql: str, parameters: Mapping[str, Any], fmt: str) -> bytes:
+    async def raw(self, sql: str, parameters: Mapping[str, Any], settings: Any, fmt: str) -> bytes:
         answer = b"".join(struct.pack("<QQ", 0, low) for low in self.ids)
         if self.meanwhile is not None:
             happen, self.meanwhile = self.meanwhile, None
@@ -41,7 +41,7 @@ async def test_what_was_read_before_the_partition_came_back_is_read_again() -> N
         known.assigned({0}, Membership("me", 3))
 
     store.meanwhile = away_and_back
-    await known.load({0}, time.time())
+    await known.load(dict.fromkeys({0}, time.time()))
     assert (await known.duplicates(Ids(np.array([0, 0], np.uint64), np.array([7, 8], np.uint64)))).tolist() == [
         True,
         True,

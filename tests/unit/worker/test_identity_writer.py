@@ -12,7 +12,7 @@ from services.contract.log.event_ids import fresh_ids, id_of_key
 from services.runtime.clickhouse import StoreUnavailableError
 from services.worker.identity.writer import IdentityStore
 from services.worker.record import Record
-from tests.fakes.identity_tables import MemoryIdentityTables
+from tests.fakes.identity_tables import REFUSED_ID, MemoryIdentityTables
 
 AT = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 
@@ -180,3 +180,14 @@ async def test_a_foreign_line_may_write_its_id_with_dashes(tables: MemoryIdentit
         assert await IdentityStore(tables).keep([dashed]) == []
     assert logged(tables) == [("alias", "a", "b")]
     assert tables.people("shop") == {"a": "b", "b": "b"}
+
+
+@pytest.mark.parametrize("at", [0, 3, 6])
+async def test_a_message_that_the_table_refuses_costs_itself_only(tables: MemoryIdentityTables, at: int) -> None:
+    messages = [merge(f"a{n}", f"b{n}") for n in range(7)]
+    messages[at] = merge("x", REFUSED_ID)
+    bad = await IdentityStore(tables).keep([record(*messages[:4]), record(*messages[4:], offset=1)])
+    assert [(letter.origin.offset, letter.origin.line) for letter in bad] == [(0, at) if at < 4 else (1, at - 4)]
+    assert REFUSED_ID in bad[0].payload
+    assert logged(tables) == [("alias", f"a{n}", f"b{n}") for n in range(7) if n != at]
+    assert tables.people("shop")["a5" if at != 5 else "a4"] == ("b5" if at != 5 else "b4")

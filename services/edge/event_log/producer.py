@@ -1,0 +1,99 @@
+"""The edge's Kafka producer, made anew whenever Kafka has refused a record.
+
+aiokafka numbers a partition's records as it takes them. A record that the broker refuses leaves a gap in the numbers,
+and the broker then refuses everything behind it, for as long as this producer lives. So does a log that has lost its
+end. What is under way on the old producer ends there, acknowledged or not.
+"""
+
+import asyncio
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, KafkaTimeoutError
+from prometheus_client import Counter
+
+from services.runtime.kafka import make_producer, topic_settings, topics_of
+from services.runtime.logs import get_logger
+from services.runtime.retry import retry_until_done
+from services.runtime.settings import EdgeSettings
+
+log = get_logger(__name__)
+RENEWALS = Counter(
+    "headrace_edge_producer_renewals_total", "New Kafka producers because a broker had refused a record."
+)
+# A client may send again and again what is refused.
+_RENEW_EVERY_S = 1.0
+_LIMIT = "max.message.bytes"
+
+
+class LiveProducer:
+    """`start` and `stop` once each. `limits`: the largest batch that a topic takes, in bytes, where Kafka says so."""
+
+    def __init__(self, settings: EdgeSettings) -> None:
+        self._settings = settings
+        self._current: AIOKafkaProducer | None = None
+        self._renewing: asyncio.Task[None] | None = None
+        self._retiring: set[asyncio.Task[None]] = set()
+        self.limits: dict[str, int] = {}
+
+    @property
+    def started(self) -> bool:
+        return self._current is not None
+
+    @property
+    def current(self) -> AIOKafkaProducer:
+        """After `start` only."""
+        assert self._current is not None  # noqa: S101
+        return self._current
+
+    async def start(self) -> dict[str, int]:
+        """The number of partitions by topic. Raises KafkaError; may then be called again."""
+        producer = await self._make()
+        topics = topics_of(self._settings)
+        try:
+            counts = {topic: len(await producer.partitions_for(topic)) for topic in (topics.events, topics.identity)}
+        except BaseException:
+            await producer.stop()
+            raise
+        self._current = producer
+        return counts
+
+    async def _make(self) -> AIOKafkaProducer:
+        topics = topics_of(self._settings)
+        self.limits = {
+            topic: int(found[_LIMIT])
+            for topic, found in (await topic_settings(self._settings, [topics.events, topics.identity])).items()
+            if _LIMIT in found
+        }
+        producer = make_producer(self._settings, timeout_s=self._settings.edge_publish_timeout_s)
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        return producer
+
+    async def stop(self) -> None:
+        """Wait for what is under way, then disconnect."""
+        if self._renewing is not None:
+            self._renewing.cancel()
+        if self._retiring:
+            await asyncio.wait(self._retiring)
+        if self._current is not None:
+            await self._current.stop()
+
+    def failed(self, producer: AIOKafkaProducer, error: KafkaError) -> None:
+        """A record was not acknowledged on this producer: make a new one, unless it is only that Kafka is away."""
+        is_refusal = not error.retriable and not isinstance(error, KafkaTimeoutError)
+        if is_refusal and producer is self._current and (self._renewing is None or self._renewing.done()):
+            self._renewing = asyncio.create_task(self._renew(producer, error))
+
+    async def _renew(self, refused: AIOKafkaProducer, error: KafkaError) -> None:
+        log.error("producer_renewed", reason=repr(error))
+        self._current = await retry_until_done(
+            self._make, (KafkaError, OSError), _RENEW_EVERY_S, log, "producer_not_renewed"
+        )
+        RENEWALS.inc()
+        retiring = asyncio.create_task(refused.stop())
+        self._retiring.add(retiring)
+        retiring.add_done_callback(self._retiring.discard)
+        await asyncio.sleep(_RENEW_EVERY_S)

@@ -1,0 +1,85 @@
+"""Looks into the log beside the consumer group: bounds of partitions, and single records by their offsets."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from typing import Self
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+
+from services.runtime.logs import get_logger
+from services.worker.consumer.place import Bounds
+
+log = get_logger(__name__)
+
+# What does not answer within this time is left out of the answer.
+_ANSWER_S = 5.0
+
+
+class LogReader:
+    """Reads what it is asked for and nothing ahead.
+
+    A partition whose leader does not answer is missing in an answer, and holds up the others for seconds only.
+    """
+
+    def __init__(self, bootstrap: str) -> None:
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap.split(","),
+            enable_auto_commit=False,
+            auto_offset_reset="none",
+            request_timeout_ms=int(_ANSWER_S * 1000),
+            # The broker sends the batch that a record is in, whatever its size, and nothing behind it.
+            max_partition_fetch_bytes=1,
+        )
+
+    @classmethod
+    @asynccontextmanager
+    async def connected(cls, bootstrap: str) -> AsyncIterator[Self]:
+        reader = cls(bootstrap)
+        try:
+            await reader._consumer.start()
+            yield reader
+        finally:
+            await reader._consumer.stop()
+
+    async def bounds(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Bounds]:
+        """As the leaders say now."""
+        if not partitions:
+            return {}
+        try:
+            return await self._bounds(partitions)
+        except (KafkaError, TimeoutError):
+            answers = await asyncio.gather(*[self._bounds([tp]) for tp in partitions], return_exceptions=True)
+            found: dict[TopicPartition, Bounds] = {}
+            for tp, answer in zip(partitions, answers, strict=True):
+                if isinstance(answer, dict):
+                    found.update(answer)
+                else:
+                    log.warning("partition_not_read", topic=tp.topic, partition=tp.partition, reason=repr(answer))
+            return found
+
+    async def _bounds(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Bounds]:
+        starts = await self._consumer.beginning_offsets(partitions)
+        ends = await self._consumer.end_offsets(partitions)
+        return {tp: Bounds(starts[tp], ends[tp]) for tp in partitions}
+
+    async def records(self, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, ConsumerRecord | None]:
+        """The first record at or behind each offset; None where the offset lies outside of its log."""
+        found: dict[TopicPartition, ConsumerRecord | None] = {}
+        if not offsets:
+            return found
+        consumer = self._consumer
+        consumer.assign(list(offsets))
+        for tp, offset in offsets.items():
+            consumer.seek(tp, offset)
+        deadline = asyncio.get_running_loop().time() + _ANSWER_S
+        while (missing := offsets.keys() - found.keys()) and asyncio.get_running_loop().time() < deadline:
+            try:
+                fetched = await consumer.getmany(*missing, timeout_ms=500)
+            except OffsetOutOfRangeError as error:
+                found.update(dict.fromkeys(error.args[0], None))
+            else:
+                found.update({tp: records[0] for tp, records in fetched.items()})
+        consumer.unsubscribe()
+        return found
