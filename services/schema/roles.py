@@ -38,7 +38,7 @@ _RIGHTS = {
     # Keys, and nothing of what is sent.
     Role.EDGE: _Rights({API_KEYS: _READ}),
     # What it adds to, and the ids and merges that it reads to add each event once. No keys, no dashboards.
-    Role.WORKER: _Rights({EVENTS: _ADD, IDENTITY_LOG: _ADD, PERSON_IDS: _ADD}),
+    Role.WORKER: _Rights({EVENTS: _ADD, IDENTITY_LOG: _ADD, PERSON_IDS: _ADD, DELETED_IDS: _READ}),
     # Questions only read. Dashboards and deletions are kept here; a deletion rewrites what it deletes from.
     Role.QUERY: _Rights(
         {

@@ -1,11 +1,12 @@
-"""People in ClickHouse are those of the log, whatever the order, the blocks and the repetition of merges and unmerges."""
+"""People in ClickHouse are those of the log, whatever the order, the blocks and the repetition of what was said."""
 
 import asyncio
+import json
 from collections.abc import Coroutine, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import msgspec
 import pytest
@@ -13,23 +14,30 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.contract.log.envelope import IdentityLine
-from services.contract.tables import IDENTITY_LOG, PERSON_IDS
+from services.contract.tables import DELETED_IDS, IDENTITY_LOG, PERSON_IDS
 from services.operations.identity import NoSuchMergeError, unmerge
 from services.runtime.settings import ClickHouseSettings
 from services.schema.roles import Role
 from services.worker.identity.writer import IdentityStore
 from tests.fakes.counting_store import CountingStore
 from tests.support.engine import as_role, insert_lines
+from tests.support.oracle_links import Said, people, persons
 
 MOMENT = datetime(2026, 11, 20, tzinfo=UTC)
 IDS = st.sampled_from(["a", "b", "c", "d", "é '\\", "f"])
-# (old id, new id, a merge or an unmerge, seconds after the moment, event id)
-ROWS = st.lists(
-    st.tuples(IDS, IDS, st.sampled_from([True, True, False]), st.integers(0, 3), st.uuids()),
-    max_size=12,
-    unique_by=lambda row: row[4],
-)
-Row = tuple[str, str, bool, int, UUID]
+KINDS = ["alias", "link", "link", "link", "unmerge"]
+
+
+@st.composite
+def sayings(draw: st.DrawFn) -> list[Said]:
+    """Few ids and moments, so that links meet, and many are of one moment."""
+    rows = st.tuples(st.sampled_from(KINDS), IDS, IDS, st.integers(0, 3), st.integers(0, 3), st.uuids())
+    drawn = draw(st.lists(rows, max_size=14, unique_by=lambda row: row[5]))
+    return [
+        Said(kind, old, new, after(at), after(received), str(event_id))
+        for kind, old, new, at, received, event_id in drawn
+        if kind != "link" or old != new
+    ]
 
 
 class Tables:
@@ -40,16 +48,32 @@ class Tables:
         self.run = runner.run
         self.project = ""
 
-    def keep(self, rows: Sequence[Row]) -> None:
-        lines = [line(self.project, row) for row in rows]
-        self.run(IdentityStore(self.store).keep_lines(lines))
+    def keep(self, said: Sequence[Said]) -> None:
+        self.run(IdentityStore(self.store).keep_lines([line(self.project, one) for one in said]))
 
     def people(self) -> dict[str, str]:
-        """As queries name them: a set's name is in the row of its key."""
+        """As queries name them: a set's canonical id is in the row of its set id."""
         sql = f"SELECT distinct_id, person_id, name FROM {PERSON_IDS} FINAL WHERE project_id = {{project:String}}"
         rows = self.run(self.store.rows(sql, {"project": self.project}))
         names = {row[0]: row[2] for row in rows if row[2]}
         return {row[0]: names.get(row[1], row[1]) for row in rows}
+
+    def delete(self, distinct_id: str, until: datetime) -> set[str]:
+        """As the query service deletes a person; waits for the end. The ids that are gone."""
+        found = self.people()
+        gone = {one for one, person in found.items() if person == found.get(distinct_id)} or {distinct_id}
+        for one in gone:
+            row = {"project_id": self.project, "distinct_id": one, "deletion_id": str(uuid4())}
+            self.run(
+                self.store.insert_lines(
+                    DELETED_IDS,
+                    [*row, "before"],
+                    json.dumps({**row, "before": until.isoformat()}).encode(),
+                )
+            )
+        statement = f"ALTER TABLE {PERSON_IDS} DELETE WHERE project_id = {{project:String}} AND has({{ids:Array(String)}}, distinct_id)"
+        self.run(self.store.command(statement, {"project": self.project, "ids": sorted(gone)}, {"mutations_sync": 2}))
+        return gone
 
 
 @pytest.fixture(scope="module")
@@ -67,38 +91,44 @@ def tables(of_module: Tables) -> Tables:
     return of_module
 
 
-def line(project: str, row: Row) -> IdentityLine:
-    old_id, new_id, merges, seconds, event_id = row
-    time = MOMENT + timedelta(seconds=seconds)
+def line(project: str, said: Said) -> IdentityLine:
     return IdentityLine(
         project_id=project,
-        event_id=event_id.hex,
-        kind="alias" if merges else "unmerge",
-        distinct_id=new_id,
-        timestamp=time,
-        received_at=time,
-        old_id=old_id,
+        event_id=said.event_id,
+        kind=said.kind,
+        distinct_id=said.new,
+        timestamp=said.time,
+        received_at=said.received,
+        old_id=said.old,
+        user_id=said.new if said.kind == "link" else "",
     )
 
 
-def merge(old_id: str, new_id: str) -> Row:
-    return old_id, new_id, True, 0, uuid4()
+def after(seconds: float) -> datetime:
+    return MOMENT + timedelta(seconds=seconds)
 
 
-def expected(rows: Sequence[Row]) -> dict[str, str]:
-    """By brute force: of each pair the last row counts; sets are joined until nothing changes."""
-    last: dict[tuple[str, str], bool] = {}
-    for old_id, new_id, merges, _, _ in sorted(rows, key=lambda row: (row[3], row[4].int)):
-        last[old_id, new_id] = merges
-    in_force = [pair for pair, merges in last.items() if merges]
-    set_of = {one: {one} for pair in last for one in pair}
-    for _ in set_of:
-        for old_id, new_id in in_force:
-            joined = set_of[old_id] | set_of[new_id]
-            for member in joined:
-                set_of[member] = joined
-    merged_away = {old_id for old_id, new_id in in_force if old_id != new_id}
-    return {one: min(members - merged_away or members) for one, members in set_of.items()}
+def say(kind: str, old_id: str, new_id: str, seconds: float = 0, received: float | None = None) -> Said:
+    return Said(kind, old_id, new_id, after(seconds), after(seconds if received is None else received), str(uuid4()))
+
+
+def merge(old_id: str, new_id: str, seconds: float = 0) -> Said:
+    return say("alias", old_id, new_id, seconds)
+
+
+def link(prior_id: str, user_id: str, seconds: float = 0) -> Said:
+    return say("link", prior_id, user_id, seconds)
+
+
+def in_blocks(data: st.DataObject, said: Sequence[Said]) -> Iterator[Sequence[Said]]:
+    """In any order, some of them twice."""
+    arriving = data.draw(
+        st.permutations([*said, *(data.draw(st.lists(st.sampled_from(said), max_size=4)) if said else [])])
+    )
+    while arriving:
+        size = data.draw(st.integers(1, 6))
+        yield arriving[:size]
+        arriving = arriving[size:]
 
 
 _examples = settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
@@ -108,13 +138,31 @@ _examples = settings(max_examples=30, suppress_health_check=[HealthCheck.too_slo
 @given(st.data())
 def test_any_order_blocks_and_repetition(of_module: Tables, data: st.DataObject) -> None:
     of_module.project = str(uuid4())
-    rows: list[Row] = data.draw(ROWS)
-    arriving = data.draw(st.permutations(rows + data.draw(st.lists(st.sampled_from(rows), max_size=4)) if rows else []))
-    while arriving:
-        size = data.draw(st.integers(1, 6))
-        of_module.keep(arriving[:size])
-        arriving = arriving[size:]
-    assert of_module.people() == expected(rows)
+    said = data.draw(sayings())
+    for block in in_blocks(data, said):
+        of_module.keep(block)
+    assert persons(of_module.people(), said) == people(said)
+
+
+@settings(_examples, max_examples=15)
+@given(st.data())
+def test_a_deletion_in_between(of_module: Tables, data: st.DataObject) -> None:
+    """Whatever was said before about a deleted id is no more, also where ClickHouse still has it, and comes once more."""
+    of_module.project = str(uuid4())
+    before, later = data.draw(sayings()), data.draw(sayings())
+    for block in in_blocks(data, before):
+        of_module.keep(block)
+    gone = of_module.delete(data.draw(IDS), after(10))
+    left = [one for one in before if not {one.old, one.new} & gone]
+    later = [_later(one, 20) for one in later]
+    for block in in_blocks(data, later):
+        of_module.keep(block)
+    assert persons(of_module.people(), left + later) == people(left + later)
+
+
+def _later(said: Said, seconds: float) -> Said:
+    ahead = timedelta(seconds=seconds)
+    return Said(said.kind, said.old, said.new, said.time + ahead, said.received + ahead, said.event_id)
 
 
 @pytest.mark.parametrize(
@@ -128,27 +176,58 @@ def test_any_order_blocks_and_repetition(of_module: Tables, data: st.DataObject)
     ],
 )
 @pytest.mark.parametrize("block", [1, 3, 100])
-def test_shapes_in_blocks_forwards_and_backwards(tables: Tables, edges: list[tuple[str, str]], block: int) -> None:
-    rows = [merge(*edge) for edge in edges]
-    for order in (rows, rows[::-1]):
+@pytest.mark.parametrize("kind", ["alias", "link"])
+def test_shapes_in_blocks_forwards_and_backwards(
+    tables: Tables, edges: list[tuple[str, str]], block: int, kind: str
+) -> None:
+    said = [say(kind, *edge, seconds=i) for i, edge in enumerate(edges)]
+    for order in (said, said[::-1]):
         tables.project = str(uuid4())
         for at in range(0, len(order), block):
             tables.keep(order[at : at + block])
         tables.keep(order[:1])  # late, and once more
-        assert tables.people() == expected(rows)
+        assert persons(tables.people(), said) == people(said)
+
+
+def test_two_people_of_one_device_are_two_and_a_person_of_two_devices_is_one(tables: Tables) -> None:
+    tables.keep([link("phone", "ann"), link("laptop", "ann", 1), link("phone", "bob", 2)])
+    assert tables.people() == {"phone": "ann", "laptop": "ann", "ann": "ann", "bob": "bob"}
+    tables.keep([link("bob's", "bob", 3)])
+    assert tables.people() == {"phone": "ann", "laptop": "ann", "ann": "ann", "bob's": "bob", "bob": "bob"}
+
+
+def test_a_link_that_comes_late_parts_what_was_together(tables: Tables) -> None:
+    tables.keep([link("phone", "bob", 2), merge("bob's", "bob", 3)])
+    assert tables.people() == dict.fromkeys(["phone", "bob's", "bob"], "bob")
+    tables.keep([link("phone", "ann", 1)])
+    assert tables.people() == {"phone": "ann", "ann": "ann", "bob's": "bob", "bob": "bob"}
+
+
+def test_a_link_that_stops_counting_lets_another_one_count(tables: Tables) -> None:
+    """y -> z counts as long as x -> y does not, which x -> w decides."""
+    tables.keep([link("x", "y", 2), link("y", "z", 3)])
+    assert tables.people() == {"x": "y", "y": "y"}
+    tables.keep([link("x", "w", 1)])
+    assert tables.people() == {"x": "w", "w": "w", "y": "z", "z": "z"}
+
+
+def test_an_undone_link_lets_the_next_one_count(tables: Tables) -> None:
+    tables.keep([link("phone", "ann"), link("phone", "bob", 1)])
+    tables.run(unmerge(tables.store, tables.project, "phone", "ann", after(5)))
+    assert tables.people() == {"phone": "bob", "bob": "bob", "ann": "ann"}
 
 
 def test_unmerge_parts_the_set_and_a_later_merge_joins_it_again(tables: Tables) -> None:
     project = tables.project
     tables.keep([merge("a", "b"), merge("b", "c"), merge("c", "d")])
-    undone = tables.run(unmerge(tables.store, project, "b", "c", MOMENT + timedelta(seconds=5)))
+    undone = tables.run(unmerge(tables.store, project, "b", "c", after(5)))
     assert (undone.old_person, undone.new_person) == ("b", "d")
     assert tables.people() == {"a": "b", "b": "b", "c": "d", "d": "d"}
     tables.keep([merge("b", "c")])  # received before: stays undone
     assert tables.people() == {"a": "b", "b": "b", "c": "d", "d": "d"}
-    tables.run(unmerge(tables.store, project, "a", "b", MOMENT + timedelta(seconds=6)))
+    tables.run(unmerge(tables.store, project, "a", "b", after(6)))
     assert tables.people() == {"a": "a", "b": "b", "c": "d", "d": "d"}
-    tables.keep([("b", "c", True, 7, uuid4()), merge("x", "a")])
+    tables.keep([merge("b", "c", 7), merge("x", "a")])
     assert tables.people() == {"a": "a", "x": "a", "b": "d", "c": "d", "d": "d"}
 
 
@@ -161,7 +240,7 @@ def test_unmerge_of_what_is_not_merged_says_what_is(tables: Tables) -> None:
 
 def test_ids_that_other_merges_hold_together_stay_one_person(tables: Tables) -> None:
     tables.keep([merge("a", "b"), merge("b", "c"), merge("a", "c")])
-    undone = tables.run(unmerge(tables.store, tables.project, "a", "b", MOMENT + timedelta(seconds=1)))
+    undone = tables.run(unmerge(tables.store, tables.project, "a", "b", after(1)))
     assert undone.old_person == undone.new_person == "c"
 
 
@@ -175,7 +254,7 @@ def test_people_from_before_there_were_names(tables: Tables, clickhouse: ClickHo
     assert tables.people() == {"a": "c", "b": "c", "c": "c", "x": "y", "y": "y"}
     more = [merge("c", "d"), merge("p", "q")]
     tables.keep(more)
-    assert tables.people() == expected(merges + more)
+    assert tables.people() == people(merges + more)
     tables.keep([merge("y", "a")])
     assert tables.people() == dict.fromkeys("abcdxy", "d") | {"p": "q", "q": "q"}
 
@@ -189,7 +268,7 @@ def test_a_late_block_neither_reads_nor_writes_its_set_of_a_hundred_thousand(
     insert_lines(clickhouse, IDENTITY_LOG, msgspec.json.Encoder().encode_lines(lines))
     known = [
         {"project_id": tables.project, "distinct_id": one, "person_id": "user", "version": len(before)}
-        for one in ["user", *(row[0] for row in before)]
+        for one in ["user", *(row.old for row in before)]
     ]
     insert_lines(clickhouse, PERSON_IDS, msgspec.json.Encoder().encode_lines(known))
     # From before there were names: once all of it.
@@ -202,9 +281,9 @@ def test_a_late_block_neither_reads_nor_writes_its_set_of_a_hundred_thousand(
     )
     assert parts == 1  # whole or not at all: 12 MB, more than the store parses as one block by itself
     read, written = tables.store.read, tables.store.written
-    tables.keep([merge(f"late-{i}", "user") for i in range(1000)])
+    tables.keep([(merge, link)[i % 2](f"late-{i}", "user", 1) for i in range(1000)])
     assert tables.store.written - written <= 1001
-    assert tables.store.read - read <= 1002
-    people = tables.people()
-    assert len(people) == 100_001
-    assert set(people.values()) == {"user"}
+    assert tables.store.read - read <= 1504  # a line each for the log and for links
+    found = tables.people()
+    assert len(found) == 100_001
+    assert set(found.values()) == {"user"}

@@ -28,27 +28,20 @@ def client(clickhouse: ClickHouseSettings) -> Iterator[QueryClient]:
 def known(history: PeopleHistory, distinct_id: str) -> dict[str, Any] | None:
     person = history.person_of_id(distinct_id)
     times = [event.time for event in history.events if history.person(event) == person]
-    calls = [call for call in history.calls if history.person_of_id(call.distinct_id) == person]
+    calls = [c for c in history.calls if c.distinct_id and history.person_of_id(c.distinct_id) == person]
     if not times and not calls:
         return None
     ids = {merged for merged, who in history.person_of.items() if who == person}
-    names = {name for call in calls if call.kind == "identify" for name in json.loads(call.traits)}
     groups = {kind: history.group_of(person, kind) for kind in {call.group_type for call in calls} - {""}}
     return {
         "person_id": person,
         "distinct_ids": sorted(ids if person in history.person_of else ids | {person}),
-        "traits": {name: _own_trait(history, person, name) for name in names},
+        "traits": history.traits_of(person),
         "groups": {kind: key for kind, key in groups.items() if key is not MISSING},
         "first_seen": min(times, default=None),
         "last_seen": max(times, default=None),
         "events": len(times),
     }
-
-
-def _own_trait(history: PeopleHistory, person: str, name: str) -> Any:
-    """Of that very name, not on the way into a nested object."""
-    of_person = [call for call in history.calls_of("identify") if history.person_of_id(call.distinct_id) == person]
-    return [json.loads(call.traits)[name] for call in of_person if name in json.loads(call.traits)][-1]
 
 
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])

@@ -42,8 +42,8 @@ class MemoryEventLog:
     async def append_events(self, ids: Sequence[bytes], lines: Sequence[EventLine]) -> None:
         self._events.append(self._record(ids, lines))
 
-    async def append_identity(self, event_id: bytes, line: IdentityLine) -> None:
-        self._identity.append(self._record([event_id], [line]))
+    async def append_identity(self, ids: Sequence[bytes], lines: Sequence[IdentityLine]) -> None:
+        self._identity.append(self._record(ids, lines))
 
     async def append_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         self._refuse_if_away()

@@ -1,7 +1,8 @@
 """The identity tables in memory: answers the queries that IdentityStore asks, as their SQL says."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,22 +11,17 @@ from xxhash import xxh3_64_intdigest
 from services.contract.tables import IDENTITY_LOG, PERSON_IDS
 from services.runtime.clickhouse import BadDataError, ClickHouse, Parameters, Settings, StoreUnavailableError
 from services.runtime.settings import ClickHouseSettings
-from services.worker.identity.statements import (
-    EDGES_SQL,
-    LEAST_ROOTS_SQL,
-    MEMBERS_OF_SETS_SQL,
-    ROWS_OF_ENDS_SQL,
-    ROWS_SQL,
-    UNMERGED_SQL,
-)
+from services.worker.identity import statements as sql_of
 
 Row = dict[str, Any]
 # A message about this id looks right and is refused by the table all the same.
 REFUSED_ID = "refused by the table"
+Moment = tuple[int, int, int]
+_EPOCH_MS = 1_800_000_000_000
 
 
-def _hash(person_id: str) -> int:
-    return xxh3_64_intdigest(person_id.encode())
+def _hash(text: str) -> int:
+    return xxh3_64_intdigest(text.encode())
 
 
 class MemoryIdentityTables(ClickHouse):
@@ -37,12 +33,13 @@ class MemoryIdentityTables(ClickHouse):
         self.person_rows: list[Row] = []
         self._tokens: set[str] = set()
         self._failing: tuple[int, bool] | None = None
+        self._now_ms = _EPOCH_MS
 
     def fail_insert(self, which: int, *, after: bool) -> None:
         self._failing = (which, after)
 
     def people(self, project_id: str) -> dict[str, str]:
-        """Who is who: a set's name is in the row of its key."""
+        """Who is who: a set's canonical id is in the row of its set id."""
         rows = self._latest(project_id)
         return {distinct_id: rows[row["person_id"]]["name"] for distinct_id, row in rows.items()}
 
@@ -88,61 +85,130 @@ class MemoryIdentityTables(ClickHouse):
         self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None
     ) -> list[Sequence[Any]]:
         asked = dict(parameters or {})
-        if "projects" in asked:
-            stored = self._stored(set(asked["projects"]), asked["ids"])
-            return [(UUID(row["event_id"]), row["project_id"], row["old_id"], row["distinct_id"]) for row in stored]
-        project_id, events = asked["project"], asked.get("events", [])
-        if sql == ROWS_SQL:
-            return self._rows_of(project_id, set(asked["ids"]))
-        unmerged = [row for row in self.log if row["project_id"] == project_id and row["kind"] == "unmerge"]
-        if sql == UNMERGED_SQL:
-            return [(row["old_id"], row["distinct_id"]) for row in unmerged]
-        if sql == ROWS_OF_ENDS_SQL:
-            ends = self._merges(project_id, events) + unmerged
-            return self._rows_of(project_id, {row[side] for row in ends for side in ("old_id", "distinct_id")})
-        if sql in (LEAST_ROOTS_SQL, MEMBERS_OF_SETS_SQL):
-            members = [row for row in self._latest(project_id).values() if _hash(row["person_id"]) in asked["sets"]]
-            if sql == MEMBERS_OF_SETS_SQL:
-                return [(row["distinct_id"], row["person_id"], row["merged_away"]) for row in members]
-            gone = {row["old_id"] for row in self._merges(project_id, events) if row["old_id"] != row["distinct_id"]}
-            left = [row for row in members if not row["merged_away"] and row["distinct_id"] not in gone]
-            keys = {row["person_id"] for row in left}
-            return [(key, min(row["distinct_id"] for row in left if row["person_id"] == key)) for key in keys]
-        around = self._members(project_id, events, asked["ids"])
-        return self._edges_of(project_id, around) if sql == EDGES_SQL else [(one,) for one in around]
+        if sql == sql_of.NOW_SQL:
+            self._now_ms += 1
+            return [(self._now_ms,)]
+        if sql == sql_of.LOGGED_SQL:
+            stored = [row for row in self.log if row["project_id"] in asked["projects"] and _among(row, asked["ids"])]
+            return [
+                (UUID(row["event_id"]), *(row[name] for name in ("project_id", "kind", "old_id", "distinct_id")))
+                for row in stored
+            ]
+        return _Project(
+            [row for row in self.log if row["project_id"] == asked["project"]], self._latest(asked["project"]), asked
+        ).answer(sql)
 
-    def _merges(self, project_id: str, events: Sequence[str]) -> list[Row]:
-        return [row for row in self._stored({project_id}, events) if row["old_id"]]
 
-    def _rows_of(self, project_id: str, wanted: set[str]) -> list[Sequence[Any]]:
-        rows = self._latest(project_id)
+class _Project:
+    """One project's rows, and what is asked about them."""
+
+    def __init__(self, log: list[Row], people: dict[str, Row], asked: dict[str, Any]) -> None:
+        self._log = log
+        self._people = people
+        self._asked = asked
+        self._unmerges = [row for row in log if row["kind"] == "unmerge"]
+
+    def answer(self, sql: str) -> list[Sequence[Any]]:
+        match sql:
+            case sql_of.ROWS_SQL:
+                return self._rows_of(set(self._asked["ids"]))
+            case sql_of.UNMERGED_SQL:
+                return [(row["old_id"], row["distinct_id"]) for row in self._unmerges]
+            case sql_of.ROWS_OF_ENDS_SQL:
+                asked = [row for row in self._log if row["old_id"] and _among(row, self._asked["events"])]
+                return self._rows_of(_sides(asked + self._unmerges))
+            case sql_of.MEMBERS_OF_SETS_SQL:
+                columns = ("distinct_id", "person_id", "merged_away", "version")
+                return [tuple(row[column] for column in columns) for row in self._of_sets()]
+            case sql_of.LEAST_ROOTS_SQL:
+                return self._least_roots()
+            case sql_of.LINKS_OF_PRIORS_SQL:
+                return self._links_of_priors()
+            case sql_of.LINKS_OF_USERS_SQL:
+                priors = {row["old_id"] for row in self._asked_links()}
+                of_users = [row for row in self._links() if row["distinct_id"] in priors]
+                return [
+                    (user, min(_moment(row) for row in of_users if row["distinct_id"] == user))
+                    for user in {row["distinct_id"] for row in of_users}
+                ]
+            case sql_of.FIRST_LINKS_SQL:
+                found = [row for row in self._links() if row["old_id"] in self._around()]
+                first = {row["old_id"]: row for row in sorted(found, key=_moment, reverse=True)}
+                return [((_moment(row), row["old_id"], row["distinct_id"]),) for row in first.values()]
+            case sql_of.MERGES_SQL:
+                return self._merges()
+        raise AssertionError(sql)
+
+    def _rows_of(self, wanted: set[str]) -> list[Sequence[Any]]:
         columns = ("merged_away", "version", "name", "least", "roots")
+        rows = self._people
         return [
             (one, rows[one]["person_id"], _hash(rows[one]["person_id"]), *(rows[one][c] for c in columns))
             for one in wanted & set(rows)
         ]
 
-    def _stored(self, projects: set[str], ids: Sequence[str]) -> list[Row]:
-        wanted = {UUID(text) for text in ids}
-        return [row for row in self.log if row["project_id"] in projects and UUID(row["event_id"]) in wanted]
+    def _of_sets(self) -> list[Row]:
+        return [row for row in self._people.values() if _hash(row["person_id"]) in self._asked["sets"]]
 
-    def _members(self, project_id: str, events: Sequence[str], ids: Sequence[str]) -> set[str]:
-        merges = self._merges(project_id, events)
-        touched = {*ids, *(row[side] for row in merges for side in ("old_id", "distinct_id"))}
-        rows = self._latest(project_id)
-        persons = {rows[one]["person_id"] for one in touched if one in rows}
-        return touched | {one for one, row in rows.items() if row["person_id"] in persons}
+    def _least_roots(self) -> list[Sequence[Any]]:
+        asked = (row for row in self._log if _among(row, self._asked["events"]))
+        gone = {row["old_id"] for row in asked if row["old_id"] != row["distinct_id"]}
+        left = [row for row in self._of_sets() if not row["merged_away"] and row["distinct_id"] not in gone]
+        set_ids = {row["person_id"] for row in left}
+        return [(one, min(row["distinct_id"] for row in left if row["person_id"] == one)) for one in set_ids]
 
-    def _edges_of(self, project_id: str, members: set[str]) -> list[Sequence[Any]]:
-        """(old id, new id, in force, rows where it was ever unmerged)."""
-        by_edge: dict[tuple[str, str], list[Row]] = {}
-        for row in self.log:
-            edge = (row["old_id"], row["distinct_id"])
-            if row["project_id"] == project_id and row["old_id"] and members & set(edge):
-                by_edge.setdefault(edge, []).append(row)
-        answer: list[Sequence[Any]] = []
-        for edge, rows in by_edge.items():
-            last = max(rows, key=lambda row: (row["received_at"], UUID(row["event_id"]).int))
-            ever = any(row["kind"] == "unmerge" for row in rows)
-            answer.append((*edge, last["kind"] != "unmerge", len({row["event_id"] for row in rows}) if ever else 0))
+    def _links(self) -> list[Row]:
+        """Those that no unmerge, received later, has undone."""
+        return [row for row in self._log if row["kind"] == "link" and not _is_undone(row, self._unmerges)]
+
+    def _asked_links(self) -> list[Row]:
+        return [row for row in self._log if row["kind"] == "link" and _among(row, self._asked["events"])]
+
+    def _links_of_priors(self) -> list[Sequence[Any]]:
+        sides, answer = _sides(self._asked_links()), list[Sequence[Any]]()
+        for prior in sides:
+            of_prior = sorted((row for row in self._links() if row["old_id"] == prior), key=_moment)
+            if not of_prior:
+                continue
+            mine = [row for row in of_prior if _among(row, self._asked["events"])]
+            others = [(_moment(row), row["distinct_id"]) for row in of_prior if row not in mine]
+            first = _moment(of_prior[0]), of_prior[0]["distinct_id"]
+            before = others[0] if others else ((0, 0, 0), "")
+            answer.append((prior, first, before, [row["distinct_id"] for row in mine]))
         return answer
+
+    def _around(self) -> set[str]:
+        return {*self._asked["ids"], *(row["distinct_id"] for row in self._of_sets())}
+
+    def _merges(self) -> list[Sequence[Any]]:
+        around, by_edge = self._around(), dict[tuple[str, str], list[Row]]()
+        for row in self._log:
+            edge = (row["old_id"], row["distinct_id"])
+            if row["old_id"] and row["kind"] != "link" and around & set(edge):
+                by_edge.setdefault(edge, []).append(row)
+        return [edge for edge, rows in by_edge.items() if max(rows, key=_by_receipt)["kind"] != "unmerge"]
+
+
+def _among(row: Row, ids: Collection[str]) -> bool:
+    return UUID(row["event_id"]) in {UUID(str(one)) for one in ids}
+
+
+def _sides(rows: Iterable[Row]) -> set[str]:
+    return {row[side] for row in rows for side in ("old_id", "distinct_id")}
+
+
+def _by_receipt(row: Row) -> tuple[str, int]:
+    return row["received_at"], UUID(row["event_id"]).int
+
+
+def _moment(row: Row) -> Moment:
+    at, received = (datetime.fromisoformat(row[name]) for name in ("timestamp", "received_at"))
+    return int(at.timestamp() * 1e6), int(received.timestamp() * 1e6), UUID(row["event_id"]).int
+
+
+def _is_undone(link: Row, unmerges: list[Row]) -> bool:
+    return any(
+        (row["old_id"], row["distinct_id"]) == (link["old_id"], link["distinct_id"])
+        and _by_receipt(row) > _by_receipt(link)
+        for row in unmerges
+    )

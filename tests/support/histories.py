@@ -39,6 +39,8 @@ offsets = st.one_of(
     st.sampled_from([0, 1, -1, 3_600_000_000, -3_600_000_000, 86_400_000_000, -86_400_000_000, 1_800_000_000]),
     st.integers(-4 * 86_400, 4 * 86_400).map(lambda seconds: seconds * 1_000_000),
 )
+# From an event's or call's time to its receipt.
+delays = st.sampled_from([0, 0, 1, 2, 5_000_000])
 properties = st.dictionaries(st.sampled_from(PROPERTY_KEYS), st.sampled_from(PROPERTY_VALUES), max_size=3)
 
 
@@ -48,7 +50,9 @@ def histories(draw: st.DrawFn, zone: str, max_events: int = 40) -> History:
     times = draw(st.lists(offsets, min_size=1, max_size=8))
     rows = draw(
         st.lists(
-            st.tuples(st.sampled_from(NAMES), st.sampled_from(IDS), st.sampled_from(times), properties, st.uuids()),
+            st.tuples(
+                st.sampled_from(NAMES), st.sampled_from(IDS), st.sampled_from(times), properties, st.uuids(), delays
+            ),
             max_size=max_events,
             unique_by=lambda row: row[4],
         )
@@ -57,8 +61,15 @@ def histories(draw: st.DrawFn, zone: str, max_events: int = 40) -> History:
     moment = ODD_MOMENTS[zone]
     return History(
         [
-            Event(str(event_id), name, distinct_id, moment + timedelta(microseconds=offset), json.dumps(values))
-            for name, distinct_id, offset, values, event_id in rows
+            Event(
+                str(event_id),
+                name,
+                distinct_id,
+                moment + timedelta(microseconds=offset),
+                json.dumps(values),
+                moment + timedelta(microseconds=offset + delay),
+            )
+            for name, distinct_id, offset, values, event_id, delay in rows
         ],
         person_of,
     )
@@ -69,16 +80,14 @@ def dense_histories(draw: st.DrawFn, zone: str, max_events: int = 40) -> History
     """Many events of two names and few people. From a seed, because lists that are drawn are mostly short."""
     rng = random.Random(draw(st.integers(0, 2**32)))
     times = [rng.choice([0, 1, 3_600_000_000, rng.randint(-345_600, 345_600) * 1_000_000]) for _ in range(12)]
-    events = [
-        Event(
-            str(uuid.UUID(int=rng.getrandbits(128))),
-            rng.choice(NAMES[:2]),
-            rng.choice(IDS[:4]),
-            ODD_MOMENTS[zone] + timedelta(microseconds=rng.choice(times)),
-            json.dumps({key: rng.choice(PROPERTY_VALUES) for key in rng.sample(PROPERTY_KEYS, rng.randint(0, 3))}),
-        )
-        for _ in range(rng.randint(max_events // 2, max_events))
-    ]
+    events = []
+    for _ in range(rng.randint(max_events // 2, max_events)):
+        time = ODD_MOMENTS[zone] + timedelta(microseconds=rng.choice(times))
+        values = {key: rng.choice(PROPERTY_VALUES) for key in rng.sample(PROPERTY_KEYS, rng.randint(0, 3))}
+        received = time + timedelta(microseconds=rng.choice([0, 0, 1, 2]))
+        event_id = str(uuid.UUID(int=rng.getrandbits(128)))
+        name, distinct_id = rng.choice(NAMES[:2]), rng.choice(IDS[:4])
+        events.append(Event(event_id, name, distinct_id, time, json.dumps(values), received))
     return History(events, {IDS[0]: IDS[1], IDS[1]: IDS[1]} if rng.random() < 0.5 else {})
 
 
@@ -113,7 +122,7 @@ def event_line(project: str, event: Event) -> bytes:
             "event": event.event,
             "distinct_id": event.distinct_id,
             "timestamp": event.time.astimezone(UTC).isoformat(),
-            "received_at": event.time.astimezone(UTC).isoformat(),
+            "received_at": (event.received or event.time).astimezone(UTC).isoformat(),
             "properties": event.properties,
         }
     ).encode()

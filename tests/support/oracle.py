@@ -13,29 +13,43 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Event:
-    """`time` is aware, `properties` JSON text."""
+    """Times are aware, `properties` JSON text. `received`: when, if not at its `time`."""
 
     event_id: str
     event: str
     distinct_id: str
     time: datetime
     properties: str = "{}"
+    received: datetime | None = None
+
+    @property
+    def order(self) -> tuple[datetime, datetime, int]:
+        return moment(self.time, self.received, self.event_id)
+
+
+def moment(time: datetime, received: datetime | None, event_id: str) -> tuple[datetime, datetime, int]:
+    return time, received or time, int(event_id.replace("-", ""), 16)
 
 
 @dataclass(frozen=True)
 class History:
-    """One project: its events, and which id (of those that were merged) is which person."""
+    """One project: its events, and which id (of those that were merged) is which person.
+
+    `unit_of`: what is counted instead of people, by event id.
+    """
 
     events: Sequence[Event]
     person_of: Mapping[str, str] = field(default_factory=dict)
+    unit_of: Mapping[str, str] | None = field(default=None, kw_only=True)
 
     def person(self, event: Event) -> str:
+        if self.unit_of is not None:
+            return self.unit_of[event.event_id]
         return self.person_of.get(event.distinct_id, event.distinct_id)
 
     def within(self, since: datetime, until: datetime) -> list[Event]:
-        """In order of time, ties by event id."""
-        inside = [e for e in self.events if since <= e.time < until]
-        return sorted(inside, key=lambda e: (e.time, int(e.event_id.replace("-", ""), 16)))
+        """In order of time, ties by receipt, then by event id."""
+        return sorted((e for e in self.events if since <= e.time < until), key=lambda e: e.order)
 
 
 def events(

@@ -11,11 +11,11 @@ OTHER = "other"
 
 
 def value_text(history: History, event: Event, key: str) -> str:
-    """Of the event's property, or of its person's group."""
+    """Of the event's property, or of its group."""
     if not key.startswith("group."):
         return text_of(json.loads(event.properties), key)
     assert isinstance(history, PeopleHistory)
-    group = history.group_of(history.person(event), key.removeprefix("group."))
+    group = history.group_of_event(event, key.removeprefix("group."))
     return "" if group is MISSING else json.dumps(group, ensure_ascii=False)
 
 

@@ -25,7 +25,7 @@ def of_cohort(history: PeopleHistory, rule: Mapping[str, Any]) -> PeopleHistory:
 def everybody(history: PeopleHistory) -> set[str]:
     return {
         *map(history.person, history.events),
-        *(history.person_of_id(call.distinct_id) for call in history.calls),
+        *(history.person_of_id(call.distinct_id) for call in history.calls if call.distinct_id),
         *history.person_of.values(),
     }
 

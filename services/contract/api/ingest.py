@@ -34,6 +34,15 @@ Timestamp = Annotated[
 # Kept as the bytes that came: decoded by nobody on the way in. Absent is an empty Raw; null counts as absent.
 JsonObject = Annotated[Raw, Meta(description="Any JSON object.", extra_json_schema={"type": ["object", "null"]})]
 
+Traits = Annotated[
+    Raw,
+    Meta(description="Sets each trait; null removes it.", extra_json_schema={"type": ["object", "null"]}),
+]
+SetOnce = Annotated[
+    Raw,
+    Meta(description="Sets each trait that there is none of.", extra_json_schema={"type": ["object", "null"]}),
+]
+
 
 # forbid_unknown_fields lets a clean message be taken in one pass; a message that fails is looked at again, field
 # by field, and unknown fields then become warnings (services/edge/intake/track.py).
@@ -54,12 +63,30 @@ class Batch(Struct, forbid_unknown_fields=True):
 
 
 class Identify(Struct, forbid_unknown_fields=True):
-    """Traits of a distinct id, and optionally a prior id to merge into it."""
+    """Traits of a distinct id, or of the user it belongs to; and optionally a prior id to merge into it."""
 
     distinct_id: Id
-    user_id: Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)] | None = None
-    traits: JsonObject = field(default_factory=Raw)
-    alias_for: Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)] | None = None
+    user_id: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=MAX_ID_CHARS,
+                description="The user that `distinct_id` belongs to: both become one person, unless `distinct_id` belongs "
+                "to another user already. The traits are this user's.",
+            ),
+        ]
+        | None
+    ) = None
+    traits: Traits = field(default_factory=Raw)
+    set_once: SetOnce = field(default_factory=Raw)
+    alias_for: (
+        Annotated[
+            str,
+            Meta(min_length=1, max_length=MAX_ID_CHARS, description="A prior id, merged into `distinct_id` for good."),
+        ]
+        | None
+    ) = None
     timestamp: Timestamp | None = None
     idempotency_key: IdempotencyKey | None = None
 
@@ -73,12 +100,14 @@ class Alias(Struct, forbid_unknown_fields=True):
 
 
 class Group(Struct, forbid_unknown_fields=True):
-    """Put a distinct id into a group, and optionally describe the group."""
+    """Put a distinct id into a group from `timestamp` on, and optionally describe the group."""
 
     distinct_id: Id
     group_type: Annotated[str, Meta(min_length=1, max_length=MAX_EVENT_NAME_CHARS, examples=["company"])]
     group_key: Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
-    traits: JsonObject = field(default_factory=Raw)
+    traits: Traits = field(default_factory=Raw)
+    set_once: SetOnce = field(default_factory=Raw)
+    timestamp: Timestamp | None = None
     idempotency_key: IdempotencyKey | None = None
 
 

@@ -36,10 +36,16 @@ class EventLine(Struct, gc=False, omit_defaults=True):
 
 
 class IdentityLine(Struct, kw_only=True):
-    """One row of the identity_log table. `kind` is identify, alias, group, or an operator's unmerge.
+    """One row of the identity_log table. `distinct_id` is whose `traits` they are; of a group's traits that nobody said
+    as a member it is empty.
 
-    A merge is asked for where `old_id` is not empty: `old_id` joins the person of `distinct_id`. An
-    unmerge undoes what was received before it about the same two ids.
+    | kind     | `old_id`, where it is not empty                                                         |
+    |----------|-----------------------------------------------------------------------------------------|
+    | identify | (`alias_for`) joins the person of `distinct_id`                                           |
+    | alias    | joins the person of `distinct_id`                                                         |
+    | link     | an identify with a `user_id`, which is `distinct_id` here: joins its person if the link counts |
+    | group    |                                                                                         |
+    | unmerge  | of an operator: what was received before about the same two ids is undone                 |
     """
 
     project_id: str
@@ -54,6 +60,7 @@ class IdentityLine(Struct, kw_only=True):
     group_key: str = ""
     traits: Raw = msgspec.field(default_factory=lambda: Raw(b"{}"))
     idempotency_key: str = ""
+    set_once: Raw = msgspec.field(default_factory=lambda: Raw(b"{}"))
 
 
 class Envelope(Struct, frozen=True):

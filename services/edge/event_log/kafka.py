@@ -108,12 +108,12 @@ class KafkaEventLog:
             for envelope in _bounded(part_ids, part_lines, record_bytes(self.limit_of(topic)))
         ]
 
-    async def append_identity(self, event_id: bytes, line: IdentityLine) -> None:
+    async def append_identity(self, ids: Sequence[bytes], lines: Sequence[IdentityLine]) -> None:
         if self._identity_partitions == 0:
             raise LogUnavailableError("the event log has not answered yet")
         # crc32-like spreading is not needed: any fixed function of the project keeps a project's order.
-        partition = sum(line.project_id.encode()) % self._identity_partitions
-        await self._put([(self._topics.identity, partition, pack([event_id], [line]))])
+        partition = sum(lines[0].project_id.encode()) % self._identity_partitions
+        await self._put([(self._topics.identity, partition, pack(ids, lines))])
 
     async def append_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         if not self._live.started:

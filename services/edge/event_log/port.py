@@ -18,8 +18,8 @@ class EventLog(Protocol):
     async def append_events(self, ids: Sequence[bytes], lines: Sequence[EventLine]) -> None:
         """Append events; `ids` are the 16-byte event ids of `lines`, in order. Lets go of both before it waits."""
 
-    async def append_identity(self, event_id: bytes, line: IdentityLine) -> None:
-        """Append one identify, alias or group; one project's are kept in order."""
+    async def append_identity(self, ids: Sequence[bytes], lines: Sequence[IdentityLine]) -> None:
+        """Append identity messages of one project, all or none; a project's are kept in order. `ids` as above."""
 
     async def append_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         """Append what was rejected."""

@@ -75,7 +75,7 @@ class EdgeRoutes:
 
     async def alias(self, request: Request) -> Response:
         intake = await self._identity(request, "alias", take_alias)
-        return json_response(AliasResult(merged=intake.line is not None, warnings=intake.warnings or UNSET))
+        return json_response(AliasResult(merged=bool(intake.lines), warnings=intake.warnings or UNSET))
 
     async def _keep(self, call: str, intake: Intake, project_id: str, now: datetime) -> Response:
         """Log what was taken and what was rejected, then answer."""
@@ -110,9 +110,9 @@ class EdgeRoutes:
         body = await read_body(request, self._max_body_bytes)
         intake = take(body, key.project_id, self._clock(), header_key)
         self._rate_limit.take(key.project_id, 1)
-        if intake.line is not None:
+        if intake.lines:
             try:
-                await self._log.append_identity(intake.event_id, intake.line)
+                await self._log.append_identity(intake.ids, intake.lines)
             except LogUnavailableError as error:
                 raise _unavailable(error) from error
         _ACCEPTED[call].inc()

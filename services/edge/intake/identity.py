@@ -1,10 +1,11 @@
-"""Identify, alias and group: from body bytes to a line of the identity log. Pure: no I/O, no clock."""
+"""Identify, alias and group: from body bytes to lines of the identity log. Pure: no I/O, no clock."""
 
 from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct, field
+from xxhash import xxh3_128_digest
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.ingest import MAX_EVENT_BYTES, Alias, Group, Identify
@@ -19,10 +20,11 @@ PLACEHOLDER_IDS = frozenset({"null", "undefined", "none", "nil", "anonymous", "g
 
 
 class IdentityIntake(Struct):
-    """`line` is None when there is nothing to log (an alias of an id to itself)."""
+    """What becomes of a message: as a rule one line, none for an alias of an id to itself, two for an identify that links
+    its id to a user and merges another one into it. `ids` are the 16-byte event ids of `lines`, in order."""
 
-    event_id: bytes
-    line: IdentityLine | None
+    ids: list[bytes] = field(default_factory=list)
+    lines: list[IdentityLine] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -30,40 +32,43 @@ M = TypeVar("M", Identify, Alias, Group)
 
 
 def take_identify(body: bytes, project_id: str, now: datetime, header_key: str | None) -> IdentityIntake:
-    """Raises ApiError. `alias_for` asks for a merge, unless it is the same id."""
+    """Raises ApiError. A `user_id` asks for a link, `alias_for` for a merge, unless it is the same id."""
     message, warnings = _decode(body, Identify)
-    merge = message.alias_for is not None and message.alias_for != message.distinct_id
-    if merge:
-        _refuse_placeholder(message.alias_for, "alias_for")
-        _refuse_placeholder(message.distinct_id, "distinct_id")
-    time, original = resolve_time(message.timestamp, now)
-    if original:
-        warnings.append(f"timestamp is more than 1 h ahead ({original}): the receive time is used")
-    return _intake(
-        message,
-        header_key,
-        warnings,
-        IdentityLine(
-            project_id=project_id,
-            event_id="",
-            kind="identify",
-            distinct_id=message.distinct_id,
-            timestamp=time,
-            received_at=now,
-            old_id=(message.alias_for or "") if merge else "",
-            user_id=message.user_id or "",
-            traits=json_object(message.traits, "traits"),
-        ),
+    time = _time_of(message, now, warnings)
+    user_id, prior_id = message.user_id, message.alias_for
+    links = user_id is not None and user_id != message.distinct_id
+    merges = prior_id is not None and prior_id != message.distinct_id
+    for name, is_side in (("user_id", links), ("alias_for", merges), ("distinct_id", links or merges)):
+        if is_side:
+            _refuse_placeholder(getattr(message, name), name)
+    line = IdentityLine(
+        project_id=project_id,
+        event_id="",
+        kind="identify",
+        distinct_id=message.distinct_id,
+        timestamp=time,
+        received_at=now,
+        old_id=(prior_id or "") if merges else "",
+        user_id=user_id or "",
+        traits=json_object(message.traits, "traits"),
+        set_once=json_object(message.set_once, "set_once"),
     )
+    if not links:
+        return _intake(message, header_key, warnings, line)
+    line.kind, line.distinct_id, line.old_id = "link", line.user_id, message.distinct_id
+    intake = _intake(message, header_key, warnings, line)
+    if merges and prior_id is not None:
+        _add_merge(intake, prior_id, message.distinct_id)
+    return intake
 
 
 def take_alias(body: bytes, project_id: str, now: datetime, header_key: str | None) -> IdentityIntake:
-    """Raises ApiError. `line` is None where both ids are the same."""
+    """Raises ApiError. No line where both ids are the same."""
     message, warnings = _decode(body, Alias)
     _refuse_placeholder(message.old_id, "old_id")
     _refuse_placeholder(message.new_id, "new_id")
     if message.old_id == message.new_id:
-        return IdentityIntake(b"", None, warnings)
+        return IdentityIntake(warnings=warnings)
     return _intake(
         message,
         header_key,
@@ -92,13 +97,21 @@ def take_group(body: bytes, project_id: str, now: datetime, header_key: str | No
             event_id="",
             kind="group",
             distinct_id=message.distinct_id,
-            timestamp=now,
+            timestamp=_time_of(message, now, warnings),
             received_at=now,
             group_type=message.group_type,
             group_key=message.group_key,
             traits=json_object(message.traits, "traits"),
+            set_once=json_object(message.set_once, "set_once"),
         ),
     )
+
+
+def _time_of(message: Identify | Group, now: datetime, warnings: list[str]) -> datetime:
+    time, original = resolve_time(message.timestamp, now)
+    if original:
+        warnings.append(f"timestamp is more than 1 h ahead ({original}): the receive time is used")
+    return time
 
 
 def _intake(
@@ -108,7 +121,26 @@ def _intake(
     event_id = fresh_ids(1)[0] if key is None else id_of_key(line.project_id, key)
     line.event_id = event_id.hex()
     line.idempotency_key = key or ""
-    return IdentityIntake(event_id, line, warnings)
+    return IdentityIntake([event_id], [line], warnings)
+
+
+def _add_merge(intake: IdentityIntake, old_id: str, new_id: str) -> None:
+    """A line of its own for the merge of a message that links as well; its id follows from the message's."""
+    event_id = xxh3_128_digest(intake.ids[0] + b"alias_for")
+    first = intake.lines[0]
+    intake.ids.append(event_id)
+    intake.lines.append(
+        IdentityLine(
+            project_id=first.project_id,
+            event_id=event_id.hex(),
+            kind="alias",
+            distinct_id=new_id,
+            timestamp=first.timestamp,
+            received_at=first.received_at,
+            old_id=old_id,
+            idempotency_key=first.idempotency_key,
+        )
+    )
 
 
 def _decode(body: bytes, kind: type[M]) -> tuple[M, list[str]]:

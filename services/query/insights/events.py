@@ -1,4 +1,4 @@
-"""The events query: single events in order of (timestamp, event id), a page at a time."""
+"""The events query: single events in order of (timestamp, receipt, event id), a page at a time."""
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,10 +14,10 @@ from services.query.request.cursor import Position, read_cursor, write_cursor
 from services.query.request.filters import Condition, parse_filter
 from services.query.request.time_window import DAY_US, TimeWindow, parse_time_window, utc_time
 from services.query.sql.cohorts import in_cohort
-from services.query.sql.conditions import filter_sql
+from services.query.sql.conditions import conditions_sql, joins_of
 from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW, in_window, window_parameters
 from services.query.sql.parameters import Parameters, Promoted
-from services.query.sql.persons import join_persons, people_of_rows, rows_of_page
+from services.query.sql.persons import people_of_rows, rows_of_page
 
 _COLUMNS = (
     "e.event_id, e.event, e.distinct_id, toUnixTimestamp64Micro(e.timestamp), toUnixTimestamp64Micro(e.received_at), "
@@ -32,7 +32,8 @@ _SHARED_READING = (
 
 
 class EventsSpec(Struct, frozen=True):
-    """`after`: the last event of the page before."""
+    """`after`: the last event of the page before. One without its receipt was given out by a version that did not order by
+    it: the walk that it belongs to goes on as it began."""
 
     window: TimeWindow
     conditions: list[Condition]
@@ -45,6 +46,10 @@ class EventsSpec(Struct, frozen=True):
     def can_be_bounded(self) -> bool:
         """Whether a look at the times before the page costs little: no condition reads properties or people."""
         return self.cohort is None and all(c.is_column and not c.needs_persons for c in self.conditions)
+
+    @property
+    def by_receipt(self) -> bool:
+        return self.after is None or self.after.received_us is not None
 
     def identity(self, project_id: str) -> bytes:
         """What a cursor is bound to."""
@@ -77,7 +82,8 @@ async def run_events(store: QueryExecutor, project_id: str, spec: EventsSpec, pr
     result = EventsResult(events=[_event(row, people) for row in page])
     if len(rows) > len(page):
         last = page[-1]
-        result.next_cursor = write_cursor(Position(last[3], last[0].bytes), spec.identity(project_id))
+        received_us = last[4] if spec.by_receipt else None
+        result.next_cursor = write_cursor(Position(last[3], last[0].bytes, received_us), spec.identity(project_id))
     return result
 
 
@@ -87,17 +93,10 @@ def events_sql(project_id: str, spec: EventsSpec, promoted: Promoted, *, bounded
     `bounded`: so many times are looked up first, in the day where the page begins, and only rows up to the last of
     them are read in full. Should a row that is stored twice be among them, rows are missing at the end of the page.
     """
-    found = filter_sql(spec.conditions, promoted=promoted)
-    of_cohort = Parameters("cohort", promoted)
-    where = found.where + in_cohort(spec.cohort, of_cohort)
-    needs_persons = found.needs_persons or spec.cohort is not None
-    persons = join_persons(any(c.needs_names for c in spec.conditions)) if needs_persons else ""
-    parameters = {
-        **window_parameters(project_id, spec.window),
-        **found.parameters,
-        **of_cohort.values,
-        "limit": spec.limit + 1,
-    }
+    named = Parameters("f", promoted)
+    where = conditions_sql(spec.conditions, named) + in_cohort(spec.cohort, named)
+    joins = joins_of(spec.conditions, named, persons=spec.cohort is not None)
+    parameters = {**window_parameters(project_id, spec.window), **named.values, "limit": spec.limit + 1}
     direction = "DESC" if spec.descending else "ASC"
     if spec.after is not None:
         where += _after(spec.after, spec.descending, parameters)
@@ -108,9 +107,10 @@ def events_sql(project_id: str, spec: EventsSpec, promoted: Promoted, *, bounded
         is_bounded = "bound.1"
     # The days first: the table is sorted by them, so that reading stops at the day that fills the page. A UUID
     # sorts by its second half first, the number made of it does not.
-    order = f"toDate(e.timestamp) {direction}, e.timestamp {direction}, toUInt128(e.event_id) {direction}"
+    receipt = f", e.received_at {direction}" if spec.by_receipt else ""
+    order = f"toDate(e.timestamp) {direction}, e.timestamp {direction}{receipt}, toUInt128(e.event_id) {direction}"
     return (
-        f"{given}SELECT {_COLUMNS}, {is_bounded} FROM {EVENTS_ONCE} {persons} "
+        f"{given}SELECT {_COLUMNS}, {is_bounded} FROM {EVENTS_ONCE} {joins} "
         f"WHERE {IN_WINDOW}{where}{in_bound} ORDER BY {order} LIMIT {{limit:UInt32}} {_SHARED_READING}"
     ), parameters
 
@@ -137,17 +137,19 @@ def people_sql(project_id: str, distinct_hashes: Iterable[int]) -> tuple[str, di
 
 
 def _after(position: Position, descending: bool, parameters: dict[str, Any]) -> str:
-    """The position narrows the window; among events of its very time the id decides."""
+    """The position narrows the window; among events of its very time the receipt decides, then the id."""
     if descending:
         parameters["until"] = position.time_us + 1
     else:
         parameters["since"] = position.time_us
     parameters["after"] = position.time_us
     parameters["after_id"] = uuid.UUID(bytes=position.id)
-    return (
-        " AND (e.timestamp != fromUnixTimestamp64Micro({after:Int64}, 'UTC')"
-        f" OR toUInt128(e.event_id) {'<' if descending else '>'} toUInt128({{after_id:UUID}}))"
-    )
+    beyond = "<" if descending else ">"
+    place, last = "toUInt128(e.event_id)", "toUInt128({after_id:UUID})"
+    if position.received_us is not None:
+        parameters["after_receipt"] = position.received_us
+        place, last = f"(toUnixTimestamp64Micro(e.received_at), {place})", f"({{after_receipt:Int64}}, {last})"
+    return f" AND (e.timestamp != fromUnixTimestamp64Micro({{after:Int64}}, 'UTC') OR {place} {beyond} {last})"
 
 
 def _event(row: Sequence[Any], people: Mapping[int, str]) -> StoredEvent:

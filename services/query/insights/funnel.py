@@ -9,7 +9,6 @@ from msgspec import UNSET, Struct
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.funnel import (
     MAX_LISTED_PEOPLE,
-    MAX_STEPS,
     FunnelBreakdown,
     FunnelOrder,
     FunnelPeople,
@@ -21,18 +20,21 @@ from services.query.execution.executor import QueryExecutor
 from services.query.request.breakdown import Breakdown, parse_breakdown
 from services.query.request.event_filter import EventFilter, parse_event_filters
 from services.query.request.segment import Segment, parse_segment
-from services.query.request.time_window import SECOND_US, TimeWindow, parse_time_window
+from services.query.request.time_window import SECOND_US, TimeWindow, microseconds, parse_time_window
 from services.query.sql.breakdown import line_of, placed_sql, value_sql
 from services.query.sql.event_filter import event_filter_sql
 from services.query.sql.events import EVENTS_WITH_DUPLICATES, IN_WINDOW, window_parameters
 from services.query.sql.funnel_steps import in_any_order, ordered, strict
+from services.query.sql.moments import moments
 from services.query.sql.parameters import Parameters, Promoted
 from services.query.sql.persons import PERSON, PERSON_ID
 from services.query.sql.segment import segment_sql
+from services.runtime.clock import utc_now
 
 # In the order `any`: the work doubles with each.
 MAX_STEPS_ALIKE = 4
-_TIME_BITS = 75
+# A mask of so many is read as a byte.
+_MIN_MASK_BITS = 8
 
 
 class FunnelSpec(Struct, frozen=True):
@@ -144,8 +146,7 @@ def _people(project_id: str, spec: FunnelSpec, promoted: Promoted, person: str =
 
 
 def _histories(project_id: str, spec: FunnelSpec, promoted: Promoted, person: str) -> tuple[str, dict[str, Any]]:
-    """Rows (unit, times, masks), each person's events as 128-bit numbers of (time since the window's begin: 53 bits,
-    the first 55 bits of the event id, mask: 20) put in order.
+    """Rows (unit, times, masks), each person's events as numbers, see moments.py, with the mask as payload, in order.
 
     Duplicates of a stored row are neighbours then, and taken away where they matter. Events that are no step count in
     `strict` order only.
@@ -153,6 +154,7 @@ def _histories(project_id: str, spec: FunnelSpec, promoted: Promoted, person: st
     conditions = [condition for step in spec.steps for condition in step.conditions]
     segment = segment_sql(spec.segment, promoted, conditions, person, spec.breakdown)
     named = Parameters("step", promoted)
+    moment = moments(spec.window, max(len(spec.steps), _MIN_MASK_BITS), microseconds(utc_now()))
     can_be = [f"bitShiftLeft(toUInt32({event_filter_sql(s, named)}), {i:d})" for i, s in enumerate(spec.steps)]
     within = spec.window.until_us - spec.window.since_us
     if spec.conversion_s is not None:
@@ -168,9 +170,7 @@ def _histories(project_id: str, spec: FunnelSpec, promoted: Promoted, person: st
         can_start = "mask != 0" if spec.order == "any" else "bitTest(mask, 0)"
         aggregates["starts"] = f"groupArrayIf((packed, {value_sql(spec.breakdown, named)}), {can_start})"
     units = segment.units(
-        f"{' + '.join(can_be)} AS mask, "
-        f"bitShiftLeft(toUInt128(toUnixTimestamp64Micro(e.timestamp) - {{since:Int64}}), {_TIME_BITS})"
-        f" + bitShiftLeft(bitShiftRight(toUInt128(e.event_id), 73), {MAX_STEPS}) + mask AS packed",
+        f"{' + '.join(can_be)} AS mask, {moment.number('mask')} AS packed",
         aggregates,
         EVENTS_WITH_DUPLICATES,
         f"{IN_WINDOW}{only_steps}",
@@ -181,14 +181,13 @@ def _histories(project_id: str, spec: FunnelSpec, promoted: Promoted, person: st
     # A duplicate could else be the next event, or another step of the same name.
     if spec.order != "ordered" or max(map(len, alike(spec.steps))) > 1:
         history = f"arrayCompact({history})"
-    mask = "toUInt8(x)" if len(spec.steps) <= 8 else f"bitAnd(toUInt32(x), {2**MAX_STEPS - 1:d})"
     rows = (
         f"WITH {history} AS history "
-        f"SELECT unit, history, {starts}arrayMap(x -> toInt64(bitShiftRight(x, {_TIME_BITS})), history) AS times, "
-        f"arrayMap(x -> {mask}, history) AS masks FROM ({units}){can_begin}"
+        f"SELECT unit, history, {starts}arrayMap(x -> {moment.time('x')}, history) AS times, "
+        f"arrayMap(x -> {moment.payload('x')}, history) AS masks FROM ({units}){can_begin}"
     )
     window = window_parameters(project_id, spec.window)
-    return rows, {**window, **segment.parameters, **named.values, "within": within}
+    return rows, {**window, **moment.parameters, **segment.parameters, **named.values, "within": within}
 
 
 def alike(steps: Sequence[EventFilter]) -> list[list[int]]:

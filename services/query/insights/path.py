@@ -12,10 +12,12 @@ from services.contract.api.validation import refuse_nul
 from services.query.execution.executor import QueryExecutor
 from services.query.insights.path_tree import DistinctPaths, TooManyNodesError, path_tree
 from services.query.request.segment import Segment, parse_segment
-from services.query.request.time_window import SECOND_US, TimeWindow, parse_time_window
+from services.query.request.time_window import SECOND_US, TimeWindow, microseconds, parse_time_window
 from services.query.sql.events import EVENTS_WITH_DUPLICATES, IN_WINDOW, window_parameters
+from services.query.sql.moments import Moments, moments
 from services.query.sql.parameters import Promoted
 from services.query.sql.segment import segment_sql
+from services.runtime.clock import utc_now
 from services.runtime.row_binary import read_count, read_strings
 
 # What one answer may be made of: distinct paths, a million at the deepest and 3.1 million of depth 5, and an answer of
@@ -69,21 +71,19 @@ async def run_path(store: QueryExecutor, project_id: str, spec: PathSpec, promot
 def path_sql(project_id: str, spec: PathSpec, promoted: Promoted) -> tuple[str, dict[str, Any]]:
     """One row: [(place of a name UInt32, `max_depth` times, people UInt64)], [name]. Place 0 is the end of a path.
 
-    A person's events are one array of 128-bit numbers made of (time since the window's begin: 53 bits, the first 58
-    bits of the event id, the place of the event's name: 17): sorting and taking away duplicates are then work on plain
-    numbers, four times as fast as on tuples. Two events of one person at the same microsecond whose ids begin with
-    the same 58 bits would be put in the order of their names.
+    A person's events are one array of numbers, see moments.py, with the place of the event's name as payload.
     """
     segment = segment_sql(spec.segment, promoted)
+    moment = moments(spec.window, _NAME_BITS, microseconds(utc_now()))
     parameters = {
         **window_parameters(project_id, spec.window),
+        **moment.parameters,
         **segment.parameters,
         "start": spec.start_event,
     }
     history = "arrayCompact(arraySort(arrayFilter(x -> x %s first, packed_events)))"
     histories = segment.units(
-        f"bitShiftLeft(toUInt128(toUnixTimestamp64Micro(e.timestamp) - {{since:Int64}}), {_TIME_BITS})"
-        f" + bitShiftLeft(bitShiftRight(toUInt128(e.event_id), 70), {_NAME_BITS}) + {_place_of('e.event')} AS packed",
+        f"{moment.number(_place_of('e.event'))} AS packed",
         {
             "first": "minIf(packed, e.event = {start:String})",
             "packed_events": "groupArray(packed)",
@@ -96,7 +96,7 @@ def path_sql(project_id: str, spec: PathSpec, promoted: Promoted) -> tuple[str, 
     places = [f"p{i:d}" for i in range(1, spec.max_depth + 1)]
     steps = ", ".join(f"steps[{i:d}] AS {place}" for i, place in enumerate(places, 2))
     people = (
-        f"WITH {', '.join(_steps(spec, parameters))} SELECT {steps}, count() AS people FROM ({histories} HAVING first > 0) "
+        f"WITH {', '.join(_steps(spec, moment, parameters))} SELECT {steps}, count() AS people FROM ({histories} HAVING first > 0) "
         f"GROUP BY {', '.join(places)} LIMIT {_max_paths(spec) + 1:d}"
     )
     return f"SELECT groupArray(({', '.join(places)}, people)), {_NAMES} FROM ({people})", parameters
@@ -108,7 +108,7 @@ _NAMES = (
     "WHERE e.project_id = {project:String} AND e.timestamp >= fromUnixTimestamp64Micro({since:Int64}, 'UTC') "
     f"AND e.timestamp < fromUnixTimestamp64Micro({{until:Int64}}, 'UTC') LIMIT {MAX_EVENT_NAMES + 1:d}))"
 )
-_TIME_BITS, _NAME_BITS = 75, 17
+_NAME_BITS = 17
 
 
 def _place_of(name: str) -> str:
@@ -116,18 +116,18 @@ def _place_of(name: str) -> str:
     return f"transform({name}, {_NAMES}, arrayEnumerate({_NAMES}), 0)"
 
 
-def _steps(spec: PathSpec, parameters: dict[str, Any]) -> list[str]:
+def _steps(spec: PathSpec, moment: Moments, parameters: dict[str, Any]) -> list[str]:
     """From `onward`, a person's events from the start event on (or backwards), to `steps`, the places of their names."""
     if spec.session_gap_s is None:
         steps = ["onward AS session"]
     else:
         parameters["gap"] = spec.session_gap_s * SECOND_US
         steps = [
-            f"arrayDifference(arrayMap(x -> toInt64(bitShiftRight(x, {_TIME_BITS})), onward)) AS pauses",
+            f"arrayDifference(arrayMap(x -> {moment.time('x')}, onward)) AS pauses",
             "arrayFirstIndex(x -> abs(x) > {gap:Int64}, pauses) AS pause",
             "if(pause = 0, onward, arraySlice(onward, 1, pause - 1)) AS session",
         ]
-    places = f"arrayMap(x -> bitAnd(toUInt32(x), {2**_NAME_BITS - 1:d}), %s)"
+    places = f"arrayMap(x -> {moment.payload('x')}, %s)"
     if spec.collapse_repeats:
         steps.append(f"arrayCompact({places % 'session'}) AS taken")
     else:

@@ -16,6 +16,7 @@ from services.query.request.time_buckets import bucket_starts, local_time
 from services.query.request.time_window import EARLIEST_US, TimeWindow, parse_time_window
 from services.query.sql.breakdown import line_of, placed_sql, value_sql
 from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW, in_window, window_parameters
+from services.query.sql.moments import MOMENT
 from services.query.sql.parameters import Parameters, Promoted
 from services.query.sql.segment import segment_sql
 
@@ -129,8 +130,7 @@ def _groups(project_id: str, spec: RetentionSpec, promoted: Promoted) -> tuple[s
     value = "''"
     if spec.breakdown is not None:
         value = "first_value"
-        first = "(e.timestamp, toUInt128(e.event_id))"
-        aggregates[value] = f"argMinIf({value_sql(spec.breakdown, named)}, {first}, {born})"
+        aggregates[value] = f"argMinIf({value_sql(spec.breakdown, named)}, {MOMENT}, {born})"
     when, having = IN_WINDOW, "births > 0"
     if spec.first_time:
         # The born events of all time; whoever has one before the window is left out, so no other row of it matters.

@@ -17,9 +17,8 @@ from xxhash import xxh3_128_digest
 from services.contract.api.privacy import Deletion
 from services.contract.log.event_ids import project_prefix
 from services.contract.tables import DELETED_IDS, DELETIONS, EVENTS, IDENTITY_LOG, PERSON_IDS
-from services.query.persons.profile import IDS
 from services.query.request.time_window import TimeWindow, microseconds, utc_time
-from services.query.sql.persons import PERSON_OF
+from services.query.sql.persons import IDS_OF_PERSON, PERSON_OF
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.logs import get_logger
 
@@ -163,7 +162,7 @@ class Deletions:
         if noted:
             return
         found = await self._store.rows(PERSON_OF, {"project": row.project_id, "id": row.distinct_id})
-        ids = f"SELECT distinct_id FROM ({IDS}) UNION DISTINCT SELECT {{asked:String}}"
+        ids = f"SELECT distinct_id FROM ({IDS_OF_PERSON}) UNION DISTINCT SELECT {{asked:String}}"
         await self._store.command(
             f"INSERT INTO {DELETED_IDS} (project_id, distinct_id, deletion_id, before) "
             f"SELECT {{project:String}}, distinct_id, {{id:UUID}}, {_REQUESTED} FROM ({ids})",

@@ -1,4 +1,4 @@
-"""One person: all ids, the latest value of each trait, the latest group of each type, when seen and how often."""
+"""One person: all ids, what traits and groups are now, links and merges, when seen and how often."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,21 +7,16 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from services.contract.api.persons import MAX_PERSON_IDS, Person
-from services.contract.tables import IDENTITY_LOG, PERSON_IDS
+from services.contract.tables import IDENTITY_LOG
 from services.query.execution.executor import QueryExecutor
+from services.query.persons.links import find_links
 from services.query.request.time_window import utc_time
 from services.query.sql.events import EVENTS_WITH_DUPLICATES, NOT_DELETED
-from services.query.sql.persons import PERSON_OF
+from services.query.sql.moments import MOMENT
+from services.query.sql.persons import IDS_OF_PERSON, PERSON_OF
+from services.query.sql.traits import IDENTIFIES
 
-# {person:String} is the key of the set. It is in the table when it was ever merged; then the table says whose it is.
-IDS = (
-    f"SELECT distinct_id FROM {PERSON_IDS} FINAL "
-    "WHERE project_id = {project:String} AND person_id = {person:String} "
-    "UNION DISTINCT SELECT {person:String} AS distinct_id WHERE {person:String} NOT IN (SELECT distinct_id "
-    f"FROM {PERSON_IDS} WHERE project_id = {{project:String}} AND distinct_id = {{person:String}})"
-)
-_OF_PERSON = f"WHERE e.project_id = {{project:String}} AND e.distinct_id IN ({IDS}) AND {NOT_DELETED}"
-_LATEST = "(e.timestamp, toUInt128(e.event_id))"
+_OF_PERSON = f"WHERE e.project_id = {{project:String}} AND e.distinct_id IN ({IDS_OF_PERSON}) AND {NOT_DELETED}"
 
 EVENTS_SQL = (
     "SELECT uniqExact(e.event_id), toUnixTimestamp64Micro(min(e.timestamp)), toUnixTimestamp64Micro(max(e.timestamp)) "
@@ -29,13 +24,27 @@ EVENTS_SQL = (
 )
 CALLS_SQL = f"SELECT count() FROM {IDENTITY_LOG} AS e {_OF_PERSON}"
 GROUPS_SQL = (
-    f"SELECT e.group_type, argMax(e.group_key, {_LATEST}) FROM {IDENTITY_LOG} AS e {_OF_PERSON} "
+    f"SELECT e.group_type, argMax(e.group_key, {MOMENT}) FROM {IDENTITY_LOG} AS e {_OF_PERSON} "
     "AND e.kind = 'group' GROUP BY e.group_type ORDER BY e.group_type"
 )
-# Rows (traits as they came, which of them are the latest): values then come back unharmed.
+# Rows (traits as they came, which of them the person has): values then come back unharmed. A text is read once, however
+# many traits it has.
+_SAID = (
+    "arrayJoin(arrayConcat(arrayMap(x -> (x.1, x.2 = 'null', false), JSONExtractKeysAndValuesRaw(e.traits)), "
+    "arrayMap(x -> (x.1, x.2 = 'null', true), JSONExtractKeysAndValuesRaw(e.set_once))))"
+)
+_SOURCES = (
+    f"SELECT {_SAID} AS said, said.3 AS once, {MOMENT} AS moment, argMaxIf((e.event_id, said.2), moment, NOT once) AS last, "
+    "maxIf(moment, NOT once) AS last_at, groupArrayIf((moment, e.event_id), once AND NOT said.2) AS onces, "
+    "arrayFirst(x -> x.1 >= last_at, arraySort(onces)).2 AS first_once, "
+    "last_at.2 = toDateTime64(0, 6, 'UTC') OR last.2 AS is_once, if(is_once, first_once, last.1) AS source "
+    f"FROM {IDENTITY_LOG} AS e {_OF_PERSON} AND e.kind IN {IDENTIFIES} GROUP BY said.1 AS name"
+)
 TRAITS_SQL = (
-    f"SELECT traits, groupArray(key) FROM (SELECT key, argMax(e.traits, {_LATEST}) AS traits FROM {IDENTITY_LOG} AS e "
-    f"ARRAY JOIN JSONExtractKeys(e.traits) AS key {_OF_PERSON} AND e.kind = 'identify' GROUP BY key) GROUP BY traits"
+    "SELECT any(if(is_once, log.set_once, log.traits)), any(names) FROM (SELECT source, is_once, groupArray(name) AS names "
+    f"FROM ({_SOURCES}) GROUP BY source, is_once) AS found INNER JOIN (SELECT e.event_id AS event_id, e.traits AS traits, "
+    f"e.set_once AS set_once FROM {IDENTITY_LOG} AS e {_OF_PERSON} AND e.kind IN {IDENTIFIES}) AS log "
+    "ON log.event_id = found.source GROUP BY source, is_once"
 )
 
 
@@ -49,18 +58,22 @@ async def find_person(store: QueryExecutor, project_id: str, distinct_id: str) -
     if not events and not calls:
         return None
     ids = await store.rows(
-        f"SELECT distinct_id FROM ({IDS}) ORDER BY distinct_id LIMIT {MAX_PERSON_IDS + 1}", parameters
+        f"SELECT distinct_id FROM ({IDS_OF_PERSON}) ORDER BY distinct_id LIMIT {MAX_PERSON_IDS + 1}", parameters
     )
-    more = f"the person has more than {MAX_PERSON_IDS} ids; the first are listed"
+    links, merges, warnings = await find_links(store, parameters)
+    if len(ids) > MAX_PERSON_IDS:
+        warnings.append(f"the person has more than {MAX_PERSON_IDS} ids; the first are listed")
     return Person(
         person_id=person_id,
         distinct_ids=[row[0] for row in ids[:MAX_PERSON_IDS]],
         traits=_traits(await store.rows(TRAITS_SQL, parameters)),
         groups={row[0]: row[1] for row in await store.rows(GROUPS_SQL, parameters)},
+        links=links,
+        merges=merges,
         first_seen=utc_time(first_us) if events else None,
         last_seen=utc_time(last_us) if events else None,
         events=events,
-        warnings=[more] if len(ids) > MAX_PERSON_IDS else UNSET,
+        warnings=warnings or UNSET,
     )
 
 

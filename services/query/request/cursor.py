@@ -1,4 +1,4 @@
-"""Opaque positions in an ordered list: a key (time in microseconds, 128-bit id) bound to the query it belongs to."""
+"""Opaque positions in an ordered list: a key (times in microseconds, 128-bit id) bound to the query it belongs to."""
 
 import base64
 import binascii
@@ -9,20 +9,26 @@ from xxhash import xxh3_64_digest
 
 from services.contract.api.errors import ApiError, ErrorCode
 
-_KEY = struct.Struct(">q16s")
+_KEY, _KEY_WITH_RECEIPT = struct.Struct(">q16s"), struct.Struct(">q16sq")
 _CHECK_BYTES = 8
 
 
 class Position(Struct, frozen=True):
-    """The last item of a page."""
+    """The last item of a page. `received_us`: of lists where it decides between equal times, before the id."""
 
     time_us: int
     id: bytes
+    received_us: int | None = None
+
+    def key(self) -> bytes:
+        if self.received_us is None:
+            return _KEY.pack(self.time_us, self.id)
+        return _KEY_WITH_RECEIPT.pack(self.time_us, self.id, self.received_us)
 
 
 def write_cursor(position: Position, bound_to: bytes) -> str:
     """`bound_to` is whatever the position has a meaning for: project, window, filter, order."""
-    key = _KEY.pack(position.time_us, position.id)
+    key = position.key()
     return base64.urlsafe_b64encode(key + _check(key, bound_to)).rstrip(b"=").decode()
 
 
@@ -32,9 +38,10 @@ def read_cursor(cursor: str, bound_to: bytes) -> Position:
         raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
         raw = b""
-    key, check = raw[: _KEY.size], raw[_KEY.size :]
-    if len(raw) == _KEY.size + _CHECK_BYTES and check == _check(key, bound_to):
-        position = Position(*_KEY.unpack(key))
+    key, check = raw[:-_CHECK_BYTES], raw[-_CHECK_BYTES:]
+    kind = {_KEY.size: _KEY, _KEY_WITH_RECEIPT.size: _KEY_WITH_RECEIPT}.get(len(key))
+    if kind is not None and check == _check(key, bound_to):
+        position = Position(*kind.unpack(key))
         # The last letter has bits to spare: only the spelling that was given out is taken.
         if write_cursor(position, bound_to) == cursor:
             return position

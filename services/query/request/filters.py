@@ -48,6 +48,12 @@ class Condition(Struct, frozen=True):
         return self.key.startswith(TRAITS)
 
     @property
+    def group_type(self) -> str | None:
+        """Of `group.<type>` and `group.<type>.<trait>`."""
+        subject, _, name = self.key.partition(".")
+        return name.partition(".")[0] if subject == "group" and self.is_trait else None
+
+    @property
     def needs_persons(self) -> bool:
         return self.is_trait or self.needs_names
 

@@ -8,10 +8,9 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from services.contract.api.fields import MAX_BREAKDOWN_CHARS, BreakdownKind
 from services.query.request.breakdown import Breakdown
+from services.query.sql.groups import event_group_text
 from services.query.sql.parameters import Parameters
-from services.query.sql.persons import PERSON
 from services.query.sql.properties import event_property
-from services.query.sql.traits import group_of_people
 
 # The text of a value that is too long for a line of its own: no JSON begins so.
 _LONG = "*"
@@ -25,19 +24,12 @@ class Line(Struct, frozen=True):
 
 
 def value_sql(breakdown: Breakdown, parameters: Parameters) -> str:
-    """The value of an event `e`; of a group it needs `breakdown_join`."""
-    text = "if(of_group.who = 0, '', toJSONString(of_group.group_key))"
+    """The value of an event `e`; of a group it needs the joins of that type."""
     if breakdown.group_type is None:
         text = event_property(breakdown.key, parameters)
+    else:
+        text = event_group_text(breakdown.group_type, parameters)
     return f"if(length({text}) > {MAX_BREAKDOWN_CHARS:d}, '{_LONG}', {text})"
-
-
-def breakdown_join(breakdown: Breakdown | None, parameters: Parameters) -> str:
-    """What a breakdown by groups joins to `events AS e` and JOIN_PERSONS; nothing for one by a property."""
-    if breakdown is None or breakdown.group_type is None:
-        return ""
-    groups = group_of_people(parameters.add(breakdown.group_type, "String"))
-    return f" ANY LEFT JOIN ({groups}) AS of_group ON of_group.who = {PERSON}"
 
 
 def placed_sql(breakdown: Breakdown, rows: str) -> str:

@@ -5,7 +5,7 @@ from itertools import count
 
 from services.contract.tables import DELETED_IDS, IDENTITY_LOG, PERSON_IDS
 from services.query.request.cohorts import Did, Every, Has, Not, Rule, leaves
-from services.query.sql.conditions import conditions_sql, trait_people
+from services.query.sql.conditions import conditions_sql, joins_of, trait_people
 from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, NOT_DELETED, in_window
 from services.query.sql.parameters import Parameters
 from services.query.sql.persons import PERSON, PERSON_ID, join_persons, names_of_all
@@ -59,14 +59,15 @@ def _holds(rule: Rule, number: "count[int]") -> str:
 def _everybody(who: str) -> str:
     """Everyone of whom anything is known. A merged id without events or calls of its own is in person_ids."""
     persons = join_persons(who == PERSON_ID)
-    known = f"{persons} WHERE e.project_id = {{project:String}} AND {NOT_DELETED} GROUP BY who UNION ALL "
+    known = f"{persons} WHERE e.project_id = {{project:String}} AND {NOT_DELETED}"
     undeleted = (
         "project_id = {project:String} AND distinct_hash NOT IN "
         f"(SELECT distinct_hash FROM {DELETED_IDS} WHERE project_id = {{project:String}})"
     )
     merged = f"SELECT person_hash AS who FROM {PERSON_IDS} FINAL WHERE {undeleted}"
     return (
-        f"SELECT {who} AS who FROM {EVENTS_WITH_DUPLICATES} {known}SELECT {who} AS who FROM {IDENTITY_LOG} AS e {known}"
+        f"SELECT {who} AS who FROM {EVENTS_WITH_DUPLICATES} {known} GROUP BY who UNION ALL "
+        f"SELECT {who} AS who FROM {IDENTITY_LOG} AS e {known} AND e.distinct_id != '' GROUP BY who UNION ALL "
         f"SELECT who FROM ({merged if who == PERSON else names_of_all(undeleted)}) GROUP BY who"
     )
 
@@ -79,8 +80,8 @@ def _leaf(leaf: Did | Has, parameters: Parameters, who: str) -> str:
     # Whoever did it once did it, however often the row is stored; further times are counted without duplicates.
     ever = leaf.times == 1 and not leaf.exactly
     having = "" if ever else f" HAVING count() {'=' if leaf.exactly else '>='} {parameters.add(leaf.times, 'UInt64')}"
-    persons = join_persons(who == PERSON_ID or any(c.needs_names for c in leaf.conditions))
+    joins = joins_of(leaf.conditions, parameters, persons=True, named=who == PERSON_ID)
     return (
-        f"SELECT {who} AS who FROM {EVENTS_WITH_DUPLICATES if ever else EVENTS_ONCE} {persons} "
+        f"SELECT {who} AS who FROM {EVENTS_WITH_DUPLICATES if ever else EVENTS_ONCE} {joins} "
         f"WHERE {window} AND e.event = {event}{conditions_sql(leaf.conditions, parameters)} GROUP BY who{having}"
     )

@@ -5,39 +5,39 @@ a quote, a number with a digit or a minus, a missing one is empty. Integers comp
 """
 
 from collections.abc import Sequence
-from typing import Any
-
-from msgspec import Struct
 
 from services.query.request.filters import Condition, Scalar
-from services.query.sql.parameters import NONE_PROMOTED, Parameters, Promoted
+from services.query.sql.groups import event_group, event_group_text, event_joins
+from services.query.sql.parameters import Parameters
 from services.query.sql.persons import PERSON, PERSON_ID
 from services.query.sql.properties import event_property
-from services.query.sql.traits import trait_holders
+from services.query.sql.traits import group_holders, trait_holders
 
 _COLUMN_SQL = {"event": "e.event", "distinct_id": "e.distinct_id", "person_id": PERSON_ID}
 _COMPARISONS = {"eq": "=", "ne": "!=", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 _INT64_MIN, _INT64_MAX, _UINT64_MAX = -(2**63), 2**63 - 1, 2**64 - 1
 
 
-class FilterSql(Struct, frozen=True):
-    """`where` is joined to other conditions by AND. `needs_persons`: it speaks of JOIN_PERSONS' columns."""
-
-    where: str
-    parameters: dict[str, Any]
-    needs_persons: bool
-
-
-def filter_sql(conditions: Sequence[Condition], prefix: str = "f", promoted: Promoted = NONE_PROMOTED) -> FilterSql:
-    """Parameters are named by `prefix` and a number; filters that meet in one query need prefixes of their own."""
-    parameters = Parameters(prefix, promoted)
-    where = conditions_sql(conditions, parameters)
-    return FilterSql(where, parameters.values, any(c.needs_persons for c in conditions))
-
-
 def conditions_sql(conditions: Sequence[Condition], parameters: Parameters) -> str:
-    """Each condition behind an AND. Speaks of JOIN_PERSONS' columns where a condition needs persons."""
+    """Each condition behind an AND. Needs the joins of `joins_of`."""
     return "".join(f" AND ({_condition(condition, parameters)})" for condition in conditions)
+
+
+def joins_of(
+    conditions: Sequence[Condition],
+    parameters: Parameters,
+    *,
+    persons: bool = False,
+    named: bool = False,
+    group_types: Sequence[str | None] = (),
+) -> str:
+    """The joins that conditions need, and those that are asked for beside them: see `event_joins`."""
+    return event_joins(
+        [*group_types, *(condition.group_type for condition in conditions)],
+        parameters,
+        persons=persons or any(condition.needs_persons for condition in conditions),
+        named=named or any(condition.needs_names for condition in conditions),
+    )
 
 
 def _condition(condition: Condition, parameters: Parameters) -> str:
@@ -49,10 +49,17 @@ def _condition(condition: Condition, parameters: Parameters) -> str:
 
 
 def _trait(condition: Condition, parameters: Parameters) -> str:
-    """People who have such a value, found once; the opposite operators ask for all others."""
+    """People (or groups) who have such a value, found once; the opposite operators ask for all others."""
+    _, _, trait = condition.key.removeprefix("group.").partition(".")
+    if condition.group_type is not None and not trait:
+        return value_condition(event_group_text(condition.group_type, parameters), condition, parameters)
     positive = condition.positive()
     negation = "" if positive is condition else "NOT "
-    return f"{PERSON} {negation}IN ({trait_people(positive, parameters)})"
+    if condition.group_type is None:
+        return f"{PERSON} {negation}IN ({trait_people(positive, parameters)})"
+    place = parameters.add(condition.group_type, "String")
+    groups = group_holders(place, trait, value_condition("value", positive, parameters), parameters)
+    return f"{event_group(condition.group_type, parameters)} {negation}IN ({groups})"
 
 
 def trait_people(condition: Condition, parameters: Parameters, who: str = PERSON) -> str:

@@ -26,11 +26,16 @@ _DELETED_IDS = (
     "(SELECT (groupArray(distinct_hash), groupArray(before)) FROM (SELECT distinct_hash, max(before) AS before "
     f"FROM {DELETED_IDS} WHERE project_id = {{project:String}} GROUP BY distinct_hash))"
 )
-# Where nothing was deleted the first part is a constant, and no row is looked at.
-NOT_DELETED = (
-    f"(empty({_DELETED_IDS}.1) OR e.timestamp > "
-    f"transform(e.distinct_hash, {_DELETED_IDS}.1, {_DELETED_IDS}.2, toDateTime64(0, 6, 'UTC')))"
-)
+
+
+def not_deleted(hash_column: str) -> str:
+    """A condition on a row `e`, about the id that the column is the hash of. Where nothing was deleted the first part is a
+    constant, and no row is looked at."""
+    before = f"transform({hash_column}, {_DELETED_IDS}.1, {_DELETED_IDS}.2, toDateTime64(0, 6, 'UTC'))"
+    return f"(empty({_DELETED_IDS}.1) OR e.timestamp > {before})"
+
+
+NOT_DELETED = not_deleted("e.distinct_hash")
 
 
 def in_window(since: str, until: str) -> str:

@@ -29,7 +29,15 @@ _NAMES = (
     "AND name != '' SETTINGS optimize_move_to_prewhere_if_final = 0) AS named ON named.distinct_hash = "
 )
 _NAME = "if(named.name = '', merged.person_id, named.name)"
-# {id:String} -> its person's (key, id).
+# {person:String}, the set id of a person -> all ids. It is in the table when it was ever merged; then the table says whose
+# it is.
+IDS_OF_PERSON = (
+    f"SELECT distinct_id FROM {PERSON_IDS} FINAL "
+    "WHERE project_id = {project:String} AND person_id = {person:String} "
+    "UNION DISTINCT SELECT {person:String} AS distinct_id WHERE {person:String} NOT IN (SELECT distinct_id "
+    f"FROM {PERSON_IDS} WHERE project_id = {{project:String}} AND distinct_id = {{person:String}})"
+)
+# {id:String} -> its person's (set id, id).
 PERSON_OF = (
     f"SELECT merged.person_id, {_NAME} FROM (SELECT person_id, person_hash FROM {PERSON_IDS} FINAL "
     f"WHERE project_id = {{project:String}} AND distinct_id = {{id:String}}) AS merged {_NAMES}merged.person_hash"

@@ -11,12 +11,11 @@ from msgspec import Struct
 from services.query.request.breakdown import Breakdown
 from services.query.request.filters import Condition
 from services.query.request.segment import Segment
-from services.query.sql.breakdown import breakdown_join
 from services.query.sql.cohorts import in_cohort
-from services.query.sql.conditions import conditions_sql
+from services.query.sql.conditions import conditions_sql, joins_of
+from services.query.sql.groups import event_group
 from services.query.sql.parameters import Parameters, Promoted
-from services.query.sql.persons import PERSON, PERSON_ID, join_persons
-from services.query.sql.traits import group_of_people
+from services.query.sql.persons import PERSON, PERSON_ID
 
 
 class SegmentSql(Struct, frozen=True):
@@ -51,14 +50,10 @@ def segment_sql(
     parameters = Parameters("segment", promoted)
     where = conditions_sql(segment.conditions, parameters) + in_cohort(segment.cohort, parameters)
     conditions = [*segment.conditions, *conditions]
-    needs_persons = segment.cohort is not None or any(c.needs_persons for c in conditions)
-    needs_names = any(c.needs_names for c in conditions)
-    of_groups = breakdown_join(breakdown, parameters)
-    filter_joins = join_persons(needs_names) + of_groups if needs_persons or of_groups else ""
+    types = [segment.aggregate_by, None if breakdown is None else breakdown.group_type]
+    filter_joins = joins_of(conditions, parameters, persons=segment.cohort is not None, group_types=types)
     if segment.aggregate_by is None:
-        joins = join_persons(needs_names or person == PERSON_ID) + of_groups
+        joins = joins_of(conditions, parameters, persons=True, named=person == PERSON_ID, group_types=types)
         return SegmentSql(joins, filter_joins, where, person, parameters.values)
-    # Not ANY: of an inner join that would keep one event for each person. Each person is in `groups` once.
-    groups = group_of_people(parameters.add(segment.aggregate_by, "String"))
-    joins = f"{join_persons(needs_names)}{of_groups} INNER JOIN ({groups}) AS grouped ON grouped.who = {PERSON}"
-    return SegmentSql(joins, filter_joins, where, "grouped.group_key", parameters.values)
+    group = event_group(segment.aggregate_by, parameters)
+    return SegmentSql(filter_joins, filter_joins, f"{where} AND {group} != ''", group, parameters.values)

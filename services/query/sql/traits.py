@@ -1,25 +1,27 @@
 """People by their traits and groups, from the identity log: `person.plan`, `group.company`, `group.company.plan`.
 
-The latest value counts, over all ids of the person (or all calls about the group): by the call's timestamp, ties by
-event id. Each condition is one pass over the project's part of the log, whatever the number of events.
+A trait is the fold of all calls about a person's ids (or a group): in the order of their moments `traits` sets it, null
+removes it, `set_once` sets it where there is none; in one call `traits` come first. Each condition is one pass over the
+project's part of the log, whatever the number of events.
 """
 
 from services.contract.tables import IDENTITY_LOG
 from services.query.sql.events import NOT_DELETED
+from services.query.sql.moments import MOMENT
 from services.query.sql.parameters import Parameters
 from services.query.sql.persons import PERSON, PERSON_ID, join_persons
-from services.query.sql.properties import property_text
 
-_LATEST = "(e.timestamp, toUInt128(e.event_id))"
+# Kinds of calls with traits of people.
+IDENTIFIES = "('identify', 'link')"
 _LOG = f"FROM {IDENTITY_LOG} AS e"
-_OF_KIND = f"WHERE e.project_id = {{project:String}} AND {NOT_DELETED} AND e.kind = "
+_OF_PROJECT = f"WHERE e.project_id = {{project:String}} AND {NOT_DELETED}"
 
 
 def group_of_people(group_type: str, who: str = PERSON) -> str:
     """Rows (who, group_key): the group of a type that each person was put into last. `group_type` is SQL."""
     return (
-        f"SELECT {who} AS who, argMax(e.group_key, {_LATEST}) AS group_key {_LOG} {join_persons(who == PERSON_ID)} "
-        f"{_OF_KIND}'group' AND e.group_type = {group_type} GROUP BY who"
+        f"SELECT {who} AS who, argMax(e.group_key, {MOMENT}) AS group_key {_LOG} {join_persons(who == PERSON_ID)} "
+        f"{_OF_PROJECT} AND e.kind = 'group' AND e.group_type = {group_type} AND e.distinct_id != '' GROUP BY who"
     )
 
 
@@ -27,19 +29,52 @@ def trait_holders(key: str, value_holds: str, parameters: Parameters, who: str =
     """The people (one column, `who`) for whom `value_holds`, SQL about the JSON text `value`, which is never empty."""
     subject, _, name = key.partition(".")
     if subject == "person":
-        text = property_text("e.traits", name, parameters)
-        return (
-            f"SELECT who FROM (SELECT {who} AS who, argMax({text}, {_LATEST}) AS value {_LOG} {join_persons(who == PERSON_ID)} "
-            f"{_OF_KIND}'identify' AND {text} != '' GROUP BY who) WHERE {value_holds}"
-        )
+        of_kind = f"{join_persons(who == PERSON_ID)} {_OF_PROJECT} AND e.kind IN {IDENTIFIES}"
+        return _holders(who, name, of_kind, value_holds, parameters)
     group_type, dot, trait = name.partition(".")
     kind = parameters.add(group_type, "String")
     members = group_of_people(kind, who)
     if not dot:
         return f"SELECT who FROM (SELECT who, toJSONString(group_key) AS value FROM ({members})) WHERE {value_holds}"
-    text = property_text("e.traits", trait, parameters)
-    groups = (
-        f"SELECT group_key FROM (SELECT e.group_key AS group_key, argMax({text}, {_LATEST}) AS value {_LOG} "
-        f"{_OF_KIND}'group' AND e.group_type = {kind} AND {text} != '' GROUP BY group_key) WHERE {value_holds}"
-    )
+    groups = group_holders(kind, trait, value_holds, parameters)
     return f"SELECT who FROM ({members}) WHERE group_key IN ({groups})"
+
+
+def group_holders(group_type: str, trait: str, value_holds: str, parameters: Parameters) -> str:
+    """The groups (one column, their keys) of a type (SQL) for whose trait `value_holds`, as above."""
+    of_kind = f"{_OF_PROJECT} AND e.kind = 'group' AND e.group_type = {group_type}"
+    return _holders("e.group_key", trait, of_kind, value_holds, parameters)
+
+
+def _holders(who: str, trait: str, of_kind: str, value_holds: str, parameters: Parameters) -> str:
+    """`of_kind`: joins and conditions that leave the calls about `who`."""
+    # A dotted name is the trait of that very name where there is one, else the way into an object.
+    names = [trait, *trait.split(".")[:1]] if "." in trait else [trait]
+    places = [parameters.add(name, "String") for name in names]
+    texts, columns = [], []
+    for i, place in enumerate(places):
+        texts += [
+            f"JSONExtractRaw(e.traits, {place}) AS trait_{i:d}",
+            f"JSONExtractRaw(e.set_once, {place}) AS once_{i:d}",
+        ]
+        columns += _folded(f"trait_{i:d}", f"once_{i:d}", f"value_{i:d}")
+    value = "value_0"
+    if len(names) > 1:
+        way = ", ".join(parameters.add(name, "String") for name in trait.split(".")[1:])
+        value = f"if(value_0 != '', value_0, JSONExtractRaw(value_1, {way}))"
+    told = " OR ".join(f"{text} != ''" for i in range(len(names)) for text in (f"trait_{i:d}", f"once_{i:d}"))
+    folded = (
+        f"WITH {', '.join(texts)} SELECT {who} AS who, {', '.join(columns)} {_LOG} {of_kind} AND ({told}) GROUP BY who"
+    )
+    return f"SELECT who FROM (SELECT who, {value} AS value FROM ({folded})) WHERE value != '' AND ({value_holds})"
+
+
+def _folded(trait: str, once: str, value: str) -> list[str]:
+    """Aggregates of the calls' JSON texts of one trait; that of the name `value` is what it is now, empty for none."""
+    return [
+        f"argMaxIf({trait}, {MOMENT}, {trait} != '') AS {value}_last",
+        f"maxIf({MOMENT}, {trait} != '') AS {value}_last_at",
+        f"groupArrayIf(({MOMENT}, {once}), {once} NOT IN ('', 'null')) AS {value}_onces",
+        f"if({value}_last NOT IN ('', 'null'), {value}_last, "
+        f"arrayFirst(x -> x.1 >= {value}_last_at, arraySort({value}_onces)).2) AS {value}",
+    ]

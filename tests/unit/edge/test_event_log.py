@@ -252,7 +252,7 @@ async def test_whatever_the_producer_raises_the_log_is_unavailable(kafka: Log, f
     with pytest.raises(LogUnavailableError):
         await kafka.log.append_events([bytes(16)], lines_for([bytes(16)]))
     with pytest.raises(LogUnavailableError):
-        await kafka.log.append_identity(bytes(16), identity_line("shop"))
+        await kafka.log.append_identity([bytes(16)], [identity_line("shop")])
     with pytest.raises(LogUnavailableError):
         await kafka.log.append_dead_letters([letter("x")])
     kafka.producer.failure = None
@@ -336,12 +336,12 @@ def identity_line(project_id: str) -> IdentityLine:
 
 async def test_a_projects_identity_messages_go_to_one_partition(kafka: Log) -> None:
     for event_id in fresh_ids(20):
-        await kafka.log.append_identity(event_id, identity_line("shop"))
+        await kafka.log.append_identity([event_id], [identity_line("shop")])
     assert {(record.topic, record.partition) for record in kafka.producer.sent} == {
         ("headrace.identity", kafka.producer.sent[0].partition)
     }
     for project_id in ("a", "b", "c", "d"):
-        await kafka.log.append_identity(bytes(16), identity_line(project_id))
+        await kafka.log.append_identity([bytes(16)], [identity_line(project_id)])
     assert {record.partition for record in kafka.producer.sent[20:]} == set(range(PARTITIONS))
 
 
@@ -362,7 +362,7 @@ async def test_before_kafka_has_answered_everything_is_refused() -> None:
     log = KafkaEventLog(EdgeSettings())
     for attempt in (
         log.append_events([bytes(16)], lines_for([bytes(16)])),
-        log.append_identity(bytes(16), identity_line("shop")),
+        log.append_identity([bytes(16)], [identity_line("shop")]),
         log.append_dead_letters([letter("x")]),
     ):
         with pytest.raises(LogUnavailableError, match="not answered yet"):

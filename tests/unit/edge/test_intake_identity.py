@@ -29,11 +29,14 @@ def run(take: Take, header_key: str | None = None, project_id: str = PROJECT, **
 
 
 def row(intake: IdentityIntake) -> dict[str, Any]:
-    """The logged line, without what is empty."""
-    assert intake.line is not None
-    lines = pack([intake.event_id], [intake.line]).lines
-    assert lines.count(b"\n") == 1
-    return {name: value for name, value in json.loads(lines).items() if value not in ("", {})}
+    """The one logged line, without what is empty."""
+    (found,) = rows(intake)
+    return found
+
+
+def rows(intake: IdentityIntake) -> list[dict[str, Any]]:
+    lines = pack(intake.ids, intake.lines).lines.splitlines()
+    return [{name: value for name, value in json.loads(line).items() if value not in ("", {})} for line in lines]
 
 
 def refusal(take: Take, body: bytes) -> ApiError:
@@ -51,22 +54,39 @@ ALWAYS = {"project_id": PROJECT, "timestamp": "2026-11-20T12:00:00Z", "received_
         (take_identify, {}, {"kind": "identify", "distinct_id": "user_42"}),
         (
             take_identify,
-            {"user_id": "u", "traits": {"plan": "pro"}, "alias_for": "anon", "timestamp": "2026-11-19T00:00:00Z"},
+            {
+                "traits": {"plan": "pro", "age": None},
+                "set_once": {"source": "ad"},
+                "alias_for": "anon",
+                "timestamp": "2026-11-19T00:00:00Z",
+            },
             {
                 "kind": "identify",
                 "distinct_id": "user_42",
-                "user_id": "u",
-                "traits": {"plan": "pro"},
+                "traits": {"plan": "pro", "age": None},
+                "set_once": {"source": "ad"},
                 "old_id": "anon",
                 "timestamp": "2026-11-19T00:00:00Z",
             },
         ),
+        (
+            take_identify,
+            {"user_id": "ann", "traits": {"plan": "pro"}},
+            {"kind": "link", "distinct_id": "ann", "user_id": "ann", "old_id": "user_42", "traits": {"plan": "pro"}},
+        ),
+        (
+            take_identify,
+            {"user_id": "user_42", "alias_for": "anon"},
+            {"kind": "identify", "distinct_id": "user_42", "user_id": "user_42", "old_id": "anon"},
+        ),
         (take_alias, {}, {"kind": "alias", "distinct_id": "user_42", "old_id": "anonymous_1"}),
         (
             take_group,
-            {"traits": {"size": 5}},
+            {"traits": {"size": 5}, "set_once": {"since": 2020}, "timestamp": 1763510400},
             {
                 "kind": "group",
+                "timestamp": "2025-11-19T00:00:00Z",
+                "set_once": {"since": 2020},
                 "distinct_id": "user_42",
                 "group_type": "company",
                 "group_key": "acme",
@@ -74,11 +94,11 @@ ALWAYS = {"project_id": PROJECT, "timestamp": "2026-11-20T12:00:00Z", "received_
             },
         ),
     ],
-    ids=["identify", "identify with all", "alias", "group with traits"],
+    ids=["identify", "identify with all", "link", "its own user", "alias", "group with all"],
 )
 def test_a_message_becomes_one_line(take: Take, fields: dict[str, Any], line: dict[str, Any]) -> None:
     intake = run(take, **fields)
-    assert row(intake) == {**ALWAYS, **line, "event_id": intake.event_id.hex()}
+    assert row(intake) == {**ALWAYS, **line, "event_id": intake.ids[0].hex()}
     assert intake.warnings == []
 
 
@@ -102,8 +122,14 @@ def test_a_message_becomes_one_line(take: Take, fields: dict[str, Any], line: di
 )
 @pytest.mark.parametrize(
     ("take", "field"),
-    [(take_alias, "old_id"), (take_alias, "new_id"), (take_identify, "alias_for"), (take_identify, "distinct_id")],
-    ids=["old_id", "new_id", "alias_for", "distinct_id"],
+    [
+        (take_alias, "old_id"),
+        (take_alias, "new_id"),
+        (take_identify, "alias_for"),
+        (take_identify, "distinct_id"),
+        (take_identify, "user_id"),
+    ],
+    ids=["old_id", "new_id", "alias_for", "distinct_id", "user_id"],
 )
 def test_a_placeholder_is_no_side_of_a_merge(take: Take, field: str, placeholder: str) -> None:
     body = {**SMALLEST[take], **({"alias_for": "anon"} if take is take_identify else {}), field: placeholder}
@@ -119,6 +145,27 @@ def test_without_a_merge_a_placeholder_is_an_id_like_others(placeholder: str) ->
     assert row(run(take_group, distinct_id=placeholder))["distinct_id"] == placeholder
 
 
+def test_a_placeholder_is_no_prior_side_of_a_link() -> None:
+    error = refusal(take_identify, b'{"distinct_id": "null", "user_id": "ann"}')
+    assert (error.code, error.field) == (ErrorCode.ILLEGAL_ID, "distinct_id")
+
+
+def test_a_link_and_a_merge_in_one_message_are_two_lines_of_one_key() -> None:
+    asked: dict[str, Any] = {"distinct_id": "phone", "user_id": "ann", "alias_for": "anon", "traits": {"plan": "pro"}}
+    intake = run(take_identify, **asked, idempotency_key="k")
+    link, merge = rows(intake)
+    assert (link["kind"], link["old_id"], link["distinct_id"], link["traits"]) == (
+        "link",
+        "phone",
+        "ann",
+        {"plan": "pro"},
+    )
+    assert (merge["kind"], merge["old_id"], merge["distinct_id"]) == ("alias", "anon", "phone")
+    assert "traits" not in merge
+    assert len(set(intake.ids)) == 2
+    assert run(take_identify, **asked, idempotency_key="k").ids == intake.ids
+
+
 @pytest.mark.parametrize("near", ["nullable", "00", "guest1", "[object]", "none.", "undefined_user"])
 def test_ids_that_only_look_like_a_placeholder_are_merged(near: str) -> None:
     assert row(run(take_alias, old_id=near))["old_id"] == near
@@ -126,7 +173,7 @@ def test_ids_that_only_look_like_a_placeholder_are_merged(near: str) -> None:
 
 def test_an_alias_of_an_id_to_itself_is_not_logged() -> None:
     intake = run(take_alias, old_id="same", new_id="same", else_=1)
-    assert intake.line is None
+    assert intake.lines == []
     assert intake.warnings == ["unknown field `else_` ignored"]
 
 
@@ -166,7 +213,7 @@ def test_traits_are_as_deep_as_properties_may_be(take: Take) -> None:
 def test_ids_have_limits(take: Take) -> None:
     for name in SMALLEST[take]:
         limit = 200 if name == "group_type" else 512
-        assert run(take, **{name: "é" * limit}).line is not None
+        assert run(take, **{name: "é" * limit}).lines
         wrong: list[Any] = ["é" * (limit + 1), "", 5, None, []]
         for bad in wrong:
             error = refusal(take, json.dumps({**SMALLEST[take], name: bad}).encode())
@@ -243,14 +290,13 @@ def test_a_body_of_many_lines_is_one_line(take: Take) -> None:
 @EVERY_CALL
 def test_equal_keys_are_equal_ids_within_a_project(take: Take) -> None:
     first = run(take, idempotency_key="k")
-    assert first.line is not None
-    assert first.line.idempotency_key == "k"
-    assert run(take, idempotency_key="k").event_id == first.event_id
-    assert run(take, header_key="k").event_id == first.event_id
-    assert run(take, header_key="k", idempotency_key=None).event_id == first.event_id
-    assert run(take, header_key="other", idempotency_key="k").event_id == first.event_id
-    assert run(take, idempotency_key="k", project_id="other").event_id != first.event_id
-    assert run(take).event_id != run(take).event_id
+    assert first.lines[0].idempotency_key == "k"
+    assert run(take, idempotency_key="k").ids == first.ids
+    assert run(take, header_key="k").ids == first.ids
+    assert run(take, header_key="k", idempotency_key=None).ids == first.ids
+    assert run(take, header_key="other", idempotency_key="k").ids == first.ids
+    assert run(take, idempotency_key="k", project_id="other").ids != first.ids
+    assert run(take).ids != run(take).ids
 
 
 @pytest.mark.parametrize(
@@ -265,8 +311,9 @@ def test_equal_keys_are_equal_ids_within_a_project(take: Take) -> None:
         (None, "2026-11-20T12:00:00Z"),
     ],
 )
-def test_identify_takes_a_time(timestamp: Any, stored: str) -> None:
-    assert row(run(take_identify, timestamp=timestamp))["timestamp"] == stored
+@pytest.mark.parametrize("take", [take_identify, take_group], ids=["identify", "group"])
+def test_identify_and_group_take_a_time(take: Take, timestamp: Any, stored: str) -> None:
+    assert row(run(take, timestamp=timestamp))["timestamp"] == stored
 
 
 @pytest.mark.parametrize(
@@ -283,14 +330,14 @@ def test_identify_does_not_take_a_number_beyond_floats_for_no_time() -> None:
 
 
 @pytest.mark.parametrize("timestamp", ["9999-12-31T23:59:59Z", "2026-11-20T13:00:00.000001Z"])
-def test_a_time_far_ahead_is_the_receive_time_with_a_warning(timestamp: str) -> None:
-    intake = run(take_identify, timestamp=timestamp)
+@pytest.mark.parametrize("take", [take_identify, take_group], ids=["identify", "group"])
+def test_a_time_far_ahead_is_the_receive_time_with_a_warning(take: Take, timestamp: str) -> None:
+    intake = run(take, timestamp=timestamp)
     assert row(intake)["timestamp"] == "2026-11-20T12:00:00Z"
     assert intake.warnings == [f"timestamp is more than 1 h ahead ({timestamp}): the receive time is used"]
 
 
-@pytest.mark.parametrize("take", [take_alias, take_group], ids=["alias", "group"])
-def test_alias_and_group_have_no_time_of_their_own(take: Take) -> None:
-    intake = run(take, timestamp="2020-01-01")
+def test_an_alias_has_no_time_of_its_own() -> None:
+    intake = run(take_alias, timestamp="2020-01-01")
     assert row(intake)["timestamp"] == "2026-11-20T12:00:00Z"
     assert intake.warnings == ["unknown field `timestamp` ignored"]

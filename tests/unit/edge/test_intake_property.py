@@ -162,7 +162,7 @@ def test_any_body_is_taken_or_refused_with_a_reason(body: bytes, call: Any) -> N
     except ApiError as error:
         refused = error
     else:
-        lines = intake.lines if isinstance(intake, Intake) else [line for line in [intake.line] if line]
+        lines = intake.lines
         for text in msgspec.json.Encoder().encode_lines(lines).split(b"\n")[:-1]:
             assert json.loads(text)["project_id"] == PROJECT
         for rejected in intake.rejected if isinstance(intake, Intake) else []:

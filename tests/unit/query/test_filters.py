@@ -15,13 +15,14 @@ from services.query.request.filters import (
     MAX_TRAIT_CONDITIONS,
     parse_filter,
 )
-from services.query.sql.conditions import filter_sql
+from services.query.sql.conditions import conditions_sql, joins_of
+from services.query.sql.parameters import Parameters
 
 
 @pytest.mark.parametrize("text", [b"", b"null", b"{}"])
 def test_no_filter_is_no_condition(text: bytes) -> None:
     assert parse_filter(Raw(text)) == []
-    assert filter_sql([]).where == ""
+    assert conditions_sql([], Parameters()) == ""
 
 
 def test_operators_of_one_key_are_conditions_each() -> None:
@@ -86,8 +87,9 @@ def test_numbers_that_no_double_holds_are_refused(text: bytes) -> None:
 
 
 def test_integers_are_looked_up_among_integers_of_their_own_size() -> None:
-    sql = filter_sql(parse_filter(Raw(b'{"a": [1, 2.0, 0.5, 9223372036854775808, 100000000000000000000000]}')))
-    assert list(sql.parameters.values()) == [
+    named = Parameters()
+    conditions_sql(parse_filter(Raw(b'{"a": [1, 2.0, 0.5, 9223372036854775808, 100000000000000000000000]}')), named)
+    assert list(named.values.values()) == [
         "a",
         [1, 2],
         [9223372036854775808],
@@ -95,25 +97,38 @@ def test_integers_are_looked_up_among_integers_of_their_own_size() -> None:
     ]
 
 
+def joins(text: bytes) -> str:
+    return joins_of(parse_filter(Raw(text)), Parameters())
+
+
 def test_only_a_question_about_people_needs_them() -> None:
-    assert filter_sql(parse_filter(Raw(b'{"person_id": "u"}'))).needs_persons
-    assert not filter_sql(parse_filter(Raw(b'{"distinct_id": "u", "x": 1}'))).needs_persons
-    assert filter_sql(parse_filter(Raw(b'{"person.plan": "pro"}'))).needs_persons
-    assert not filter_sql(parse_filter(Raw(b'{"personal": 1, "groups.x": 1, "person": 1}'))).needs_persons
+    assert "AS named" in joins(b'{"person_id": "u"}')
+    assert joins(b'{"distinct_id": "u", "x": 1}') == ""
+    assert "AS merged" in joins(b'{"person.plan": "pro"}')
+    assert joins(b'{"personal": 1, "groups.x": 1, "person": 1}') == ""
+
+
+def test_each_type_of_group_is_joined_once() -> None:
+    text = joins(b'{"group.company": "a", "group.company.plan": "pro", "group.company.size": 1, "group.team": "b"}')
+    assert text.count("ASOF LEFT JOIN") == 2
+
+
+def where(text: Any) -> str:
+    return conditions_sql(parse_filter(Raw(json.dumps(text).encode())), Parameters())
 
 
 def test_the_opposite_operators_ask_for_all_but_those_who_have_the_value() -> None:
     for condition in ({"ne": "pro"}, {"not_in": ["pro"]}, {"exists": False}):
-        where = filter_sql(parse_filter(Raw(json.dumps({"person.plan": condition}).encode()))).where
-        assert " NOT IN (SELECT who" in where
+        assert " NOT IN (SELECT who" in where({"person.plan": condition})
     for condition in ({"eq": "pro"}, {"in": ["pro"]}, {"exists": True}, {"contains": "pro"}):
-        where = filter_sql(parse_filter(Raw(json.dumps({"person.plan": condition}).encode()))).where
-        assert " IN (SELECT who" in where
-        assert " NOT IN (SELECT who" not in where
+        assert " IN (SELECT who" in where({"person.plan": condition})
+        assert " NOT IN (SELECT who" not in where({"person.plan": condition})
 
 
 def test_filters_of_one_query_may_have_names_of_their_own() -> None:
     conditions = parse_filter(Raw(b'{"a": "x", "person.b": 1}'))
-    one, other = filter_sql(conditions, "one"), filter_sql(conditions, "other")
-    assert not set(one.parameters) & set(other.parameters)
-    assert list(one.parameters.values()) == list(other.parameters.values())
+    one, other = Parameters("one"), Parameters("other")
+    conditions_sql(conditions, one)
+    conditions_sql(conditions, other)
+    assert not set(one.values) & set(other.values)
+    assert list(one.values.values()) == list(other.values.values())

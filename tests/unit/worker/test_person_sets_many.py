@@ -12,24 +12,24 @@ from hypothesis import strategies as st
 
 from services.contract.log.envelope import IdentityLine
 from services.runtime.clickhouse import StoreUnavailableError
-from services.worker.identity.person_sets import Edge, Undone, people_of
+from services.worker.identity.person_sets import Edge, canonical_ids
 from services.worker.identity.writer import IdentityStore
 from tests.fakes.identity_tables import MemoryIdentityTables
+from tests.support.oracle_links import Said, people, persons
 
 AT = datetime(2026, 11, 20, tzinfo=UTC)
 IDS = 250
 NAMES = [f"id-{i:04d}" for i in range(IDS)]
 
 
-def line(edge: Edge, kind: str = "alias", seconds: int = 0) -> IdentityLine:
-    time = AT + timedelta(seconds=seconds)
+def line(edge: Edge, kind: str = "alias") -> IdentityLine:
     return IdentityLine(
         project_id="shop",
         event_id=uuid.uuid4().hex,
         kind=kind,
         distinct_id=edge[1],
-        timestamp=time,
-        received_at=time,
+        timestamp=AT,
+        received_at=AT,
         old_id=edge[0],
     )
 
@@ -68,32 +68,53 @@ async def test_rows_written(edges: list[Edge], block: int) -> None:
     for at in range(0, len(edges), block):
         # A store of its own each time: nothing is remembered outside the tables.
         await IdentityStore(tables).keep_lines([line(edge) for edge in edges[at : at + block]])
-    assert tables.people("shop") == {one: person for one, (person, _) in people_of(edges).items()}
+    assert tables.people("shop") == canonical_ids(edges)
     # An end and a key for each merge, and the sets that take another's key: as many as twice the smaller side.
     assert len(tables.person_rows) <= 2 * len(edges) + IDS * math.log2(IDS)
     # With the chain's name in each row these would be IDS * IDS / 2 = 31,000.
     assert 2 * len(edges) + IDS * math.log2(IDS) < 4_000
 
 
-EDGES = st.lists(st.tuples(st.sampled_from("abcdefghij"), st.sampled_from("abcdefghij")), min_size=1, max_size=20)
+ROWS = st.tuples(
+    st.sampled_from(["alias", "link", "link", "unmerge"]),
+    st.sampled_from("abcdef"),
+    st.sampled_from("abcdef"),
+    st.integers(0, 3),
+    st.integers(0, 3),
+)
 
 
 @given(st.data())
-async def test_blocks_failures_repeats_and_unmerges(data: st.DataObject) -> None:
-    edges = data.draw(EDGES)
-    lines = [line(edge) for edge in edges]
-    undone = data.draw(st.lists(st.sampled_from(edges), max_size=2, unique=True)) if data.draw(st.booleans()) else []
-    lines += [line(edge, "unmerge", seconds=1) for edge in undone]
-    arriving = data.draw(st.permutations(lines)) + data.draw(st.lists(st.sampled_from(lines), max_size=5))
+async def test_blocks_failures_repeats_links_and_unmerges(data: st.DataObject) -> None:
+    drawn = data.draw(st.lists(ROWS, min_size=1, max_size=16))
+    said = [
+        Said(kind, old, new, AT + timedelta(seconds=at), AT + timedelta(seconds=received), uuid.uuid4().hex)
+        for kind, old, new, at, received in drawn
+        if kind != "link" or old != new
+    ]
+    arriving = data.draw(st.permutations(said)) + (
+        data.draw(st.lists(st.sampled_from(said), max_size=5)) if said else []
+    )
     tables = MemoryIdentityTables()
     while arriving:
         block = arriving[: data.draw(st.integers(1, 8))]
         if data.draw(st.integers(0, 3)) == 3:
             tables.fail_insert(data.draw(st.integers(1, 2)), after=data.draw(st.booleans()))
         try:
-            await IdentityStore(tables).keep_lines(block)
+            await IdentityStore(tables).keep_lines([line_of(one) for one in block])
         except StoreUnavailableError:
             continue  # from the committed offset, in blocks of other sizes
         arriving = arriving[len(block) :]
-    states = {edge: Undone(False, 2) for edge in undone}
-    assert tables.people("shop") == {one: person for one, (person, _) in people_of(edges, states).items()}
+    assert persons(tables.people("shop"), said) == people(said)
+
+
+def line_of(said: Said) -> IdentityLine:
+    return IdentityLine(
+        project_id="shop",
+        event_id=said.event_id,
+        kind=said.kind,
+        distinct_id=said.new,
+        timestamp=said.time,
+        received_at=said.received,
+        old_id=said.old,
+    )

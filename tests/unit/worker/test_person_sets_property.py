@@ -1,9 +1,10 @@
-"""People are the connected components of the merges, whatever the order and however often an edge comes."""
+"""People are the connected components of what joins ids, whatever the order and however often an edge comes."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.worker.identity.person_sets import Edge, Undone, people_of
+from services.worker.identity.person_rows import epoch_at, person_row
+from services.worker.identity.person_sets import Edge, PersonSet, alone, canonical_ids, join, recompute
 
 IDS = st.sampled_from("abcdefghij")
 EDGES = st.lists(st.tuples(IDS, IDS), max_size=25)
@@ -27,54 +28,63 @@ def components(edges: list[Edge]) -> list[set[str]]:
     return sets
 
 
+def sets_of(edges: list[Edge], epoch: int = 0) -> dict[str, PersonSet]:
+    return {member: one for one, members in recompute((), edges, epoch) for member in members}
+
+
 @given(EDGES)
 def test_people_are_the_connected_components(edges: list[Edge]) -> None:
-    people = people_of(edges)
+    people = canonical_ids(edges)
     assert set(people) == {member for edge in edges for member in edge}
     for members in components(edges):
-        ((person, version),) = {people[member] for member in members}
-        assert person in members
-        assert version == len({edge for edge in edges if edge[0] in members})
-        roots = members - {old for old, new in edges if old != new}
-        assert person == min(roots or members)
+        (person,) = {people[member] for member in members}
+        absorbed = members & {old for old, new in edges if old != new}
+        assert person == min(members - absorbed or members)
+        (one,) = {sets_of(edges)[member].set_id: sets_of(edges)[member] for member in members}.values()
+        assert (one.roots, one.least) == (len(members - absorbed), min(members))
+        assert one.size == len(members) - 1 + len(absorbed)
 
 
 @given(EDGES.flatmap(lambda edges: st.tuples(st.just(edges), st.permutations(edges + edges[: len(edges) // 2]))))
 def test_order_and_repetition_change_nothing(orders: tuple[list[Edge], list[Edge]]) -> None:
     edges, shuffled = orders
-    assert people_of(edges) == people_of(shuffled)
+    assert sets_of(edges) == sets_of(shuffled)
 
 
 @given(EDGES, EDGES)
-def test_more_merges_join_and_never_part_and_their_version_is_higher(edges: list[Edge], more: list[Edge]) -> None:
-    before, after = people_of(edges), people_of(edges + more)
-    for one, (person, version) in before.items():
-        assert after[one][0] == after[person][0]
-        if after[one][0] != person:
-            assert after[one][1] > version
+def test_more_edges_join_and_never_part_and_their_version_is_higher(edges: list[Edge], more: list[Edge]) -> None:
+    before, after = sets_of(edges), sets_of(edges + more)
+    for one, of_set in before.items():
+        assert after[one].set_id == after[of_set.set_id].set_id
+        if after[one] != of_set:
+            assert after[one].size > of_set.size
 
 
-@given(EDGES)
-def test_merges_in_any_grouping_lead_to_the_same_rows(edges: list[Edge]) -> None:
-    """The row with the highest version counts: whoever knew all edges wins over whoever knew a part."""
-    rows: dict[str, tuple[int, str]] = {}
-    for upto in range(1, len(edges) + 1):
-        for member, (person, version) in people_of(edges[:upto]).items():
-            rows[member] = max(rows.get(member, (0, "")), (version, person))
-    assert {member: person for member, (_, person) in rows.items()} == {
-        member: person for member, (person, _) in people_of(edges).items()
-    }
+@given(EDGES, EDGES)
+def test_joining_step_by_step_leads_to_what_is_computed_as_a_whole(edges: list[Edge], more: list[Edge]) -> None:
+    before, after = sets_of(edges, 7), sets_of(edges + more, 7)
+    ends = {end for edge in more for end in edge}
+    absorbed = {old for old, new in edges if old != new}
+    for joined in join(set(more), {end: before.get(end, alone(end)) for end in ends}, absorbed & ends):
+        left = {member for member in after if member in before and before[member].set_id in joined.unnamed}
+        roots = left - absorbed - joined.absorbed
+        found = {s: min(root for root in roots if before[root].set_id == s) for s in joined.unnamed}
+        one = joined.person_set(found)
+        whole = after[one.set_id]
+        assert (one.canonical_id, one.least, one.roots, one.size) == (
+            whole.canonical_id,
+            whole.least,
+            whole.roots,
+            whole.size,
+        )
 
 
-@given(EDGES, st.data())
-def test_an_undone_edge_joins_nobody_and_the_version_rises(edges: list[Edge], data: st.DataObject) -> None:
-    gone = set(data.draw(st.lists(st.sampled_from(edges), max_size=3))) if edges else set()
-    before, after = people_of(edges), people_of(edges, {edge: Undone(False, 2) for edge in gone})
-    left = people_of([edge for edge in edges if edge not in gone])
-    assert set(after) == set(before)
-    for one, (person, version) in after.items():
-        assert person == (left[one][0] if one in left else one)
-        assert version > before[one][1] if before[one][0] != person else version >= before[one][1]
-    assert {one: person for one, (person, _) in people_of(edges, {edge: Undone(True, 3) for edge in gone}).items()} == {
-        one: person for one, (person, _) in before.items()
-    }
+@given(st.integers(0, 2**40), st.integers(0, 2**41), st.integers(0, 2**60))
+def test_whatever_is_computed_as_a_whole_is_newer_than_what_it_replaces(now: int, later: int, versions: int) -> None:
+    """Also where the clock went back. And a set that was joined since is older than one that is computed later."""
+    one = PersonSet("a", "a", "a", 1, epoch_at(1_577_836_800_000 + now, versions), 0)
+    version = person_row("shop", "a", one, False).version
+    assert versions < version < 2**64
+    grown = PersonSet("a", "a", "a", 1, one.epoch, 2**30)
+    again = PersonSet("a", "a", "a", 1, epoch_at(later, person_row("shop", "a", grown, False).version), 0)
+    assert person_row("shop", "a", again, False).version > person_row("shop", "a", grown, False).version

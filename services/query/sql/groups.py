@@ -1,0 +1,67 @@
+"""The group of a type that an event belongs to: its own `$groups` first, else the one its person was in at that time.
+
+A person is in a group from a `group` call on, until the next one of that type; before the first in none. Of equal times
+the receipt decides which came first, the call or the event; of both, the call did.
+"""
+
+from collections.abc import Iterable
+
+from xxhash import xxh3_64_hexdigest
+
+from services.contract.tables import IDENTITY_LOG
+from services.query.sql.events import NOT_DELETED
+from services.query.sql.parameters import Parameters
+from services.query.sql.persons import PERSON, join_persons
+from services.query.sql.properties import property_column
+
+_OWN = "$groups"
+# When a row `e` was said and received, as one number: what ASOF compares may have 128 bits, but no second column.
+_MOMENT = (
+    "reinterpret(bitShiftLeft(toInt128(toUnixTimestamp64Micro(e.timestamp)), 64) "
+    "+ toUnixTimestamp64Micro(e.received_at), 'Decimal128(0)')"
+)
+
+
+def event_group(group_type: str, parameters: Parameters) -> str:
+    """SQL: the key of the group of an event `e`, empty for none. Needs `group_joins` of that type."""
+    own = f"{_OWN}.{group_type}"
+    if own in parameters.promoted and "." not in group_type:
+        text = f"e.{property_column(own)}"
+    else:
+        # Looking for the name is a tenth of the work of reading the JSON, and few events have it. It may be escaped.
+        found = f"multiSearchAny(e.properties, ['{_OWN}', '\\\\u'])"
+        place = parameters.add(group_type, "String")
+        text = f"if({found}, JSONExtractRaw(e.properties, '{_OWN}', {place}), '')"
+    # A key is a string; numbers are taken as they are written. Without names in the SQL: the same type may be spoken of
+    # several times, and what is written twice is worked out once.
+    key = f"multiIf(startsWith({text}, '\"'), JSONExtractString({text}), {text} >= '-' AND {text} < ':', {text}, '')"
+    return f"if({key} != '', {key}, {_alias(group_type)}.group_key)"
+
+
+def event_group_text(group_type: str, parameters: Parameters) -> str:
+    """SQL: the key as JSON text, as properties are read; empty for none."""
+    key = event_group(group_type, parameters)
+    return f"if({key} = '', '', toJSONString({key}))"
+
+
+def event_joins(group_types: Iterable[str | None], parameters: Parameters, *, persons: bool, named: bool) -> str:
+    """What follows `events AS e`: people where they are spoken of (`named`: by their ids), and the groups of some types."""
+    types = list(dict.fromkeys(one for one in group_types if one is not None))
+    if not (persons or named or types):
+        return ""
+    return join_persons(named) + "".join(_group_join(one, parameters) for one in types)
+
+
+def _group_join(group_type: str, parameters: Parameters) -> str:
+    named, place = _alias(group_type), parameters.add(group_type, "String")
+    calls = (
+        f"SELECT {PERSON} AS who, {_MOMENT} AS moment, argMax(e.group_key, toUInt128(e.event_id)) AS group_key "
+        f"FROM {IDENTITY_LOG} AS e {join_persons(False)} WHERE e.project_id = {{project:String}} AND {NOT_DELETED} "
+        f"AND e.kind = 'group' AND e.group_type = {place} AND e.distinct_id != '' GROUP BY who, moment"
+    )
+    return f" ASOF LEFT JOIN ({calls}) AS {named} ON {named}.who = {PERSON} AND {named}.moment <= {_MOMENT}"
+
+
+def _alias(group_type: str) -> str:
+    """A name for SQL that follows from the type and holds none of it."""
+    return f"group_{xxh3_64_hexdigest(group_type.encode())}"

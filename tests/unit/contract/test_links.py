@@ -1,0 +1,50 @@
+"""Which links count, by example and against the oracle that sorts and folds."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.contract.links import Link, counting, judge
+
+IDS = st.sampled_from("abcde")
+
+
+def link(moment: int, prior: str, user: str) -> Link:
+    return Link((moment, 0, 0), prior, user)
+
+
+@pytest.mark.parametrize(
+    ("links", "counts"),
+    [
+        pytest.param([link(1, "phone", "ann"), link(2, "laptop", "ann")], [True, True], id="two devices of one user"),
+        pytest.param([link(1, "phone", "ann"), link(2, "phone", "bob")], [True, False], id="two users of one device"),
+        pytest.param([link(1, "phone", "ann"), link(2, "phone", "ann")], [True, False], id="said again"),
+        pytest.param([link(1, "phone", "ann"), link(2, "ann", "bob")], [True, False], id="from one user to the next"),
+        pytest.param([link(1, "a", "b"), link(2, "b", "c"), link(3, "c", "d")], [True, False, True], id="a chain"),
+        pytest.param([link(1, "b", "c"), link(2, "a", "b")], [True, True], id="a chain, the other way"),
+        pytest.param([link(1, "a", "b"), link(2, "b", "a")], [True, False], id="both ways"),
+    ],
+)
+def test_a_link_counts_unless_its_prior_side_has_a_place(links: list[Link], counts: list[bool]) -> None:
+    for order in (links, links[::-1]):
+        assert [earlier is None for _, earlier in judge(order)] == counts
+
+
+def test_of_one_timestamp_the_receipt_decides_then_the_id() -> None:
+    later, first = Link((1, 6, 0), "a", "x"), Link((1, 5, 9), "a", "y")
+    assert counting([later, first]) == [first]
+    assert counting([Link((1, 5, 9), "a", "x"), Link((1, 5, 8), "a", "y")])[0].user == "y"
+
+
+def test_why_one_does_not_count_is_the_link_that_did() -> None:
+    first, second = link(1, "phone", "ann"), link(2, "phone", "bob")
+    assert judge([second, first])[1] == (second, first)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), IDS, IDS), max_size=12))
+def test_only_the_first_of_a_prior_id_can_count(drawn: list[tuple[int, str, str]]) -> None:
+    links = [Link((moment, i, 0), prior, user) for i, (moment, prior, user) in enumerate(drawn) if prior != user]
+    first = {one.prior: one for one in sorted(links, reverse=True)}
+    assert counting(links) == counting(first.values())
+    for one in counting(links):
+        assert first[one.prior] == one
