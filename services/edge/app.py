@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -11,6 +12,7 @@ from starlette.routing import Route
 from starlette.types import Lifespan
 
 from services.edge.event_log.kafka import KafkaEventLog
+from services.edge.http.body import Bodies, BodyMemory
 from services.edge.http.cors import CORS
 from services.edge.http.direct import DirectCalls
 from services.edge.http.rate_limit import RateLimit
@@ -35,9 +37,11 @@ def create_app(settings: EdgeSettings) -> DirectCalls:
     event_log = KafkaEventLog(settings)
     store = ClickHouse(settings)
     keys = KeyCache(store, settings.keys_refresh_s)
-    calls = EdgeRoutes(
-        event_log, keys, utc_now, RateLimit(settings.edge_rate_limit_events_s), settings.edge_max_body_bytes
+    rate_limit = RateLimit(
+        settings.edge_rate_limit_events_s, settings.edge_rate_limit_requests_s, settings.edge_rate_limit_bytes_s
     )
+    bodies = Bodies(settings.edge_max_body_bytes, BodyMemory(settings.edge_max_reading_bytes), rate_limit)
+    calls = EdgeRoutes(event_log, keys, utc_now, rate_limit, bodies)
 
     async def ready() -> dict[str, bool]:
         return {"kafka": await event_log.is_ready(), "keys": keys.loaded_at is not None}
@@ -89,10 +93,16 @@ def _collect_rarely() -> None:
     gc.set_threshold(70_000, 20, 20)
 
 
+def _switch_often() -> None:
+    """While a thread works on a large body, the loop gets Python back after a millisecond, not five."""
+    sys.setswitchinterval(0.001)
+
+
 def main() -> None:
     settings = start_service(EdgeSettings, "edge")
     keep_large_blocks()
     _collect_rarely()
+    _switch_often()
     log.info("edge_starting", host=settings.edge_host, port=settings.edge_port)
     serve(
         create_app(settings),

@@ -125,6 +125,20 @@ class EdgeSettings(HttpSettings, KafkaSettings, ClickHouseSettings, LogSettings)
     edge_rate_limit_events_s: int = Field(
         default=0, ge=0, description="Events a second that one project may send through this process; 0: no limit."
     )
+    edge_rate_limit_requests_s: int = Field(
+        default=0, ge=0, description="Requests a second of one project, refused ones included; 0: no limit."
+    )
+    edge_rate_limit_bytes_s: int = Field(
+        default=0,
+        ge=0,
+        description="Bytes a second of one project, as they come and what they inflate to; 0: no limit.",
+    )
+    edge_max_reading_bytes: int = Field(
+        default=128 * 1024 * 1024,
+        ge=1024 * 1024,
+        description="Bytes of bodies that come in parts or wait for their turn; above it, and above half of it for one "
+        "project, requests are refused.",
+    )
     edge_drain_timeout_s: int = Field(default=20, ge=1, description="On SIGTERM: how long requests under way may take.")
     keys_refresh_s: float = Field(
         default=2,

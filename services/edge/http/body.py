@@ -1,95 +1,204 @@
-"""Reads a request's body: media type, encoding, and the limit on what it may become, met before it is inflated."""
+"""Reads a request's body: media type, encoding, limits; charged to its project before anybody looks into it.
 
-import io
-import zlib
+Most bodies are small and come in one piece; they pass straight through. All others are bounded together:
 
-import zstandard
-from starlette.requests import Request
+    received    bytes that wait, in all and of one project (BodyMemory)
+    inflated    one body at a time (Turns)
+    parsed      one body at a time, the largest in a thread, so that the loop stays free for single events
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from types import TracebackType
+from typing import TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.runtime.http import header, receive_body
+from services.edge.http.inflate import SEND_FEWER, inflate, inflate_some
+from services.edge.http.rate_limit import RateLimit
+from services.edge.http.turns import Turns
+from services.runtime.http import header
+
+T = TypeVar("T")
 
 # text/plain is what navigator.sendBeacon sends for a string.
 _MEDIA_TYPES = frozenset({"", "application/json", "text/plain"})
-_ENCODINGS = "gzip, deflate and zstd"
-_ZSTD_MAX_WINDOW_BYTES = 8 * 1024 * 1024
-# Each further gzip member costs a copy of what is left of the body. A block-wise gzip of 10 MiB has 160.
-_MAX_MEMBERS = 200
-_SEND_FEWER = "Send fewer events at once."
+# Larger ones, and all that are compressed, wait for their turn.
+_SMALL_BYTES = 16 * 1024
+# Larger ones are worked on in a thread; a thread costs some tenths of a millisecond.
+_LARGE_BYTES = 1024 * 1024
+_RETRY_AFTER_S = 1
 
 
-async def read_body(request: Request, max_bytes: int) -> bytes:
-    """The decompressed body, at most `max_bytes`. Raises ApiError 400, 413 or 415."""
+class BodyMemory:
+    """What bodies that are coming in, or wait for their turn, may take: in all, and half of it for one project."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self.held_bytes = 0
+        self._of_project: Counter[str] = Counter()
+
+    def reserve(self, project_id: str, size: int) -> None:
+        """Raises ApiError 429 for a project that has its part, 503 where all is taken."""
+        if self._of_project[project_id] + size > self._max_bytes // 2:
+            raise ApiError(
+                ErrorCode.RATE_LIMITED,
+                "Too many bytes of this project are on their way here at once. Send fewer large bodies at a time.",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        if self.held_bytes + size > self._max_bytes:
+            raise ApiError(
+                ErrorCode.LOG_UNAVAILABLE,
+                "This edge is reading as many bytes as it can hold. Send again, with the same idempotency keys.",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        self.held_bytes += size
+        self._of_project[project_id] += size
+
+    def free(self, project_id: str, size: int) -> None:
+        self.held_bytes -= size
+        self._of_project[project_id] -= size
+        if not self._of_project[project_id]:
+            del self._of_project[project_id]
+
+
+class Body:
+    """To be used `with`: what waits for its turn gets it when this one is done with."""
+
+    __slots__ = ("_bodies", "_project_id", "_reserved", "data")
+
+    def __init__(self, data: bytes, bodies: "Bodies | None" = None, project_id: str = "", reserved: int = 0) -> None:
+        self.data = data
+        self._bodies = bodies
+        self._project_id = project_id
+        self._reserved = reserved
+
+    def __enter__(self) -> "Body":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.data = b""
+        if self._bodies is not None:
+            self._bodies.done(self._project_id, self._reserved)
+
+    @property
+    def is_large(self) -> bool:
+        """To be worked on by `in_thread`, lest the loop stands still."""
+        return len(self.data) > _LARGE_BYTES
+
+    async def in_thread(self, work: Callable[[bytes], T]) -> T:
+        """What `work` makes of it. Others are served meanwhile."""
+        if self._bodies is None:
+            raise RuntimeError("a small body has no turn to wait for")
+        return await self._bodies.in_thread(work, self.data)
+
+
+class Bodies:
+    """Belongs to one event loop."""
+
+    def __init__(self, max_bytes: int, memory: BodyMemory, rate_limit: RateLimit) -> None:
+        self._max_bytes = max_bytes
+        self._memory = memory
+        self._rate_limit = rate_limit
+        self._turns = Turns()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="large-bodies")
+
+    async def read(self, request: Request, project_id: str) -> Body:
+        """The decompressed body, at most `max_bytes`. Raises ApiError 400, 413, 415, 429, 503, and ClientDisconnect."""
+        _check_media_type(request)
+        encoding = (header(request, b"content-encoding") or "").strip().lower()
+        announced = header(request, b"content-length") or "0"
+        if announced.isdecimal() and float(announced) > self._max_bytes:  # float: takes any number of digits
+            raise _too_large(self._max_bytes)
+        message = await request.receive()  # Starlette's stream() of these costs as much as all else here
+        data: bytes = message.get("body", b"")
+        is_whole = message["type"] == "http.request" and not message.get("more_body", False)
+        if is_whole and len(data) <= _SMALL_BYTES and encoding in ("", "identity"):
+            self._rate_limit.charge_bytes(project_id, len(data))
+            if len(data) > self._max_bytes:
+                raise _too_large(self._max_bytes)
+            return Body(data)
+        return await self._read_slowly(request, message, project_id, encoding)
+
+    async def _read_slowly(self, request: Request, message: Message, project_id: str, encoding: str) -> Body:
+        incoming = _Incoming(self._memory, self._rate_limit, project_id, self._max_bytes)
+        try:
+            data = await incoming.read(request, message)
+            await self._turns.take(project_id)
+        except BaseException:
+            incoming.free()
+            raise
+        body = Body(data, self, project_id, incoming.reserved)
+        try:
+            if encoding not in ("", "identity"):
+                body.data = await self._inflate(data, encoding)
+                self._rate_limit.charge_bytes(project_id, max(0, len(body.data) - len(data)))
+        except BaseException:
+            body.__exit__(None, None, None)
+            raise
+        return body
+
+    async def _inflate(self, data: bytes, encoding: str) -> bytes:
+        """Nobody knows how large it becomes: what is large is begun again, in the thread."""
+        largest_here = min(_LARGE_BYTES, self._max_bytes)
+        inflated = inflate_some(data, encoding, largest_here)
+        if len(inflated) <= largest_here:
+            return inflated
+        del inflated
+        return await self.in_thread(lambda text: inflate(text, encoding, self._max_bytes), data)
+
+    async def in_thread(self, work: Callable[[bytes], T], data: bytes) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work, data)
+        finally:
+            self._turns.rested()
+
+    def done(self, project_id: str, reserved: int) -> None:
+        self._memory.free(project_id, reserved)
+        self._turns.give_back()
+
+
+class _Incoming:
+    """A body that comes in parts: each part is charged and reserved as it comes."""
+
+    def __init__(self, memory: BodyMemory, rate_limit: RateLimit, project_id: str, max_bytes: int) -> None:
+        self._memory = memory
+        self._rate_limit = rate_limit
+        self._project_id = project_id
+        self._max_bytes = max_bytes
+        self.reserved = 0
+
+    async def read(self, request: Request, message: Message) -> bytes:
+        chunks: list[bytes] = []
+        while True:
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunk: bytes = message.get("body", b"")
+            self._rate_limit.charge_bytes(self._project_id, len(chunk))
+            if self.reserved + len(chunk) > self._max_bytes:
+                raise _too_large(self._max_bytes)
+            self._memory.reserve(self._project_id, len(chunk))
+            self.reserved += len(chunk)
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            message = await request.receive()
+
+    def free(self) -> None:
+        self._memory.free(self._project_id, self.reserved)
+
+
+def _too_large(max_bytes: int) -> ApiError:
+    return ApiError(ErrorCode.BODY_TOO_LARGE, f"The body is larger than {max_bytes} bytes. {SEND_FEWER}")
+
+
+def _check_media_type(request: Request) -> None:
     media_type = (header(request, b"content-type") or "").partition(";")[0].strip().lower()
     if media_type not in _MEDIA_TYPES:
         raise ApiError(
             ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"Content-Type `{media_type[:100]}` is not taken. Send application/json."
         )
-    body = await receive_body(request, max_bytes, _SEND_FEWER)
-    encoding = (header(request, b"content-encoding") or "").strip().lower()
-    if encoding in ("", "identity"):
-        return body
-    return inflate(body, encoding, max_bytes)
-
-
-def inflate(body: bytes, encoding: str, max_bytes: int) -> bytes:
-    """Decompress, but never more than `max_bytes` + 1 bytes. Raises ApiError."""
-    try:
-        if encoding in ("gzip", "x-gzip"):
-            inflated = _inflate_zlib(body, 31, max_bytes)
-        elif encoding == "deflate":
-            inflated = _inflate_deflate(body, max_bytes)
-        elif encoding == "zstd":
-            inflated = _inflate_zstd(body, max_bytes)
-        else:
-            raise ApiError(
-                ErrorCode.UNSUPPORTED_ENCODING,
-                f"Content-Encoding `{encoding[:100]}` is not taken. Use one of {_ENCODINGS}, or none.",
-            )
-    except (zlib.error, zstandard.ZstdError, EOFError) as error:
-        raise ApiError(ErrorCode.INVALID_ENCODING, f"The body is not valid {encoding}: {error}.") from error
-    if len(inflated) > max_bytes:
-        raise _too_large(max_bytes)
-    return inflated
-
-
-def _inflate_deflate(body: bytes, max_bytes: int) -> bytes:
-    """RFC 9110 means the zlib format; some clients send raw deflate."""
-    try:
-        return _inflate_zlib(body, 15, max_bytes)
-    except zlib.error:
-        return _inflate_zlib(body, -15, max_bytes)
-
-
-def _inflate_zlib(body: bytes, window_bits: int, max_bytes: int) -> bytes:
-    inflated = b""
-    for _ in range(_MAX_MEMBERS):
-        if not body:
-            return inflated
-        stream = zlib.decompressobj(window_bits)
-        inflated += stream.decompress(body, max_bytes + 1 - len(inflated))
-        if len(inflated) > max_bytes:
-            return inflated
-        if not stream.eof:
-            raise EOFError("it ends too early")
-        body = stream.unused_data.lstrip(b"\0")  # a further gzip member, or padding
-    if body:
-        raise zlib.error(f"it has more than {_MAX_MEMBERS} members")
-    return inflated
-
-
-def _inflate_zstd(body: bytes, max_bytes: int) -> bytes:
-    decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_MAX_WINDOW_BYTES)
-    source = io.BytesIO(body)
-    with decompressor.stream_reader(source, read_across_frames=True) as stream:
-        inflated = stream.read(max_bytes + 1)
-    if not inflated and body:
-        raise EOFError("it ends too early")
-    return inflated
-
-
-def _too_large(max_bytes: int) -> ApiError:
-    return ApiError(
-        ErrorCode.BODY_TOO_LARGE,
-        f"The body is larger than {max_bytes} bytes (decompressed). {_SEND_FEWER}",
-    )

@@ -11,7 +11,7 @@ from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.ingest import MAX_IDEMPOTENCY_KEY_CHARS, Accepted, AliasResult, Done, RejectedEvent
 from services.edge.event_log.port import EventLog, LogUnavailableError
-from services.edge.http.body import read_body
+from services.edge.http.body import Bodies
 from services.edge.http.direct import Endpoint
 from services.edge.http.rate_limit import RateLimit
 from services.edge.intake.identity import IdentityIntake, take_alias, take_group, take_identify
@@ -32,12 +32,12 @@ _ACCEPTED = {name: EVENTS.labels(name, "accepted") for name in _NAMES}
 class EdgeRoutes:
     """The five ingest calls over an event log."""
 
-    def __init__(self, log: EventLog, keys: KeyCache, clock: Clock, rate_limit: RateLimit, max_body_bytes: int) -> None:
+    def __init__(self, log: EventLog, keys: KeyCache, clock: Clock, rate_limit: RateLimit, bodies: Bodies) -> None:
         self._log = log
         self._keys = keys
         self._clock = clock
         self._rate_limit = rate_limit
-        self._max_body_bytes = max_body_bytes
+        self._bodies = bodies
 
     def endpoints(self) -> dict[str, Endpoint]:
         """The calls by path; each is a POST."""
@@ -53,16 +53,22 @@ class EdgeRoutes:
     async def track(self, request: Request) -> Response:
         key = await self._authorize(request)
         header_key = _idempotency_header(request)
-        body = await read_body(request, self._max_body_bytes)
-        now = self._clock()
-        return await self._keep("track", take_track(body, key.project_id, now, header_key), key.project_id, now)
+        with await self._bodies.read(request, key.project_id) as body:
+            now = self._clock()
+            if body.is_large:
+                intake = await body.in_thread(lambda data: take_track(data, key.project_id, now, header_key))
+            else:
+                intake = take_track(body.data, key.project_id, now, header_key)
+        return await self._keep("track", intake, key.project_id, now)
 
     async def batch(self, request: Request) -> Response:
         key = await self._authorize(request)
-        body = await read_body(request, self._max_body_bytes)
-        now = self._clock()
-        intake = take_batch(body, key.project_id, now)
-        del body
+        with await self._bodies.read(request, key.project_id) as body:
+            now = self._clock()
+            if body.is_large:
+                intake = await body.in_thread(lambda data: take_batch(data, key.project_id, now))
+            else:
+                intake = take_batch(body.data, key.project_id, now)
         return await self._keep("batch", intake, key.project_id, now)
 
     async def identify(self, request: Request) -> Response:
@@ -107,8 +113,12 @@ class EdgeRoutes:
     ) -> IdentityIntake:
         key = await self._authorize(request)
         header_key = _idempotency_header(request)
-        body = await read_body(request, self._max_body_bytes)
-        intake = take(body, key.project_id, self._clock(), header_key)
+        with await self._bodies.read(request, key.project_id) as body:
+            now = self._clock()
+            if body.is_large:
+                intake = await body.in_thread(lambda data: take(data, key.project_id, now, header_key))
+            else:
+                intake = take(body.data, key.project_id, now, header_key)
         self._rate_limit.take(key.project_id, 1)
         if intake.lines:
             try:
@@ -122,8 +132,11 @@ class EdgeRoutes:
         given = header(request, b"authorization")
         token = request.query_params.get("key") if given is None and request.scope["query_string"] else None
         if token is None:
-            return await self._keys.authorize(given, Scope.INGEST)
+            key = await self._keys.authorize(given, Scope.INGEST)
+            self._rate_limit.take_request(key.project_id)
+            return key
         key = await self._keys.authorize_key(token, Scope.INGEST)
+        self._rate_limit.take_request(key.project_id)
         if key.scopes != {Scope.INGEST}:
             raise ApiError(
                 ErrorCode.FORBIDDEN,

@@ -8,6 +8,7 @@ import pytest
 from msgspec import Struct
 
 from services.edge.app import compose
+from services.edge.http.body import Bodies, BodyMemory
 from services.edge.http.direct import DirectCalls
 from services.edge.http.rate_limit import RateLimit
 from services.edge.http.routes import EdgeRoutes
@@ -29,8 +30,12 @@ class Edge(Struct):
     client: httpx.AsyncClient
 
 
-def application(log: MemoryEventLog, keys: KeyCache, events_s: int = 0) -> DirectCalls:
-    calls = EdgeRoutes(log, keys, lambda: NOW, RateLimit(events_s), MAX_BODY_BYTES)
+def application(
+    log: MemoryEventLog, keys: KeyCache, events_s: int = 0, rate_limit: RateLimit | None = None
+) -> DirectCalls:
+    rate_limit = rate_limit or RateLimit(events_s)
+    bodies = Bodies(MAX_BODY_BYTES, BodyMemory(64 * 1024 * 1024), rate_limit)
+    calls = EdgeRoutes(log, keys, lambda: NOW, rate_limit, bodies)
 
     async def ready() -> dict[str, bool]:
         return {"kafka": await log.is_ready(), "keys": keys.loaded_at is not None}

@@ -1,5 +1,6 @@
 """A request's body: media types, encodings, and limits that are met before anything large exists."""
 
+import asyncio
 import gzip
 import tracemalloc
 import zlib
@@ -11,7 +12,9 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.edge.http.body import inflate, read_body
+from services.edge.http.body import Bodies, Body, BodyMemory
+from services.edge.http.inflate import inflate
+from services.edge.http.rate_limit import RateLimit
 
 LIMIT = 1024 * 1024
 TEXT = b'{"event": "a", "distinct_id": "b"}' * 20
@@ -43,6 +46,12 @@ def request(chunks: list[bytes], headers: dict[str, str] | None = None) -> Reque
 
     raw = [(name.encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
     return Request({"type": "http", "method": "POST", "path": "/", "headers": raw}, receive)
+
+
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    bodies = Bodies(max_bytes, BodyMemory(64 * 1024 * 1024), RateLimit(0))
+    with await bodies.read(request, "shop") as body:
+        return body.data
 
 
 def refusal(body: bytes, encoding: str, limit: int = LIMIT) -> ApiError:
@@ -257,3 +266,129 @@ async def test_a_body_of_exactly_the_limit_is_taken() -> None:
     assert len(await read_body(request([b"x" * LIMIT], {"content-length": str(LIMIT)}), LIMIT)) == LIMIT
     with pytest.raises(ApiError):
         await read_body(request([b"x" * LIMIT, b"x"]), LIMIT)
+
+
+class Counted(RateLimit):
+    """Knows what was charged."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.bytes = 0
+
+    def charge_bytes(self, project_id: str, size: int, now_s: float | None = None) -> None:
+        self.bytes += size
+
+
+def reading(limit: int = LIMIT, memory_bytes: int = 64 * 1024 * 1024) -> tuple[Bodies, BodyMemory, Counted]:
+    memory, rate_limit = BodyMemory(memory_bytes), Counted()
+    return Bodies(limit, memory, rate_limit), memory, rate_limit
+
+
+@pytest.mark.parametrize(
+    ("chunks", "headers", "charged"),
+    [
+        ([TEXT], {}, len(TEXT)),
+        ([TEXT, TEXT], {}, 2 * len(TEXT)),
+        ([zstandard.compress(TEXT)], {"content-encoding": "zstd"}, len(TEXT)),
+        ([b"x" * 100_000], {}, 100_000),
+    ],
+    ids=["small", "in parts", "compressed", "large"],
+)
+async def test_a_body_is_charged_before_it_is_looked_into(
+    chunks: list[bytes], headers: dict[str, str], charged: int
+) -> None:
+    bodies, memory, counted = reading()
+    with await bodies.read(request(chunks, headers), "shop") as body:
+        assert counted.bytes == max(charged, sum(map(len, chunks)))
+        assert body.data
+    assert memory.held_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("chunks", "headers"),
+    [
+        ([b"x" * 600_000] * 2, {}),
+        ([gibibyte_of_zeros("gzip")[:500_000]], {"content-encoding": "gzip"}),
+        ([b"garbage" * 10_000], {"content-encoding": "zstd"}),
+        ([b"garbage" * 10_000], {"content-encoding": "br"}),
+    ],
+    ids=["too large", "a bomb", "garbage", "unknown"],
+)
+async def test_a_refused_body_is_charged_and_holds_nothing(chunks: list[bytes], headers: dict[str, str]) -> None:
+    bodies, memory, counted = reading()
+    for _ in range(3):
+        with pytest.raises(ApiError):
+            await bodies.read(request(chunks, headers), "shop")
+    assert counted.bytes == 3 * sum(map(len, chunks))
+    assert memory.held_bytes == 0
+    with await bodies.read(request([b"x" * 100_000]), "shop") as body:
+        assert len(body.data) == 100_000
+
+
+async def test_what_is_being_read_is_bounded_for_a_project_and_in_all() -> None:
+    bodies, memory, _ = reading(memory_bytes=1_000_000)
+
+    async def start(project: str) -> asyncio.Task[Body]:
+        going_on = asyncio.Event()
+
+        async def receive() -> Message:
+            if not going_on.is_set():
+                going_on.set()
+                return {"type": "http.request", "body": b"x" * 400_000, "more_body": True}
+            await asyncio.sleep(3600)
+            raise AssertionError
+
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+        task = asyncio.create_task(bodies.read(Request(scope, receive), project))
+        await asyncio.sleep(0.01)
+        return task
+
+    first, second = await start("a"), await start("b")
+    of_project, in_all = await start("a"), await start("c")
+    for refused, code in ((of_project, ErrorCode.RATE_LIMITED), (in_all, ErrorCode.LOG_UNAVAILABLE)):
+        with pytest.raises(ApiError) as error:
+            await refused
+        assert error.value.code is code
+        assert error.value.retry_after_s
+    with await bodies.read(request([TEXT]), "a") as body:
+        assert body.data == TEXT  # a single event needs none of it
+    for task in (first, second):
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert memory.held_bytes == 0
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd", "deflate"])
+async def test_small_bodies_that_become_large_are_inflated_one_at_a_time(encoding: str) -> None:
+    """However many come at once, the memory is that of one."""
+    size = 10 * 1024 * 1024
+    body, text = COMPRESS[encoding](b"0" * size), {"content-encoding": encoding}
+    bodies, _, _ = reading(size)
+
+    async def one(project: str) -> int:
+        with await bodies.read(request([body], text), project) as inflated:
+            assert inflated.is_large
+            return await inflated.in_thread(len)
+
+    tracemalloc.start()
+    try:
+        sizes = await asyncio.gather(*[one(f"project {n % 3}") for n in range(20)])
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sizes == [size] * 20
+    assert peak < 4 * size
+
+
+async def test_a_client_that_leaves_gives_its_turn_back() -> None:
+    bodies, memory, _ = reading()
+    with await bodies.read(request([b"x" * 100_000]), "a"):
+        waiting = asyncio.create_task(bodies.read(request([b"y" * 100_000]), "b"))
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    with await asyncio.wait_for(bodies.read(request([b"z" * 100_000]), "c"), 5):
+        pass
+    assert memory.held_bytes == 0

@@ -63,3 +63,31 @@ def test_an_empty_batch_always_goes_through() -> None:
     limit = RateLimit(100)
     limit.take("shop", 1000, 0.0)
     limit.take("shop", 0, 0.0)
+
+
+def test_requests_count_whatever_becomes_of_them() -> None:
+    limit = RateLimit(0, requests_s=10)
+    for _ in range(20):
+        limit.take_request("shop", 0.0)
+    with pytest.raises(ApiError, match="10 requests/s") as refused:
+        limit.take_request("shop", 0.0)
+    assert refused.value.retry_after_s == 1
+    limit.take_request("blog", 0.0)
+    limit.take_request("shop", 0.1)
+
+
+def test_bytes_that_came_are_paid_for_before_the_next_request() -> None:
+    limit = RateLimit(0, bytes_s=1024 * 1024)
+    limit.take_request("shop", 0.0)
+    limit.charge_bytes("shop", 12 * 1024 * 1024, 0.0)
+    with pytest.raises(ApiError, match="bytes/s") as refused:
+        limit.take_request("shop", 0.0)
+    assert refused.value.retry_after_s == 2
+    limit.take_request("shop", 2.0)
+    limit.take_request("blog", 0.0)
+
+
+def test_a_body_of_the_largest_size_fits_into_any_limit_of_bytes() -> None:
+    limit = RateLimit(0, bytes_s=1)
+    limit.charge_bytes("shop", 10 * 1024 * 1024, 0.0)
+    limit.take_request("shop", 0.0)
