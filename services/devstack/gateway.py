@@ -166,6 +166,7 @@ def create_app(gateway: Gateway) -> Starlette:
     app = Starlette(routes=operation_routes(gateway.ready), exception_handlers=handlers, lifespan=lifespan)
     # Not a route: a pattern for every path does not match one with a newline.
     app.router.default = gateway
+    app.router.redirect_slashes = False
     return app
 
 

@@ -12,12 +12,13 @@ from starlette.routing import Route
 from starlette.types import Lifespan
 
 from services.edge.event_log.kafka import KafkaEventLog
-from services.edge.http.body import Bodies, BodyMemory
+from services.edge.http.body import Bodies
 from services.edge.http.cors import CORS
 from services.edge.http.direct import DirectCalls
 from services.edge.http.rate_limit import RateLimit
 from services.edge.http.routes import EdgeRoutes
 from services.runtime.api_reference import api_reference_routes
+from services.runtime.byte_budget import ByteBudget
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import utc_now
 from services.runtime.http import exception_handlers, operation_routes, serve
@@ -40,7 +41,7 @@ def create_app(settings: EdgeSettings) -> DirectCalls:
     rate_limit = RateLimit(
         settings.edge_rate_limit_events_s, settings.edge_rate_limit_requests_s, settings.edge_rate_limit_bytes_s
     )
-    bodies = Bodies(settings.edge_max_body_bytes, BodyMemory(settings.edge_max_reading_bytes), rate_limit)
+    bodies = Bodies(settings.edge_max_body_bytes, ByteBudget(settings.edge_max_reading_bytes), rate_limit)
     calls = EdgeRoutes(event_log, keys, utc_now, rate_limit, bodies)
 
     async def ready() -> dict[str, bool]:

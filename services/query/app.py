@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager, suppress
 from starlette.applications import Starlette
 
 from services.query.dashboards.repository import Dashboards
-from services.query.execution.concurrency import ProjectQueues
 from services.query.execution.executor import QueryExecutor
 from services.query.execution.limits import Limits
 from services.query.execution.materialized_columns import MaterializedColumns
+from services.query.execution.turns import StoreTurns
+from services.query.http.answers import Answers
 from services.query.http.dashboards import DashboardRoutes
 from services.query.http.persons import PersonRoutes
 from services.query.http.queries import QueryRoutes
@@ -18,6 +19,7 @@ from services.query.insights.runner import InsightRunner
 from services.query.persons.deletions import Deletions
 from services.query.request.time_window import zone_names
 from services.runtime.api_reference import api_reference_routes
+from services.runtime.byte_budget import ByteBudget
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import Clock, utc_now
 from services.runtime.http import exception_handlers, operation_routes, serve
@@ -34,13 +36,14 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
     store = ClickHouse(settings)
     keys = KeyCache(store, settings.keys_refresh_s)
     limits = Limits.of(settings)
-    executor, queues = QueryExecutor(store, limits), ProjectQueues(limits)
+    turns = StoreTurns(QueryExecutor(store, limits), limits)
+    answers = Answers(ByteBudget(settings.query_max_answers_bytes))
     columns = MaterializedColumns(store, settings.keys_refresh_s)
-    insights = InsightRunner(executor, queues, columns)
-    queries = QueryRoutes(insights, keys)
-    dashboards = DashboardRoutes(insights, Dashboards(store), keys, clock)
-    deletions = Deletions(store)
-    persons = PersonRoutes(executor, queues, deletions, keys, clock)
+    insights = InsightRunner(turns, columns)
+    queries = QueryRoutes(insights, answers, keys)
+    dashboards = DashboardRoutes(insights, Dashboards(store, turns), answers, keys, clock)
+    deletions = Deletions(store, turns, settings.query_deletions_per_project)
+    persons = PersonRoutes(turns, deletions, answers, keys, clock)
 
     async def ready() -> dict[str, bool]:
         return {"clickhouse": await store.ping(), "keys": keys.loaded_at is not None}
@@ -58,7 +61,7 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
                 await task
         await store.close()
 
-    return Starlette(
+    app = Starlette(
         routes=[
             *queries.routes(),
             *dashboards.routes(),
@@ -69,6 +72,9 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
         exception_handlers=exception_handlers("query"),
         lifespan=lifespan,
     )
+    # An address with a slash too many is none: a redirect would lead where the request's Host says.
+    app.router.redirect_slashes = False
+    return app
 
 
 def main() -> None:

@@ -22,12 +22,13 @@ Parameters = Mapping[str, Any]
 Settings = Mapping[str, Any]
 
 # Numeric codes of ClickHouse's ErrorCodes.cpp.
+_MEMORY_LIMIT_EXCEEDED = 241
 _LIMIT_CODES = {
     158,  # TOO_MANY_ROWS
     159,  # TIMEOUT_EXCEEDED
     160,  # TOO_SLOW
     191,  # SET_SIZE_LIMIT_EXCEEDED
-    241,  # MEMORY_LIMIT_EXCEEDED
+    _MEMORY_LIMIT_EXCEEDED,
     307,  # TOO_MANY_BYTES
     396,  # TOO_MANY_ROWS_OR_BYTES
 }
@@ -85,6 +86,10 @@ class StoreTimeoutError(StoreUnavailableError):
 
 class LimitExceededError(StoreError):
     """The query needs more time, memory or rows than it was given."""
+
+    @property
+    def is_memory(self) -> bool:
+        return self.code == _MEMORY_LIMIT_EXCEEDED
 
 
 class UnknownColumnError(StoreError):

@@ -3,12 +3,14 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from services.runtime.connections import ConnectionLimits
 from services.runtime.environment import Settings, UnknownVariable, unknown_variables, variables_of
+
+_LEAST_QUERY_MEMORY_BYTES = 8 * 1024**2
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -197,10 +199,28 @@ class QuerySettings(HttpSettings, ClickHouseSettings, LogSettings):
     query_port: Port = Field(default=8002, description="Port to listen on.")
     query_max_execution_s: float = Field(default=20, gt=0, description="Time limit of one query in ClickHouse.")
     query_max_memory_bytes: int = Field(default=2 * 1024**3, ge=64 * 1024**2, description="Memory limit of one query.")
+    query_max_memory_in_all_bytes: int = Field(
+        default=0,
+        ge=0,
+        description="Memory limit of all queries that run at once; 0: twice that of one query. While one of a project has "
+        "the limit of one query, its others have less.",
+    )
+    query_concurrency: int = Field(
+        default=8, ge=1, description="Queries of all projects that run at once; the others wait in the order they came."
+    )
     query_max_rows: int = Field(default=1_000_000_000, ge=1, description="Rows that one query may read.")
     query_concurrency_per_project: int = Field(default=4, ge=1, description="Queries of one project that run at once.")
     query_queue_per_project: int = Field(
         default=32, ge=0, description="Queries of one project that may wait; more get 429."
+    )
+    query_max_answers_bytes: int = Field(
+        default=256 * 1024**2,
+        ge=32 * 1024**2,
+        description="Bytes of answers that clients have not read yet; above it, and above half of it for one project, "
+        "queries are refused.",
+    )
+    query_deletions_per_project: int = Field(
+        default=10, ge=1, description="Deletions of one project that are under way at once; above it: 429."
     )
     query_drain_timeout_s: int = Field(
         default=20, ge=1, description="On SIGTERM: how long requests under way may take."
@@ -211,6 +231,16 @@ class QuerySettings(HttpSettings, ClickHouseSettings, LogSettings):
         le=60,
         description="How often project keys, and in the query service promoted properties, are read again.",
     )
+
+    @model_validator(mode="after")
+    def _memory_is_enough(self) -> Self:
+        least = self.query_max_memory_bytes + self.query_concurrency * _LEAST_QUERY_MEMORY_BYTES
+        if 0 < self.query_max_memory_in_all_bytes < least:
+            raise ValueError(
+                f"HEADRACE_QUERY_MAX_MEMORY_IN_ALL_BYTES is {self.query_max_memory_in_all_bytes}; it must be at least "
+                f"{least}: HEADRACE_QUERY_MAX_MEMORY_BYTES, and 8 MiB for each of HEADRACE_QUERY_CONCURRENCY"
+            )
+        return self
 
 
 class StackSettings(Settings):

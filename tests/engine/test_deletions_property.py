@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.tables import DELETED_IDS, EVENTS, PERSON_IDS
+from services.query.execution.executor import QueryExecutor
+from services.query.execution.limits import Limits
+from services.query.execution.turns import StoreTurns
 from services.query.persons.deletions import Deletions
 from services.runtime.clickhouse import ClickHouse
-from services.runtime.settings import ClickHouseSettings
+from services.runtime.settings import ClickHouseSettings, QuerySettings
 from services.schema.roles import Role
 from tests.support import oracle
 from tests.support.counting import check_all_counts
@@ -138,7 +141,8 @@ def test_a_person_is_gone_at_once_and_late_events_stay_out(
 async def swept(clickhouse: ClickHouseSettings) -> int:
     store = ClickHouse(as_role(clickhouse, Role.QUERY))
     try:
-        return await Deletions(store).sweep()
+        limits = Limits.of(QuerySettings())
+        return await Deletions(store, StoreTurns(QueryExecutor(store, limits), limits), 10).sweep()
     finally:
         await store.close()
 
@@ -183,3 +187,61 @@ def test_a_key_that_only_reads_cannot_delete(client: QueryClient, clickhouse: Cl
 
 def event(distinct_id: str, name: str, days_from_now: int) -> Event:
     return Event(str(uuid.uuid4()), name, distinct_id, datetime.now(UTC) + timedelta(days=days_from_now))
+
+
+def mutations(clickhouse: ClickHouseSettings, ids: list[str]) -> int:
+    found = " OR ".join(f"position(command, '{deletion_id}') > 0" for deletion_id in ids)
+    return int(send_sql(clickhouse, f"SELECT count() FROM system.mutations WHERE {found}"))
+
+
+def test_unknown_ids_make_no_mutation_and_hide_what_comes_late(
+    client: QueryClient, clickhouse: ClickHouseSettings, project: tuple[str, str]
+) -> None:
+    name, key = project
+    store_people(clickhouse, {name: PeopleHistory([event("known", "home", -1)])})
+    ids = [delete(client, key, {"distinct_id": f"nobody {n}"}) for n in range(40)]
+    assert mutations(clickhouse, ids) == 0
+    assert {state(client, key, deletion_id)["state"] for deletion_id in ids} == {"done"}
+    store_people(clickhouse, {name: PeopleHistory([event("nobody 7", "late", -1)])})
+    window = {"since": "2000-01-01", "until": "2100-01-01"}
+    assert [e["distinct_id"] for e in client.ask("/query/events", key, window)["events"]] == ["known"]
+    empty = delete(client, key, {"since": "2001-01-01", "until": "2001-02-01"})
+    assert (mutations(clickhouse, [empty]), state(client, key, empty)["state"]) == (0, "done")
+    client.run(swept(clickhouse))
+    eventually(lambda: rows_of(clickhouse, EVENTS, name), lambda rows: rows == 1, within_s=30)
+
+
+def test_only_tables_that_have_something_are_rewritten(
+    client: QueryClient, clickhouse: ClickHouseSettings, project: tuple[str, str]
+) -> None:
+    name, key = project
+    store_people(clickhouse, {name: PeopleHistory([event("a", "home", -1)])})
+    deletion_id = delete(client, key, {"distinct_id": "a"})
+    assert mutations(clickhouse, [deletion_id]) == 1
+    assert done(client, key, deletion_id)
+
+
+def test_so_many_deletions_of_a_project_are_under_way_at_once(
+    clickhouse: ClickHouseSettings, project: tuple[str, str]
+) -> None:
+    name, key = project
+    store_people(clickhouse, {name: PeopleHistory([event(f"p{n}", "home", -1) for n in range(8)])})
+    send_sql(clickhouse, f"SYSTEM STOP MERGES {EVENTS}")
+    try:
+        with QueryClient.started(clickhouse, projects=1, query_deletions_per_project=3) as few:
+            ids = [delete(few, key, {"distinct_id": f"p{n}"}) for n in range(3)]
+            refused = few.post("/privacy/delete", key, {"distinct_id": "p3"})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limited")
+            assert refused.headers["retry-after"]
+            send_sql(clickhouse, f"SYSTEM START MERGES {EVENTS}")
+            for deletion_id in ids:
+                eventually(lambda one=deletion_id: mutations_done(clickhouse, one), bool, within_s=30)  # type: ignore[misc]
+            # Nobody has asked for the states; whoever wants another deletion makes the service look.
+            assert delete(few, key, {"distinct_id": "p3"})
+    finally:
+        send_sql(clickhouse, f"SYSTEM START MERGES {EVENTS}")
+
+
+def mutations_done(clickhouse: ClickHouseSettings, deletion_id: str) -> bool:
+    sql = f"SELECT count() FROM system.mutations WHERE position(command, '{deletion_id}') > 0 AND NOT is_done"
+    return send_sql(clickhouse, sql).strip() == "0"

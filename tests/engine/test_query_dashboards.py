@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from services.contract.api.dashboards import MAX_DASHBOARD_QUERIES
+from services.contract.api.dashboards import MAX_DASHBOARD_QUERIES, MAX_PAGE_BYTES
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.tables import DASHBOARDS
 from services.runtime.settings import ClickHouseSettings
@@ -200,3 +200,65 @@ def test_a_cursor_of_another_project(client: QueryClient, key: str) -> None:
     other = next(client.projects)[1]
     response = client.send("GET", f"{BASE_PATH}/dashboard/list", other, params={"cursor": cursor})
     assert (response.status_code, response.json()["error"]["code"]) == (400, "invalid_cursor")
+
+
+def large_queries(size: int) -> list[dict[str, Any]]:
+    query = {"type": "events", **WINDOW, "filter": {"a": ["x" * 180] * 100}}
+    return [query] * (size // len(json.dumps(query)))
+
+
+@pytest.mark.parametrize("limit", [None, 5, 11])
+def test_pages_end_early_where_they_would_be_too_large(client: QueryClient, key: str, limit: int | None) -> None:
+    names = [f"d{i}" for i in range(14)]
+    for name in names:
+        client.ask("/dashboard/create", key, {"name": name, "queries": large_queries(900_000)})
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        parameters = {"cursor": cursor} | ({} if limit is None else {"limit": limit})
+        response = client.send("GET", f"{BASE_PATH}/dashboard/list", key, params=parameters)
+        assert len(response.content) <= MAX_PAGE_BYTES
+        answer = response.json()
+        assert 1 <= len(answer["items"]) <= (limit or 100)
+        seen += [item["name"] for item in answer["items"]]
+        if "next_cursor" not in answer:
+            break
+        cursor = answer["next_cursor"]
+    assert seen == names
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "create"), ("GET", "list"), ("GET", "get/x"), ("POST", "run/x")])
+@pytest.mark.parametrize("end", ["/", "//"])
+def test_a_slash_too_many_leads_nowhere(client: QueryClient, key: str, method: str, path: str, end: str) -> None:
+    response = client.send(
+        method, f"{BASE_PATH}/dashboard/{path}{end}", key, headers={"host": "evil.example"}, follow_redirects=False
+    )
+    assert response.status_code == 404
+    assert "location" not in response.headers
+    assert response.json()["error"]["code"] == "not_found"
+
+
+def test_calls_take_their_project_s_turn(clickhouse: ClickHouseSettings) -> None:
+    with QueryClient.started(clickhouse, projects=3, query_concurrency_per_project=1, query_queue_per_project=0) as one:
+        (_, key), (_, other), _ = list(one.projects)
+
+        async def ask(key: str, method: str, path: str, **options: Any) -> int:
+            headers = {"authorization": f"Bearer {key}"}
+            response = await one.http.request(method, f"{BASE_PATH}{path}", headers=headers, **options)
+            return response.status_code
+
+        async def at_once() -> list[int]:
+            calls = [
+                ask(key, "GET", "/dashboard/list"),
+                ask(key, "GET", f"/dashboard/get/{UNKNOWN}"),
+                ask(key, "POST", "/dashboard/create", json={"name": "n", "queries": []}),
+                ask(key, "DELETE", f"/dashboard/delete/{UNKNOWN}"),
+                ask(key, "POST", f"/dashboard/run/{UNKNOWN}"),
+                ask(other, "GET", "/dashboard/list"),
+            ]
+            return list(await asyncio.gather(*calls))
+
+        statuses = one.run(at_once())
+        assert statuses[5] == 200
+        assert 429 in statuses[:5]
+        assert set(statuses[:5]) <= {200, 404, 429}

@@ -12,6 +12,8 @@ from services.contract.api.funnel import MAX_STEPS
 from services.contract.tables import EVENTS
 from services.query.execution.executor import QueryExecutor
 from services.query.execution.limits import Limits
+from services.query.execution.memory_shares import RUN_AGAIN
+from services.query.execution.turns import StoreTurns
 from services.runtime.clickhouse import ClickHouse, LimitExceededError, StoreError
 from services.runtime.settings import ClickHouseSettings
 from tests.support.engine import send_sql
@@ -146,6 +148,28 @@ async def test_too_long(clickhouse: ClickHouseSettings) -> None:
     endless = "SELECT count() FROM numbers(1000000000000) WHERE NOT ignore(sipHash64(number))"
     with pytest.raises(LimitExceededError):
         await ask(clickhouse, endless, replace(LIMITS, execution_s=0.1))
+
+
+async def test_what_needs_more_than_the_small_share_runs_again_with_the_large_one(
+    clickhouse: ClickHouseSettings,
+) -> None:
+    """Three at once, each of which needs most of the large share: all are answered, one after the other."""
+    limits = replace(LIMITS, concurrency=4, memory_bytes=200 * 2**20, small_memory_bytes=8 * 2**20)
+    store = ClickHouse(clickhouse)
+    turns = StoreTurns(QueryExecutor(store, limits), limits)
+    heavy = "SELECT length(groupArray(number)) FROM numbers(8000000)"
+    before = RUN_AGAIN._value.get()
+    try:
+        answers = await asyncio.gather(*[turns.run("p", lambda executor: executor.rows(heavy, {})) for _ in range(3)])
+    finally:
+        await store.close()
+    assert [rows[0][0] for rows in answers] == [8_000_000] * 3
+    assert RUN_AGAIN._value.get() == before + 2
+
+
+async def test_too_large_a_result(clickhouse: ClickHouseSettings) -> None:
+    with pytest.raises(LimitExceededError):
+        await ask(clickhouse, "SELECT repeat('x', 1000000) FROM numbers(40)", LIMITS)
 
 
 @pytest.mark.parametrize(

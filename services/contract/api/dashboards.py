@@ -18,6 +18,10 @@ from services.contract.api.queries import SavedQuery
 
 MAX_DASHBOARD_QUERIES = 50
 MAX_PAGE_DASHBOARDS = 100
+# A page with fewer dashboards ends early at so many bytes, with a cursor.
+MAX_PAGE_BYTES = 8 * 1024 * 1024
+# Of all answers of a dashboard that is run; queries beyond it get an error of their own.
+MAX_RUN_BYTES = 32 * 1024 * 1024
 DashboardName = Annotated[str, Meta(min_length=1, max_length=MAX_TITLE_CHARS, examples=["Weekly review"])]
 
 
@@ -47,7 +51,7 @@ class Dashboard(Struct, kw_only=True):
 
 
 class DashboardList(Struct, kw_only=True):
-    """In order of creation. `next_cursor` is there while there are more."""
+    """In order of creation, at most 8 MiB of them. `next_cursor` is there while there are more."""
 
     items: list[Dashboard]
     next_cursor: str | UnsetType = UNSET

@@ -2,13 +2,12 @@
 
 Most bodies are small and come in one piece; they pass straight through. All others are bounded together:
 
-    received    bytes that wait, in all and of one project (BodyMemory)
+    received    bytes that wait, in all and of one project (ByteBudget)
     inflated    one body at a time (Turns)
     parsed      one body at a time, the largest in a thread, so that the loop stays free for single events
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -21,6 +20,7 @@ from services.contract.api.errors import ApiError, ErrorCode
 from services.edge.http.inflate import SEND_FEWER, inflate, inflate_some
 from services.edge.http.rate_limit import RateLimit
 from services.edge.http.turns import Turns
+from services.runtime.byte_budget import BudgetExceededError, ByteBudget
 from services.runtime.http import header
 
 T = TypeVar("T")
@@ -32,38 +32,6 @@ _SMALL_BYTES = 16 * 1024
 # Larger ones are worked on in a thread; a thread costs some tenths of a millisecond.
 _LARGE_BYTES = 1024 * 1024
 _RETRY_AFTER_S = 1
-
-
-class BodyMemory:
-    """What bodies that are coming in, or wait for their turn, may take: in all, and half of it for one project."""
-
-    def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
-        self.held_bytes = 0
-        self._of_project: Counter[str] = Counter()
-
-    def reserve(self, project_id: str, size: int) -> None:
-        """Raises ApiError 429 for a project that has its part, 503 where all is taken."""
-        if self._of_project[project_id] + size > self._max_bytes // 2:
-            raise ApiError(
-                ErrorCode.RATE_LIMITED,
-                "Too many bytes of this project are on their way here at once. Send fewer large bodies at a time.",
-                retry_after_s=_RETRY_AFTER_S,
-            )
-        if self.held_bytes + size > self._max_bytes:
-            raise ApiError(
-                ErrorCode.LOG_UNAVAILABLE,
-                "This edge is reading as many bytes as it can hold. Send again, with the same idempotency keys.",
-                retry_after_s=_RETRY_AFTER_S,
-            )
-        self.held_bytes += size
-        self._of_project[project_id] += size
-
-    def free(self, project_id: str, size: int) -> None:
-        self.held_bytes -= size
-        self._of_project[project_id] -= size
-        if not self._of_project[project_id]:
-            del self._of_project[project_id]
 
 
 class Body:
@@ -100,7 +68,7 @@ class Body:
 class Bodies:
     """Belongs to one event loop."""
 
-    def __init__(self, max_bytes: int, memory: BodyMemory, rate_limit: RateLimit) -> None:
+    def __init__(self, max_bytes: int, memory: ByteBudget, rate_limit: RateLimit) -> None:
         self._max_bytes = max_bytes
         self._memory = memory
         self._rate_limit = rate_limit
@@ -165,7 +133,7 @@ class Bodies:
 class _Incoming:
     """A body that comes in parts: each part is charged and reserved as it comes."""
 
-    def __init__(self, memory: BodyMemory, rate_limit: RateLimit, project_id: str, max_bytes: int) -> None:
+    def __init__(self, memory: ByteBudget, rate_limit: RateLimit, project_id: str, max_bytes: int) -> None:
         self._memory = memory
         self._rate_limit = rate_limit
         self._project_id = project_id
@@ -181,12 +149,26 @@ class _Incoming:
             self._rate_limit.charge_bytes(self._project_id, len(chunk))
             if self.reserved + len(chunk) > self._max_bytes:
                 raise _too_large(self._max_bytes)
-            self._memory.reserve(self._project_id, len(chunk))
-            self.reserved += len(chunk)
+            self._reserve(len(chunk))
             chunks.append(chunk)
             if not message.get("more_body", False):
                 return chunks[0] if len(chunks) == 1 else b"".join(chunks)
             message = await request.receive()
+
+    def _reserve(self, size: int) -> None:
+        """Raises ApiError 429 for a project that has its part, 503 where all is taken."""
+        try:
+            self._memory.reserve(self._project_id, size)
+        except BudgetExceededError as error:
+            if error.of_project:
+                code, whose = ErrorCode.RATE_LIMITED, "of this project are on their way here at once"
+            else:
+                code, whose = ErrorCode.LOG_UNAVAILABLE, "are on their way to this edge at once"
+            message = (
+                f"Too many bytes {whose}. Send again, with the same idempotency keys, and fewer large bodies at a time."
+            )
+            raise ApiError(code, message, retry_after_s=_RETRY_AFTER_S) from error
+        self.reserved += size
 
     def free(self) -> None:
         self._memory.free(self._project_id, self.reserved)

@@ -10,15 +10,26 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 from xxhash import xxh3_128_digest
 
-from services.contract.api.dashboards import Dashboard, DashboardList
+from services.contract.api.dashboards import MAX_PAGE_BYTES, Dashboard, DashboardList
 from services.contract.log.event_ids import project_prefix
 from services.contract.tables import DASHBOARDS
 from services.query.dashboards.request import NewDashboard
+from services.query.execution.turns import StoreTurns
 from services.query.request.cursor import Position, read_cursor, write_cursor
 from services.query.request.time_window import utc_time
 from services.runtime.clickhouse import ClickHouse
 
 _READ = "dashboard_id, name, queries, toUnixTimestamp64Micro(created_at), toUnixTimestamp64Micro(updated_at)"
+# Of a page's rows those that it has bytes for, and the first that is too much. A row is more than its two texts.
+_ROW_BYTES = 300
+_PAGE_SQL = (
+    f"SELECT {_READ}, bytes FROM (SELECT *, length(name) + length(queries) + {_ROW_BYTES:d} AS own_bytes, "
+    "sum(own_bytes) OVER (ORDER BY created_at, dashboard_id ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS bytes "
+    f"FROM (SELECT * FROM {DASHBOARDS} FINAL WHERE project_id = {{project:String}} AND NOT deleted "
+    "AND (toUnixTimestamp64Micro(created_at), dashboard_id) > ({after:Int64}, {after_id:String}) "
+    "ORDER BY created_at, dashboard_id LIMIT {limit:UInt32})) "
+    "WHERE bytes - own_bytes <= {bytes:UInt64} ORDER BY created_at, dashboard_id"
+)
 
 
 class _Row(Struct, kw_only=True):
@@ -35,10 +46,11 @@ class _Row(Struct, kw_only=True):
 
 
 class Dashboards:
-    """All methods see one project's dashboards only. They raise StoreError."""
+    """All methods see one project's dashboards only, in its turn. They raise StoreError, and ApiError 429 and 503."""
 
-    def __init__(self, store: ClickHouse) -> None:
+    def __init__(self, store: ClickHouse, turns: StoreTurns) -> None:
         self._store = store
+        self._turns = turns
 
     async def create(self, project_id: str, new: NewDashboard, now: datetime) -> Dashboard:
         """With a key that was used before: the dashboard that it made then, even where that was deleted since."""
@@ -72,30 +84,32 @@ class Dashboards:
         return None if identity is None else await self._find(project_id, identity)
 
     async def page(self, project_id: str, limit: int, cursor: str | None) -> DashboardList:
-        """In order of (time of creation, id). Raises ApiError for a cursor of something else."""
+        """In order of (time of creation, id); ends early where it has MAX_PAGE_BYTES. Raises ApiError for a cursor of
+        something else."""
         of = repr(("dashboards", project_id)).encode()
         after = Position(-1, bytes(16)) if cursor is None else read_cursor(cursor, of)
-        rows = await self._store.rows(
-            f"SELECT {_READ} FROM {DASHBOARDS} FINAL WHERE project_id = {{project:String}} AND NOT deleted "
-            "AND (toUnixTimestamp64Micro(created_at), dashboard_id) > ({after:Int64}, {after_id:String}) "
-            "ORDER BY created_at, dashboard_id LIMIT {limit:UInt32}",
-            {
-                "project": project_id,
-                "after": after.time_us,
-                "after_id": str(uuid.UUID(bytes=after.id)),
-                "limit": limit + 1,
-            },
-        )
-        answer = DashboardList(items=[_of_row(row) for row in rows[:limit]])
-        if len(rows) > limit:
-            last = rows[limit - 1]
-            answer.next_cursor = write_cursor(Position(last[3], uuid.UUID(last[0]).bytes), of)
+        parameters = {
+            "project": project_id,
+            "after": after.time_us,
+            "after_id": str(uuid.UUID(bytes=after.id)),
+            "limit": limit + 1,
+            "bytes": MAX_PAGE_BYTES,
+        }
+        rows = await self._turns.run(project_id, lambda store: store.rows(_PAGE_SQL, parameters))
+        # The last row shows that there are more: it is beyond the number, or beyond the bytes.
+        is_last = len(rows) <= limit and (not rows or rows[-1][5] <= MAX_PAGE_BYTES or len(rows) == 1)
+        page = rows if is_last else rows[: min(limit, len(rows) - 1)]
+        answer = DashboardList(items=[_of_row(row[:5]) for row in page])
+        if not is_last:
+            answer.next_cursor = write_cursor(Position(page[-1][3], uuid.UUID(page[-1][0]).bytes), of)
         return answer
 
     async def delete(self, project_id: str, dashboard_id: str) -> None:
         """Also fine when there is no such dashboard."""
         identity = _uuid(dashboard_id)
-        if identity is not None:
+        if identity is None:
+            return
+        async with self._turns.turn(project_id):
             await self._store.command(
                 f"INSERT INTO {DASHBOARDS} SELECT * REPLACE "
                 "(true AS deleted, now64(6) AS updated_at, version + 1 AS version) "
@@ -106,17 +120,21 @@ class Dashboards:
             )
 
     async def _find(self, project_id: str, dashboard_id: uuid.UUID, *, deleted_too: bool = False) -> Dashboard | None:
-        rows = await self._store.rows(
-            f"SELECT {_READ} FROM {DASHBOARDS} FINAL WHERE project_id = {{project:String}} "
-            "AND dashboard_id = {id:String} AND (NOT deleted OR {deleted_too:Bool})",
-            {"project": project_id, "id": str(dashboard_id), "deleted_too": deleted_too},
+        rows = await self._turns.run(
+            project_id,
+            lambda store: store.rows(
+                f"SELECT {_READ} FROM {DASHBOARDS} FINAL WHERE project_id = {{project:String}} "
+                "AND dashboard_id = {id:String} AND (NOT deleted OR {deleted_too:Bool})",
+                {"project": project_id, "id": str(dashboard_id), "deleted_too": deleted_too},
+            ),
         )
         return _of_row(rows[0]) if rows else None
 
     async def _insert(self, row: _Row, token: str) -> None:
-        await self._store.insert_lines(
-            DASHBOARDS, _Row.__struct_fields__, msgspec.json.encode(row) + b"\n", token=token
-        )
+        async with self._turns.turn(row.project_id):
+            await self._store.insert_lines(
+                DASHBOARDS, _Row.__struct_fields__, msgspec.json.encode(row) + b"\n", token=token
+            )
 
 
 def _id_of_key(project_id: str, key: str) -> uuid.UUID:

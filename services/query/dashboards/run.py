@@ -3,13 +3,20 @@
 One at a time, so that a dashboard takes one place in its project's queue however many queries it has.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, Struct
 
-from services.contract.api.dashboards import Dashboard, DashboardQueryResult, DashboardRun, DashboardRunResult
-from services.contract.api.errors import ApiError
+from services.contract.api.dashboards import (
+    MAX_RUN_BYTES,
+    Dashboard,
+    DashboardQueryResult,
+    DashboardRun,
+    DashboardRunResult,
+)
+from services.contract.api.errors import ApiError, ErrorCode
 from services.query.insights.registry import parse_saved_query, takes_window
 from services.query.insights.runner import InsightRunner
 from services.query.request.time_window import parse_time_window
@@ -35,27 +42,46 @@ def check_override(override: DashboardRun) -> None:
 
 
 async def run_dashboard(
-    insights: InsightRunner, project_id: str, dashboard: Dashboard, override: DashboardRun
+    insights: InsightRunner,
+    project_id: str,
+    dashboard: Dashboard,
+    override: DashboardRun,
+    gather: Callable[[int], None],
 ) -> DashboardRunResult:
-    return DashboardRunResult(
-        dashboard_id=dashboard.dashboard_id,
-        name=dashboard.name,
-        answers=[await _run(insights, project_id, bytes(query), override) for query in dashboard.queries],
+    """`gather` is told the bytes of each answer, and raises ApiError when these are too many."""
+    answers: list[DashboardQueryResult] = []
+    size = 0
+    for query in dashboard.queries:
+        head = msgspec.json.decode(bytes(query), type=_Head)
+        run = DashboardQueryResult(type=head.type, title=UNSET if head.title is None else head.title)
+        try:
+            if size > MAX_RUN_BYTES:
+                raise _too_many_bytes()
+            answer = await _answer(insights, project_id, head.type, bytes(query), override)
+            size += len(answer)
+            if size > MAX_RUN_BYTES:
+                raise _too_many_bytes()
+            gather(len(answer))
+            run.answer = Raw(answer)
+        except ApiError as error:
+            run.error = error.detail()
+        except StoreError as error:
+            run.error = error_of_store(error, "dashboard/run").detail()
+        answers.append(run)
+    return DashboardRunResult(dashboard_id=dashboard.dashboard_id, name=dashboard.name, answers=answers)
+
+
+async def _answer(insights: InsightRunner, project_id: str, kind: str, query: bytes, override: DashboardRun) -> bytes:
+    spec, warnings = parse_saved_query(_overridden(query, kind, override), project_id)
+    return msgspec.json.encode(await insights.run(project_id, kind, spec, warnings))
+
+
+def _too_many_bytes() -> ApiError:
+    return ApiError(
+        ErrorCode.QUERY_TOO_EXPENSIVE,
+        f"The dashboard's answers before this one have {MAX_RUN_BYTES} bytes in all, or would with it. Ask for less in "
+        "its queries, or send this query alone.",
     )
-
-
-async def _run(insights: InsightRunner, project_id: str, query: bytes, override: DashboardRun) -> DashboardQueryResult:
-    head = msgspec.json.decode(query, type=_Head)
-    run = DashboardQueryResult(type=head.type, title=UNSET if head.title is None else head.title)
-    try:
-        spec, warnings = parse_saved_query(_overridden(query, head.type, override), project_id)
-        answer = await insights.run(project_id, head.type, spec, warnings)
-        run.answer = Raw(msgspec.json.encode(answer))
-    except ApiError as error:
-        run.error = error.detail()
-    except StoreError as error:
-        run.error = error_of_store(error, "dashboard/run").detail()
-    return run
 
 
 def _overridden(query: bytes, kind: str, override: DashboardRun) -> bytes:

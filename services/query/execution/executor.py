@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import replace
 from prometheus_client import Histogram
 
 from services.query.execution.limits import Limits
@@ -20,6 +21,8 @@ SECONDS = Histogram(
 FormerName("headrace_query_seconds", SECONDS, {"query": "question"})
 # How long the store may take to notice its own limit before we stop listening.
 _GRACE_S = 2.0
+# Of one statement's result, as ClickHouse holds it; in Python it takes a few times as much.
+_MAX_RESULT_BYTES = 32 * 1024 * 1024
 
 
 class QueryExecutor:
@@ -27,6 +30,8 @@ class QueryExecutor:
 
     def __init__(self, store: ClickHouse, limits: Limits) -> None:
         self._store = store
+        self._limits = limits
+        self.memory_bytes = limits.memory_bytes
         self._timeout_s = limits.execution_s + _GRACE_S
         self._settings: Settings = {
             "readonly": 2,
@@ -35,8 +40,15 @@ class QueryExecutor:
             "max_rows_to_read": limits.rows,
             # A query whose caller has gone (or was told that it takes too long) is stopped.
             "cancel_http_readonly_queries_on_client_close": 1,
+            # Larger results are refused before they come here.
+            "max_result_bytes": _MAX_RESULT_BYTES,
+            "result_overflow_mode": "throw",
             **EVENTS_SETTINGS,
         }
+
+    def with_memory(self, memory_bytes: int) -> "QueryExecutor":
+        """The same with another limit of memory."""
+        return QueryExecutor(self._store, replace(self._limits, memory_bytes=memory_bytes))
 
     async def rows(self, sql: str, parameters: Parameters) -> list[Sequence[Any]]:
         try:

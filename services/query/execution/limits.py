@@ -1,25 +1,39 @@
-"""The limits of one query in ClickHouse, and of one project's queries."""
+"""The limits of one query in ClickHouse, of one project's queries, and of all."""
 
 from msgspec import Struct
 
 from services.runtime.settings import QuerySettings
 
+# What a query has to do with when another one has the large share. Most need less.
+SMALL_SHARE_BYTES = 256 * 1024**2
+
 
 class Limits(Struct, frozen=True):
-    """Of one query in the store, and of one project's queries."""
+    """`memory_bytes` is the large share; of it there are `large_shares` in all, and one a project. Whatever else runs has
+    a small share: so all queries together are bounded, whatever each of them asks for."""
 
     execution_s: float
     memory_bytes: int
     rows: int
     concurrency: int
     queue: int
+    concurrency_in_all: int = 8
+    small_memory_bytes: int = SMALL_SHARE_BYTES
+    large_shares: int = 1
 
     @classmethod
     def of(cls, settings: QuerySettings) -> "Limits":
+        large = settings.query_max_memory_bytes
+        in_all = settings.query_max_memory_in_all_bytes or 2 * large
+        running = settings.query_concurrency
+        small = min(SMALL_SHARE_BYTES, (in_all - large) // running)
         return cls(
             settings.query_max_execution_s,
-            settings.query_max_memory_bytes,
+            large,
             settings.query_max_rows,
             settings.query_concurrency_per_project,
             settings.query_queue_per_project,
+            running,
+            small,
+            max(1, (in_all - running * small) // large),
         )

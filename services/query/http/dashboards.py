@@ -12,6 +12,7 @@ from services.query.dashboards.repository import Dashboards
 from services.query.dashboards.request import NewDashboard, parse_dashboard, parse_delete, parse_run
 from services.query.dashboards.run import check_override, run_dashboard
 from services.query.execution.executor import SECONDS
+from services.query.http.answers import Answers
 from services.query.http.requests import project_of, query_body
 from services.query.insights.runner import InsightRunner
 from services.runtime.clock import Clock
@@ -23,8 +24,11 @@ from services.runtime.keys import KeyCache
 class DashboardRoutes:
     """For projects whose key has the scope `query`."""
 
-    def __init__(self, insights: InsightRunner, dashboards: Dashboards, keys: KeyCache, clock: Clock) -> None:
+    def __init__(
+        self, insights: InsightRunner, dashboards: Dashboards, answers: Answers, keys: KeyCache, clock: Clock
+    ) -> None:
         self._insights = insights
+        self._answers = answers
         self._dashboards = dashboards
         self._keys = keys
         self._clock = clock
@@ -47,12 +51,12 @@ class DashboardRoutes:
         with SECONDS.labels("dashboard_create").time():
             dashboard = await self._dashboards.create(project_id, new, self._clock())
         dashboard.warnings = warnings or UNSET
-        return json_response(dashboard)
+        return self._answers.json(project_id, dashboard)
 
     async def get(self, request: Request) -> Response:
         project_id = await project_of(request, self._keys)
         with SECONDS.labels("dashboard_get").time():
-            return json_response(await self._dashboard(project_id, request))
+            return self._answers.json(project_id, await self._dashboard(project_id, request))
 
     async def run(self, request: Request) -> Response:
         project_id = await project_of(request, self._keys)
@@ -60,16 +64,17 @@ class DashboardRoutes:
         check_override(override)
         with SECONDS.labels("dashboard_run").time():
             dashboard = await self._dashboard(project_id, request)
-            run = await run_dashboard(self._insights, project_id, dashboard, override)
+            with self._answers.gathering(project_id) as gather:
+                run = await run_dashboard(self._insights, project_id, dashboard, override, gather)
         run.warnings = warnings or UNSET
-        return json_response(run)
+        return self._answers.json(project_id, run)
 
     async def list(self, request: Request) -> Response:
         project_id = await project_of(request, self._keys)
         limit = _limit(request.query_params.get("limit"))
         with SECONDS.labels("dashboard_list").time():
             page = await self._dashboards.page(project_id, limit, request.query_params.get("cursor") or None)
-        return json_response(page)
+        return self._answers.json(project_id, page)
 
     async def delete(self, request: Request) -> Response:
         project_id = await project_of(request, self._keys)

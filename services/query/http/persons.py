@@ -8,8 +8,9 @@ from starlette.routing import Route
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.ingest import MAX_ID_CHARS
-from services.query.execution.concurrency import ProjectQueues
-from services.query.execution.executor import SECONDS, QueryExecutor
+from services.query.execution.executor import SECONDS
+from services.query.execution.turns import StoreTurns
+from services.query.http.answers import Answers
 from services.query.http.requests import project_of, query_body
 from services.query.persons.deletions import Deletions, NewDeletion
 from services.query.persons.profile import find_person
@@ -24,11 +25,9 @@ class PersonRoutes:
     """For projects whose key has the scope `query`. Deleting takes a key that has `ingest` too: a key that only reads must
     not be able to destroy."""
 
-    def __init__(
-        self, store: QueryExecutor, queues: ProjectQueues, deletions: Deletions, keys: KeyCache, clock: Clock
-    ) -> None:
-        self._store = store
-        self._queues = queues
+    def __init__(self, turns: StoreTurns, deletions: Deletions, answers: Answers, keys: KeyCache, clock: Clock) -> None:
+        self._turns = turns
+        self._answers = answers
         self._deletions = deletions
         self._keys = keys
         self._clock = clock
@@ -51,12 +50,15 @@ class PersonRoutes:
                 field="distinct_id",
             )
         with SECONDS.labels("person").time():
-            async with self._queues.turn(project_id):
-                # No id holds NUL, and the store takes none.
-                found = None if "\0" in distinct_id else await find_person(self._store, project_id, distinct_id)
+            # No id holds NUL, and the store takes none.
+            found = (
+                None
+                if "\0" in distinct_id
+                else await self._turns.run(project_id, lambda store: find_person(store, project_id, distinct_id))
+            )
         if found is None:
             raise ApiError(ErrorCode.NOT_FOUND, "Nothing is known of this id: it has no event and no identify.")
-        return json_response(found)
+        return self._answers.json(project_id, found)
 
     async def delete(self, request: Request) -> Response:
         project_id = await project_of(request, self._keys, Scope.INGEST)

@@ -7,10 +7,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from services.contract.api.endpoints import BASE_PATH
+from services.query.http.answers import Answers
 from services.query.http.requests import project_of, query_body
 from services.query.insights.registry import INSIGHTS, parse_query
 from services.query.insights.runner import InsightRunner
-from services.runtime.http import json_response
 from services.runtime.keys import KeyCache
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -19,8 +19,9 @@ Handler = Callable[[Request], Awaitable[Response]]
 class QueryRoutes:
     """POST /query/<kind> for each kind of query."""
 
-    def __init__(self, insights: InsightRunner, keys: KeyCache) -> None:
+    def __init__(self, insights: InsightRunner, answers: Answers, keys: KeyCache) -> None:
         self._insights = insights
+        self._answers = answers
         self._keys = keys
 
     def routes(self) -> list[Route]:
@@ -30,6 +31,6 @@ class QueryRoutes:
         async def ask(request: Request) -> Response:
             project_id = await project_of(request, self._keys)
             spec, warnings = parse_query(kind, await query_body(request), project_id)
-            return json_response(await self._insights.run(project_id, kind, spec, warnings))
+            return self._answers.json(project_id, await self._insights.run(project_id, kind, spec, warnings))
 
         return ask

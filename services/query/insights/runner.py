@@ -2,33 +2,33 @@
 
 from msgspec import UNSET
 
-from services.query.execution.concurrency import ProjectQueues
 from services.query.execution.executor import SECONDS, QueryExecutor
 from services.query.execution.materialized_columns import MaterializedColumns
+from services.query.execution.turns import StoreTurns
 from services.query.insights.registry import INSIGHTS, Result, Spec
 from services.query.sql.parameters import NONE_PROMOTED
 from services.runtime.clickhouse import UnknownColumnError
 
 
 class InsightRunner:
-    """Runs queries, each in its project's turn."""
+    """Runs queries, each in its project's turn and with its share of memory."""
 
-    def __init__(self, executor: QueryExecutor, queues: ProjectQueues, columns: MaterializedColumns) -> None:
-        self._executor = executor
-        self._queues = queues
+    def __init__(self, turns: StoreTurns, columns: MaterializedColumns) -> None:
+        self._turns = turns
         self._columns = columns
 
     async def run(self, project_id: str, kind: str, spec: Spec, warnings: list[str]) -> Result:
         """The result of a query of a kind, with what was ignored of its body. Raises ApiError, StoreError."""
         with SECONDS.labels(kind).time():
-            async with self._queues.turn(project_id):
-                result = await self._run_kind(project_id, kind, spec)
+            result = await self._turns.run(
+                project_id, lambda executor: self._run_kind(executor, project_id, kind, spec)
+            )
         result.warnings = warnings or UNSET
         return result
 
-    async def _run_kind(self, project_id: str, kind: str, spec: Spec) -> Result:
+    async def _run_kind(self, executor: QueryExecutor, project_id: str, kind: str, spec: Spec) -> Result:
         try:
-            return await INSIGHTS[kind].run(self._executor, project_id, spec, self._columns.keys)
+            return await INSIGHTS[kind].run(executor, project_id, spec, self._columns.keys)
         except UnknownColumnError:
             # Demoted since the columns were listed, or not yet there on a replica; the whole text is always there.
-            return await INSIGHTS[kind].run(self._executor, project_id, spec, NONE_PROMOTED)
+            return await INSIGHTS[kind].run(executor, project_id, spec, NONE_PROMOTED)

@@ -1,6 +1,7 @@
 """Deletes a person's data, or a range of time: notes it, tells ClickHouse to rewrite the parts, says when it is done.
 
-POST  -> rows in deletions and deleted_ids (from now on no read sees the person's events) -> ALTER ... DELETE
+POST  -> rows in deletions and deleted_ids (from now on no read sees the person's events) -> ALTER ... DELETE of each
+         table that has something of it; of none: done
 GET   -> done when all mutations of the deletion are; none found (a crash in between): they are begun again
 hourly: events of deleted ids that came in late, which no read sees, are deleted as well
 """
@@ -14,9 +15,11 @@ import msgspec
 from msgspec import Struct
 from xxhash import xxh3_128_digest
 
+from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.privacy import Deletion
 from services.contract.log.event_ids import project_prefix
 from services.contract.tables import DELETED_IDS, DELETIONS, EVENTS, IDENTITY_LOG, PERSON_IDS
+from services.query.execution.turns import StoreTurns
 from services.query.request.time_window import TimeWindow, microseconds, utc_time
 from services.query.sql.persons import IDS_OF_PERSON, PERSON_OF
 from services.runtime.clickhouse import ClickHouse, StoreError
@@ -25,6 +28,7 @@ from services.runtime.logs import get_logger
 log = get_logger(__name__)
 
 SWEEP_EVERY_S = 3600.0
+_RETRY_AFTER_S = 5
 _NEVER = utc_time(0)
 # Subqueries count as not deterministic on replicated tables; the rows that these ask for never change.
 _SETTINGS = {"mutations_sync": 0, "allow_nondeterministic_mutations": 1}
@@ -33,18 +37,18 @@ _DELETED = (
     f"(SELECT distinct_id FROM {DELETED_IDS} WHERE project_id = {{project:String}} AND deletion_id = {{id:UUID}})"
 )
 _REQUESTED = "fromUnixTimestamp64Micro({requested:Int64}, 'UTC')"
-_PERSON_STATEMENTS = (
-    f"ALTER TABLE {EVENTS} DELETE WHERE {_OF_PROJECT} distinct_id IN {_DELETED} AND timestamp <= {_REQUESTED}",
-    f"ALTER TABLE {IDENTITY_LOG} DELETE WHERE {_OF_PROJECT} timestamp <= {_REQUESTED} "
-    f"AND (distinct_id IN {_DELETED} OR old_id IN {_DELETED})",
-    f"ALTER TABLE {PERSON_IDS} DELETE WHERE {_OF_PROJECT} distinct_id IN {_DELETED}",
-)
+# Tables, and which of their rows a deletion takes.
+_OF_PERSON = {
+    EVENTS: f"{_OF_PROJECT} distinct_id IN {_DELETED} AND timestamp <= {_REQUESTED}",
+    IDENTITY_LOG: f"{_OF_PROJECT} timestamp <= {_REQUESTED} AND (distinct_id IN {_DELETED} OR old_id IN {_DELETED})",
+    PERSON_IDS: f"{_OF_PROJECT} distinct_id IN {_DELETED}",
+}
 # What was received after the request is another matter: the range can be filled again.
-_RANGE_STATEMENTS = (
-    f"ALTER TABLE {EVENTS} DELETE WHERE {_OF_PROJECT} received_at <= {_REQUESTED} AND notEmpty(toString({{id:UUID}})) "
+_OF_RANGE = {
+    EVENTS: f"{_OF_PROJECT} received_at <= {_REQUESTED} AND notEmpty(toString({{id:UUID}})) "
     "AND timestamp >= fromUnixTimestamp64Micro({since:Int64}, 'UTC') "
     "AND timestamp < fromUnixTimestamp64Micro({until:Int64}, 'UTC')",
-)
+}
 _READ = (
     "SELECT project_id, deletion_id, distinct_id, toUnixTimestamp64Micro(since), toUnixTimestamp64Micro(until), "
     f"toUnixTimestamp64Micro(requested_at), toUnixTimestamp64Micro(finished_at) FROM {DELETIONS} FINAL "
@@ -73,19 +77,31 @@ class _Row(Struct, kw_only=True):
 
 
 class Deletions:
-    """Methods raise StoreError; each may be repeated."""
+    """Calls of a project take its turn, and so many of its deletions are under way at once. Methods raise StoreError and
+    ApiError; each may be repeated."""
 
-    def __init__(self, store: ClickHouse) -> None:
+    def __init__(self, store: ClickHouse, turns: StoreTurns, max_running: int) -> None:
         self._store = store
+        self._turns = turns
+        self._max_running = max_running
 
     async def request(self, project_id: str, new: NewDeletion, now: datetime) -> Deletion:
         """With a key that was used before: the deletion of then."""
+        async with self._turns.turn(project_id):
+            return await self._request(project_id, new, now)
+
+    async def get(self, project_id: str, deletion_id: str) -> Deletion | None:
+        """Also begins what was noted and, by a crash, not begun."""
+        async with self._turns.turn(project_id):
+            return await self._get(project_id, deletion_id)
+
+    async def _request(self, project_id: str, new: NewDeletion, now: datetime) -> Deletion:
         if new.idempotency_key is None:
             deletion_id = uuid.uuid4()
         else:
             prefix = project_prefix(project_id) + b"deletion\0"
             deletion_id = uuid.UUID(bytes=xxh3_128_digest(prefix + new.idempotency_key.encode()))
-            there = await self.get(project_id, str(deletion_id))
+            there = await self._get(project_id, str(deletion_id))
             if there is not None:
                 return there
         row = _Row(
@@ -96,12 +112,32 @@ class Deletions:
             until=utc_time(new.window.until_us) if new.window else _NEVER,
             requested_at=now,
         )
+        await self._refuse_too_many(project_id)
         await self._write(row)
         await self._begin(row)
         return _answer(row)
 
-    async def get(self, project_id: str, deletion_id: str) -> Deletion | None:
-        """Also begins what was noted and, by a crash, not begun."""
+    async def _refuse_too_many(self, project_id: str) -> None:
+        """Raises ApiError 429. Deletions are known to be done when somebody looks."""
+        if len(await self._running(project_id)) < self._max_running:
+            return
+        for row in await self._running(project_id):
+            await self._look(row)
+        if len(await self._running(project_id)) >= self._max_running:
+            raise ApiError(
+                ErrorCode.RATE_LIMITED,
+                f"{self._max_running} deletions of this project are under way. Ask again when one is done.",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+
+    async def _running(self, project_id: str) -> list[_Row]:
+        rows = await self._store.rows(
+            f"{_READ} WHERE project_id = {{project:String}} AND finished_at = toDateTime64(0, 6, 'UTC')",
+            {"project": project_id},
+        )
+        return [_of_row(values) for values in rows]
+
+    async def _get(self, project_id: str, deletion_id: str) -> Deletion | None:
         try:
             identity = str(uuid.UUID(deletion_id))
         except ValueError:
@@ -150,8 +186,14 @@ class Deletions:
             await self._note_ids(row, parameters)
         else:
             parameters |= {"since": microseconds(row.since), "until": microseconds(row.until)}
-        for statement in _PERSON_STATEMENTS if row.distinct_id else _RANGE_STATEMENTS:
-            await self._store.command(statement, parameters, _SETTINGS)
+        begun = 0
+        for table, where in (_OF_PERSON if row.distinct_id else _OF_RANGE).items():
+            # Each mutation rewrites parts: none for a table that has nothing of it.
+            if await self._store.rows(f"SELECT 1 FROM {table} WHERE {where} LIMIT 1", parameters):
+                await self._store.command(f"ALTER TABLE {table} DELETE WHERE {where}", parameters, _SETTINGS)
+                begun += 1
+        if not begun and row.finished_at == _NEVER:
+            await self._finish(row)
 
     async def _note_ids(self, row: _Row, parameters: dict[str, Any]) -> None:
         """Once: an id that came back may belong to somebody else by now, who did not ask for this."""
@@ -179,9 +221,12 @@ class Deletions:
         if not states:
             await self._begin(row)
         elif all(state for (state,) in states):
-            ((now_us,),) = await self._store.rows("SELECT toUnixTimestamp64Micro(now64(6))")
-            row.finished_at, row.version = utc_time(now_us), 2
-            await self._write(row)
+            await self._finish(row)
+
+    async def _finish(self, row: _Row) -> None:
+        ((now_us,),) = await self._store.rows("SELECT toUnixTimestamp64Micro(now64(6))")
+        row.finished_at, row.version = utc_time(now_us), 2
+        await self._write(row)
 
     async def _write(self, row: _Row) -> None:
         await self._store.insert_lines(DELETIONS, _Row.__struct_fields__, msgspec.json.encode(row) + b"\n")

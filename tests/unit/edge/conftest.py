@@ -8,10 +8,11 @@ import pytest
 from msgspec import Struct
 
 from services.edge.app import compose
-from services.edge.http.body import Bodies, BodyMemory
+from services.edge.http.body import Bodies
 from services.edge.http.direct import DirectCalls
 from services.edge.http.rate_limit import RateLimit
 from services.edge.http.routes import EdgeRoutes
+from services.runtime.byte_budget import ByteBudget
 from services.runtime.keys import KeyCache
 from tests.fakes.event_log import MemoryEventLog
 from tests.fakes.keys import MemoryKeyStore
@@ -34,7 +35,7 @@ def application(
     log: MemoryEventLog, keys: KeyCache, events_s: int = 0, rate_limit: RateLimit | None = None
 ) -> DirectCalls:
     rate_limit = rate_limit or RateLimit(events_s)
-    bodies = Bodies(MAX_BODY_BYTES, BodyMemory(64 * 1024 * 1024), rate_limit)
+    bodies = Bodies(MAX_BODY_BYTES, ByteBudget(64 * 1024 * 1024), rate_limit)
     calls = EdgeRoutes(log, keys, lambda: NOW, rate_limit, bodies)
 
     async def ready() -> dict[str, bool]:

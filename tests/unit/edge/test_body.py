@@ -12,9 +12,10 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.edge.http.body import Bodies, Body, BodyMemory
+from services.edge.http.body import Bodies, Body
 from services.edge.http.inflate import inflate
 from services.edge.http.rate_limit import RateLimit
+from services.runtime.byte_budget import ByteBudget
 
 LIMIT = 1024 * 1024
 TEXT = b'{"event": "a", "distinct_id": "b"}' * 20
@@ -49,7 +50,7 @@ def request(chunks: list[bytes], headers: dict[str, str] | None = None) -> Reque
 
 
 async def read_body(request: Request, max_bytes: int) -> bytes:
-    bodies = Bodies(max_bytes, BodyMemory(64 * 1024 * 1024), RateLimit(0))
+    bodies = Bodies(max_bytes, ByteBudget(64 * 1024 * 1024), RateLimit(0))
     with await bodies.read(request, "shop") as body:
         return body.data
 
@@ -279,8 +280,8 @@ class Counted(RateLimit):
         self.bytes += size
 
 
-def reading(limit: int = LIMIT, memory_bytes: int = 64 * 1024 * 1024) -> tuple[Bodies, BodyMemory, Counted]:
-    memory, rate_limit = BodyMemory(memory_bytes), Counted()
+def reading(limit: int = LIMIT, memory_bytes: int = 64 * 1024 * 1024) -> tuple[Bodies, ByteBudget, Counted]:
+    memory, rate_limit = ByteBudget(memory_bytes), Counted()
     return Bodies(limit, memory, rate_limit), memory, rate_limit
 
 

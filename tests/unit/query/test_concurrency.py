@@ -80,3 +80,32 @@ async def test_a_question_that_is_cancelled_while_it_waits_leaves_the_queue() ->
         await asyncio.sleep(0)
         assert not waiting.done()
     await waiting
+
+
+async def test_of_all_projects_so_many_run_in_the_order_in_which_they_asked() -> None:
+    queue = ProjectQueues(Limits(20, 2**30, 10**9, 2, 8, concurrency_in_all=3))
+    running: list[str] = []
+    most = 0
+
+    async def ask(project: str) -> None:
+        nonlocal most
+        async with queue.turn(project):
+            running.append(project)
+            most = max(most, len(running))
+            await asyncio.sleep(0.01)
+            running.remove(project)
+
+    await asyncio.gather(*[ask(project) for project in "aaaaaabbbbbbcd"])
+    assert most == 3
+
+
+async def test_a_turn_that_does_not_come_for_others_is_no_fault_of_the_project() -> None:
+    queue = ProjectQueues(Limits(0.02, 2**30, 10**9, 2, 8, concurrency_in_all=1))
+    async with queue.turn("a"):
+        with pytest.raises(ApiError) as caught:
+            async with queue.turn("b"):
+                pass
+    assert caught.value.code is ErrorCode.STORE_UNAVAILABLE
+    assert caught.value.retry_after_s
+    async with queue.turn("b"):
+        pass

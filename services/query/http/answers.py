@@ -1,0 +1,86 @@
+"""Answers that a client may read slowly, or never: what is not read yet is bounded, for a project and in all.
+
+A large answer is sent in parts, each when the one before has gone out; its bytes count until the last has.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import msgspec
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from services.contract.api.errors import ApiError, ErrorCode
+from services.runtime.byte_budget import BudgetExceededError, ByteBudget
+
+# Below it an answer fits into what the system keeps for a connection anyway.
+_SMALL_BYTES = 64 * 1024
+_RETRY_AFTER_S = 5
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Answers:
+    """Belongs to one event loop."""
+
+    def __init__(self, budget: ByteBudget) -> None:
+        self._budget = budget
+
+    @contextmanager
+    def gathering(self, project_id: str) -> Iterator[Callable[[int], None]]:
+        """For an answer that is put together of others: to be called with the bytes of each. Raises ApiError as `json`."""
+        gathered = 0
+
+        def add(size: int) -> None:
+            nonlocal gathered
+            self._reserve(project_id, size)
+            gathered += size
+
+        try:
+            yield add
+        finally:
+            self._budget.free(project_id, gathered)
+
+    def json(self, project_id: str, content: Any) -> Response:
+        """Raises ApiError 429 where the project's answers wait to be read already, 503 where all clients' do."""
+        body = _encode(content)
+        if len(body) <= _SMALL_BYTES:
+            return Response(body, media_type="application/json")
+        self._reserve(project_id, len(body))
+        return _LargeAnswer(body, self._budget, project_id)
+
+    def _reserve(self, project_id: str, size: int) -> None:
+        try:
+            self._budget.reserve(project_id, size)
+        except BudgetExceededError as error:
+            if error.of_project:
+                code, whose = ErrorCode.RATE_LIMITED, "of this project "
+            else:
+                code, whose = ErrorCode.STORE_UNAVAILABLE, ""
+            message = f"Too many answers {whose}wait to be read. Read them, and ask again."
+            raise ApiError(code, message, retry_after_s=_RETRY_AFTER_S) from error
+
+
+class _LargeAnswer(Response):
+    """Holds its part of the budget until it is sent, or its client gone."""
+
+    media_type = "application/json"
+
+    def __init__(self, body: bytes, budget: ByteBudget, project_id: str) -> None:
+        super().__init__(body)
+        self._budget = budget
+        self._project_id = project_id
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        view = memoryview(bytes(self.body))
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            for at in range(0, len(view), _SMALL_BYTES):
+                # Waits while the client does not read.
+                await send(
+                    {"type": "http.response.body", "body": bytes(view[at : at + _SMALL_BYTES]), "more_body": True}
+                )
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            self._budget.free(self._project_id, len(view))
