@@ -3,9 +3,12 @@ empty the topic into the dead letters."""
 
 from collections.abc import Awaitable, Callable, Sequence
 
+import msgspec
+from msgspec import Struct
 from prometheus_client import Counter
 
-from services.contract.log.dead_letter import DeadLetter
+from services.contract.log.dead_letter import DeadLetter, Origin, payload_text
+from services.runtime.clock import utc_now
 
 DEAD_LETTERS = Counter("headrace_worker_dead_letters_total", "Lines that could not be stored.", ["code"])
 
@@ -52,3 +55,30 @@ class DeadLetterTopic:
             await ack
         for letter in letters:
             DEAD_LETTERS.labels(letter.code).inc()
+
+
+class _Owner(Struct):
+    """What of a bad line a letter needs to know."""
+
+    project_id: str = ""
+    event_id: str = ""
+
+
+_decode_owner = msgspec.json.Decoder(_Owner).decode
+
+
+def dead_letter(line: bytes, reason: str, origin: Origin, line_id: bytes = b"") -> DeadLetter:
+    """`line_id`: the id that its record has for the line."""
+    try:
+        owner = _decode_owner(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        owner = _Owner()
+    return DeadLetter(
+        code="unreadable_line",
+        message=reason,
+        origin=origin,
+        payload=payload_text(line),
+        at=utc_now(),
+        project_id=owner.project_id,
+        event_id=line_id.hex() or owner.event_id.replace("-", ""),
+    )

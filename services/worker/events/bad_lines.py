@@ -4,23 +4,13 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from services.contract.log.dead_letter import DeadLetter, Origin, payload_text
+from services.contract.log.dead_letter import DeadLetter, Origin
 from services.contract.log.envelope import ID_BYTES, Envelope, EventLine
-from services.runtime.clock import utc_now
+from services.worker.dead_letters import dead_letter
 from services.worker.dedupe.ids import Mask
 from services.worker.record import Record
 
 _decode_line = msgspec.json.Decoder(EventLine, strict=True).decode
-
-
-class _Owner(Struct):
-    """What of a bad line a letter needs to know."""
-
-    project_id: str = ""
-    event_id: str = ""
-
-
-_decode_owner = msgspec.json.Decoder(_Owner).decode
 
 
 class Lines(Struct):
@@ -98,20 +88,3 @@ def fault_of(line: bytes) -> str | None:
 
 def _origin(record: Record, line: int) -> Origin:
     return Origin(service="worker", topic=record.topic, partition=record.partition, offset=record.offset, line=line)
-
-
-def dead_letter(line: bytes, reason: str, origin: Origin, line_id: bytes = b"") -> DeadLetter:
-    """`line_id`: the id that its record has for the line."""
-    try:
-        owner = _decode_owner(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        owner = _Owner()
-    return DeadLetter(
-        code="unreadable_line",
-        message=reason,
-        origin=origin,
-        payload=payload_text(line),
-        at=utc_now(),
-        project_id=owner.project_id,
-        event_id=line_id.hex() or owner.event_id.replace("-", ""),
-    )

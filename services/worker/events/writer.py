@@ -22,10 +22,10 @@ from services.contract.tables import EVENT_COLUMNS, EVENTS
 from services.runtime.clickhouse import BadDataError, ClickHouse
 from services.runtime.logs import get_logger
 from services.runtime.metrics import FormerName
-from services.worker.dead_letters import PoisonGate
+from services.worker.dead_letters import PoisonGate, dead_letter
 from services.worker.dedupe.ids import Ids, Mask, ids_from_bytes
 from services.worker.dedupe.port import Dedupe
-from services.worker.events.bad_lines import Lines, dead_letter, find_bad, lines_of, unpack_foreign
+from services.worker.events.bad_lines import Lines, find_bad, lines_of, unpack_foreign
 from services.worker.record import Record
 from services.worker.until_stored import STORE_UP, fresh_token, until_stored
 

@@ -14,11 +14,11 @@ import msgspec
 from prometheus_client import Counter
 
 from services.contract.links import Moment
-from services.contract.log.dead_letter import DeadLetter, Origin, payload_text
+from services.contract.log.dead_letter import DeadLetter, Origin
 from services.contract.log.envelope import IdentityLine
 from services.contract.tables import IDENTITY_COLUMNS, IDENTITY_LOG, PERSON_IDS
 from services.runtime.clickhouse import BadDataError, ClickHouse
-from services.runtime.clock import utc_now
+from services.worker.dead_letters import dead_letter
 from services.worker.identity.person_rows import PersonRow, StoredRow, person_row, stored_set
 from services.worker.identity.person_sets import Edge, Joined, PersonSet, join
 from services.worker.identity.region import in_chunks, recomputed_rows
@@ -71,13 +71,13 @@ class IdentityStore:
         messages, bad = _decode_records(records)
         return bad + await self._keep_each(messages)
 
-    async def _keep_each(self, messages: Sequence["_Message"]) -> list[DeadLetter]:
+    async def _keep_each(self, messages: Sequence["_ReadLine"]) -> list[DeadLetter]:
         """In order. A refused message is found by halving, and costs itself only."""
         try:
             await self.keep_lines([message.line for message in messages])
         except BadDataError as error:
             if len(messages) == 1:
-                return [_dead_letter(messages[0].text, str(error)[:500], messages[0].origin)]
+                return [dead_letter(messages[0].text, str(error)[:500], messages[0].origin)]
             half = len(messages) // 2
             return await self._keep_each(messages[:half]) + await self._keep_each(messages[half:])
         return []
@@ -226,7 +226,7 @@ class IdentityStore:
         return await self._store.rows(sql, {**asked, "sets": [row.person_hash for row in set_ids]}) if set_ids else []
 
 
-class _Message(NamedTuple):
+class _ReadLine(NamedTuple):
     """A line of the log, as it was read and as it stood there."""
 
     line: IdentityLine
@@ -234,7 +234,7 @@ class _Message(NamedTuple):
     origin: Origin
 
 
-def _decode_records(records: Sequence[Record]) -> tuple[list[_Message], list[DeadLetter]]:
+def _decode_records(records: Sequence[Record]) -> tuple[list[_ReadLine], list[DeadLetter]]:
     messages, bad = [], []
     for record in records:
         for i, text in enumerate((record.value or b"").rstrip(b"\n").split(b"\n")):
@@ -244,11 +244,7 @@ def _decode_records(records: Sequence[Record]) -> tuple[list[_Message], list[Dea
             try:
                 line = _decode(text)
                 UUID(line.event_id)
-                messages.append(_Message(line, text, origin))
+                messages.append(_ReadLine(line, text, origin))
             except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
-                bad.append(_dead_letter(text, str(error), origin))
+                bad.append(dead_letter(text, str(error), origin))
     return messages, bad
-
-
-def _dead_letter(text: bytes, reason: str, origin: Origin) -> DeadLetter:
-    return DeadLetter(code="unreadable_line", message=reason, origin=origin, payload=payload_text(text), at=utc_now())

@@ -10,7 +10,7 @@ from services.contract.api.errors import ApiError
 from services.contract.log.dead_letter import DeadLetter, Origin
 from services.contract.log.event_ids import id_of_key
 from services.operations.dead_letters import StoredLetter, repaired_line
-from services.worker.events.bad_lines import dead_letter
+from services.worker.dead_letters import dead_letter
 
 CAME = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NOW = CAME + timedelta(days=3)
