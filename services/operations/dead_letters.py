@@ -18,8 +18,8 @@ from services.contract.log.envelope import ID_BYTES, EventLine
 from services.contract.log.event_ids import id_of_key
 from services.edge.event_log.kafka import KafkaEventLog
 from services.edge.event_log.port import EventLog
+from services.edge.intake.second_pass import take_track
 from services.edge.intake.timestamps import EARLIEST
-from services.edge.intake.track import take_track
 from services.operations.deleted import deleted_lines
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import utc_now
@@ -121,7 +121,7 @@ def repaired_line(stored: StoredLetter, now: datetime) -> tuple[bytes, EventLine
     payload = letter.payload.encode() if line is None else _event_of(line)
     if payload.lstrip()[:1] == b"[":
         raise ApiError(ErrorCode.INVALID_FIELD, "a letter holds one event: expected an object, not an array")
-    taken = take_track(payload, project_id, _received_at(letter, line, now), None).lines[0]
+    taken = take_track(payload, project_id, _received_at(letter, line, now)).lines[0]
     if line is not None:
         taken.original_timestamp = line.original_timestamp or taken.original_timestamp
     event_id = _own_id(letter, line)

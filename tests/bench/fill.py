@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from services.contract.log.envelope import EventLine, pack
 from services.contract.log.topics import partition_of
-from services.edge.intake.track import take_batch
+from services.edge.intake.second_pass import take_batch
 from services.runtime.kafka import make_producer
 from tests.bench.events import BatchRequests
 from tests.bench.load import LoadPlan

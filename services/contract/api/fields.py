@@ -15,7 +15,7 @@ Since = Annotated[
     str | int | float,
     Meta(
         description="First moment of the time window. ISO 8601 (a date alone is its first moment; without offset: in "
-        "`timezone`) or Unix epoch in seconds or milliseconds.",
+        "`timezone`) or Unix epoch in seconds, milliseconds, microseconds or nanoseconds.",
         examples=["2026-11-01", "2026-11-01T00:00:00Z", 1793491200],
     ),
 ]

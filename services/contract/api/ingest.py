@@ -1,6 +1,5 @@
 """The ingest calls' bodies and answers. These types validate, and the OpenAPI document is generated from them."""
 
-from datetime import datetime
 from typing import Annotated
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
@@ -27,9 +26,16 @@ IdempotencyKey = Annotated[
         description="Any number of submissions with the same key take effect once.",
     ),
 ]
+# Kept as the bytes that came (absent is an empty Raw): the decoder would round what services/edge/intake/timestamps.py
+# cuts.
 Timestamp = Annotated[
-    datetime | int | float,
-    Meta(description="ISO 8601 (without offset: UTC) or Unix epoch in seconds or milliseconds. Absent: receive time."),
+    Raw,
+    Meta(
+        description="ISO 8601 (without offset: UTC) or Unix epoch in seconds, milliseconds, microseconds or nanoseconds, by "
+        "its size. What is finer than a microsecond is cut. Absent: receive time.",
+        examples=["2026-11-20T12:34:56.789Z", 1795178096789],
+        extra_json_schema={"type": ["string", "number", "null"]},
+    ),
 ]
 # Kept as the bytes that came: decoded by nobody on the way in. Absent is an empty Raw; null counts as absent.
 JsonObject = Annotated[Raw, Meta(description="Any JSON object.", extra_json_schema={"type": ["object", "null"]})]
@@ -45,14 +51,14 @@ SetOnce = Annotated[
 
 
 # forbid_unknown_fields lets a clean message be taken in one pass; a message that fails is looked at again, field
-# by field, and unknown fields then become warnings (services/edge/intake/track.py).
+# by field, and unknown fields then become warnings (services/edge/intake/second_pass.py).
 class TrackEvent(Struct, forbid_unknown_fields=True, gc=False):
     """One product analytics event."""
 
     event: EventName
     distinct_id: Id
     properties: JsonObject = field(default_factory=Raw)
-    timestamp: Timestamp | None = None
+    timestamp: Timestamp = field(default_factory=Raw)
     idempotency_key: IdempotencyKey | None = None
 
 
@@ -87,7 +93,7 @@ class Identify(Struct, forbid_unknown_fields=True):
         ]
         | None
     ) = None
-    timestamp: Timestamp | None = None
+    timestamp: Timestamp = field(default_factory=Raw)
     idempotency_key: IdempotencyKey | None = None
 
 
@@ -107,7 +113,7 @@ class Group(Struct, forbid_unknown_fields=True):
     group_key: Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
     traits: Traits = field(default_factory=Raw)
     set_once: SetOnce = field(default_factory=Raw)
-    timestamp: Timestamp | None = None
+    timestamp: Timestamp = field(default_factory=Raw)
     idempotency_key: IdempotencyKey | None = None
 
 

@@ -11,17 +11,20 @@ _MISSING = re.compile(r"^Object missing required field `(.+?)`")
 _TYPE_NAMES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 
 
-def invalid_json(error: Exception) -> ApiError:
-    """`error` is msgspec.DecodeError, UnicodeDecodeError or RecursionError; the message says where."""
+def invalid_json(error: Exception, subject: str = "The body") -> ApiError:
+    """`error` is msgspec.DecodeError, UnicodeDecodeError or RecursionError; the message says where in the subject."""
     if isinstance(error, RecursionError):
-        return ApiError(ErrorCode.TOO_DEEP, "The JSON is nested too deeply. Flatten it.")
+        return ApiError(ErrorCode.TOO_DEEP, f"{subject} is nested too deeply. Flatten it.")
     if isinstance(error, UnicodeDecodeError):
-        return ApiError(ErrorCode.INVALID_JSON, f"The body is not valid UTF-8: {error.reason} (byte {error.start}).")
+        return ApiError(
+            ErrorCode.INVALID_JSON,
+            f"{subject} is not valid UTF-8: {error.reason} (byte {error.start}). Send JSON as UTF-8.",
+        )
     reason = str(error).removeprefix("JSON is malformed: ")
-    return ApiError(ErrorCode.INVALID_JSON, f"The body is not valid JSON: {_lower_first(reason)}.")
+    return ApiError(ErrorCode.INVALID_JSON, f"{subject} is not valid JSON: {_lower_first(reason)}.")
 
 
-def invalid_message(error: msgspec.ValidationError, at: str = "", index: int | None = None) -> ApiError:
+def invalid_message(error: msgspec.ValidationError, at: str = "", subject: str = "The body") -> ApiError:
     """The field that has the wrong type or size, and what was expected. `at` is the path of the decoded value."""
     text = str(error)
     found = _AT.search(text)
@@ -30,10 +33,10 @@ def invalid_message(error: msgspec.ValidationError, at: str = "", index: int | N
     missing = _MISSING.match(reason)
     if missing:
         field = _join(at, path, missing.group(1))
-        return ApiError(ErrorCode.MISSING_FIELD, f"`{field}` is required.", field=field, index=index)
+        return ApiError(ErrorCode.MISSING_FIELD, f"`{field}` is required.", field=field)
     field = _join(at, path)
-    subject = f"`{field}`" if field else "The body" if index is None else "The event"
-    return ApiError(ErrorCode.INVALID_FIELD, f"{subject}: {_plain(reason)}.", field=field or None, index=index)
+    place = f"`{field}`" if field else subject
+    return ApiError(ErrorCode.INVALID_FIELD, f"{place}: {_plain(reason)}.", field=field or None)
 
 
 def _join(*parts: str) -> str:

@@ -1,22 +1,24 @@
 """Identify, alias and group: from body bytes to lines of the identity log. Pure: no I/O, no clock."""
 
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import Struct, field
 from xxhash import xxh3_128_digest
 
+from services.contract.api.encoding import plain_text
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.ingest import MAX_EVENT_BYTES, Alias, Group, Identify
-from services.contract.api.validation import invalid_json, invalid_message
+from services.contract.api.validation import invalid_message
 from services.contract.log.envelope import IdentityLine
 from services.contract.log.event_ids import fresh_ids, id_of_key
-from services.edge.intake.json_checks import json_object, one_line, refuse_nul
-from services.edge.intake.timestamps import parse_time, resolve_time
+from services.edge.intake.json_checks import json_object, refuse_nul
+from services.edge.intake.lenient import HALVES_REPLACED, drop_placeholder_key, read_fields
+from services.edge.intake.placeholders import is_placeholder_id, placeholder_warning
+from services.edge.intake.timestamps import read_time, resolve_time
 
-# What broken or careless clients send for "nobody": merging one of them would make one person of thousands.
-PLACEHOLDER_IDS = frozenset({"null", "undefined", "none", "nil", "anonymous", "guest", "0", "[object object]"})
+_MAX_UNKNOWN = 20  # of unknown fields that are named
 
 
 class IdentityIntake(Struct):
@@ -108,7 +110,7 @@ def take_group(body: bytes, project_id: str, now: datetime, header_key: str | No
 
 
 def _time_of(message: Identify | Group, now: datetime, warnings: list[str]) -> datetime:
-    time, original = resolve_time(message.timestamp, now)
+    time, original = resolve_time(read_time(message.timestamp), now)
     if original:
         warnings.append(f"timestamp is more than 1 h ahead ({original}): the receive time is used")
     return time
@@ -118,7 +120,8 @@ def _intake(
     message: Identify | Alias | Group, header_key: str | None, warnings: list[str], line: IdentityLine
 ) -> IdentityIntake:
     key = message.idempotency_key or header_key
-    event_id = fresh_ids(1)[0] if key is None else id_of_key(line.project_id, key)
+    kind = type(message).__name__.lower()  # of the call: an identify may become a line of another kind
+    event_id = fresh_ids(1)[0] if key is None else id_of_key(line.project_id, key, kind)
     line.event_id = event_id.hex()
     line.idempotency_key = key or ""
     return IdentityIntake([event_id], [line], warnings)
@@ -145,32 +148,32 @@ def _add_merge(intake: IdentityIntake, old_id: str, new_id: str) -> None:
 
 def _decode(body: bytes, kind: type[M]) -> tuple[M, list[str]]:
     """The message, and warnings about fields that it does not have."""
-    body = one_line(body)
     if len(body) > MAX_EVENT_BYTES:
         raise ApiError(
             ErrorCode.EVENT_TOO_LARGE, f"The message has {len(body)} bytes; at most {MAX_EVENT_BYTES} are taken."
         )
+    fields = read_fields(plain_text(body), frozenset(kind.__struct_fields__), _MAX_UNKNOWN)
+    placeholder = drop_placeholder_key(fields)
     try:
-        fields: dict[str, Any] = msgspec.json.decode(body, type=dict[str, Raw])
-        known = {name: value for name, value in fields.items() if name in kind.__struct_fields__}
-        if "timestamp" in known:
-            known["timestamp"] = Raw(msgspec.json.encode(parse_time(bytes(known["timestamp"]))))
-        message = msgspec.json.decode(msgspec.json.encode(known), type=kind)
+        message = msgspec.json.decode(fields.encode(), type=kind)
     except msgspec.ValidationError as error:
         raise invalid_message(error) from error
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise invalid_json(error) from error
     for name in kind.__struct_fields__:
         value = getattr(message, name)
         if isinstance(value, str):
             refuse_nul(value, name)
-    return message, [f"unknown field `{name[:100]}` ignored" for name in sorted(set(fields) - set(known))][:20]
+    warnings = [f"unknown field `{name[:100]}` ignored" for name in fields.unknown]
+    if placeholder is not None:
+        warnings.append(placeholder_warning(placeholder))
+    if fields.replaced:
+        warnings.append(HALVES_REPLACED.format(place=""))
+    return message, warnings
 
 
 def _refuse_placeholder(value: str | None, name: str) -> None:
-    if value is not None and value.strip().lower() in PLACEHOLDER_IDS:
+    if value is not None and is_placeholder_id(value):
         raise ApiError(
             ErrorCode.ILLEGAL_ID,
-            f"`{name}` is the placeholder `{value}`: merging it would make one person of many. Send a real id.",
+            f"`{name}` is the placeholder `{value[:50]}`: merging it would make one person of many. Send a real id.",
             field=name,
         )

@@ -1,6 +1,7 @@
-"""Checks on JSON text that the decoder leaves to us: encoding, one line, depth, objects where objects belong."""
+"""Checks on JSON text that the decoder leaves to us: encoding, one line, depth, numbers, objects where objects belong."""
 
-from collections.abc import Sequence
+import re
+from math import isinf
 
 import msgspec
 import numpy as np
@@ -8,62 +9,84 @@ from msgspec import Raw
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.ingest import MAX_NESTING_LEVELS
-from services.contract.api.validation import invalid_json
 
 EMPTY_OBJECT = Raw(b"{}")
-_NEWLINE, _QUOTE, _CURLY, _SQUARE = b'\n"{['
+_NEWLINE, _QUOTE, _CURLY, _SQUARE, _E = b'\n"{[e'
 _CURLY_FROM_SQUARE = _CURLY ^ _SQUARE  # the one bit in which they differ
+_LOWER = 0x20  # the bit that makes a letter lower case
 _OTHERS = bytes(set(range(256)) - set(b'"{}[]'))
 _STEPS = np.zeros(256, np.int8)  # what a character does to the depth
 _STEPS[list(b"{[")] = 1
 _STEPS[list(b"}]")] = -1
 
+# A number is beyond doubles only with an exponent of three digits, or with so many digits before its point.
+_MANY_DIGITS = 200
+_LONG_INTEGER = re.compile(rb"(?<![0-9.+eE-])-?[0-9]{309,}+")
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
+_NUMBER = re.compile(rb"-?[0-9][0-9.eE+-]*")
+_LARGE_BYTES = 4 * 1024  # from so many on, numpy is faster
+# Every so many characters one is looked at: a run of digits shows in a run of these.
+_SAMPLED = 16
+_RUN_OF_DIGITS = b"\1" * (_MANY_DIGITS // _SAMPLED)
+_ZERO, _PLUS = np.frombuffer(b"0+", np.uint8)
+_BEFORE = np.zeros(256, np.bool_)
+_BEFORE[list(b"0123456789.-:,[ \t\r")] = True  # what may stand before the last digit of a number's first part
+_EXPONENT = re.compile(rb"[0-9][eE]\+?[0-9]{3}")
+# Digits and + become 0, e and E become e.
+_ALIKE = bytes.maketrans(b"0123456789+E", b"00000000000e")
+_EXPONENT_LIKE = b"0e000"
+
 
 def one_line(body: bytes) -> bytes:
-    """The body without raw newlines, because it becomes part of a line. Raises ApiError for what is not UTF-8."""
-    try:
-        if not body.isascii():
-            body.decode()
-        if b"\n" in body:
-            return msgspec.json.format(body, indent=-1)
-    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
-        raise invalid_json(error) from error
-    return body
+    """The body without raw newlines, because it becomes part of a line. Raises UnicodeDecodeError for what is no UTF-8,
+    and what the decoder raises."""
+    if not body.isascii():
+        body.decode()
+    return msgspec.json.format(body, indent=-1) if b"\n" in body else body
 
 
 def json_object(value: Raw, name: str) -> Raw:
-    """`value` as it is when it is an object of legal depth, `{}` when it is absent or null; raises ApiError."""
+    """`value` as it is when it is an object of legal depth and numbers, `{}` when it is absent or null; raises ApiError."""
     text = bytes(value)
     if text in (b"", b"null"):
         return EMPTY_OBJECT
     if not text.startswith(b"{"):
         raise ApiError(ErrorCode.INVALID_FIELD, f"`{name}`: expected an object.", field=name)
     if nesting_levels(text) > MAX_NESTING_LEVELS:
-        raise ApiError(
-            ErrorCode.TOO_DEEP, f"`{name}` is nested deeper than {MAX_NESTING_LEVELS} levels. Flatten it.", field=name
-        )
+        raise too_deep(name)
+    if may_hold_large_number(text):
+        _refuse_large_numbers(text, name)
     return value
 
 
-def all_objects(values: Sequence[Raw]) -> bool:
-    """Whether `json_object` would take every value as it is. False also where only a closer look can tell.
+def too_deep(name: str) -> ApiError:
+    return ApiError(
+        ErrorCode.TOO_DEEP, f"`{name}` is nested deeper than {MAX_NESTING_LEVELS} levels. Flatten it.", field=name
+    )
 
-    All in one text: one look at all costs a tenth of one look at each.
+
+def all_objects(joined: bytes, values: int) -> bool:
+    """Whether each of so many values is an object of legal depth. False also where only a closer look can tell.
+
+    `joined`: the values with newlines between them. One look at all costs a tenth of one look at each.
     """
-    joined = b"\n".join(values)
     if not joined.startswith(b"{") or joined.endswith(b"\n"):
         return False
     text = np.frombuffer(joined, np.uint8)
-    starts = np.flatnonzero(text == _NEWLINE) + 1
-    if not (text[starts] == _CURLY).all():
+    if ((text[:-1] == _NEWLINE) & (text[1:] != _CURLY)).any():
         return False
     # Brackets in strings are counted too: more than the depth, never less.
     is_bracket = text | _CURLY_FROM_SQUARE == _CURLY
-    if np.count_nonzero(is_bracket) - len(values) < MAX_NESTING_LEVELS:
+    if np.count_nonzero(is_bracket) - values < MAX_NESTING_LEVELS:
         return True
     opened = np.flatnonzero(is_bracket)
-    counts = np.diff(np.searchsorted(opened, starts), prepend=0, append=len(opened))
+    counts = np.diff(np.searchsorted(opened, np.flatnonzero(text == _NEWLINE)), prepend=0, append=len(opened))
     return bool((counts <= MAX_NESTING_LEVELS).all())
+
+
+def may_hold_large_number(text: bytes) -> bool:
+    """Whether a number in JSON text may be beyond doubles. True also where only a closer look can tell."""
+    return _may_hold_large(text) if len(text) < _LARGE_BYTES else _may_hold_large_in_many(text)
 
 
 def nesting_levels(text: bytes) -> int:
@@ -76,6 +99,53 @@ def nesting_levels(text: bytes) -> int:
     chars = np.frombuffer(plain, np.uint8)
     in_string = np.cumsum(chars == _QUOTE, dtype=np.uint8) & 1
     return int(np.cumsum(_STEPS[chars] * (1 - in_string), dtype=np.int32).max())
+
+
+def _may_hold_large(text: bytes) -> bool:
+    if _EXPONENT_LIKE in (alike := text.translate(_ALIKE)):
+        return any(_may_begin_number(text, found.start()) for found in _EXPONENT.finditer(text))
+    return len(text) > _MANY_DIGITS and b"0" * _MANY_DIGITS in alike
+
+
+def _may_hold_large_in_many(joined: bytes) -> bool:
+    text = np.frombuffer(joined, np.uint8)
+    is_digit = text - _ZERO < 10
+    if _RUN_OF_DIGITS in is_digit[::_SAMPLED].tobytes():
+        return True
+    # A digit before an e, and three behind it, perhaps after a plus.
+    places = np.flatnonzero(is_digit[:-1] & (text[1:] | _LOWER == _E))
+    exponents = places + 2
+    exponents += text.take(exponents, mode="clip") == _PLUS
+    for _ in range(3):
+        keep = is_digit.take(exponents, mode="clip")
+        places, exponents = places[keep], exponents[keep] + 1
+    places = places[_BEFORE[text[places - 1]]]
+    return any(_may_begin_number(joined, place) for place in places.tolist())
+
+
+def _may_begin_number(text: bytes, place: int) -> bool:
+    """Whether the digit there, which an `e` follows, may end the first part of a number rather than stand in a string."""
+    before = text[max(0, place - 24) : place + 1].rstrip(b"0123456789.-")
+    return not before or before[-1] in b" \t\r:,["
+
+
+def _refuse_large_numbers(text: bytes, name: str) -> None:
+    """Raises ApiError for a number that no double holds; every reader after us would stumble over it."""
+    try:
+        msgspec.json.decode(text)  # converts all numbers, integers of any size
+    except msgspec.ValidationError:
+        numbers = _NUMBER.finditer(_STRING.sub(b'""', text))
+    else:
+        numbers = _LONG_INTEGER.finditer(_STRING.sub(b'""', text)) if _LONG_INTEGER.search(text) else iter(())
+    for found in numbers:
+        number = found[0]
+        if isinf(float(number)):
+            shown = number.decode() if len(number) <= 50 else f"{number[:40].decode()}... ({len(number)} digits)"
+            raise ApiError(
+                ErrorCode.INVALID_FIELD,
+                f"`{name}`: the number {shown} is larger than any double (1.8e308). Send it as a string.",
+                field=name,
+            )
 
 
 def refuse_nul(value: str | None, name: str) -> None:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from msgspec import Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.contract.api.timestamps import MILLISECONDS_FROM, iso_time
+from services.contract.api.timestamps import FORMS, epoch_us, iso_time
 
 SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
@@ -18,7 +18,8 @@ _MICROSECOND = timedelta(microseconds=1)
 # the edge takes times from 2000 to now. A window that reaches further is cut to these.
 EARLIEST_US = 0
 LATEST_US = (datetime(2149, 1, 1) - _EPOCH) // _MICROSECOND
-_FORMS = "Use ISO 8601 (2026-11-20 or 2026-11-20T12:34:56Z) or Unix epoch in seconds or milliseconds."
+# Further from 1970 than any time, and still a number that all arithmetic here takes.
+_BEYOND_US = 10**18
 
 
 class TimeWindow(Struct, frozen=True):
@@ -81,7 +82,7 @@ def _parse_time(value: str | float, field: str, zone: ZoneInfo) -> int:
         time = iso_time(value)
     except ValueError as error:
         raise ApiError(
-            ErrorCode.INVALID_TIMESTAMP, f"`{field}`: `{value[:64]}` is not a date and time. {_FORMS}", field=field
+            ErrorCode.INVALID_TIMESTAMP, f"`{field}`: `{value[:64]}` is not a date and time. Use {FORMS}.", field=field
         ) from error
     if time.tzinfo is None:
         # Year 1 and year 9999 lie beyond what zone rules can be asked for.
@@ -90,8 +91,7 @@ def _parse_time(value: str | float, field: str, zone: ZoneInfo) -> int:
 
 
 def _of_number(value: float) -> int:
-    unit_us = 1000 if abs(value) >= MILLISECONDS_FROM else SECOND_US
-    if isinstance(value, int):
-        return value * unit_us
-    # Finite, because JSON has no other numbers; a float times an int stays below the largest float or is infinite.
-    return round(max(min(value * unit_us, 1e18), -1e18))
+    # Python writes no integer of thousands of digits.
+    if abs(value) >= _BEYOND_US * 1000:
+        return _BEYOND_US if value > 0 else -_BEYOND_US
+    return max(min(epoch_us(repr(value)), _BEYOND_US), -_BEYOND_US)

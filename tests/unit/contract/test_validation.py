@@ -86,9 +86,8 @@ def test_the_path_begins_where_the_value_was_found(text: str, field: str, messag
     assert (error.field, error.message) == (field, message)
 
 
-def test_the_place_in_a_batch_is_kept() -> None:
-    assert message_error("{}", index=7).index == 7
-    assert message_error("5", index=0).message == "The event: expected object, got integer."
+def test_the_subject_is_what_the_message_is_called() -> None:
+    assert message_error("5", subject="The event").message == "The event: expected object, got integer."
 
 
 @pytest.mark.parametrize(
@@ -111,9 +110,9 @@ def test_text_that_is_no_utf8_says_where() -> None:
     with pytest.raises(UnicodeDecodeError) as broken:
         b'{"a": "\xff"}'.decode()
     error = invalid_json(broken.value)
-    assert error.message == "The body is not valid UTF-8: invalid start byte (byte 7)."
+    assert error.message == "The body is not valid UTF-8: invalid start byte (byte 7). Send JSON as UTF-8."
 
 
 def test_what_is_too_deep_for_the_decoder_is_too_deep_for_us() -> None:
     error = invalid_json(RecursionError())
-    assert (error.code, error.message) == (ErrorCode.TOO_DEEP, "The JSON is nested too deeply. Flatten it.")
+    assert (error.code, error.message) == (ErrorCode.TOO_DEEP, "The body is nested too deeply. Flatten it.")

@@ -102,24 +102,7 @@ def test_a_message_becomes_one_line(take: Take, fields: dict[str, Any], line: di
     assert intake.warnings == []
 
 
-@pytest.mark.parametrize(
-    "placeholder",
-    [
-        "null",
-        "undefined",
-        "none",
-        "nil",
-        "anonymous",
-        "guest",
-        "0",
-        "[object Object]",
-        "NULL",
-        "Undefined",
-        "gUEST",
-        "[OBJECT OBJECT]",
-        " null\t",
-    ],
-)
+@pytest.mark.parametrize("placeholder", ["null", "Undefined", " [OBJECT OBJECT]\t", '"null"', "\u200b", "NaN"])
 @pytest.mark.parametrize(
     ("take", "field"),
     [
@@ -243,9 +226,9 @@ def test_nul_is_refused_in_every_text(take: Take) -> None:
     [
         (b"", ErrorCode.INVALID_JSON),
         (b"{", ErrorCode.INVALID_JSON),
-        (b'{"distinct_id": "\xff"}', ErrorCode.INVALID_JSON),
-        (b'{"distinct_id": "\\ud800xxxxxx"}', ErrorCode.INVALID_JSON),
-        (b'{"traits": {"x": NaN}}', ErrorCode.INVALID_JSON),
+        (b'{"idempotency_key": "\xff"}', ErrorCode.INVALID_JSON),
+        (b'{"idempotency_key": NaN}', ErrorCode.INVALID_JSON),
+        (b"\x1f\x8b\x08", ErrorCode.INVALID_ENCODING),
         (b"null", ErrorCode.INVALID_FIELD),
         (b"[]", ErrorCode.INVALID_FIELD),
         (b'"x"', ErrorCode.INVALID_FIELD),
@@ -257,8 +240,8 @@ def test_nul_is_refused_in_every_text(take: Take) -> None:
         "empty",
         "cut off",
         "no UTF-8",
-        "lone surrogate",
         "NaN",
+        "compressed",
         "null",
         "array",
         "string",

@@ -131,8 +131,8 @@ async def test_the_header_stands_for_a_missing_key(edge: Edge, call: str) -> Non
     await edge.client.post(path(call), json=GOOD[call], headers={"Idempotency-Key": "k"})
     await edge.client.post(path(call), json={**GOOD[call], "idempotency_key": "k"})
     first, second = identity(edge)
-    assert first == second
-    assert first["idempotency_key"] == "k"
+    assert first["event_id"] == second["event_id"]
+    assert first["idempotency_key"] == second["idempotency_key"] == "k"
 
 
 COMPRESS: dict[str, Callable[[bytes], bytes]] = {
@@ -261,7 +261,6 @@ CASES = [
     ],
     Case(ErrorCode.INVALID_FIELD, "track", []),
     Case(ErrorCode.INVALID_FIELD, "track", {**EVENT, "event": "x" * 201}),
-    Case(ErrorCode.INVALID_FIELD, "track", EVENT, Idempotency_Key=""),
     Case(ErrorCode.INVALID_FIELD, "track", EVENT, Idempotency_Key="x" * 257),
     Case(ErrorCode.INVALID_FIELD, "alias", GOOD["alias"], Idempotency_Key="tab\there"),
     Case(ErrorCode.TOO_DEEP, "track", {**EVENT, "properties": TOO_DEEP}),
