@@ -34,7 +34,7 @@ def find_broker_program(copies: Path) -> Path:
 
 
 def _runnable_copy(installed: Path, copies: Path) -> Path:
-    """Made anew when the installed file is another one. Another process sees the whole file or none."""
+    """Made again when the installed file is another one. Another process sees the whole file or none."""
     there = installed.stat()
     copy = copies / f"tansu-{there.st_size}-{there.st_mtime_ns}"
     if not os.access(copy, os.X_OK):
