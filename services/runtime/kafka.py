@@ -81,7 +81,7 @@ async def count_partitions(settings: KafkaSettings, topic: str) -> int:
 
 async def topic_settings(settings: KafkaSettings, topics: Sequence[str]) -> dict[str, dict[str, str]]:
     """The settings in force of each topic, as Kafka names them. None of a topic about which the broker says nothing:
-    it is not there, or we may not ask (ACL: DescribeConfigs), or the broker does not know the question."""
+    it is not there, or we may not ask (ACL: DescribeConfigs), or the broker does not know the request."""
     async with _admin(settings) as admin:
         try:
             answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in topics])

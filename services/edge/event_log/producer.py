@@ -1,4 +1,4 @@
-"""The edge's Kafka producer, made anew whenever Kafka has refused a record.
+"""The edge's Kafka producer, made again whenever Kafka has refused a record.
 
 aiokafka numbers a partition's records as it takes them. A record that the broker refuses leaves a gap in the numbers,
 and the broker then refuses everything behind it, for as long as this producer lives. So does a log that has lost its
