@@ -33,7 +33,7 @@ zones = st.sampled_from(sorted(ODD_MOMENTS))
 
 @pytest.fixture(scope="module")
 def client(clickhouse: ClickHouseSettings) -> Iterator[QueryClient]:
-    with QueryClient.started(clickhouse, projects=20_000) as client:
+    with QueryClient.for_examples(clickhouse) as client:
         yield client
 
 

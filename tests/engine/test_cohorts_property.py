@@ -21,7 +21,7 @@ _examples = settings(max_examples=15, suppress_health_check=[HealthCheck.too_slo
 
 @pytest.fixture(scope="module")
 def client(clickhouse: ClickHouseSettings) -> Iterator[QueryClient]:
-    with QueryClient.started(clickhouse, projects=20_000) as client:
+    with QueryClient.for_examples(clickhouse) as client:
         yield client
 
 

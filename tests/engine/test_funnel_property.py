@@ -28,7 +28,7 @@ steps = st.lists(st.tuples(st.sampled_from(NAMES[:2]), filters), min_size=2, max
 
 @pytest.fixture(scope="module")
 def client(clickhouse: ClickHouseSettings) -> Iterator[QueryClient]:
-    with QueryClient.started(clickhouse, projects=2_000) as client:
+    with QueryClient.for_examples(clickhouse) as client:
         yield client
 
 

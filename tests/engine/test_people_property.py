@@ -26,7 +26,7 @@ plain_filters = st.fixed_dictionaries(
 
 @pytest.fixture(scope="module")
 def client(clickhouse: ClickHouseSettings) -> Iterator[QueryClient]:
-    with QueryClient.started(clickhouse, projects=20_000) as client:
+    with QueryClient.for_examples(clickhouse) as client:
         yield client
 
 

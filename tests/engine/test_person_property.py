@@ -21,7 +21,7 @@ from tests.support.query_client import QueryClient
 
 @pytest.fixture(scope="module")
 def client(clickhouse: ClickHouseSettings) -> Iterator[QueryClient]:
-    with QueryClient.started(clickhouse, projects=20_000) as client:
+    with QueryClient.for_examples(clickhouse) as client:
         yield client
 
 

@@ -32,7 +32,7 @@ options = st.fixed_dictionaries(
 
 @pytest.fixture(scope="module")
 def client(clickhouse: ClickHouseSettings) -> Iterator[QueryClient]:
-    with QueryClient.started(clickhouse, projects=2_000) as client:
+    with QueryClient.for_examples(clickhouse) as client:
         yield client
 
 

@@ -50,7 +50,7 @@ series = st.one_of(
 
 @pytest.fixture(scope="module")
 def client(clickhouse: ClickHouseSettings) -> Iterator[QueryClient]:
-    with QueryClient.started(clickhouse, projects=2_000) as client:
+    with QueryClient.for_examples(clickhouse) as client:
         yield client
 
 

@@ -23,6 +23,8 @@ from services.schema.migrate import migrate
 from services.schema.roles import Role, role_name, roles_sql
 
 ADDRESS = "HEADRACE_TEST_CLICKHOUSE_URL"
+# One for all: to make a client takes longer than the engine takes for a small insert.
+_HTTP = httpx.Client(timeout=60)
 IMAGE = "clickhouse/clickhouse-server:26.8.15.10"  # the one of deploy/compose.yaml
 
 
@@ -161,12 +163,11 @@ def _as_root(server: Server, statements: list[str]) -> None:
 
 def send_sql(settings: ClickHouseSettings, sql: str, data: bytes = b"", database: str | None = None) -> str:
     """One statement in plain HTTP, without our own client; the answer's text. `data` are an insert's rows."""
-    response = httpx.post(
+    response = _HTTP.post(
         settings.clickhouse_url,
         params={"query": sql, "database": database or settings.clickhouse_database},
         content=data,
         headers={"X-ClickHouse-User": settings.clickhouse_user, "X-ClickHouse-Key": settings.clickhouse_password},
-        timeout=60,
     )
     assert response.status_code == 200, response.text
     return response.text

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Self, TypeVar
 
 import httpx
@@ -19,6 +19,8 @@ from services.schema.roles import Role
 from tests.support.engine import as_role, insert_lines
 
 T = TypeVar("T")
+# Enough for all examples of a property, and for the search for the smallest one when it fails.
+_EXAMPLES = 3000
 
 
 class QueryClient:
@@ -53,6 +55,11 @@ class QueryClient:
         async with asyncio.timeout(within_s):
             while (await self.http.get("/health/ready")).status_code != 200:  # noqa: ASYNC110 (nobody tells us)
                 await asyncio.sleep(0.01)
+
+    @classmethod
+    def for_examples(cls, settings: ClickHouseSettings) -> AbstractContextManager[Self]:
+        """With a project for each example. Their keys are read once: read every two seconds, they cost more than queries."""
+        return cls.started(settings, projects=_EXAMPLES, keys_refresh_s=60)
 
     @classmethod
     @contextmanager
