@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 
+from services.devstack.child_process import ChildProcess
+from services.schema.roles import Role
 from tests.bench.against.build import Build, BuildError
 from tests.bench.load import LoadPlan
 from tests.bench.loading import BurstLoad
@@ -46,14 +48,18 @@ class Installation(Pipeline):
             "KAFKA_TOPIC_PREFIX": self.name,
             "KAFKA_PARTITIONS": str(self.partitions),
             "KAFKA_IDEMPOTENCE": str(self.kafka.kafka_idempotence),
-            "CLICKHOUSE_URL": self.clickhouse.clickhouse_url,
-            "CLICKHOUSE_DATABASE": self.name,
+            "CLICKHOUSE_DATABASE": self.database,
             "LOG_LEVEL": "warning",
             "WORKER_GROUP": f"{self.name}-worker",
             # It is held while its topic is filled.
             "WORKER_SESSION_TIMEOUT_S": "90",
         }
-        return {**{f"HEADRACE_{name}": value for name, value in settings.items()}, **self.build.env}
+        return {f"HEADRACE_{name}": value for name, value in settings.items()} | self._admin | dict(self.build.env)
+
+    @property
+    def _admin(self) -> dict[str, str]:
+        """Who may do what is known of this tree's services alone, so the services of both builds may do everything."""
+        return self.stack.clickhouse.environment(Role.ADMIN)
 
     def services_command(self, *arguments: str) -> list[str]:
         return self.build.command(*arguments)
@@ -69,6 +75,17 @@ class Installation(Pipeline):
         if done.returncode != 0:
             raise BuildError(f"{self.build.commit}: `{' '.join(arguments)}` failed: {done.stderr.strip()[-600:]}")
         return done.stdout
+
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cores: set[int] | None = None,
+        ready: Callable[[], bool] | None = None,
+    ) -> ChildProcess:
+        return super().start(name, command, env={**(env or {}), **self._admin}, cores=cores, ready=ready)
 
     def start_all(self, *, worker: bool) -> None:
         """An edge on the first core, and a worker where one is wanted; ready."""
