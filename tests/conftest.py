@@ -4,12 +4,12 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import hypothesis
 import pytest
 from _pytest.terminal import TerminalReporter
 
 from tests.support.brokers import broker_kinds, stack_setting
 from tests.support.engine import clickhouse, clickhouse_server, engine_kind
+from tests.support.examples import load_profile
 from tests.support.pipeline import Pipeline, started_pipeline
 
 __all__ = ["clickhouse", "clickhouse_server"]
@@ -30,9 +30,7 @@ _TESTS = Path(__file__).parent
 # They start stacks of processes and look at clocks: one at a time.
 _WITH_PROCESSES = {"pipeline", "fault"}
 
-# How long an example takes is the machine's business: a busy one must not fail a test.
-hypothesis.settings.register_profile("headrace", deadline=None)
-hypothesis.settings.load_profile("headrace")
+load_profile()
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -39,7 +39,7 @@ _RIGHTS = {
     Role.EDGE: _Rights({API_KEYS: _READ}),
     # What it adds to, and the ids and merges that it reads to add each event once. No keys, no dashboards.
     Role.WORKER: _Rights({EVENTS: _ADD, IDENTITY_LOG: _ADD, PERSON_IDS: _ADD, DELETED_IDS: _READ}),
-    # Questions only read. Dashboards and deletions are kept here; a deletion rewrites what it deletes from.
+    # Queries only read. Dashboards and deletions are kept here; a deletion rewrites what it deletes from.
     Role.QUERY: _Rights(
         {
             API_KEYS: _READ,

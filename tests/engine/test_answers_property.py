@@ -7,11 +7,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from services.runtime.settings import ClickHouseSettings
 from tests.support import oracle
+from tests.support.examples import examples
 from tests.support.histories import (
     IDS,
     NAMES,
@@ -27,7 +28,7 @@ from tests.support.oracle import History
 from tests.support.query_client import QueryClient
 
 # The engine is shared and starts before the first example, so an example's time says nothing.
-_examples = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+_examples = examples(40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 zones = st.sampled_from(sorted(ODD_MOMENTS))
 
 

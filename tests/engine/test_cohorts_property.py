@@ -4,19 +4,20 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from services.runtime.settings import ClickHouseSettings
 from tests.support import oracle
 from tests.support.counting import check_all_counts
+from tests.support.examples import examples
 from tests.support.histories import NAMES, windows
 from tests.support.oracle_cohorts import cohort, cohorts, of_cohort
 from tests.support.people import people_histories, store_people
 from tests.support.query_client import QueryClient
 
 ZONE = "Europe/Berlin"
-_examples = settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+_examples = examples(15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="module")

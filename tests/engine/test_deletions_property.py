@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from services.contract.api.endpoints import BASE_PATH
@@ -23,6 +23,7 @@ from services.schema.roles import Role
 from tests.support import oracle
 from tests.support.counting import check_all_counts
 from tests.support.engine import as_role, insert_lines, send_sql
+from tests.support.examples import examples
 from tests.support.histories import IDS, NAMES, ODD_MOMENTS, windows
 from tests.support.oracle import Event
 from tests.support.oracle_cohorts import cohort, cohorts
@@ -83,7 +84,7 @@ def rows_of(clickhouse: ClickHouseSettings, table: str, project: str) -> int:
     return int(send_sql(clickhouse, f"SELECT count() FROM {table} WHERE project_id = '{project}'"))
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@examples(15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_every_read_leaves_out_what_was_deleted(
     client: QueryClient, clickhouse: ClickHouseSettings, data: st.DataObject

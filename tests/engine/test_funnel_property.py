@@ -5,17 +5,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from services.runtime.settings import ClickHouseSettings
 from tests.support import oracle_breakdown, oracle_funnel
+from tests.support.examples import examples
 from tests.support.histories import NAMES, ODD_MOMENTS, PROPERTY_KEYS, dense_histories, histories, store, wide_windows
 from tests.support.oracle import History
 from tests.support.oracle_funnel import Run
 from tests.support.query_client import QueryClient
 
-_examples = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+_examples = examples(25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 zones = st.sampled_from(sorted(ODD_MOMENTS))
 filters: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.just({}),

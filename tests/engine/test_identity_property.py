@@ -21,6 +21,7 @@ from services.schema.roles import Role
 from services.worker.identity.writer import IdentityStore
 from tests.fakes.counting_store import CountingStore
 from tests.support.engine import as_role, insert_lines
+from tests.support.examples import examples
 from tests.support.oracle_links import Said, people, persons
 
 MOMENT = datetime(2026, 11, 20, tzinfo=UTC)
@@ -131,7 +132,7 @@ def in_blocks(data: st.DataObject, said: Sequence[Said]) -> Iterator[Sequence[Sa
         arriving = arriving[size:]
 
 
-_examples = settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+_examples = examples(30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
 @_examples
@@ -144,7 +145,7 @@ def test_any_order_blocks_and_repetition(of_module: Tables, data: st.DataObject)
     assert persons(of_module.people(), said) == people(said)
 
 
-@settings(_examples, max_examples=15)
+@settings(_examples, max_examples=examples(15).max_examples)
 @given(st.data())
 def test_a_deletion_in_between(of_module: Tables, data: st.DataObject) -> None:
     """Whatever was said before about a deleted id is no more, also where ClickHouse still has it, and comes once more."""

@@ -5,19 +5,20 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from services.runtime.settings import ClickHouseSettings
 from tests.support import oracle
 from tests.support.counting import check_all_counts
+from tests.support.examples import examples
 from tests.support.histories import NAMES, ODD_MOMENTS, windows
 from tests.support.oracle import Event
 from tests.support.oracle_people import Call, PeopleHistory, by_group, filtered
 from tests.support.people import GROUP_TYPES, people_histories, store_people, trait_filters
 from tests.support.query_client import QueryClient
 
-_examples = settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+_examples = examples(20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 zones = st.sampled_from(sorted(ODD_MOMENTS))
 plain_filters = st.fixed_dictionaries(
     {}, optional={"event": st.lists(st.sampled_from(NAMES)), "n": st.just({"exists": False})}

@@ -7,11 +7,12 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from services.contract.api.endpoints import BASE_PATH
 from services.runtime.settings import ClickHouseSettings
+from tests.support.examples import examples
 from tests.support.histories import IDS
 from tests.support.oracle import MISSING
 from tests.support.oracle_people import PeopleHistory
@@ -44,7 +45,7 @@ def known(history: PeopleHistory, distinct_id: str) -> dict[str, Any] | None:
     }
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@examples(25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_person_is_that_of_the_oracle(
     client: QueryClient, clickhouse: ClickHouseSettings, data: st.DataObject

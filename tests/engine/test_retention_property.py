@@ -5,16 +5,17 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from services.runtime.settings import ClickHouseSettings
 from tests.support import oracle_retention
+from tests.support.examples import examples
 from tests.support.histories import NAMES, ODD_MOMENTS, dense_histories, histories, store, wide_windows
 from tests.support.oracle_breakdown import line_text
 from tests.support.query_client import QueryClient
 
-_examples = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+_examples = examples(25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 zones = st.sampled_from(sorted(ODD_MOMENTS))
 names = st.sampled_from(NAMES[:2])
 options = st.fixed_dictionaries(

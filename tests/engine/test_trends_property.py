@@ -6,16 +6,17 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from services.runtime.settings import ClickHouseSettings
 from tests.support import oracle_trends
+from tests.support.examples import examples
 from tests.support.histories import NAMES, ODD_MOMENTS, dense_histories, histories, store, wide_windows
 from tests.support.oracle_breakdown import line_text
 from tests.support.query_client import QueryClient
 
-_examples = settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+_examples = examples(25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 zones = st.sampled_from(sorted(ODD_MOMENTS))
 names = st.sampled_from(NAMES[:3])
 keys = st.sampled_from(["a", "a.b", "b", "n", "schlüssel 'x'"])

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from schemathesis import GenerationMode
 from schemathesis.checks import (
     content_type_conformance,
@@ -15,6 +15,7 @@ from schemathesis.checks import (
 
 from services.contract.api.endpoints import BASE_PATH, Call
 from services.contract.api.openapi import CALLS
+from tests.support.examples import examples
 from tests.support.pipeline import KEY, Pipeline
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -60,7 +61,7 @@ def test_generated_requests(pipeline: Pipeline, document: dict[str, Any], call: 
         return
 
     @given(case=operation.as_strategy(generation_mode=mode))
-    @settings(max_examples=30, suppress_health_check=list(HealthCheck))
+    @examples(30, suppress_health_check=list(HealthCheck))
     def ask(case: schemathesis.Case[Any]) -> None:
         response = case.call(base_url=pipeline.base_url, headers={"Authorization": f"Bearer {KEY}"})
         case.validate_response(response, checks=CHECKS)

@@ -3,11 +3,12 @@
 import json
 from datetime import UTC, datetime
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
 from services.contract.log.envelope import ID_BYTES, Envelope, EventLine, MalformedEnvelopeError, merge, pack, unpack
+from tests.support.examples import examples
 
 TEXTS = st.text(max_size=20)
 JSON = st.recursive(
@@ -41,7 +42,7 @@ def packed(lines: list[EventLine]) -> Envelope:
     return pack([bytes.fromhex(line.event_id) for line in lines], lines)
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(st.lists(ENVELOPES, min_size=1, max_size=4))
 def test_lines_come_back_in_order_with_their_values(groups: list[list[EventLine]]) -> None:
     envelope = merge([packed(lines) for lines in groups])
@@ -61,7 +62,7 @@ def test_lines_come_back_in_order_with_their_values(groups: list[list[EventLine]
         assert datetime.fromisoformat(row["timestamp"]) == line.timestamp
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(ENVELOPES, st.data())
 def test_a_record_that_was_cut_is_no_envelope(lines: list[EventLine], data: st.DataObject) -> None:
     """Unless only the last newline, or a part of the last line, is missing: the number of lines is then the same."""

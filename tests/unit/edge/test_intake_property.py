@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.contract.api.errors import ApiError, ErrorCode
@@ -16,6 +16,7 @@ from services.edge.intake.json_checks import nesting_levels
 from services.edge.intake.placeholders import is_placeholder_key
 from services.edge.intake.second_pass import take_batch, take_track
 from services.edge.intake.track import Intake
+from tests.support.examples import examples
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 PROJECT = "shop"
@@ -159,7 +160,7 @@ ANY_BODY = st.one_of(
 ANY_CALL = st.sampled_from([take_track, take_batch, take_identify, take_alias, take_group])
 
 
-@settings(max_examples=250)
+@examples(250)
 @given(ANY_BODY, ANY_CALL)
 def test_any_body_is_taken_or_refused_with_a_reason(body: bytes, call: Any) -> None:
     try:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from services.runtime import connections as connections_module
@@ -15,6 +15,7 @@ from services.runtime import http_protocol
 from services.runtime.connections import ConnectionLimits, Connections, client_of
 from services.runtime.http_protocol import MAX_HEAD_BYTES, MAX_HEADERS
 from tests.fakes.transport import MemoryConnection
+from tests.support.examples import examples
 
 GET = b"GET /a HTTP/1.1\r\n\r\n"
 # A step of the loop: what nobody may make longer. The bound is CPU time, with room for a busy machine.
@@ -401,7 +402,7 @@ REQUESTS = st.builds(
 )
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(
     st.lists(REQUESTS, min_size=1, max_size=4), st.sampled_from([1, 5, 100, 10_000]), st.sampled_from([1, 400, 3000])
 )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 from aiokafka.errors import KafkaTimeoutError
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Struct
 from structlog.testing import capture_logs
@@ -19,6 +19,7 @@ from services.worker.dedupe.port import Membership
 from services.worker.events.writer import EventWriter
 from services.worker.record import Record
 from tests.fakes.events_table import PARTITIONS, REFUSED_EVENT, Log, MemoryEventsTable, event_id, line_of
+from tests.support.examples import examples
 
 
 class Line(Struct, frozen=True):
@@ -129,7 +130,7 @@ def no_waiting() -> Iterator[None]:
         yield
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(st.lists(STEPS, max_size=5))
 def test_stored_is_distinct(steps: list[Step]) -> None:
     pipeline = Pipeline()

@@ -4,13 +4,13 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from services.worker.dedupe import id_index as dedupe
 from services.worker.dedupe.id_index import IdIndex
 from services.worker.dedupe.ids import Ids
+from tests.support.examples import examples
 
 PARTITIONS = 5
 
@@ -85,5 +85,5 @@ class IndexAndDictionary(RuleBasedStateMachine):
             assert self.index.size_bytes == 16 * len(self.known)
 
 
-IndexAndDictionary.TestCase.settings = settings(max_examples=60, stateful_step_count=25)
+IndexAndDictionary.TestCase.settings = examples(60, stateful_step_count=25)
 TestIndexAndDictionary: Any = IndexAndDictionary.TestCase
