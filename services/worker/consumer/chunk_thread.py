@@ -2,7 +2,7 @@
 
 aiokafka resets a position that is out of range by itself, and Faust then drops every record below what it has read
 before. So no reset is automatic here: places are found (positions.py) whenever partitions are assigned. When a log
-turns out to have changed under the reader, the group is joined anew, which ends all that is under way in good order
+turns out to have changed under the reader, the group is joined again, which ends all that is under way in good order
 and leads to the same place.
 """
 
@@ -48,7 +48,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         self._epochs: dict[TopicPartition, int] = {}
         # Of these, the next records are passed on only when what was read last is still in the log ...
         self._doubtful: set[TopicPartition] = set()
-        # ... and of these nothing, until they are assigned anew.
+        # ... and of these nothing, until they are assigned again.
         self._displaced: set[TopicPartition] = set()
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
@@ -100,7 +100,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         return fetched
 
     async def _look_again(self, consumer: AIOKafkaConsumer, doubtful: set[TopicPartition]) -> None:
-        """Raises nothing: where Kafka does not answer, the group is joined anew, and the place is found then."""
+        """Raises nothing: where Kafka does not answer, the group is joined again, and the place is found then."""
         marks = {tp: last for tp in doubtful if tp in self.readings and (last := self.readings[tp].last)}
         try:
             async with LogReader.connected(self._bootstrap) as reader:
