@@ -8,12 +8,12 @@ from services.runtime.http import header
 
 
 def idempotency_header(request: Request) -> str | None:
-    """Raises ApiError."""
+    """An empty header is none. Raises ApiError."""
     value = header(request, b"idempotency-key")
-    if value is None:
+    if not value:
         return None
     # HTTP does not say how other characters are written in a header, and a key must be the same key here as in a body.
-    if not (1 <= len(value) <= MAX_IDEMPOTENCY_KEY_CHARS and value.isascii() and value.isprintable()):
+    if not (len(value) <= MAX_IDEMPOTENCY_KEY_CHARS and value.isascii() and value.isprintable()):
         raise ApiError(
             ErrorCode.INVALID_FIELD,
             f"The Idempotency-Key header must have 1 to {MAX_IDEMPOTENCY_KEY_CHARS} printable ASCII characters. "

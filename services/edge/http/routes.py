@@ -1,9 +1,7 @@
 """The edge's calls: HTTP only. What a body means is intake's; that it is kept is the event log's."""
 
-import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from time import perf_counter
 
 from msgspec import UNSET
 from starlette.requests import Request
@@ -11,26 +9,25 @@ from starlette.responses import Response
 
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
-from services.contract.api.ingest import MAX_IDEMPOTENCY_KEY_CHARS, Accepted, AliasResult, Done, RejectedEvent
+from services.contract.api.ingest import Accepted, AliasResult, Done, RejectedEvent
 from services.edge.event_log.port import EventLog, LogUnavailableError
 from services.edge.http.body import Bodies, Body
 from services.edge.http.direct import Endpoint
 from services.edge.http.rate_limit import RateLimit
 from services.edge.intake.identity import IdentityIntake, take_alias, take_group, take_identify
-from services.edge.intake.json_split import at_once
 from services.edge.intake.placeholders import is_placeholder_key, placeholder_warning
 from services.edge.intake.receive_clock import ReceiveClock
-from services.edge.intake.second_pass import Pass, batch_pass, track_pass
+from services.edge.intake.second_pass import batch_by_event, track_by_event
 from services.edge.intake.track import Intake, take_clean_batch, take_clean_track
 from services.edge.loop_metrics import LoopCounter
 from services.runtime.clock import Clock
 from services.runtime.http import header, json_response
+from services.runtime.idempotency_header import idempotency_header
 from services.runtime.keys import Key, KeyCache, Scope
 
 _RETRY_AFTER_S = 2
-# A second pass over a larger body lets others be served in between, after so long at a time.
-_SMALL_BODY_BYTES = 64 * 1024
-_STEP_S = 0.005
+# A second pass over a larger body is worked on in the thread of large ones: it takes some ten times as long.
+_SECOND_PASS_BYTES = 64 * 1024
 EVENTS = LoopCounter("headrace_edge_events", "Events by what became of them.", ["call", "result"])
 # Most answers to single events; a response may be sent any number of times.
 _ONE_ACCEPTED = json_response(Accepted(ok=True, accepted=1))
@@ -45,7 +42,6 @@ class EdgeRoutes:
         self._log = log
         self._keys = keys
         self._clock = ReceiveClock(clock)
-        self._second_passes = asyncio.Lock()
         self._rate_limit = rate_limit
         self._bodies = bodies
 
@@ -65,11 +61,11 @@ class EdgeRoutes:
         header_key, warnings = _idempotency_header(request)
         with await self._bodies.read(request, key.project_id) as body:
             now = self._clock.now()
-            intake = await self._taken(
+            intake = await self._take(
                 body,
                 now,
                 lambda data: take_clean_track(data, key.project_id, now, header_key),
-                lambda data: track_pass(data, key.project_id, now, header_key),
+                lambda data: track_by_event(data, key.project_id, now, header_key),
             )
         intake.warnings += warnings
         return await self._keep("track", intake, key.project_id, now)
@@ -79,39 +75,29 @@ class EdgeRoutes:
         header_key, warnings = _idempotency_header(request)
         with await self._bodies.read(request, key.project_id) as body:
             now = self._clock.now()
-            intake = await self._taken(
+            intake = await self._take(
                 body,
                 now,
                 lambda data: take_clean_batch(data, key.project_id, now, header_key),
-                lambda data: batch_pass(data, key.project_id, now, header_key),
+                lambda data: batch_by_event(data, key.project_id, now, header_key),
             )
         intake.warnings += warnings
         return await self._keep("batch", intake, key.project_id, now)
 
-    async def _taken(
-        self,
-        body: Body,
-        now: datetime,
-        clean: Callable[[bytes], Intake | None],
-        second: Callable[[bytes], Pass],
+    async def _take(
+        self, body: Body, now: datetime, clean: Callable[[bytes], Intake | None], by_event: Callable[[bytes], Intake]
     ) -> Intake:
-        """The clean pass, of a large body in a thread; where it finds a fault, the second pass."""
-        intake = await body.in_thread(clean) if body.is_large else clean(body.data)
-        if intake is None:
-            return await self._second_pass(body.data, second(body.data))
-        if body.is_large:  # others were received meanwhile
-            now = self._clock.now()
-            intake.receive(now)
-        self._clock.passed(now, len(intake.lines))
-        return intake
-
-    async def _second_pass(self, body: bytes, steps: Pass) -> Intake:
-        """One large body at a time, and others are served meanwhile: a client's faults must not keep them waiting."""
-        if len(body) <= _SMALL_BODY_BYTES:
-            intake = at_once(steps)
+        """The clean pass, and the second where there is a fault. What comes from the thread is received when it is done:
+        others were received meanwhile."""
+        if body.is_large:
+            intake = await body.in_thread(lambda data: clean(data) or by_event(data))
         else:
-            async with self._second_passes:
-                intake = await _run_in_turns(steps)
+            taken = clean(body.data)
+            if taken is not None:
+                self._clock.passed(now, len(taken.lines))
+                return taken
+            is_long = len(body.data) > _SECOND_PASS_BYTES
+            intake = await body.in_thread(by_event) if is_long else by_event(body.data)
         now = self._clock.now()
         intake.receive(now)
         self._clock.passed(now, len(intake.lines))
@@ -161,11 +147,11 @@ class EdgeRoutes:
         header_key, warnings = _idempotency_header(request)
         with await self._bodies.read(request, key.project_id) as body:
             now = self._clock.now()
+            self._clock.passed(now, 1)
             if body.is_large:
                 intake = await body.in_thread(lambda data: take(data, key.project_id, now, header_key))
             else:
                 intake = take(body.data, key.project_id, now, header_key)
-        self._clock.passed(now, 1)
         intake.warnings += warnings
         self._rate_limit.take(key.project_id, 1)
         if intake.lines:
@@ -193,35 +179,16 @@ class EdgeRoutes:
         return key
 
 
-async def _run_in_turns(steps: Pass) -> Intake:
-    since = perf_counter()
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            intake: Intake = end.value
-            return intake
-        if perf_counter() - since > _STEP_S:
-            await asyncio.sleep(0)
-            since = perf_counter()
-
-
 def _idempotency_header(request: Request) -> tuple[str | None, list[str]]:
     """The header's key, and a warning where it is a placeholder, which counts as none. Raises ApiError."""
-    value = header(request, b"idempotency-key")
-    if value is None:
+    if header(request, b"idempotency-key") is None:
         return None, []
-    # HTTP does not say how other characters are written in a header, and a key must be the same key here as in a body.
-    if len(value) > MAX_IDEMPOTENCY_KEY_CHARS or not (value.isascii() and value.isprintable()):
-        raise ApiError(
-            ErrorCode.INVALID_FIELD,
-            f"The Idempotency-Key header must have 1 to {MAX_IDEMPOTENCY_KEY_CHARS} printable ASCII characters. "
-            "Send other keys in the body.",
-            field="Idempotency-Key",
-        )
-    if is_placeholder_key(value):
-        return None, [placeholder_warning(value, " in the header")]
-    return value, []
+    key = idempotency_header(request)
+    if key is None:
+        return None, [placeholder_warning("", " in the header")]
+    if is_placeholder_key(key):
+        return None, [placeholder_warning(key, " in the header")]
+    return key, []
 
 
 def _none_valid(intake: Intake) -> ApiError:

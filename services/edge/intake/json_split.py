@@ -2,13 +2,11 @@
 text, so that a fault in one event does not cost the others. Reads in bounded steps and stops at a number of parts."""
 
 import re
-from collections.abc import Generator, Iterator
-from typing import TypeVar
+from collections.abc import Iterator
 
 import msgspec
 import numpy as np
 
-T = TypeVar("T")
 _CHUNK_BYTES = 32 * 1024
 _BLANKS = b" \t\r\n"
 _QUOTE, _COMMA = b'",'
@@ -30,12 +28,8 @@ class TooManyPartsError(Exception):
     """There are more parts than were asked for; the rest was not read."""
 
 
-Split = Generator[None, None, T]
-
-
-def split_items(text: bytes, limit: int) -> Split[list[bytes]]:
-    """The parts of an array or object, without the blanks around them. Pauses after each piece of text that it has read.
-    Raises UnbalancedError, TooManyPartsError."""
+def split_items(text: bytes, limit: int) -> list[bytes]:
+    """The parts of an array or object, without the blanks around them. Raises UnbalancedError, TooManyPartsError."""
     text = text.strip(_BLANKS)
     if not text.startswith((b"[", b"{")):
         raise UnbalancedError
@@ -47,17 +41,16 @@ def split_items(text: bytes, limit: int) -> Split[list[bytes]]:
             begin = end + 1
         if len(parts) > limit:
             raise TooManyPartsError
-        yield
     if begin != len(text):
         raise UnbalancedError
     return [] if parts == [b""] else parts
 
 
-def split_members(text: bytes, limit: int) -> Split[dict[str, bytes]]:
+def split_members(text: bytes, limit: int) -> dict[str, bytes]:
     """The members of an object; of a name that stands twice the last counts, as for the decoder. Parts that are no
-    member are left out. Pauses and raises as `split_items`."""
+    member are left out. Raises as `split_items`."""
     members = {}
-    for part in (yield from split_items(text, limit)):
+    for part in split_items(text, limit):
         found = _NAME.match(part)
         if found:
             try:
@@ -65,16 +58,6 @@ def split_members(text: bytes, limit: int) -> Split[dict[str, bytes]]:
             except (msgspec.DecodeError, UnicodeDecodeError):
                 continue
     return members
-
-
-def at_once(steps: Split[T]) -> T:
-    """The result, without a pause."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: T = end.value
-            return result
 
 
 def _borders(text: bytes) -> Iterator[list[int]]:

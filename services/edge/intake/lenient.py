@@ -11,7 +11,7 @@ from services.contract.api.errors import ApiError
 from services.contract.api.ingest import MAX_NESTING_LEVELS
 from services.contract.api.validation import invalid_json, invalid_message
 from services.edge.intake.json_checks import nesting_levels, one_line, too_deep
-from services.edge.intake.json_split import TooManyPartsError, UnbalancedError, at_once, split_members
+from services.edge.intake.json_split import TooManyPartsError, UnbalancedError, split_members
 from services.edge.intake.placeholders import is_placeholder_key
 
 # Of a message with more fields than this, one that the decoder refuses, the unknown ones are not told apart.
@@ -94,7 +94,7 @@ def mended(text: bytes) -> tuple[bytes, bool]:
 
 def _members(text: bytes) -> dict[str, bytes] | None:
     try:
-        return at_once(split_members(text, MAX_FIELDS)) if text.lstrip().startswith(b"{") else None
+        return split_members(text, MAX_FIELDS) if text.lstrip().startswith(b"{") else None
     except (UnbalancedError, TooManyPartsError):
         return None
 

@@ -1,8 +1,5 @@
 """The second pass over a body of track events: looks at each event on its own, so that a bad event costs only itself and
 unknown fields become warnings. Pure: no I/O, no clock.
-
-A pass is a generator that pauses after each bit of work and gives the intake at its end: a large body with faults takes
-longer than others may be kept waiting.
 """
 
 from collections import Counter
@@ -19,10 +16,8 @@ from services.contract.api.validation import invalid_json, invalid_message
 from services.contract.log.event_ids import fresh_ids, id_of_key
 from services.edge.intake.json_checks import json_object, refuse_nul
 from services.edge.intake.json_split import (
-    Split,
     TooManyPartsError,
     UnbalancedError,
-    at_once,
     split_items,
     split_members,
 )
@@ -38,8 +33,6 @@ from services.edge.intake.track import (
     take_clean_track,
 )
 
-Pass = Split[Intake]
-
 _EVENT_FIELDS = frozenset(TrackEvent.__struct_fields__)
 _decode_event = msgspec.json.Decoder(TrackEvent).decode
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -50,13 +43,13 @@ _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 def take_batch(body: bytes, project_id: str, now: datetime, header_key: str | None = None) -> Intake:
     """`{"events": [...]}`, in one go. Raises ApiError when nothing of the body can be taken as a batch."""
     clean = take_clean_batch(body, project_id, now, header_key)
-    return clean or received(at_once(batch_pass(body, project_id, now, header_key)), now)
+    return clean or received(batch_by_event(body, project_id, now, header_key), now)
 
 
 def take_track(body: bytes, project_id: str, now: datetime, header_key: str | None = None) -> Intake:
     """One event, or an array of 1..1000, in one go. Raises ApiError."""
     clean = take_clean_track(body, project_id, now, header_key)
-    return clean or received(at_once(track_pass(body, project_id, now, header_key)), now)
+    return clean or received(track_by_event(body, project_id, now, header_key), now)
 
 
 def received(intake: Intake, now: datetime) -> Intake:
@@ -64,29 +57,29 @@ def received(intake: Intake, now: datetime) -> Intake:
     return intake
 
 
-def batch_pass(body: bytes, project_id: str, now: datetime, header_key: str | None) -> Pass:
+def batch_by_event(body: bytes, project_id: str, now: datetime, header_key: str | None) -> Intake:
     """Raises ApiError. `now` is what timestamps are compared with; see `Intake.receive`."""
     body = plain_text(body)
-    members = yield from _members(_in_brackets(body, b"{"))
+    members = _members(_in_brackets(body, b"{"))
     if "events" not in members:
         raise ApiError(ErrorCode.MISSING_FIELD, "`events` is required.", field="events")
-    items = yield from _items(_in_brackets(members["events"], b"[", "events"), body)
+    items = _items(_in_brackets(members["events"], b"[", "events"), body)
     one = _OneByOne(project_id, now, header_key)
     one.warn_of_unknown(sorted(members.keys() - {"events"})[:MAX_WARNINGS])
-    return (yield from one.take(items))
+    return one.take(items)
 
 
-def track_pass(body: bytes, project_id: str, now: datetime, header_key: str | None) -> Pass:
-    """As `batch_pass`. The header is the key of a single event as it is."""
+def track_by_event(body: bytes, project_id: str, now: datetime, header_key: str | None) -> Intake:
+    """As `batch_by_event`. The header is the key of a single event as it is."""
     body = plain_text(body)
     one = _OneByOne(project_id, now, header_key)
     if not body.lstrip().startswith(b"["):
         one.take_one(body, None, header_key)
         return one.intake
-    items = yield from _items(body, body)
+    items = _items(body, body)
     if not items:
         raise ApiError(ErrorCode.INVALID_FIELD, "An array of events must hold at least one.")
-    return (yield from one.take(items))
+    return one.take(items)
 
 
 class _OneByOne:
@@ -99,13 +92,12 @@ class _OneByOne:
         self._header_key = header_key
         self._equals: Counter[bytes] = Counter()
 
-    def take(self, items: Sequence[bytes]) -> Pass:
+    def take(self, items: Sequence[bytes]) -> Intake:
         for index, item in enumerate(items):
             try:
                 self.take_one(item, index, None)
             except ApiError as error:
                 self.intake.rejected.append(Rejected(index, error, item))
-            yield
         return self.intake
 
     def take_one(self, text: bytes, index: int | None, key: str | None) -> None:
@@ -157,9 +149,9 @@ class _OneByOne:
             self.intake.warn(f"unknown field `{name[:100]}` ignored")
 
 
-def _members(body: bytes) -> Split[dict[str, bytes]]:
+def _members(body: bytes) -> dict[str, bytes]:
     try:
-        return (yield from split_members(body, MAX_FIELDS))
+        return split_members(body, MAX_FIELDS)
     except UnbalancedError as error:
         raise _why(body) from error
     except TooManyPartsError as error:
@@ -168,10 +160,10 @@ def _members(body: bytes) -> Split[dict[str, bytes]]:
         ) from error
 
 
-def _items(text: bytes, body: bytes) -> Split[list[bytes]]:
+def _items(text: bytes, body: bytes) -> list[bytes]:
     """The events in an array that is the body, or a part of it."""
     try:
-        return (yield from split_items(text, MAX_BATCH_EVENTS))
+        return split_items(text, MAX_BATCH_EVENTS)
     except UnbalancedError as error:
         raise _why(body) from error
     except TooManyPartsError as error:
