@@ -64,6 +64,8 @@ def test_a_person_is_that_of_the_oracle(
         for name in ("first_seen", "last_seen"):
             answer[name] = answer[name] and datetime.fromisoformat(answer[name])
         answer["distinct_ids"].sort()
+        # These histories have their sets made for them, and no message that says why.
+        assert (answer.pop("links"), answer.pop("merges")) == ([], [])
         assert answer == expected
         assert json.dumps(answer["traits"], sort_keys=True) == json.dumps(expected["traits"], sort_keys=True)
 

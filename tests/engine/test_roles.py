@@ -20,7 +20,7 @@ TABLES = {EVENTS, IDENTITY_LOG, PERSON_IDS, API_KEYS, DASHBOARDS, DELETIONS, DEL
 PEOPLE = {EVENTS, IDENTITY_LOG, PERSON_IDS}
 MAY = {
     Role.EDGE: {"read": {API_KEYS}, "add": set(), "erase": set(), "define": set()},
-    Role.WORKER: {"read": PEOPLE, "add": PEOPLE, "erase": set(), "define": set()},
+    Role.WORKER: {"read": PEOPLE | {DELETED_IDS}, "add": PEOPLE, "erase": set(), "define": set()},
     Role.QUERY: {
         "read": TABLES - {"schema_migrations"},
         "add": {DASHBOARDS, DELETIONS, DELETED_IDS},

@@ -100,7 +100,6 @@ BAD_BODIES = {
     "wrong type": b'{"event": 5, "distinct_id": "d"}',
     "missing field": b'{"event": "a"}',
     "NUL in a name": b'{"event": "a\\u0000", "distinct_id": "d"}',
-    "lone surrogate": b'{"event": "a", "distinct_id": "d", "properties": {"s": "\\ud800"}}',
     "invalid UTF-8": b'{"event": "a", "distinct_id": "d", "properties": {"s": "\xff"}}',
     "NaN": b'{"event": "a", "distinct_id": "d", "properties": {"n": NaN}}',
     "deep nesting": b'{"event": "a", "distinct_id": "d", "properties": {"x": ' + b"[" * 50_000 + b"]" * 50_000 + b"}}",

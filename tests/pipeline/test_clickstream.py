@@ -50,10 +50,16 @@ def test_events_come_back_as_they_were_sent(sent_twice: Pipeline) -> None:
 
 
 def history_of(pipeline: Pipeline) -> oracle.History:
-    """What is stored, for the oracle: the ids of events are the pipeline's own, and break ties of time."""
+    """What is stored, for the oracle: receive times and ids of events are the pipeline's own, and break ties of time."""
     return oracle.History(
         [
-            oracle.Event(e["event_id"], e["event"], e["distinct_id"], datetime.fromisoformat(e["timestamp"]))
+            oracle.Event(
+                e["event_id"],
+                e["event"],
+                e["distinct_id"],
+                datetime.fromisoformat(e["timestamp"]),
+                received=datetime.fromisoformat(e["received_at"]),
+            )
             for e in stored_events(pipeline)
         ]
     )

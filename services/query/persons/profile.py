@@ -33,12 +33,16 @@ _SAID = (
     "arrayJoin(arrayConcat(arrayMap(x -> (x.1, x.2 = 'null', false), JSONExtractKeysAndValuesRaw(e.traits)), "
     "arrayMap(x -> (x.1, x.2 = 'null', true), JSONExtractKeysAndValuesRaw(e.set_once))))"
 )
+_SAYINGS = (
+    f"SELECT {_SAID} AS said, said.3 AS once, {MOMENT} AS moment, e.event_id AS event_id "
+    f"FROM {IDENTITY_LOG} AS e {_OF_PERSON} AND e.kind IN {IDENTIFIES}"
+)
 _SOURCES = (
-    f"SELECT {_SAID} AS said, said.3 AS once, {MOMENT} AS moment, argMaxIf((e.event_id, said.2), moment, NOT once) AS last, "
-    "maxIf(moment, NOT once) AS last_at, groupArrayIf((moment, e.event_id), once AND NOT said.2) AS onces, "
+    "SELECT argMaxIf((event_id, said.2), moment, NOT once) AS last, maxIf(moment, NOT once) AS last_at, "
+    "groupArrayIf((moment, event_id), once AND NOT said.2) AS onces, "
     "arrayFirst(x -> x.1 >= last_at, arraySort(onces)).2 AS first_once, "
-    "last_at.2 = toDateTime64(0, 6, 'UTC') OR last.2 AS is_once, if(is_once, first_once, last.1) AS source "
-    f"FROM {IDENTITY_LOG} AS e {_OF_PERSON} AND e.kind IN {IDENTIFIES} GROUP BY said.1 AS name"
+    "last_at.2 = toDateTime64(0, 6, 'UTC') OR last.2 AS is_once, if(is_once, first_once, last.1) AS source, "
+    f"said.1 AS name FROM ({_SAYINGS}) GROUP BY name"
 )
 TRAITS_SQL = (
     "SELECT any(if(is_once, log.set_once, log.traits)), any(names) FROM (SELECT source, is_once, groupArray(name) AS names "
