@@ -114,9 +114,9 @@ class Stack:
 
     async def sql(self, query: str) -> bytes:
         """Asks ClickHouse itself. Raises aiohttp.ClientError, also for errors of the query."""
-        user = aiohttp.BasicAuth(Role.ADMIN.value, self.clickhouse.password(Role.ADMIN))
+        user = {"Authorization": aiohttp.encode_basic_auth(Role.ADMIN.value, self.clickhouse.password(Role.ADMIN))}
         async with self.http.post(
-            self.clickhouse.url, data=query, params={"database": "headrace"}, auth=user, raise_for_status=True
+            self.clickhouse.url, data=query, params={"database": "headrace"}, headers=user, raise_for_status=True
         ) as answer:
             return await answer.read()
 
