@@ -118,7 +118,7 @@ async def dead_letters_say_where(scene: Scene) -> None:
         file.write(msgspec.json.Encoder().encode_lines(repaired))
         file.flush()
         for _ in range(2):
-            await run_headrace(scene.stack.settings, "dead-letters", "replay", file.name)
+            await run_headrace(_as_admin(scene), "dead-letters", "replay", file.name)
     # Only now: the load repeats keys that it believes accepted, and the first of a key wins.
     scene.ledger.accept(numbers)
     scene.notes.append(f"{len(letters)} dead letters, {len(repaired)} repaired and replayed twice")
@@ -166,3 +166,14 @@ AFTER_POISON = (
     Fault("dead letters listed, repaired, replayed", dead_letters_say_where),
     Fault("flood of poison", flood),
 )
+
+
+def _as_admin(scene: Scene) -> dict[str, str]:
+    """Replay asks ClickHouse what was deleted."""
+    admin = scene.stack.admin_settings()
+    return {
+        **scene.stack.settings,
+        "HEADRACE_CLICKHOUSE_URL": admin.clickhouse_url,
+        "HEADRACE_CLICKHOUSE_USER": admin.clickhouse_user,
+        "HEADRACE_CLICKHOUSE_PASSWORD": admin.clickhouse_password,
+    }
