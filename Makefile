@@ -4,6 +4,8 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
 JOBS ?= 2
+# Services and tests start hundreds of processes: without compiled files each compiles everything again.
+export PYTHONDONTWRITEBYTECODE :=
 PYTEST := $(BIN)/pytest -q -n $(JOBS) --dist loadgroup
 
 # The virtual environment, made again whenever the pinned requirements change.
@@ -52,6 +54,7 @@ docs: $(READY) ## write the pages of docs/reference from the code
 	$(BIN)/python -m tests.support.reference
 
 .PHONY: unit
+unit: export HYPOTHESIS_PROFILE ?= quick
 unit: $(READY) ## unit tests: this process alone, seconds (ARGS="-k name" and the like go to pytest)
 	$(PYTEST) tests/unit $(ARGS)
 

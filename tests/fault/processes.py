@@ -65,9 +65,14 @@ class Service:
 
     async def _launch(self) -> None:
         env = {**self._env, **self.overrides}
-        child = ChildProcess(self.name, self._command, log=self.log, env=env)
-        await asyncio.to_thread(child.start)
-        self._child = child
+        self._child = child = ChildProcess(self.name, self._command, log=self.log, env=env)
+        starting = asyncio.ensure_future(asyncio.to_thread(child.start))
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            # The thread goes on: a child that comes now would never be stopped.
+            await starting
+            raise
 
     async def kill(self) -> None:
         """SIGKILL; it stays down until `start`."""

@@ -1,6 +1,6 @@
-"""How many examples a property is tried with: all in CI, fewer at the desk.
+"""How many examples a property is tried with: all in CI, fewer at the desk, few in `make unit`.
 
-The profile is `ci` where CI or HYPOTHESIS_PROFILE=ci is set, else `desk`.
+The profile is what HYPOTHESIS_PROFILE says; else `ci` where CI is set, and `desk` where it is not.
 """
 
 import os
@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import settings
 
-_PERCENT = {"desk": 40, "ci": 100}
+_PERCENT = {"quick": 10, "desk": 40, "ci": 100}
 _ALL = 100
 
 

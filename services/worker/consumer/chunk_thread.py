@@ -12,7 +12,13 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError, OffsetOutOfRangeError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
@@ -92,6 +98,10 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
             fetched: Records = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
         except OffsetOutOfRangeError as error:
             self._displace(consumer, error.args[0])
+            return {}
+        except NoOffsetForPartitionError:
+            # A fetch that began before a rebalance meets a partition that is new here, and nothing of it is committed.
+            # Its place is found next: each assignment ends with `seek_to_committed`.
             return {}
         if doubtful := self._doubtful & fetched.keys():
             await self._look_again(consumer, doubtful)

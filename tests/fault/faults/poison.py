@@ -111,6 +111,8 @@ async def dead_letters_say_where(scene: Scene) -> None:
         scene.check(bool(stored.letter.message), f"a dead letter without a reason: {stored.letter.origin}")
         number = wanted.get(_place(stored.letter.origin))
         if number is not None:
+            # Whose it is says the letter, and some bad lines name a project that is not this one.
+            stored.letter.project_id = scene.stack.project
             stored.letter.payload = _line(scene, number).decode()
             repaired.append(stored)
             numbers.append(number)

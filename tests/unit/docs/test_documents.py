@@ -164,7 +164,10 @@ def comments_and_descriptions(path: Path) -> Iterator[str]:
 
 
 def test_code_uses_the_field_s_words() -> None:
+    any_former_word = re.compile("|".join(f"(?:{pattern})" for pattern in FORMER_WORDS), re.IGNORECASE)
     for path in CODE:
+        if not any_former_word.search(path.read_text()):
+            continue  # to take a file apart takes long
         for text in comments_and_descriptions(path):
             for pattern, word in FORMER_WORDS.items():
                 found = re.search(pattern, text, re.IGNORECASE)

@@ -60,9 +60,9 @@ def test_too_many_periods() -> None:
 @pytest.mark.parametrize(
     "zone", ["Europe/London", "Africa/Casablanca", "America/Asuncion", "Asia/Gaza", "Pacific/Apia"]
 )
-def test_every_day_of_fifty_years_begins_at_its_first_moment(zone: str) -> None:
+def test_every_day_of_thirty_years_begins_at_its_first_moment(zone: str) -> None:
     tz = ZoneInfo(zone)
-    for year in range(1975, 2025, 2):
+    for year in range(1995, 2025, 2):
         for start in bucket_starts(parse_time_window(f"{year}-01-01", f"{year + 2}-01-01", zone), "day"):
             first = local_time(start, tz)
             assert local_time(start - 1, tz).date() < first.date()
