@@ -9,6 +9,7 @@ API_KEYS = "api_keys"
 DASHBOARDS = "dashboards"
 DELETIONS = "deletions"
 DELETED_IDS = "deleted_ids"
+PARTITIONING = "partitioning"
 
 EVENT_COLUMNS: tuple[str, ...] = EventLine.__struct_fields__
 IDENTITY_COLUMNS: tuple[str, ...] = IdentityLine.__struct_fields__

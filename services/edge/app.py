@@ -19,12 +19,14 @@ from services.edge.http.rate_limit import RateLimit
 from services.edge.http.routes import EdgeRoutes
 from services.runtime.api_reference import api_reference_routes
 from services.runtime.byte_budget import ByteBudget
-from services.runtime.clickhouse import ClickHouse
+from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.clock import utc_now
 from services.runtime.http import exception_handlers, operation_routes, serve
+from services.runtime.kafka import topics_of
 from services.runtime.keys import KeyCache
 from services.runtime.logs import get_logger
 from services.runtime.memory import keep_large_blocks
+from services.runtime.partitioning import PartitioningError, agreed_partitioning
 from services.runtime.retry import retry_until_done
 from services.runtime.settings import EdgeSettings
 from services.runtime.start import start_service
@@ -35,8 +37,9 @@ _RETRY_S = 1.0
 
 def create_app(settings: EdgeSettings) -> DirectCalls:
     """The edge as an ASGI application. Takes requests at once; is ready when Kafka and the keys are there."""
-    event_log = KafkaEventLog(settings)
     store = ClickHouse(settings)
+    topic = topics_of(settings).events
+    event_log = KafkaEventLog(settings, lambda count: agreed_partitioning(store, topic, count))
     keys = KeyCache(store, settings.keys_refresh_s)
     rate_limit = RateLimit(
         settings.edge_rate_limit_events_s, settings.edge_rate_limit_requests_s, settings.edge_rate_limit_bytes_s
@@ -84,7 +87,8 @@ def compose(
 
 async def _start_log(event_log: KafkaEventLog) -> None:
     """Until Kafka answers, appends are refused and readiness is false."""
-    await retry_until_done(event_log.start, (KafkaError, OSError), _RETRY_S, log, "event_log_not_ready")
+    failures = (KafkaError, OSError, StoreError, PartitioningError)
+    await retry_until_done(event_log.start, failures, _RETRY_S, log, "event_log_not_ready")
     log.info("event_log_ready")
 
 

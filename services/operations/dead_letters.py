@@ -24,6 +24,7 @@ from services.operations.deleted import deleted_lines
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import utc_now
 from services.runtime.kafka import count_partitions, topics_of
+from services.runtime.partitioning import agreed_partitioning
 from services.runtime.settings import EdgeSettings, KafkaSettings
 
 _BATCH = 500
@@ -73,18 +74,16 @@ async def read_letters(settings: KafkaSettings) -> AsyncIterator[StoredLetter]:
 
 async def put_back(settings: EdgeSettings, letters: Sequence[StoredLetter]) -> Replayed:
     """Check each letter's payload again and log the good ones. Raises KafkaError, LogUnavailableError, StoreError."""
-    log = KafkaEventLog(settings)
-    await log.start()
+    store = await ClickHouse.connect(settings)
+    log = KafkaEventLog(settings, lambda count: agreed_partitioning(store, topics_of(settings).events, count))
     replayed = Replayed()
     try:
-        store = await ClickHouse.connect(settings)
-        try:
-            for at in range(0, len(letters), _BATCH):
-                await put_some_back(log, store, letters[at : at + _BATCH], replayed)
-        finally:
-            await store.close()
+        await log.start()
+        for at in range(0, len(letters), _BATCH):
+            await put_some_back(log, store, letters[at : at + _BATCH], replayed)
     finally:
         await log.stop()
+        await store.close()
     return replayed
 
 

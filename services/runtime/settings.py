@@ -47,7 +47,7 @@ class KafkaSettings(Settings):
         default=8,
         ge=1,
         le=1024,
-        description="Partitions of new topics. Change it only while the log is empty: event ids are spread by it.",
+        description="Partitions of new topics. `headrace partitions use` changes how many of them are used.",
     )
     kafka_replication: int = Field(default=1, ge=1, le=15, description="Replicas of new topics; 3 in production.")
     kafka_min_insync_replicas: int = Field(

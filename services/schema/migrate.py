@@ -10,6 +10,8 @@ from importlib import resources
 
 from msgspec import Struct
 
+from services.contract.log.topics import BUCKETS, NO_BUCKETS
+from services.contract.tables import EVENTS, PARTITIONING
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.operator_errors import OperatorError
 from services.runtime.settings import ClickHouseSettings
@@ -52,9 +54,21 @@ async def migrate(settings: ClickHouseSettings, *, dry_run: bool = False) -> lis
             await _prepare(store, settings)
             for migration in pending:
                 await _apply(store, settings, migration)
+        if not dry_run:
+            await _keep_spread(store, settings)
         return [m.name for m in pending]
     finally:
         await store.close()
+
+
+async def _keep_spread(store: ClickHouse, settings: ClickHouseSettings) -> None:
+    """An installation that has events goes on spreading ids as it did; a new one has buckets. Written once."""
+    database = settings.clickhouse_database
+    await store.command(
+        f"INSERT INTO {database}.{PARTITIONING} (buckets, partitions) "
+        f"SELECT if((SELECT count() FROM {database}.{EVENTS}) > 0, {NO_BUCKETS}, {BUCKETS}), 0 "
+        f"WHERE (SELECT count() FROM {database}.{PARTITIONING}) = 0"
+    )
 
 
 def _read(name: str, text: str, cluster: str) -> Migration:

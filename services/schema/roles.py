@@ -9,7 +9,16 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from services.contract.tables import API_KEYS, DASHBOARDS, DELETED_IDS, DELETIONS, EVENTS, IDENTITY_LOG, PERSON_IDS
+from services.contract.tables import (
+    API_KEYS,
+    DASHBOARDS,
+    DELETED_IDS,
+    DELETIONS,
+    EVENTS,
+    IDENTITY_LOG,
+    PARTITIONING,
+    PERSON_IDS,
+)
 
 _READ = ("SELECT",)
 _ADD = ("SELECT", "INSERT")
@@ -35,10 +44,10 @@ class _Rights(Struct, frozen=True):
 
 
 _RIGHTS = {
-    # Keys, and nothing of what is sent.
-    Role.EDGE: _Rights({API_KEYS: _READ}),
+    # Keys and the spread of ids, and nothing of what is sent.
+    Role.EDGE: _Rights({API_KEYS: _READ, PARTITIONING: _READ}),
     # What it adds to, and the ids and merges that it reads to add each event once. No keys, no dashboards.
-    Role.WORKER: _Rights({EVENTS: _ADD, IDENTITY_LOG: _ADD, PERSON_IDS: _ADD, DELETED_IDS: _READ}),
+    Role.WORKER: _Rights({EVENTS: _ADD, IDENTITY_LOG: _ADD, PERSON_IDS: _ADD, DELETED_IDS: _READ, PARTITIONING: _ADD}),
     # Queries only read. Dashboards and deletions are kept here; a deletion rewrites what it deletes from.
     Role.QUERY: _Rights(
         {

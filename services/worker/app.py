@@ -11,10 +11,12 @@ import uvloop
 from aiokafka.errors import KafkaError
 
 from services.contract.log.dead_letter import DeadLetter
-from services.runtime.clickhouse import ClickHouse
+from services.contract.log.topics import Partitioning
+from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.kafka import count_partitions, ensure_topics, topics_of
 from services.runtime.logs import get_logger
 from services.runtime.memory import keep_large_blocks, memory_limit_bytes
+from services.runtime.partitioning import PartitioningError, agreed_partitioning
 from services.runtime.retry import retry_until_done
 from services.runtime.settings import WorkerSettings
 from services.runtime.start import start_service
@@ -46,17 +48,17 @@ _KAFKA_RETRY_S = 1.0
 _INDEX_SHARE = 0.6
 
 
-def create_app(settings: WorkerSettings, partitions: int, data_dir: str) -> faust.App:
-    """The Faust application. `partitions` is the events topic's number; `data_dir` an empty folder for Faust."""
+def create_app(settings: WorkerSettings, spread: Partitioning, data_dir: str) -> faust.App:
+    """The Faust application. `spread`: of the events topic; `data_dir`: an empty folder for Faust."""
     topics = topics_of(settings)
     app = FaustApp(settings.worker_group, **faust_settings(settings, data_dir))
     app.transport = ChunkTransport(app.conf.broker_consumer, app)
     store = ClickHouse(settings)
-    dedupe = _make_dedupe(settings, store, partitions)
+    dedupe = _make_dedupe(settings, store, spread)
     dead_letter_topic = raw_topic(app, topics.dead_letters)
     dead_letters = DeadLetterTopic(lambda value: dead_letter_topic.send(value=value))
     gate = PoisonGate(settings.worker_dead_letter_max_ratio)
-    sink = EventWriter(store, dedupe, dead_letters.put, gate)
+    sink = EventWriter(store, dedupe, dead_letters.put, gate, spread)
     limits = BlockLimits(
         settings.worker_block_events,
         settings.worker_block_bytes,
@@ -82,12 +84,12 @@ def create_app(settings: WorkerSettings, partitions: int, data_dir: str) -> faus
     return app
 
 
-def _make_dedupe(settings: WorkerSettings, store: ClickHouse, partitions: int) -> Dedupe:
+def _make_dedupe(settings: WorkerSettings, store: ClickHouse, spread: Partitioning) -> Dedupe:
     window_s = settings.worker_dedupe_window_hours * 3600
     if settings.worker_dedupe == "clickhouse":
         return ClickHouseDedupe(store, window_s)
     max_bytes = settings.worker_index_max_bytes or int(_INDEX_SHARE * memory_limit_bytes())
-    return MemoryDedupe(store, window_s, partitions, max_bytes)
+    return MemoryDedupe(store, window_s, spread, max_bytes)
 
 
 def _identity_step(
@@ -101,22 +103,27 @@ def _identity_step(
     return step
 
 
-async def _prepare(settings: WorkerSettings) -> int:
-    """Wait for Kafka, make missing topics, and say how many partitions the events topic has."""
+async def _prepare(settings: WorkerSettings) -> Partitioning:
+    """Wait for Kafka and ClickHouse, make missing topics, and say how ids are spread over the events topic."""
+    topic, store = topics_of(settings).events, ClickHouse(settings)
 
-    async def partitions() -> int:
+    async def agree() -> Partitioning:
         await ensure_topics(settings)
-        return await count_partitions(settings, topics_of(settings).events)
+        return await agreed_partitioning(store, topic, await count_partitions(settings, topic), write=True)
 
-    return await retry_until_done(partitions, (KafkaError, OSError), _KAFKA_RETRY_S, log, "kafka_not_ready")
+    failures = (KafkaError, OSError, StoreError, PartitioningError)
+    try:
+        return await retry_until_done(agree, failures, _KAFKA_RETRY_S, log, "not_ready_to_start")
+    finally:
+        await store.close()
 
 
 def main() -> None:
     settings = start_service(WorkerSettings, "worker")
     keep_large_blocks()
     uvloop.install()  # Faust's own loop and that of its consumer's thread
-    partitions = asyncio.run(_prepare(settings))
-    log.info("worker_starting", partitions=partitions, host=settings.worker_host, port=settings.worker_port)
+    spread = asyncio.run(_prepare(settings))
+    log.info("worker_starting", partitions=spread.partitions, host=settings.worker_host, port=settings.worker_port)
     # Faust wants a folder for tables, which are not used here: always the same, so that a killed worker leaves nothing.
-    app = create_app(settings, partitions, os.path.join(tempfile.gettempdir(), "headrace-worker"))
+    app = create_app(settings, spread, os.path.join(tempfile.gettempdir(), "headrace-worker"))
     FaustWorker(app, settings.worker_drain_timeout_s).execute_from_commandline()

@@ -15,6 +15,7 @@ from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
+from services.contract.log.topics import Partitioning
 from services.runtime.clickhouse import ClickHouse
 from services.worker.dedupe.memory import MemoryDedupe
 from tests.bench.index_size import IndexFigures
@@ -70,7 +71,7 @@ def measure_load(pipeline: Pipeline, stored: int) -> list[LoadFigures]:
 async def _load(pipeline: Pipeline, partitions: int, stored: int) -> LoadFigures:
     store = await ClickHouse.connect(pipeline.clickhouse)
     try:
-        ids = MemoryDedupe(store, _WINDOW_S, partitions)
+        ids = MemoryDedupe(store, _WINDOW_S, Partitioning(partitions))
         started = time.monotonic()
         await ids.load(dict.fromkeys({0}, time.time()))
         seconds = time.monotonic() - started

@@ -5,7 +5,7 @@ import random
 from datetime import UTC, datetime
 
 from services.contract.log.envelope import EventLine, pack
-from services.contract.log.topics import partition_of
+from services.contract.log.topics import Partitioning
 from services.edge.intake.second_pass import take_batch
 from services.runtime.kafka import make_producer
 from tests.bench.events import BatchRequests
@@ -70,7 +70,7 @@ async def _fill(pipeline: Pipeline, events: int, sizes: list[int]) -> int:
         while written < events:
             intake = take_batch(source.next().partition(b"\r\n\r\n")[2], PROJECT, datetime.now(UTC))
             for event_id, line in zip(intake.ids, intake.lines, strict=True):
-                partition = partition_of(event_id, pipeline.partitions)
+                partition = Partitioning(pipeline.partitions).partition_of(event_id)
                 gathering = waiting[partition]
                 gathering.append((event_id, line))
                 if len(gathering) < wanted[partition]:

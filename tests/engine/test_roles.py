@@ -10,19 +10,35 @@ from services.contract.tables import (
     DELETIONS,
     EVENTS,
     IDENTITY_LOG,
+    PARTITIONING,
     PERSON_IDS,
 )
 from services.runtime.settings import ClickHouseSettings
 from services.schema.roles import Role, roles_sql
 from tests.support.engine import as_role, send_sql
 
-TABLES = {EVENTS, IDENTITY_LOG, PERSON_IDS, API_KEYS, DASHBOARDS, DELETIONS, DELETED_IDS, "schema_migrations"}
+TABLES = {
+    EVENTS,
+    IDENTITY_LOG,
+    PERSON_IDS,
+    API_KEYS,
+    DASHBOARDS,
+    DELETIONS,
+    DELETED_IDS,
+    PARTITIONING,
+    "schema_migrations",
+}
 PEOPLE = {EVENTS, IDENTITY_LOG, PERSON_IDS}
 MAY = {
-    Role.EDGE: {"read": {API_KEYS}, "add": set(), "erase": set(), "define": set()},
-    Role.WORKER: {"read": PEOPLE | {DELETED_IDS}, "add": PEOPLE, "erase": set(), "define": set()},
+    Role.EDGE: {"read": {API_KEYS, PARTITIONING}, "add": set(), "erase": set(), "define": set()},
+    Role.WORKER: {
+        "read": PEOPLE | {DELETED_IDS, PARTITIONING},
+        "add": PEOPLE | {PARTITIONING},
+        "erase": set(),
+        "define": set(),
+    },
     Role.QUERY: {
-        "read": TABLES - {"schema_migrations"},
+        "read": TABLES - {PARTITIONING, "schema_migrations"},
         "add": {DASHBOARDS, DELETIONS, DELETED_IDS},
         "erase": PEOPLE,
         "define": set(),

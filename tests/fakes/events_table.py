@@ -12,7 +12,7 @@ from typing import Any
 from msgspec import Raw
 
 from services.contract.log.envelope import EventLine, pack
-from services.contract.log.topics import partition_of
+from services.contract.log.topics import Partitioning
 from services.runtime.clickhouse import BadDataError, ClickHouse, Parameters, Settings, StoreUnavailableError
 from services.runtime.clock import utc_now
 from services.runtime.settings import ClickHouseSettings
@@ -98,7 +98,10 @@ class MemoryEventsTable(ClickHouse):
         for line in self.lines:
             event_id = bytes.fromhex(line["event_id"])
             received_ms = datetime.fromisoformat(line["received_at"]).timestamp() * 1000
-            here = "wanted" not in asked or partition_of(event_id, asked["partitions"]) in asked["wanted"]
+            here = (
+                "wanted" not in asked
+                or Partitioning(asked["partitions"], asked["buckets"]).partition_of(event_id) in asked["wanted"]
+            )
             if here and since_ms <= received_ms < until_ms:
                 found.append(event_id)
         return found
@@ -129,7 +132,7 @@ class Log:
     def envelope(self, ids: Sequence[bytes], event: str = "a", age: timedelta = timedelta()) -> Record:
         """One record, in the partition of its first id."""
         packed = pack(ids, [line_of(event_id, event, age) for event_id in ids])
-        return self.record(partition_of(ids[0], PARTITIONS), packed.lines, packed.ids)
+        return self.record(Partitioning(PARTITIONS).partition_of(ids[0]), packed.lines, packed.ids)
 
     def record(self, partition: int, value: bytes | None, ids: bytes | None) -> Record:
         offset = self._offsets[partition]

@@ -58,11 +58,24 @@ def automatic_reset() -> None:
     del ChunkThread.seek_to_committed, ChunkThread._fetch_records
 
 
+def follow_topic() -> None:
+    """The worker takes the number of partitions from the topic."""
+    from services.contract.log.topics import Partitioning
+    from services.runtime import partitioning
+    from services.runtime.clickhouse import ClickHouse
+
+    async def agreed(store: ClickHouse, topic: str, count: int, *, write: bool = False) -> Partitioning:
+        return Partitioning(count)
+
+    partitioning.agreed_partitioning = agreed
+
+
 BUILDS: dict[str, Callable[[], None]] = {
     "commit-first": commit_first,
     "no-rebuild": no_rebuild,
     "no-final": no_final,
     "automatic-reset": automatic_reset,
+    "follow-topic": follow_topic,
 }
 
 

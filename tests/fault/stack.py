@@ -155,12 +155,16 @@ class Stack:
             return False
 
     async def partitions_of(self, worker: Service) -> set[int]:
-        """The event partitions that a worker says it has."""
+        """The event partitions that a worker says it has, of those that are used."""
         if not worker.running:
             return set()
         text = await self.page(worker, "/metrics")
         topic = f"{self.settings['HEADRACE_KAFKA_TOPIC_PREFIX']}.events".encode()
-        return {int(partition) for partition, name in _ASSIGNED.findall(text) if name == topic}
+        return {
+            int(partition)
+            for partition, name in _ASSIGNED.findall(text)
+            if name == topic and int(partition) < PARTITIONS
+        }
 
     async def wait_ready(self, timeout_s: float = 60) -> None:
         async def all_ready() -> bool:

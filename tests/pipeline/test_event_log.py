@@ -15,6 +15,7 @@ from msgspec import Raw
 
 from services.contract.log.envelope import EventLine
 from services.contract.log.event_ids import fresh_ids
+from services.contract.log.topics import Partitioning
 from services.devstack.apache_kafka import ApacheKafka
 from services.edge.event_log.kafka import KafkaEventLog
 from services.edge.event_log.port import LogUnavailableError
@@ -36,7 +37,10 @@ def settings(apache: ApacheKafka) -> EdgeSettings:
 
 @pytest.fixture
 async def log(settings: EdgeSettings) -> AsyncIterator[KafkaEventLog]:
-    event_log = KafkaEventLog(settings)
+    async def agree(count: int) -> Partitioning:
+        return Partitioning(count)
+
+    event_log = KafkaEventLog(settings, agree)
     await event_log.start()
     yield event_log
     await event_log.stop()

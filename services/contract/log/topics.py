@@ -31,15 +31,30 @@ class Topics(Struct, frozen=True):
 MAX_RECORD_BYTES = 2 * 1024 * 1024
 
 
-def partition_of(event_id: bytes, partitions: int) -> int:
-    """Equal ids always meet in the same partition. `PARTITION_SQL` is the same formula in ClickHouse."""
-    return ((event_id[0] << 8) | event_id[1]) % partitions
+# Ids go to buckets, and buckets to partitions. Where the partitions divide it, it makes no difference to the formula
+# without buckets, which is the one with as many as 16 bits can tell apart.
+BUCKETS = 1024
+NO_BUCKETS = 65_536
 
 
-def partitions_of(event_ids: Sequence[bytes], partitions: int) -> list[int]:
-    """`partition_of` for each of many."""
-    return [number % partitions for number in struct.unpack(">" + "H14x" * len(event_ids), b"".join(event_ids))]
+class Partitioning(Struct, frozen=True):
+    """How ids are spread over `partitions` partitions. All services agree on it (runtime/partitioning.py)."""
+
+    partitions: int
+    buckets: int = BUCKETS
+
+    def partition_of(self, event_id: bytes) -> int:
+        """Equal ids always meet in the same partition. `PARTITION_SQL` is the same formula in ClickHouse."""
+        return ((event_id[0] << 8) | event_id[1]) % self.buckets % self.partitions
+
+    def partitions_of(self, event_ids: Sequence[bytes]) -> list[int]:
+        """`partition_of` for each of many."""
+        buckets, partitions = self.buckets, self.partitions
+        numbers = struct.unpack(">" + "H14x" * len(event_ids), b"".join(event_ids))
+        if buckets % partitions == 0:
+            return [number % partitions for number in numbers]
+        return [number % buckets % partitions for number in numbers]
 
 
 # Selects the ids of one partition: `{PARTITION_SQL} = {partition:UInt16}`.
-PARTITION_SQL = "bitShiftRight(toUInt128(event_id), 112) % {partitions:UInt16}"
+PARTITION_SQL = "bitShiftRight(toUInt128(event_id), 112) % {buckets:UInt32} % {partitions:UInt16}"

@@ -7,7 +7,7 @@ gathers and becomes the next record.
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from time import perf_counter
 
 from aiokafka import AIOKafkaProducer
@@ -16,7 +16,7 @@ from prometheus_client import Gauge
 
 from services.contract.log.dead_letter import DeadLetter
 from services.contract.log.envelope import Envelope, EventLine, IdentityLine, pack
-from services.contract.log.topics import MAX_RECORD_BYTES, Topics, partition_of, partitions_of
+from services.contract.log.topics import MAX_RECORD_BYTES, Partitioning, Topics
 from services.edge.event_log.partition_queue import Append, Part, PartitionQueue, record_bytes
 from services.edge.event_log.port import LogUnavailableError
 from services.edge.event_log.producer import LiveProducer
@@ -26,6 +26,7 @@ from services.runtime.settings import EdgeSettings
 
 log = get_logger(__name__)
 
+Agree = Callable[[int], Awaitable[Partitioning]]
 # Under a load that never pauses, what was put first leaves after so long.
 _GATHER_S = 0.005
 # How often the deadlines of waiting requests are looked at.
@@ -38,11 +39,13 @@ PENDING_BYTES = Gauge("headrace_edge_pending_bytes", "Bytes of events waiting fo
 class KafkaEventLog:
     """EventLog on a Kafka producer. Holds at most `edge_max_pending_bytes`; refuses above that instead of growing."""
 
-    def __init__(self, settings: EdgeSettings) -> None:
+    def __init__(self, settings: EdgeSettings, agree: Agree) -> None:
+        """`agree` says how ids are spread, given the topic's number of partitions. May raise, see `start`."""
         self._settings = settings
+        self._agree = agree
         self._topics: Topics = topics_of(settings)
         self._live = LiveProducer(settings)
-        self._partitions = 0
+        self._spread: Partitioning | None = None
         self._identity_partitions = 0
         self._queues: dict[tuple[str, int], PartitionQueue] = {}
         self._pending_bytes = 0
@@ -55,10 +58,10 @@ class KafkaEventLog:
         self._sweeper: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Connect and make missing topics. Raises KafkaError; may be called again."""
+        """Connect and make missing topics. Raises KafkaError, and what `agree` raises; may be called again."""
         await ensure_topics(self._settings)
         counts = await self._live.start()
-        self._partitions = counts[self._topics.events]
+        self._spread = await self._agree(counts[self._topics.events])
         self._identity_partitions = counts[self._topics.identity]
         self._sweeper = asyncio.create_task(self._sweep())
 
@@ -82,22 +85,21 @@ class KafkaEventLog:
                 appends.popleft().fail(TimeoutError("it did not acknowledge in time"))
 
     async def append_events(self, ids: Sequence[bytes], lines: Sequence[EventLine]) -> None:
-        partitions = self._partitions
-        if partitions == 0:
+        if self._spread is None:
             raise LogUnavailableError("the event log has not answered yet")
-        acknowledged = self._put(self._envelopes(ids, lines, partitions))
+        acknowledged = self._put(self._envelopes(ids, lines, self._spread))
         del ids, lines  # thousands of objects: freed now, their memory is still in the processor's caches
         await acknowledged
 
     def _envelopes(
-        self, ids: Sequence[bytes], lines: Sequence[EventLine], partitions: int
+        self, ids: Sequence[bytes], lines: Sequence[EventLine], spread: Partitioning
     ) -> list[tuple[str, int, Envelope]]:
         """The lines by partition, as records of a size that Kafka takes."""
         topic = self._topics.events
         if len(ids) == 1:
-            return [(topic, partition_of(ids[0], partitions), pack(ids, lines))]
-        by_partition: list[tuple[list[bytes], list[EventLine]]] = [([], []) for _ in range(partitions)]
-        for partition, event_id, line in zip(partitions_of(ids, partitions), ids, lines, strict=True):
+            return [(topic, spread.partition_of(ids[0]), pack(ids, lines))]
+        by_partition: list[tuple[list[bytes], list[EventLine]]] = [([], []) for _ in range(spread.partitions)]
+        for partition, event_id, line in zip(spread.partitions_of(ids), ids, lines, strict=True):
             part_ids, part_lines = by_partition[partition]
             part_ids.append(event_id)
             part_lines.append(line)
@@ -116,7 +118,7 @@ class KafkaEventLog:
         await self._put([(self._topics.identity, partition, pack(ids, lines))])
 
     async def append_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
-        if not self._live.started:
+        if self._spread is None:
             raise LogUnavailableError("the event log has not answered yet")
         producer = self.producer
         try:
@@ -129,7 +131,7 @@ class KafkaEventLog:
             raise LogUnavailableError(f"the event log did not take the rejected events: {error!r}") from error
 
     async def is_ready(self) -> bool:
-        if not self._live.started or self._failing():
+        if self._spread is None or self._failing():
             return False
         try:
             async with asyncio.timeout(2):

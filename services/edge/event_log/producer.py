@@ -36,17 +36,14 @@ class LiveProducer:
         self.limits: dict[str, int] = {}
 
     @property
-    def started(self) -> bool:
-        return self._current is not None
-
-    @property
     def current(self) -> AIOKafkaProducer:
         """After `start` only."""
         assert self._current is not None  # noqa: S101
         return self._current
 
     async def start(self) -> dict[str, int]:
-        """The number of partitions by topic. Raises KafkaError; may then be called again."""
+        """The number of partitions by topic. Raises KafkaError; may be called again."""
+        await self.stop()
         producer = await self._make()
         topics = topics_of(self._settings)
         try:
@@ -78,8 +75,9 @@ class LiveProducer:
             self._renewing.cancel()
         if self._retiring:
             await asyncio.wait(self._retiring)
-        if self._current is not None:
-            await self._current.stop()
+        current, self._current = self._current, None
+        if current is not None:
+            await current.stop()
 
     def failed(self, producer: AIOKafkaProducer, error: KafkaError) -> None:
         """A record was not acknowledged on this producer: make a new one, unless it is only that Kafka is away."""

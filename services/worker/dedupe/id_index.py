@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from msgspec import Struct
 
-from services.worker.dedupe.ids import Ids, Mask, _order_of
+from services.contract.log.topics import Partitioning
+from services.worker.dedupe.ids import Ids, Mask, _order_of, partitions_of
 
 _RUN_RATIO = 4
 # Put in their places with one `add`: some 20 ms.
@@ -164,11 +165,11 @@ class IdIndex:
         for at in [at for at in self._slices if at < oldest]:
             del self._slices[at]
 
-    def drop_partitions(self, gone: set[int], partitions: int) -> None:
-        """Forget the ids of some of `partitions` partitions (contract/topics.py says which id is whose)."""
+    def drop_partitions(self, gone: set[int], spread: Partitioning) -> None:
+        """Forget the ids of some partitions."""
 
         def is_gone(ids: Ids) -> Mask:
-            return np.isin((ids.high >> np.uint64(48)) % np.uint64(partitions), list(gone))
+            return np.isin(partitions_of(ids, spread), list(gone))
 
         for slice_ in self._slices.values():
             slice_.drop(is_gone)

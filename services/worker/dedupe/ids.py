@@ -6,6 +6,8 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
+from services.contract.log.topics import Partitioning
+
 U64 = NDArray[np.uint64]
 Mask = NDArray[np.bool_]
 
@@ -54,3 +56,9 @@ def without_repeats(ids: Ids) -> Ids:
     first = np.ones(len(ids), np.bool_)
     first[1:] = (high[1:] != high[:-1]) | (low[1:] != low[:-1])
     return Ids(high[first], low[first])
+
+
+def partitions_of(ids: Ids, spread: Partitioning) -> U64:
+    """The partition that each id belongs to: `Partitioning.partition_of` for numpy columns."""
+    numbers: U64 = (ids.high >> np.uint64(48)) % np.uint64(spread.buckets) % np.uint64(spread.partitions)
+    return numbers

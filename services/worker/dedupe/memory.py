@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 
 from prometheus_client import Gauge, Histogram
 
-from services.contract.log.topics import PARTITION_SQL
+from services.contract.log.topics import PARTITION_SQL, Partitioning
 from services.contract.tables import EVENTS
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.logs import get_logger
@@ -44,9 +44,9 @@ class IncompleteReadError(StoreError):
 class MemoryDedupe:
     """The index, and which partitions' ids are in it. `max_bytes` is what the ids may take."""
 
-    def __init__(self, store: ClickHouse, window_s: int, partitions: int, max_bytes: int = 2**63) -> None:
+    def __init__(self, store: ClickHouse, window_s: int, spread: Partitioning, max_bytes: int = 2**63) -> None:
         self._store = store
-        self._partitions = partitions
+        self._spread = spread
         self._max_ids = max_bytes // BYTES_PER_ID
         self._warned_at = 0
         # From when on the ids of a partition are in the index, and the time of what was last looked up for it.
@@ -82,7 +82,7 @@ class MemoryDedupe:
 
     def _forget(self, partitions: AbstractSet[int]) -> None:
         if partitions:
-            self.index.drop_partitions(set(partitions), self._partitions)
+            self.index.drop_partitions(set(partitions), self._spread)
             self._reached = {p: at for p, at in self._reached.items() if p not in partitions}
 
     async def load(self, oldest_s: Mapping[int, float]) -> None:
@@ -154,7 +154,8 @@ class MemoryDedupe:
             f"SELECT count() FROM {EVENTS} WHERE {PARTITION_SQL} IN {{wanted:Array(UInt16)}} "
             "AND received_at >= fromUnixTimestamp64Milli({since:Int64})",
             {
-                "partitions": self._partitions,
+                "partitions": self._spread.partitions,
+                "buckets": self._spread.buckets,
                 "wanted": sorted(partitions),
                 "since": int(since_s * 1000),
             },
@@ -168,7 +169,8 @@ class MemoryDedupe:
             "AND received_at >= fromUnixTimestamp64Milli({since:Int64}) "
             "AND received_at < fromUnixTimestamp64Milli({until:Int64})",
             {
-                "partitions": self._partitions,
+                "partitions": self._spread.partitions,
+                "buckets": self._spread.buckets,
                 "wanted": sorted(partitions),
                 "since": since_s * 1000,
                 "until": until_s * 1000,

@@ -18,12 +18,13 @@ from prometheus_client import Counter, Histogram
 
 from services.contract.log.dead_letter import DeadLetter
 from services.contract.log.envelope import ID_BYTES, Envelope, MalformedEnvelopeError, unpack
+from services.contract.log.topics import Partitioning
 from services.contract.tables import EVENT_COLUMNS, EVENTS
 from services.runtime.clickhouse import BadDataError, ClickHouse
 from services.runtime.logs import get_logger
 from services.runtime.metrics import FormerName
 from services.worker.dead_letters import PoisonGate, dead_letter
-from services.worker.dedupe.ids import Ids, Mask, ids_from_bytes
+from services.worker.dedupe.ids import Ids, Mask, ids_from_bytes, partitions_of
 from services.worker.dedupe.port import Dedupe
 from services.worker.events.bad_lines import Lines, find_bad, lines_of, unpack_foreign
 from services.worker.record import Record
@@ -44,6 +45,10 @@ INSERT_SECONDS = Histogram(
 _INSERT_SETTINGS = {"max_partitions_per_insert_block": 0, "input_format_parallel_parsing": 0}
 
 
+class MisplacedIdsError(Exception):
+    """A record's ids do not belong to its partition. The record stays in the log; somebody has to look."""
+
+
 class EventWriter:
     """Stores blocks one after the other; `store` is what the buffer calls."""
 
@@ -53,24 +58,28 @@ class EventWriter:
         dedupe: Dedupe,
         put_dead_letters: Callable[[Sequence[DeadLetter]], Awaitable[None]],
         gate: PoisonGate,
+        spread: Partitioning,
     ) -> None:
         self._store = store
         self._dedupe = dedupe
         self._put_dead_letters = put_dead_letters
         self._gate = gate
+        self._spread = spread
         STORE_UP.set(1)
 
     async def store(self, records: list[Record]) -> None:
         """Returns when every event of the block is stored, was stored before, or is a dead letter.
 
-        Waits as long as ClickHouse is away. Raises PoisonFloodError, and KafkaError from the dead letters.
+        Waits as long as ClickHouse is away. Raises PoisonFloodError, MisplacedIdsError, and KafkaError from the
+        dead letters.
         """
         envelopes, bad = self._unpack(records)
+        ids = ids_from_bytes(b"".join([envelope.ids for envelope in envelopes]))
+        self._check_places(records, envelopes, ids)
         oldest_s: dict[int, float] = {}
         for record in records:
             oldest_s[record.partition] = min(record.sent_at_s, oldest_s.get(record.partition, math.inf))
         await until_stored(lambda: self._dedupe.load(oldest_s))
-        ids = ids_from_bytes(b"".join([envelope.ids for envelope in envelopes]))
         duplicates = await until_stored(lambda: self._dedupe.duplicates(ids))
         DUPLICATES.inc(int(duplicates.sum()))
         parts = _without(envelopes, duplicates)
@@ -99,6 +108,20 @@ class EventWriter:
         await self._put(bad)
         await self._insert_each(good)
         return ids_from_bytes(b"".join(good.ids))
+
+    def _check_places(self, records: list[Record], envelopes: list[Envelope], ids: Ids) -> None:
+        """Each id in the partition that it belongs to: in another one, nobody knows whether it is stored."""
+        counts = [len(envelope.ids) // ID_BYTES for envelope in envelopes]
+        found = np.repeat(np.array([record.partition for record in records], np.uint64), counts)
+        wrong = np.flatnonzero(partitions_of(ids, self._spread) != found)
+        if len(wrong):
+            at = int(np.searchsorted(np.cumsum(counts), wrong[0], side="right"))
+            raise MisplacedIdsError(
+                f"{records[at].topic}, partition {records[at].partition}, offset {records[at].offset}: an id that belongs "
+                f"to another of {self._spread.partitions} partitions. An edge or a foreign producer spreads ids in "
+                "another way. Nothing was skipped. Restart edges that are older than the last `headrace partitions use`; "
+                "a producer of your own must use the formula in contract/log/topics.py."
+            )
 
     def _unpack(self, records: list[Record]) -> tuple[list[Envelope], list[DeadLetter]]:
         """The records' envelopes; what is none goes by line, so that a foreign producer's good lines are stored."""

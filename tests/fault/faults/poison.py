@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer
 from services.contract.log.dead_letter import Origin
 from services.contract.log.envelope import IDS_HEADER
 from services.contract.log.event_ids import id_of_key
-from services.contract.log.topics import partition_of
+from services.contract.log.topics import Partitioning
 from services.operations.dead_letters import StoredLetter, read_letters
 from services.runtime.clock import utc_now
 from tests.fault.faults import Fault
@@ -73,7 +73,7 @@ def _number_in(scene: Scene, partition: int) -> int:
     """A new event whose id belongs to this partition."""
     while True:
         number = scene.ledger.new(1)[0]
-        if partition_of(id_of_key(scene.stack.project, f"key-{number}"), PARTITIONS) == partition:
+        if Partitioning(PARTITIONS).partition_of(id_of_key(scene.stack.project, f"key-{number}")) == partition:
             return number
 
 

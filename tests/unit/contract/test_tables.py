@@ -16,6 +16,7 @@ from services.contract.tables import (
     EVENTS,
     IDENTITY_COLUMNS,
     IDENTITY_LOG,
+    PARTITIONING,
     PERSON_IDS,
 )
 from services.schema.migrate import load_migrations
@@ -37,7 +38,16 @@ def tables() -> dict[str, dict[str, str]]:
 
 
 def test_every_table_that_has_a_name_in_the_contract_is_made() -> None:
-    assert set(tables()) == {EVENTS, IDENTITY_LOG, PERSON_IDS, API_KEYS, DASHBOARDS, DELETIONS, DELETED_IDS}
+    assert set(tables()) == {
+        EVENTS,
+        IDENTITY_LOG,
+        PERSON_IDS,
+        API_KEYS,
+        DASHBOARDS,
+        DELETIONS,
+        DELETED_IDS,
+        PARTITIONING,
+    }
 
 
 @pytest.mark.parametrize(("table", "columns"), [(EVENTS, EVENT_COLUMNS), (IDENTITY_LOG, IDENTITY_COLUMNS)])

@@ -18,7 +18,7 @@ from msgspec import Raw, Struct
 from services.contract.log.dead_letter import DeadLetter, Origin, decode_dead_letter
 from services.contract.log.envelope import IDS_HEADER, EventLine, IdentityLine, unpack
 from services.contract.log.event_ids import fresh_ids
-from services.contract.log.topics import partition_of
+from services.contract.log.topics import Partitioning
 from services.edge.event_log.kafka import FAILING, KafkaEventLog
 from services.edge.event_log.lost_end import LOST, LostEnd
 from services.edge.event_log.port import LogUnavailableError
@@ -90,6 +90,10 @@ class MemoryProducer:
         return ack
 
 
+async def agree(count: int) -> Partitioning:
+    return Partitioning(count)
+
+
 class Log(Struct):
     log: KafkaEventLog
     producer: MemoryProducer
@@ -107,7 +111,7 @@ async def ready_log(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Log:
     monkeypatch.setattr("services.edge.event_log.kafka.ensure_topics", no_topics)
     monkeypatch.setattr("services.edge.event_log.producer.topic_settings", no_settings)
     monkeypatch.setattr("services.edge.event_log.producer.make_producer", lambda *_, **__: producer)
-    log = KafkaEventLog(EdgeSettings(**settings))
+    log = KafkaEventLog(EdgeSettings(**settings), agree)
     await log.start()
     return Log(log, producer)
 
@@ -139,7 +143,7 @@ async def test_each_event_is_sent_to_the_partition_of_its_id(kafka: Log) -> None
     for record in kafka.producer.sent:
         packed = record.headers[IDS_HEADER]
         of_record = [packed[i : i + 16] for i in range(0, len(packed), 16)]
-        assert {partition_of(event_id, PARTITIONS) for event_id in of_record} == {record.partition}
+        assert {Partitioning(PARTITIONS).partition_of(event_id) for event_id in of_record} == {record.partition}
         assert [line.split(b'"event_id":"')[1][:32] for line in record.events] == [i.hex().encode() for i in of_record]
         seen += of_record
     assert sorted(seen) == sorted(ids)
@@ -359,7 +363,7 @@ async def test_dead_letters_are_records_of_their_own(kafka: Log) -> None:
 
 
 async def test_before_kafka_has_answered_everything_is_refused() -> None:
-    log = KafkaEventLog(EdgeSettings())
+    log = KafkaEventLog(EdgeSettings(), agree)
     for attempt in (
         log.append_events([bytes(16)], lines_for([bytes(16)])),
         log.append_identity([bytes(16)], [identity_line("shop")]),
@@ -374,7 +378,7 @@ async def test_before_kafka_has_answered_everything_is_refused() -> None:
 async def test_a_failed_start_leaves_nothing_open_and_may_be_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
     kafka = await ready_log(monkeypatch)
     kafka.producer.failure = KafkaConnectionError("not yet")
-    log = KafkaEventLog(EdgeSettings())
+    log = KafkaEventLog(EdgeSettings(), agree)
     with pytest.raises(KafkaConnectionError):
         await log.start()
     assert kafka.producer.stopped

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from services.contract.log.topics import Partitioning
 from services.worker.dedupe.ids import Ids
 from services.worker.dedupe.memory import BYTES_PER_ID, MemoryDedupe, WindowTooLargeError
 from services.worker.dedupe.port import Membership
@@ -38,7 +39,7 @@ def store() -> MemoryIds:
 
 
 def dedupe(store: MemoryIds, **options: int) -> MemoryDedupe:
-    return MemoryDedupe(store, 3600, PARTITIONS, **options)  # type: ignore[arg-type]
+    return MemoryDedupe(store, 3600, Partitioning(PARTITIONS), **options)  # type: ignore[arg-type]
 
 
 def ids_of(store: MemoryIds, *partitions: int) -> Ids:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from services.contract.log.topics import Partitioning
 from services.worker.dedupe.ids import Ids
 from services.worker.dedupe.memory import MemoryDedupe
 from services.worker.dedupe.port import Membership
@@ -32,7 +33,7 @@ class StoreInMotion:
 
 async def test_what_was_read_before_the_partition_came_back_is_read_again() -> None:
     store = StoreInMotion()
-    known = MemoryDedupe(store, 3600, 1)  # type: ignore[arg-type]
+    known = MemoryDedupe(store, 3600, Partitioning(1))  # type: ignore[arg-type]
     known.assigned({0}, Membership("me", 1))
 
     def away_and_back() -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from services.contract.log.topics import Partitioning
 from services.worker.dedupe.ids import ids_from_bytes, ids_from_rows
 from services.worker.dedupe.memory import IncompleteReadError, MemoryDedupe
 from services.worker.dedupe.port import Membership
@@ -38,14 +39,14 @@ def test_a_uuid_of_the_table_is_the_id_of_the_log() -> None:
 async def test_only_the_partitions_that_are_asked_for_are_read() -> None:
     table = MemoryEventsTable()
     await stored(table, event_id(1, 0), event_id(1, 1), event_id(1, 2))
-    index = MemoryDedupe(table, WINDOW_S, PARTITIONS)
+    index = MemoryDedupe(table, WINDOW_S, Partitioning(PARTITIONS))
     await index.load(dict.fromkeys({0, 2}, time.time()))
     assert await known(index, event_id(1, 0), event_id(1, 1), event_id(1, 2)) == [True, False, True]
 
 
 async def test_a_partition_is_read_once() -> None:
     table = MemoryEventsTable()
-    index = MemoryDedupe(table, WINDOW_S, PARTITIONS)
+    index = MemoryDedupe(table, WINDOW_S, Partitioning(PARTITIONS))
     await index.load(dict.fromkeys({0}, time.time()))
     await stored(table, event_id(1))
     await index.load(dict.fromkeys({0}, time.time()))
@@ -69,7 +70,7 @@ async def test_a_partition_is_read_once() -> None:
 async def test_what_is_in_the_window_is_read(age: timedelta, expected: bool) -> None:
     table = MemoryEventsTable()
     await stored(table, event_id(1), age=age)
-    index = MemoryDedupe(table, WINDOW_S, PARTITIONS)
+    index = MemoryDedupe(table, WINDOW_S, Partitioning(PARTITIONS))
     await index.load(dict.fromkeys({0}, time.time()))
     assert await known(index, event_id(1)) == [expected]
 
@@ -79,7 +80,7 @@ async def test_the_window_of_a_backlog_begins_where_its_oldest_record_was_writte
     table = MemoryEventsTable()
     for n, age in enumerate((timedelta(days=8), timedelta(days=10))):
         await stored(table, event_id(n), age=age)
-    index = MemoryDedupe(table, WINDOW_S, PARTITIONS)
+    index = MemoryDedupe(table, WINDOW_S, Partitioning(PARTITIONS))
     for _ in range(2):
         await index.load({0: time.time() - 2 * 86_400})
         assert await known(index, event_id(0), event_id(1)) == [True, False]
@@ -89,7 +90,7 @@ async def test_a_backlog_that_is_older_than_the_window_has_its_own_window() -> N
     """A repeat nine minutes after its first, in a log that was not read for ten days; the worker starts in between."""
     table = MemoryEventsTable()
     await stored(table, event_id(1), age=timedelta(days=10, minutes=9))
-    index = MemoryDedupe(table, WINDOW_S, PARTITIONS)
+    index = MemoryDedupe(table, WINDOW_S, Partitioning(PARTITIONS))
     await index.load({0: time.time() - 10 * 86_400})
     assert await known(index, event_id(1)) == [True]
 
@@ -97,7 +98,7 @@ async def test_a_backlog_that_is_older_than_the_window_has_its_own_window() -> N
 async def test_a_partition_without_a_backlog_leaves_the_ids_to_those_that_have_one() -> None:
     table = MemoryEventsTable()
     await stored(table, event_id(1, 0), age=timedelta(days=12))
-    index = MemoryDedupe(table, WINDOW_S, PARTITIONS)
+    index = MemoryDedupe(table, WINDOW_S, Partitioning(PARTITIONS))
     backlog = time.time() - 10 * 86_400
     await index.load({0: backlog})
     await index.load({1: time.time()})
@@ -112,7 +113,7 @@ async def test_reading_that_goes_on_farther_back_needs_the_ids_of_that_time() ->
     table = MemoryEventsTable()
     await stored(table, event_id(1), event_id(2, 1), age=timedelta(days=10))
     await stored(table, event_id(3))
-    index = MemoryDedupe(table, WINDOW_S, PARTITIONS)
+    index = MemoryDedupe(table, WINDOW_S, Partitioning(PARTITIONS))
     await index.load({0: time.time(), 1: time.time()})
     assert await known(index, event_id(1), event_id(2, 1), event_id(3)) == [False, False, True]
     await index.load({0: time.time() - 9 * 86_400})
@@ -142,7 +143,7 @@ async def test_what_an_edge_has_stamped_whose_clock_is_an_hour_off_is_known() ->
     table = MemoryEventsTable()
     await stored(table, event_id(1), age=timedelta(minutes=-59))
     await stored(table, event_id(2), age=timedelta(days=7, minutes=59))
-    index = MemoryDedupe(table, WINDOW_S, PARTITIONS)
+    index = MemoryDedupe(table, WINDOW_S, Partitioning(PARTITIONS))
     await index.load({0: time.time()})
     assert await known(index, event_id(1), event_id(2)) == [True, True]
 
@@ -150,7 +151,7 @@ async def test_what_an_edge_has_stamped_whose_clock_is_an_hour_off_is_known() ->
 async def test_a_failed_reading_leaves_nothing_half_known() -> None:
     table = MemoryEventsTable()
     await stored(table, event_id(1))
-    index = MemoryDedupe(table, WINDOW_S, PARTITIONS)
+    index = MemoryDedupe(table, WINDOW_S, Partitioning(PARTITIONS))
     for _ in range(2):
         table.unreadable = 1
         with pytest.raises(Exception, match="refused"):
@@ -163,7 +164,7 @@ async def test_a_failed_reading_leaves_nothing_half_known() -> None:
 async def loaded(table: MemoryEventsTable) -> MemoryDedupe:
     """Owns the partitions 0 and 1 in generation 1 and knows 50 ids of each."""
     await stored(table, *[event_id(n, n % 2) for n in range(100)])
-    index = MemoryDedupe(table, WINDOW_S, PARTITIONS)
+    index = MemoryDedupe(table, WINDOW_S, Partitioning(PARTITIONS))
     index.assigned({0, 1}, Membership("me", 1))
     await index.load(dict.fromkeys({0, 1}, time.time()))
     assert len(index.index) == 100
@@ -223,7 +224,7 @@ class ShortAnswers(MemoryEventsTable):
 async def test_an_answer_that_is_not_whole_is_not_used() -> None:
     table = ShortAnswers()
     await stored(table, event_id(1), event_id(2))
-    index = MemoryDedupe(table, WINDOW_S, PARTITIONS)
+    index = MemoryDedupe(table, WINDOW_S, Partitioning(PARTITIONS))
     with pytest.raises(IncompleteReadError, match="1 ids of 2"):
         await index.load({0: time.time()})
     assert len(index.index) == 0
@@ -242,6 +243,6 @@ class RepeatedRows(MemoryEventsTable):
 async def test_rows_that_are_there_twice_are_one_id() -> None:
     table = RepeatedRows()
     await stored(table, *[event_id(n) for n in range(10)])
-    index = MemoryDedupe(table, WINDOW_S, PARTITIONS)
+    index = MemoryDedupe(table, WINDOW_S, Partitioning(PARTITIONS))
     await index.load({0: time.time()})
     assert len(index.index) == 10

@@ -11,13 +11,14 @@ from aiokafka.errors import KafkaTimeoutError
 
 from services.contract.log.dead_letter import MAX_PAYLOAD_BYTES, DeadLetter
 from services.contract.log.envelope import Envelope, pack
+from services.contract.log.topics import Partitioning
 from services.runtime.clickhouse import BadDataError, LimitExceededError, StoreError, StoreUnavailableError
 from services.worker.dead_letters import PoisonFloodError, PoisonGate
 from services.worker.dedupe.clickhouse import ClickHouseDedupe
 from services.worker.dedupe.memory import MemoryDedupe
 from services.worker.dedupe.port import Dedupe, Membership
 from services.worker.events.bad_lines import fault_of, lines_of, unpack_foreign
-from services.worker.events.writer import EventWriter, _without
+from services.worker.events.writer import EventWriter, MisplacedIdsError, _without
 from services.worker.record import Record
 from services.worker.until_stored import until_stored
 from tests.fakes.events_table import PARTITIONS, REFUSED_EVENT, Log, MemoryEventsTable, event_id, line_of
@@ -38,9 +39,9 @@ class Worker:
         self.known_ids: Dedupe = (
             ClickHouseDedupe(table, WINDOW_S)
             if isinstance(table, AskedTable)
-            else MemoryDedupe(table, WINDOW_S, PARTITIONS)
+            else MemoryDedupe(table, WINDOW_S, Partitioning(PARTITIONS))
         )
-        self.sink = EventWriter(table, self.known_ids, self._put, PoisonGate(max_ratio))
+        self.sink = EventWriter(table, self.known_ids, self._put, PoisonGate(max_ratio), Partitioning(PARTITIONS))
 
     async def _put(self, letters: Sequence[DeadLetter]) -> None:
         if self.letters_refused:
@@ -446,3 +447,13 @@ def test_halves_are_the_whole(count: int) -> None:
 
 def test_a_line_of_the_edge_has_no_fault() -> None:
     assert fault_of(good_line(1)) is None
+
+
+async def test_an_id_in_a_partition_that_is_not_its_own_stops_the_worker() -> None:
+    worker = Worker(MemoryEventsTable(), max_ratio=1.0)
+    log = Log()
+    packed = pack([event_id(1, 1), event_id(2, 1)], [line_of(event_id(1, 1)), line_of(event_id(2, 1))])
+    good, wrong = log.envelope([event_id(3, 2)]), log.record(2, packed.lines, packed.ids)
+    with pytest.raises(MisplacedIdsError, match=rf"partition 2, offset {wrong.offset}"):
+        await worker.sink.store([good, wrong])
+    assert worker.sink._store.ids == []  # type: ignore[attr-defined]

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from services.contract.log.dead_letter import DeadLetter
 from services.contract.log.envelope import pack
+from services.contract.log.topics import Partitioning
 from services.worker.dead_letters import PoisonGate
 from services.worker.dedupe.memory import MemoryDedupe
 from services.worker.dedupe.port import Membership
@@ -86,8 +87,8 @@ class Pipeline:
         self.restart()
 
     def restart(self) -> None:
-        self.dedupe = MemoryDedupe(self.table, 86_400, PARTITIONS)
-        self.sink = EventWriter(self.table, self.dedupe, self._put, PoisonGate(1.0))
+        self.dedupe = MemoryDedupe(self.table, 86_400, Partitioning(PARTITIONS))
+        self.sink = EventWriter(self.table, self.dedupe, self._put, PoisonGate(1.0), Partitioning(PARTITIONS))
 
     async def _put(self, letters: Sequence[DeadLetter]) -> None:
         if self.letters_refused:

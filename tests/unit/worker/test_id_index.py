@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from services.contract.log.topics import partition_of
+from services.contract.log.topics import Partitioning
 from services.worker.dedupe import id_index as dedupe
 from services.worker.dedupe.id_index import SLICES_PER_WINDOW, IdIndex
 from services.worker.dedupe.ids import Ids, ids_from_bytes
@@ -121,11 +121,11 @@ def test_a_partitions_ids_are_those_that_the_log_puts_there() -> None:
     index = IdIndex(3600)
     for at, part in enumerate(range(0, 256, 16)):
         index.add(ids_from_bytes(b"".join(packed[part : part + 16])), at * 450.0)
-    index.drop_partitions({1, 6}, partitions)
-    left = [partition_of(event_id, partitions) not in (1, 6) for event_id in packed]
+    index.drop_partitions({1, 6}, Partitioning(partitions))
+    left = [Partitioning(partitions).partition_of(event_id) not in (1, 6) for event_id in packed]
     assert index.duplicates(ids_from_bytes(b"".join(packed))).tolist() == left
     assert len(index) == sum(left)
-    index.drop_partitions(set(range(partitions)), partitions)
+    index.drop_partitions(set(range(partitions)), Partitioning(partitions))
     assert len(index) == 0
     index.add(ids_from_bytes(packed[0]), 0.0)
     assert index.duplicates(ids_from_bytes(packed[0])).tolist() == [True]

@@ -7,6 +7,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from services.contract.log.topics import Partitioning
 from services.worker.dedupe import id_index as dedupe
 from services.worker.dedupe.id_index import IdIndex
 from services.worker.dedupe.ids import Ids
@@ -71,7 +72,7 @@ class IndexAndDictionary(RuleBasedStateMachine):
 
     @rule(gone=st.sets(st.integers(0, PARTITIONS - 1)))
     def drop_partitions(self, gone: set[int]) -> None:
-        self.index.drop_partitions(gone, PARTITIONS)
+        self.index.drop_partitions(gone, Partitioning(PARTITIONS))
         self.known = {pair: at for pair, at in self.known.items() if (pair[0] >> 48) % PARTITIONS not in gone}
 
     def teardown(self) -> None:
