@@ -1,6 +1,6 @@
 """The index of event ids: memory, lookups and how long it takes to fill it from ClickHouse.
 
-`python -m tests.bench.dedupe [--ids N]...`
+`python -m tests.bench.dedupe [--ids N]... [--stored N] [--history N]`
 """
 
 import asyncio
@@ -36,6 +36,15 @@ _INSERT = """
     FROM numbers(%(rows)d)
 """
 
+# History before the window, over three months; one row in a hundred says that it is of up to 30 days before.
+_INSERT_OLD = """
+    INSERT INTO events (project_id, event_id, event, distinct_id, timestamp, received_at, properties)
+    SELECT 'bench', generateUUIDv4(), 'page_viewed', concat('user_', toString(number % 200000)),
+        received - toIntervalSecond(if(number % 100 = 0, number % 2592000, 1)), received, '{}'
+    FROM (SELECT number, now64(6) - toIntervalSecond(%(window)d + 86400 + (number * 7919) % 7776000) AS received
+        FROM numbers(%(rows)d))
+"""
+
 
 class LoadFigures(Struct, kw_only=True):
     """From the assignment of a partition to its first event: reading its ids."""
@@ -57,14 +66,16 @@ def measure_index(ids: int, core: int) -> IndexFigures:
     return msgspec.json.decode(out, type=IndexFigures)
 
 
-def measure_load(pipeline: Pipeline, stored: int) -> list[LoadFigures]:
-    """Put so many random ids into the events table; then read one partition of 8, and all of them as one."""
-    for at in range(0, stored, _STEP_ROWS):
-        pipeline.sql(
-            _INSERT.replace("%(window)d", str(_WINDOW_S)).replace("%(rows)d", str(min(_STEP_ROWS, stored - at)))
-        )
-    if pipeline.stored_rows() != stored:
-        raise RuntimeError(f"{pipeline.stored_rows()} of {stored} rows were stored")
+def measure_load(pipeline: Pipeline, stored: int, history: int) -> list[LoadFigures]:
+    """Put so many random ids of the window into the events table, beside a history of other rows; then read one
+    partition of 8, and all of them as one."""
+    for statement, rows in ((_INSERT_OLD, history), (_INSERT, stored)):
+        for at in range(0, rows, _STEP_ROWS):
+            pipeline.sql(
+                statement.replace("%(window)d", str(_WINDOW_S)).replace("%(rows)d", str(min(_STEP_ROWS, rows - at)))
+            )
+    if pipeline.stored_rows() != stored + history:
+        raise RuntimeError(f"{pipeline.stored_rows()} of {stored + history} rows were stored")
     return [asyncio.run(_load(pipeline, partitions, stored)) for partitions in (PARTITIONS, 1)]
 
 
@@ -88,6 +99,7 @@ def main(
     stored: Annotated[
         int, typer.Option(help="Ids in ClickHouse for the time to fill; 0 leaves that out.")
     ] = STORED_IDS,
+    history: Annotated[int, typer.Option(help="Rows from before the window beside them.")] = 0,
 ) -> None:
     """Measure the index of event ids."""
     out = Console()
@@ -107,7 +119,7 @@ def main(
     out.print(table)
     if stored:
         with Stack() as stack, stack.pipeline("ids") as pipeline:
-            for load in measure_load(pipeline, stored):
+            for load in measure_load(pipeline, stored, history):
                 share = f"{load.ids:,} ids of one partition, of {load.of:,} in ClickHouse"
                 out.print(f"from assignment to the first event: {load.seconds:.2f} s ({share})", highlight=False)
 
