@@ -186,6 +186,12 @@ class WorkerSettings(KafkaSettings, ClickHouseSettings, LogSettings):
         le=1,
         description="The worker stops when more than this part of the last 1000 lines was bad.",
     )
+    worker_instance_id: str = Field(
+        default="",
+        pattern=r"^[a-zA-Z0-9_.-]{0,200}$",
+        description="A name that this worker alone has, also after a restart (a pod's of a StatefulSet): back within the "
+        "session timeout, it goes on with its partitions, and the others keep theirs. Empty: partitions move at each restart.",
+    )
     worker_session_timeout_s: float = Field(
         default=30, ge=6, description="Kafka gives a worker's partitions to others after so many seconds of silence."
     )

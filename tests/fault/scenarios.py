@@ -8,7 +8,7 @@ from tests.fault.faults.growth import GROWTH
 from tests.fault.faults.kills import KILLS
 from tests.fault.faults.log_cut import LOG_CUT, RETENTION
 from tests.fault.faults.months import MONTHS
-from tests.fault.faults.moves import MOVES
+from tests.fault.faults.moves import MOVES, ROLLING
 from tests.fault.faults.poison import AFTER_POISON, POISON
 from tests.fault.faults.store import AWAY, STORE
 
@@ -43,6 +43,7 @@ SCENARIOS = {
         Scenario(
             "moves", "partitions move: stalled workers, late inserts, workers that leave and join", MOVES, short=3
         ),
+        Scenario("rolling-restart", "a deploy: workers that keep their names start again", ROLLING, short=1),
         Scenario("store", "ClickHouse slow, refusing, timing out after it stored, cut off", STORE, short=4),
         Scenario("months", "batches with dates in many months, torn apart", MONTHS, short=4),
         Scenario("store-away", "ClickHouse away for long under load", AWAY, times=1, short=1, beside=True),

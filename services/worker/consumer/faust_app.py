@@ -30,6 +30,7 @@ def faust_settings(settings: WorkerSettings, data_dir: str) -> dict[str, Any]:
         "topic_allow_declare": False,
         "topic_disable_leader": True,
         "consumer_auto_offset_reset": "none",  # chunk_thread.py finds the place
+        "consumer_group_instance_id": settings.worker_instance_id or None,
         "broker_commit_interval": 1.0,
         "broker_session_timeout": settings.worker_session_timeout_s,
         "broker_heartbeat_interval": settings.worker_session_timeout_s / 10,
@@ -112,6 +113,8 @@ class FaustWorker(faust.Worker):
     def __init__(self, app: faust.App, drain_timeout_s: float) -> None:
         super().__init__(app, override_logging=False, redirect_stdouts=False, quiet=True)
         self._drain_timeout_s = drain_timeout_s
+        # It writes what moves a terminal's cursor, before a line of the log.
+        self.spinner = None
 
     async def stop(self) -> None:
         # A thread: at the very end no event loop runs that could call.

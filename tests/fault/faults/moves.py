@@ -3,6 +3,8 @@
 import asyncio
 import signal
 
+import msgspec
+
 from tests.fault.faults import Fault
 from tests.fault.processes import until
 from tests.fault.proxy import Mode, wait_for
@@ -10,6 +12,7 @@ from tests.fault.scene import Scene
 
 _CATCH_S = 15.0
 _MOVED_S = 60.0
+_SETTLE_S = 3.0
 
 
 async def stall_until_moved(scene: Scene) -> None:
@@ -63,6 +66,43 @@ async def join_and_leave(scene: Scene) -> None:
     await asyncio.sleep(scene.rng.uniform(0, 3))
 
 
+async def rolling_restart(scene: Scene) -> None:
+    """Workers with names of their own start again one by one, as at a deploy: no partition moves, and each reads the ids
+    of its own partitions once."""
+    stack = scene.stack
+    for worker in stack.workers:
+        worker.overrides["HEADRACE_WORKER_INSTANCE_ID"] = worker.name
+        # A busy machine takes long to start one.
+        worker.overrides["HEADRACE_WORKER_SESSION_TIMEOUT_S"] = "60"
+    # With the second restart each had its name before.
+    await _restart_each(scene)
+    held = {worker.name: await stack.partitions_of(worker) for worker in stack.workers}
+    logs = {worker.name: worker.log.stat().st_size for worker in stack.workers}
+    await _restart_each(scene)
+    for worker in stack.workers:
+        loaded = _partitions_loaded(worker.log.read_bytes()[logs[worker.name] :])
+        scene.check(sorted(loaded) == sorted(held[worker.name]), f"{worker.name} of {held[worker.name]} read {loaded}")
+        now = await stack.partitions_of(worker)
+        scene.check(now == held[worker.name], f"{worker.name} had {held[worker.name]} and has {now}")
+
+
+async def _restart_each(scene: Scene) -> None:
+    for worker in scene.stack.workers:
+        status = await worker.stop()
+        scene.check(status == 0, f"{worker.name} was asked to stop and ended with status {status}")
+        await worker.start()
+        await scene.stack.wait_ready()
+        await asyncio.sleep(scene.rng.uniform(0.5, 2))
+    await scene.stack.wait_all_assigned()
+    await asyncio.sleep(_SETTLE_S)
+
+
+def _partitions_loaded(log: bytes) -> list[int]:
+    """Of all reads of ids that a log tells of."""
+    lines = [msgspec.json.decode(line) for line in log.splitlines() if b'"ids_loaded"' in line]
+    return [partition for line in lines for partition in line["partitions"]]
+
+
 async def _grown(scene: Scene, before: int) -> bool:
     return await scene.stack.count_stored() > before
 
@@ -83,3 +123,5 @@ MOVES = (
     Fault("insert arrives after the partitions moved", late_insert),
     Fault("worker leaves and joins", join_and_leave),
 )
+
+ROLLING = (Fault("workers start again one by one", rolling_restart),)
