@@ -20,9 +20,9 @@ from services.edge.event_log.kafka import KafkaEventLog
 from services.edge.event_log.port import EventLog
 from services.edge.intake.second_pass import take_track
 from services.edge.intake.timestamps import EARLIEST
-from services.operations.deleted import deleted_lines
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import utc_now
+from services.runtime.deleted import deleted_lines
 from services.runtime.kafka import count_partitions, topics_of
 from services.runtime.partitioning import agreed_partitioning
 from services.runtime.settings import EdgeSettings, KafkaSettings

@@ -195,6 +195,13 @@ class WorkerSettings(KafkaSettings, ClickHouseSettings, LogSettings):
     worker_session_timeout_s: float = Field(
         default=30, ge=6, description="Kafka gives a worker's partitions to others after so many seconds of silence."
     )
+    worker_read_again_minutes: int = Field(
+        default=10,
+        ge=0,
+        le=1440,
+        description="When ClickHouse was started again, the last minutes of the log are read again, and what it lost with the "
+        "power is stored again. 0: never.",
+    )
     worker_drain_timeout_s: int = Field(default=30, ge=1, description="On SIGTERM: how long the last insert may take.")
 
 

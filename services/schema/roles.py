@@ -47,7 +47,9 @@ _RIGHTS = {
     # Keys and the spread of ids, and nothing of what is sent.
     Role.EDGE: _Rights({API_KEYS: _READ, PARTITIONING: _READ}),
     # What it adds to, and the ids and merges that it reads to add each event once. No keys, no dashboards.
-    Role.WORKER: _Rights({EVENTS: _ADD, IDENTITY_LOG: _ADD, PERSON_IDS: _ADD, DELETED_IDS: _READ, PARTITIONING: _ADD}),
+    Role.WORKER: _Rights(
+        {EVENTS: _ADD, IDENTITY_LOG: _ADD, PERSON_IDS: _ADD, DELETED_IDS: _READ, DELETIONS: _READ, PARTITIONING: _ADD}
+    ),
     # Queries only read. Dashboards and deletions are kept here; a deletion rewrites what it deletes from.
     Role.QUERY: _Rights(
         {

@@ -30,12 +30,14 @@ from services.worker.consumer.faust_app import (
 )
 from services.worker.consumer.health import add_health
 from services.worker.consumer.lag import LagMeter
+from services.worker.consumer.store_restarts import Again, StoreRestarts
 from services.worker.consumer.transport import ChunkConsumer, ChunkTransport
 from services.worker.dead_letters import DeadLetterTopic, PoisonGate
 from services.worker.dedupe.clickhouse import ClickHouseDedupe
 from services.worker.dedupe.memory import MemoryDedupe
 from services.worker.dedupe.port import Dedupe
 from services.worker.events.block_buffer import BlockBuffer, BlockLimits
+from services.worker.events.restore import EventRestorer
 from services.worker.events.writer import EventWriter
 from services.worker.identity.writer import IdentityStore
 from services.worker.record import Record
@@ -67,7 +69,8 @@ def create_app(settings: WorkerSettings, spread: Partitioning, data_dir: str) ->
     )
     in_log_s = (settings.kafka_retention_hours + settings.worker_dedupe_window_hours) * 3600
     consume(app, topics.events, BlockBuffer(limits, sink.store), in_log_s)
-    identity = _identity_step(IdentityStore(store), dead_letters.put, gate)
+    identity_store = IdentityStore(store)
+    identity = _identity_step(identity_store, dead_letters.put, gate)
     consume(app, topics.identity, BlockBuffer(_IDENTITY_BLOCK, identity), in_log_s)
 
     @app.on_partitions_revoked.connect
@@ -80,6 +83,17 @@ def create_app(settings: WorkerSettings, spread: Partitioning, data_dir: str) ->
 
     lag = LagMeter(app, settings)
     app.task(lag.run)
+    restarts = StoreRestarts(
+        store,
+        settings.kafka_bootstrap,
+        settings.worker_read_again_minutes,
+        lambda: cast(ChunkConsumer, app.consumer).read_until(),
+        [
+            Again(topics.identity, lambda records: _identity_again(identity_store, records)),
+            Again(topics.events, EventRestorer(store, settings.worker_dedupe_window_hours * 3600).store_missing),
+        ],
+    )
+    app.task(restarts.run)
     add_health(app, store, lag)
     return app
 
@@ -101,6 +115,13 @@ def _identity_step(
         await put(bad)
 
     return step
+
+
+async def _identity_again(identity: IdentityStore, records: list[Record]) -> int:
+    """Messages that are there change nothing. What is no message became a dead letter when it was first read."""
+    before = identity.appended
+    await until_stored(lambda: identity.keep(records))
+    return identity.appended - before
 
 
 async def _prepare(settings: WorkerSettings) -> Partitioning:

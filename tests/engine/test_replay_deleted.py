@@ -10,8 +10,8 @@ import pytest
 
 from services.contract.log.dead_letter import DeadLetter, Origin
 from services.operations.dead_letters import Replayed, StoredLetter, put_some_back, repaired_line
-from services.operations.deleted import deleted_lines
 from services.runtime.clickhouse import ClickHouse
+from services.runtime.deleted import deleted_lines
 from services.runtime.settings import ClickHouseSettings
 from tests.fakes.event_log import MemoryEventLog
 from tests.support.query_client import QueryClient, insert_keys

@@ -32,7 +32,7 @@ PEOPLE = {EVENTS, IDENTITY_LOG, PERSON_IDS}
 MAY = {
     Role.EDGE: {"read": {API_KEYS, PARTITIONING}, "add": set(), "erase": set(), "define": set()},
     Role.WORKER: {
-        "read": PEOPLE | {DELETED_IDS, PARTITIONING},
+        "read": PEOPLE | {DELETED_IDS, DELETIONS, PARTITIONING},
         "add": PEOPLE | {PARTITIONING},
         "erase": set(),
         "define": set(),

@@ -70,12 +70,22 @@ def follow_topic() -> None:
     partitioning.agreed_partitioning = agreed
 
 
+def never_again() -> None:
+    """The worker believes that ClickHouse still has what it acknowledged."""
+    from services.worker.consumer.store_restarts import StoreRestarts
+
+    async def run(self: StoreRestarts) -> None: ...
+
+    StoreRestarts.run = run  # type: ignore[method-assign]
+
+
 BUILDS: dict[str, Callable[[], None]] = {
     "commit-first": commit_first,
     "no-rebuild": no_rebuild,
     "no-final": no_final,
     "automatic-reset": automatic_reset,
     "follow-topic": follow_topic,
+    "never-again": never_again,
 }
 
 

@@ -129,6 +129,10 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
             consumer._coordinator.request_rejoin()
         self._displaced.update(partitions)
 
+    def read_until(self) -> dict[TopicPartition, int]:
+        """Of each partition of which something was read, the offset behind that."""
+        return {tp: reading.last.offset + 1 for tp, reading in self.readings.items() if reading.last}
+
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Seek each assigned partition to the place where reading goes on; these places."""
         try:

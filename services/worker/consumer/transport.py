@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import zstandard
-from aiokafka import ConsumerRecord
+from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.codec import zstd_decode as decode_zstd_of_any_kind
 from aiokafka.record._crecords import default_records
 from faust.transport.drivers import aiokafka as driver
@@ -100,6 +100,11 @@ class ChunkConsumer(driver.Consumer):
         """As of the last join; no member when the group has put us out since."""
         coordinator = self._thread._ensure_consumer()._coordinator
         return Membership(coordinator.member_id, coordinator.generation)
+
+    def read_until(self) -> dict[TopicPartition, int]:
+        """Of each assigned partition, the offset before which all was read."""
+        assigned = self.assignment()
+        return {tp: offset for tp, offset in self._chunks.read_until().items() if tp in assigned}
 
 
 class ChunkTransport(driver.Transport):

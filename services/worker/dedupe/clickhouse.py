@@ -4,10 +4,12 @@ the ids of the window (16 bytes an event), because ids are random and no index o
 import time
 from collections.abc import Mapping
 
+import numpy as np
+
 from services.contract.tables import EVENTS
 from services.runtime.clickhouse import ClickHouse
 from services.worker.dedupe.id_index import IdIndex
-from services.worker.dedupe.ids import Ids, Mask, ids_from_rows
+from services.worker.dedupe.ids import Ids, Mask, ids_from_rows, without_repeats
 from services.worker.dedupe.port import Membership
 from services.worker.dedupe.whole_answers import WHOLE_ANSWER
 from services.worker.dedupe.window import CLOCK_SKEW_S
@@ -38,19 +40,32 @@ class ClickHouseDedupe:
     async def duplicates(self, ids: Ids) -> Mask:
         """True for each id that is stored, or that stands earlier in `ids`. Raises StoreError."""
         found = IdIndex(self._window_s)
-        for at in range(0, len(ids), _IDS_A_QUERY):
-            part = Ids(ids.high[at : at + _IDS_A_QUERY], ids.low[at : at + _IDS_A_QUERY])
-            stored = await self._stored(part)
-            found.add(stored.where(~found.duplicates(stored)), time.time())
+        stored = await stored_ids(self._store, ids, self._since_s)
+        found.add(stored, time.time())
         return found.duplicates(ids)
 
-    async def _stored(self, ids: Ids) -> Ids:
-        listed = ",".join(f"toUUID('{high:016x}{low:016x}')" for high, low in zip(ids.high, ids.low, strict=True))
-        rows = await self._store.raw(
-            f"SELECT DISTINCT event_id FROM {EVENTS} WHERE event_id IN ({listed}) "
-            "AND received_at >= fromUnixTimestamp64Milli({since:Int64})",
-            {"since": int(self._since_s * 1000)},
-            {**WHOLE_ANSWER, "max_query_size": _MAX_QUERY_BYTES, "max_ast_elements": 10 * _IDS_A_QUERY},
-            fmt="RowBinary",
+
+async def stored_ids(store: ClickHouse, ids: Ids, since_s: float) -> Ids:
+    """Those that were received since then and are stored, each once. Raises StoreError."""
+    found = [
+        await _stored(store, Ids(ids.high[at : at + _IDS_A_QUERY], ids.low[at : at + _IDS_A_QUERY]), since_s)
+        for at in range(0, len(ids), _IDS_A_QUERY)
+    ]
+    return without_repeats(
+        Ids(
+            np.concatenate([np.empty(0, np.uint64), *[part.high for part in found]]),
+            np.concatenate([np.empty(0, np.uint64), *[part.low for part in found]]),
         )
-        return ids_from_rows(rows)
+    )
+
+
+async def _stored(store: ClickHouse, ids: Ids, since_s: float) -> Ids:
+    listed = ",".join(f"toUUID('{high:016x}{low:016x}')" for high, low in zip(ids.high, ids.low, strict=True))
+    rows = await store.raw(
+        f"SELECT DISTINCT event_id FROM {EVENTS} WHERE event_id IN ({listed}) "
+        "AND received_at >= fromUnixTimestamp64Milli({since:Int64})",
+        {"since": int(since_s * 1000)},
+        {**WHOLE_ANSWER, "max_query_size": _MAX_QUERY_BYTES, "max_ast_elements": 10 * _IDS_A_QUERY},
+        fmt="RowBinary",
+    )
+    return ids_from_rows(rows)

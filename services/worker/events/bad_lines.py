@@ -5,7 +5,7 @@ import numpy as np
 from msgspec import Struct
 
 from services.contract.log.dead_letter import DeadLetter, Origin
-from services.contract.log.envelope import ID_BYTES, Envelope, EventLine
+from services.contract.log.envelope import ID_BYTES, Envelope, EventLine, MalformedEnvelopeError, unpack
 from services.worker.dead_letters import dead_letter
 from services.worker.dedupe.ids import Mask
 from services.worker.record import Record
@@ -42,6 +42,19 @@ def lines_of(records: list[Record], envelopes: list[Envelope], duplicates: Mask)
                 lines.origins.append(_origin(record, i))
         at += len(envelope.ids) // ID_BYTES
     return lines
+
+
+def unpack_all(records: list[Record]) -> tuple[list[Envelope], list[DeadLetter]]:
+    """The records' envelopes; what is none goes by line, so that a foreign producer's good lines are stored."""
+    envelopes, bad = [], []
+    for record in records:
+        try:
+            envelopes.append(unpack(record.value, record.ids))
+        except MalformedEnvelopeError as error:
+            envelope, letters = unpack_foreign(record, str(error))
+            envelopes.append(envelope)
+            bad += letters
+    return envelopes, bad
 
 
 def unpack_foreign(record: Record, reason: str) -> tuple[Envelope, list[DeadLetter]]:

@@ -17,7 +17,7 @@ import numpy as np
 from prometheus_client import Counter, Histogram
 
 from services.contract.log.dead_letter import DeadLetter
-from services.contract.log.envelope import ID_BYTES, Envelope, MalformedEnvelopeError, unpack
+from services.contract.log.envelope import ID_BYTES, Envelope
 from services.contract.log.topics import Partitioning
 from services.contract.tables import EVENT_COLUMNS, EVENTS
 from services.runtime.clickhouse import BadDataError, ClickHouse
@@ -26,7 +26,7 @@ from services.runtime.metrics import FormerName
 from services.worker.dead_letters import PoisonGate, dead_letter
 from services.worker.dedupe.ids import Ids, Mask, ids_from_bytes, partitions_of
 from services.worker.dedupe.port import Dedupe
-from services.worker.events.bad_lines import Lines, find_bad, lines_of, unpack_foreign
+from services.worker.events.bad_lines import Lines, find_bad, lines_of, unpack_all
 from services.worker.record import Record
 from services.worker.until_stored import STORE_UP, fresh_token, until_stored
 
@@ -42,7 +42,7 @@ INSERT_SECONDS = Histogram(
 # Events may lie in every month since 2000: ClickHouse's usual limit of 100 partitions an insert would refuse such a
 # block for ever, and with it everything behind it.
 # To read a block on several cores costs more in all, and the worker has no use for the time that it saves.
-_INSERT_SETTINGS = {"max_partitions_per_insert_block": 0, "input_format_parallel_parsing": 0}
+ANY_MONTHS = {"max_partitions_per_insert_block": 0, "input_format_parallel_parsing": 0}
 
 
 class MisplacedIdsError(Exception):
@@ -73,7 +73,7 @@ class EventWriter:
         Waits as long as ClickHouse is away. Raises PoisonFloodError, MisplacedIdsError, and KafkaError from the
         dead letters.
         """
-        envelopes, bad = self._unpack(records)
+        envelopes, bad = unpack_all(records)
         ids = ids_from_bytes(b"".join([envelope.ids for envelope in envelopes]))
         self._check_places(records, envelopes, ids)
         oldest_s: dict[int, float] = {}
@@ -123,18 +123,6 @@ class EventWriter:
                 "a producer of your own must use the formula in contract/log/topics.py."
             )
 
-    def _unpack(self, records: list[Record]) -> tuple[list[Envelope], list[DeadLetter]]:
-        """The records' envelopes; what is none goes by line, so that a foreign producer's good lines are stored."""
-        envelopes, bad = [], []
-        for record in records:
-            try:
-                envelopes.append(unpack(record.value, record.ids))
-            except MalformedEnvelopeError as error:
-                envelope, letters = unpack_foreign(record, str(error))
-                envelopes.append(envelope)
-                bad += letters
-        return envelopes, bad
-
     async def _insert(self, parts: Sequence[bytes]) -> None:
         """Insert, again and again, the same lines. Raises BadDataError only."""
         if any(parts):
@@ -142,7 +130,7 @@ class EventWriter:
 
     async def _insert_once(self, parts: Sequence[bytes]) -> None:
         with INSERT_SECONDS.time():
-            await self._store.insert_lines(EVENTS, EVENT_COLUMNS, parts, fresh_token(), _INSERT_SETTINGS)
+            await self._store.insert_lines(EVENTS, EVENT_COLUMNS, parts, fresh_token(), ANY_MONTHS)
 
     async def _insert_each(self, lines: Lines) -> None:
         """Insert lines of which a few may still be refused, by halving: the refused ones become dead letters.

@@ -60,10 +60,11 @@ class _Judged(NamedTuple):
 
 
 class IdentityStore:
-    """The identity tables. Methods raise StoreError; each may be repeated."""
+    """The identity tables. Methods raise StoreError; each may be repeated. `appended`: messages that the log did not have."""
 
     def __init__(self, store: ClickHouse) -> None:
         self._store = store
+        self.appended = 0
 
     async def keep(self, records: Sequence[Record]) -> list[DeadLetter]:
         """Store the messages of some records of one partition; those that are no messages, and those that the tables
@@ -119,6 +120,7 @@ class IdentityStore:
             body = msgspec.json.Encoder().encode_lines(fresh.values())
             await self._store.insert_lines(IDENTITY_LOG, IDENTITY_COLUMNS, body, fresh_token())
             MESSAGES.labels("stored").inc(len(fresh))
+            self.appended += len(fresh)
         logged |= {
             event_id: (line.project_id, _Message(str(event_id), line.kind, (line.old_id, line.distinct_id)))
             for event_id, line in fresh.items()

@@ -1,9 +1,11 @@
 """ClickHouse as a bad network shows it to the workers, and ClickHouse that is away for long."""
 
 import asyncio
+import shutil
 import time
 
 from tests.fault.faults import Fault
+from tests.fault.processes import until
 from tests.fault.proxy import Mode, wait_for
 from tests.fault.scene import Scene
 
@@ -15,6 +17,9 @@ WORKER_RSS_BYTES = 700 * 1024 * 1024
 # From the middle of a long outage to its end. In a short one the buffers are still filling.
 MAX_GROWTH = 1.1
 LONG_S = 120
+# What a disk may not have yet, and how long it takes to read ten minutes of the log again.
+_TAIL_S = 20
+_READ_AGAIN_S = 120.0
 
 
 def _through_proxies(mode: Mode, longest_s: float) -> Fault:
@@ -93,3 +98,34 @@ STORE = tuple(
     )
 )
 AWAY = (Fault("ClickHouse away", clickhouse_away),)
+
+
+async def lose_tail(scene: Scene) -> None:
+    """The machine of ClickHouse loses its power: parts of the last seconds were acknowledged and never reached the disk."""
+    stack = scene.stack
+    logs = {worker.name: worker.log.stat().st_size for worker in stack.workers}
+    rows, paths = await _youngest_parts(scene)
+    await stack.kill_clickhouse()
+    for path in paths:
+        await asyncio.to_thread(shutil.rmtree, path)
+    await stack.start_clickhouse()
+
+    def read_again() -> bool:
+        return all(b'"read_again"' in w.log.read_bytes()[logs[w.name] :] for w in stack.workers)
+
+    await until(read_again, "all workers read the last minutes again", _READ_AGAIN_S)
+    scene.check(rows > 0, "no part was young enough to be lost")
+    scene.notes.append(f"{rows:,} rows in {len(paths)} parts were lost with the power")
+
+
+async def _youngest_parts(scene: Scene) -> tuple[int, list[str]]:
+    """Rows and folders of young parts of one insert: of a merged one, ClickHouse keeps those that it came of."""
+    text = await scene.stack.sql(
+        "SELECT rows, path FROM system.parts WHERE database = 'headrace' AND table = 'events' AND active "
+        f"AND modification_time > now() - {_TAIL_S} AND min_block_number = max_block_number FORMAT TSV"
+    )
+    parts = [line.split("\t") for line in text.decode().splitlines()]
+    return sum(int(rows) for rows, _ in parts), [path for _, path in parts]
+
+
+TAIL = (Fault("ClickHouse loses its last seconds", lose_tail),)

@@ -1,0 +1,72 @@
+"""Reads a stretch of the log beside the consumer group: from a time on, up to an offset."""
+
+from collections.abc import AsyncIterator, Mapping
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.errors import OffsetOutOfRangeError
+
+from services.contract.log.envelope import IDS_HEADER
+from services.worker.record import Record
+
+# So much of a partition at a time: it lies here beside the blocks of fresh records.
+_FETCH_BYTES = 1024 * 1024
+_RECORDS = 500
+_WAIT_MS = 1000
+
+
+async def records_since(
+    bootstrap: str, since_s: float, ends: Mapping[TopicPartition, int]
+) -> AsyncIterator[list[Record]]:
+    """The records of each partition that were written at `since_s` (Unix time) or later, and lie before its end.
+
+    In the order of the log, in lists of one partition. What retention deletes meanwhile is left out. Raises KafkaError.
+    """
+    if not ends:
+        return  # asked for the times of no partition, aiokafka never answers
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap.split(","),
+        enable_auto_commit=False,
+        auto_offset_reset="none",
+        max_partition_fetch_bytes=_FETCH_BYTES,
+    )
+    await consumer.start()
+    try:
+        begins = await consumer.offsets_for_times(dict.fromkeys(ends, int(since_s * 1000)))
+        for tp, end in ends.items():
+            begin = begins.get(tp)
+            if begin is not None:
+                async for records in _records_of(consumer, tp, begin.offset, end):
+                    yield records
+    finally:
+        await consumer.stop()
+
+
+async def _records_of(
+    consumer: AIOKafkaConsumer, tp: TopicPartition, begin: int, end: int
+) -> AsyncIterator[list[Record]]:
+    consumer.assign([tp])
+    consumer.seek(tp, begin)
+    while await consumer.position(tp) < end:
+        try:
+            fetched = await consumer.getmany(tp, timeout_ms=_WAIT_MS, max_records=_RECORDS)
+        except OffsetOutOfRangeError:
+            await consumer.seek_to_beginning(tp)
+            continue
+        records = [
+            Record(
+                record.topic,
+                record.partition,
+                record.offset,
+                record.value,
+                dict(record.headers).get(IDS_HEADER),
+                _nothing_to_acknowledge,
+                record.timestamp / 1000,
+            )
+            for record in fetched.get(tp, [])
+            if record.offset < end
+        ]
+        if records:
+            yield records
+
+
+def _nothing_to_acknowledge() -> None: ...

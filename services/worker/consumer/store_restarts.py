@@ -1,0 +1,104 @@
+"""ClickHouse acknowledges an insert before the disk has it. A machine that loses its power loses the last of them.
+
+So a worker looks for servers that were started again. Of what it has read it then reads the last minutes once more, beside
+the fresh records, and what is missing is stored again. At its own start it does not: see docs/explanation/exactly-once.md.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+
+from aiokafka import TopicPartition
+from aiokafka.errors import KafkaError
+from msgspec import Struct
+from prometheus_client import Counter, Gauge
+
+from services.runtime.clickhouse import ClickHouse, StoreError
+from services.runtime.logs import get_logger
+from services.runtime.retry import retry_until_done
+from services.worker.consumer.log_range import records_since
+from services.worker.record import Record
+
+log = get_logger(__name__)
+RESTARTS = Counter("headrace_worker_store_restarts_total", "ClickHouse servers that were found to have started again.")
+READING_AGAIN = Gauge("headrace_worker_reading_again_partitions", "Partitions whose last minutes are being read again.")
+_LOOK_EVERY_S = 2.0
+_RETRY_S = 2.0
+# Ages are whole seconds, and the clocks of two machines do not run alike.
+_AGE_ERROR_S = 1.5
+_AGE_SQL = "SELECT hostName(), uptime()"
+
+Ends = Mapping[TopicPartition, int]
+
+
+class Again(Struct, frozen=True):
+    """A topic whose records are read again, and what is done with them: the number of what was missing comes back."""
+
+    topic: str
+    store_missing: Callable[[list[Record]], Awaitable[int]]
+
+
+class StoreRestarts:
+    """`read_until`: of each assigned partition, the offset before which all was read. `minutes`: 0 turns it off."""
+
+    def __init__(
+        self, store: ClickHouse, bootstrap: str, minutes: int, read_until: Callable[[], Ends], topics: list[Again]
+    ) -> None:
+        self._store = store
+        self._bootstrap = bootstrap
+        self._minutes = minutes
+        self._read_until = read_until
+        self._topics = topics
+        # By server: its age at the last look, and when that was by the clock of this machine's start.
+        self._ages: dict[str, tuple[int, float]] = {}
+        self._held: Ends = {}
+
+    async def run(self) -> None:
+        """Looks for ever."""
+        while self._minutes:
+            await asyncio.sleep(_LOOK_EVERY_S)
+            try:
+                started_s = await self.look()
+            except StoreError:
+                continue  # it is away: what comes back may have started again
+            # A partition that has just gone to another worker was read by us when the server started.
+            ends = {**self._held, **self._read_until()}
+            self._held = self._read_until()
+            if started_s is not None:
+                await self.read_again(started_s - self._minutes * 60, ends)
+
+    async def look(self) -> float | None:
+        """When a server that is known was started again, as Unix time; None when none was. Raises StoreError."""
+        asked_at = time.monotonic()
+        ((host, age_s),) = await self._store.rows(_AGE_SQL)
+        before_s, before_at = self._ages.get(host, (0, asked_at))
+        self._ages[host] = age_s, asked_at
+        # A server that has run on is as old as it was, and older by the time in between.
+        if age_s >= before_s and age_s + _AGE_ERROR_S >= asked_at - before_at:
+            return None
+        RESTARTS.inc()
+        log.warning("store_restarted", host=host, age_s=age_s)
+        return time.time() - float(age_s)
+
+    async def read_again(self, since_s: float, ends: Ends) -> None:
+        """Store again what is missing of the records since then. Begins again where Kafka does not answer."""
+        READING_AGAIN.set(len(ends))
+        try:
+            for topic in self._topics:
+                of_topic = {tp: end for tp, end in ends.items() if tp.topic == topic.topic}
+                await retry_until_done(
+                    lambda topic=topic, of_topic=of_topic: self._read_topic(topic, since_s, of_topic),  # type: ignore[misc]
+                    (KafkaError, OSError),
+                    _RETRY_S,
+                    log,
+                    "log_not_read_again",
+                )
+        finally:
+            READING_AGAIN.set(0)
+
+    async def _read_topic(self, topic: Again, since_s: float, ends: Ends) -> None:
+        read = missing = 0
+        async for records in records_since(self._bootstrap, since_s, ends):
+            read += len(records)
+            missing += await topic.store_missing(records)
+        log.warning("read_again", topic=topic.topic, since=since_s, records=read, missing=missing)
