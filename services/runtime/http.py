@@ -48,6 +48,15 @@ def header(request: Request, name: bytes) -> str | None:
     return None
 
 
+def authorization_of(request: Request) -> str | None:
+    """The Authorization header. Raises ApiError 401 for two: whoever stands in between may take the one or the other."""
+    given = [value for name, value in request.scope["headers"] if name == b"authorization"]
+    if len(given) > 1:
+        raise ApiError(ErrorCode.UNAUTHORIZED, "Send one Authorization header: it is not clear which of them counts.")
+    text: str | None = given[0].decode("latin-1") if given else None
+    return text
+
+
 def request_id_of(request: Request) -> str:
     """The caller's X-Request-Id where it is a sane one, else a new one; the same one however often it is asked."""
     given = request.headers.get(REQUEST_ID_HEADER, "")

@@ -134,7 +134,7 @@ def test_all_shares_together_are_within_the_bound(running: int, of_one_mib: int,
     large = of_one_mib * 2**20
     in_all = large * times
     if in_all and in_all < large + running * 8 * 2**20:
-        with pytest.raises(ValueError, match="HEADRACE_QUERY_MAX_MEMORY_IN_ALL_BYTES"):
+        with pytest.raises(ValueError, match=r"query_max_memory_in_all_bytes\n.*must be at least"):
             QuerySettings(query_concurrency=running, query_max_memory_bytes=large, query_max_memory_in_all_bytes=in_all)
         return
     limits = Limits.of(
