@@ -25,7 +25,9 @@ def _most_bits(key: str) -> float:
     for letters in (string.digits, string.hexdigits.lower()):
         if set(key) <= set(letters):
             return len(key) * math.log2(len(set(letters)))
-    alphabet = sum(len(letters) for letters in _CLASSES if set(key) & set(letters))
+    # A random one of both cases may well be without digits.
+    is_mixed = key.lower() != key != key.upper()
+    alphabet = sum(len(letters) for letters in _CLASSES if is_mixed or set(key) & set(letters))
     others = set(key).difference(*_CLASSES)
     return len(key) * math.log2(max(2, alphabet + len(others)))
 

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
-from services.cli import dead_letters, keys
+from services.cli import dead_letters, keys, output
 from services.cli.output import say, say_json, say_table
 from services.contract.log.dead_letter import DeadLetter, Origin
 from services.operations.dead_letters import StoredLetter
@@ -34,7 +35,8 @@ OBEYED = set(map(chr, [*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0), *ra
 
 @pytest.fixture(autouse=True)
 def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "400")
+    """The console finds out where standard output is when it prints."""
+    monkeypatch.setattr(output, "_out", Console(width=400))
 
 
 def record(text: str) -> KeyRecord:
@@ -65,9 +67,9 @@ def test_printable_is_one_line_of_what_shows_itself(text: str) -> None:
 def test_lines_and_tables_show_it_as_it_is(capsys: pytest.CaptureFixture[str], text: str) -> None:
     say(text)
     say_table(["name"], [[text]])
-    output = capsys.readouterr().out
-    assert output.count(printable(text)) == 2
-    assert not OBEYED & set(output)
+    printed = capsys.readouterr().out
+    assert printed.count(printable(text)) == 2
+    assert not OBEYED & set(printed)
 
 
 @pytest.mark.parametrize("text", FOREIGN)
@@ -82,9 +84,9 @@ def test_keys_and_letters_are_listed(
     keys.show_all()
     monkeypatch.setattr("services.operations.dead_letters.read_letters", lambda settings: letters(text))
     dead_letters.show_all()
-    output = capsys.readouterr().out
-    assert output.count(printable(text)) >= 6
-    assert not OBEYED & set(output)
+    printed = capsys.readouterr().out
+    assert printed.count(printable(text)) >= 6
+    assert not OBEYED & set(printed)
 
 
 async def letters(text: str) -> AsyncIterator[StoredLetter]:
@@ -94,10 +96,10 @@ async def letters(text: str) -> AsyncIterator[StoredLetter]:
 @pytest.mark.parametrize("text", [text for text in FOREIGN if text != "\ud800"])
 def test_json_is_the_same_value_and_moves_no_cursor(capsys: pytest.CaptureFixture[str], text: str) -> None:
     say_json(letter(text))
-    output = capsys.readouterr().out
-    assert output.isascii()
-    assert output.removesuffix("\n").isprintable()
-    assert json.loads(output)["letter"]["payload"] == text
+    printed = capsys.readouterr().out
+    assert printed.isascii()
+    assert printed.removesuffix("\n").isprintable()
+    assert json.loads(printed)["letter"]["payload"] == text
 
 
 def test_errors_on_standard_error_too(capsys: pytest.CaptureFixture[str]) -> None:
