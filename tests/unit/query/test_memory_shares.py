@@ -87,11 +87,13 @@ async def test_with_more_large_shares_a_project_still_has_one() -> None:
 @pytest.mark.parametrize("of_one", [2, 3, 31])
 async def test_a_project_with_many_does_not_go_before_the_others(of_one: int) -> None:
     """However many of one project wait already: each of the others waits for one of it, and for one of each other."""
-    running, done = Running(), []
+    running = Running()
+    done: list[str] = []
     tasks = []
     for project in ["a"] * (of_one + 1) + ["b", "c", "b"]:
         task = running.start(project, "heavy")
-        task.add_done_callback(lambda _, project=project: done.append(project))
+        task.set_name(project)
+        task.add_done_callback(lambda ended: done.append(ended.get_name()))
         tasks.append(task)
         await passes()
     running.ended.set()
