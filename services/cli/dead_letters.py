@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 from aiokafka.errors import KafkaError
-from rich.table import Table
 
-from services.cli.store import out, tool_settings
+from services.cli.output import say, say_json, say_table
+from services.cli.store import store_errors, tool_settings
 from services.runtime.operator_errors import OperatorError
 from services.runtime.settings import EdgeSettings, KafkaSettings
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     help="Dead letters: events that could not be stored, and why.",
-    epilog="Settings: `HEADRACE_KAFKA_*`.",
+    epilog="Settings: `HEADRACE_KAFKA_*`, for `replay` `HEADRACE_CLICKHOUSE_*` too.",
 )
 
 
@@ -41,16 +40,16 @@ def show_all(
     settings = tool_settings(KafkaSettings)
 
     async def show() -> None:
-        table = Table("place", "at", "project", "code", "origin", "reason", "payload")
+        rows = []
         async for stored in read_letters(settings):
             if (project and stored.letter.project_id != project) or (code and stored.letter.code != code):
                 continue
             if as_json:
-                sys.stdout.buffer.write(msgspec.json.encode(stored) + b"\n")
+                say_json(stored)
             else:
-                table.add_row(*_cells(stored))
+                rows.append(_cells(stored))
         if not as_json:
-            out.print(table)
+            say_table(("place", "at", "project", "code", "origin", "reason", "payload"), rows)
 
     with _log_errors():
         asyncio.run(show())
@@ -84,13 +83,13 @@ def replay(
 
     letters = _read_letters(file)
     settings = tool_settings(EdgeSettings)
-    with _log_errors(LogUnavailableError):
+    with _log_errors(LogUnavailableError), store_errors():
         replayed = asyncio.run(put_back(settings, letters))
-    out.print(f"put back {replayed.put_back} of {len(letters)} letters")
+    say(f"put back {replayed.put_back} of {len(letters)} letters")
     if replayed.deleted:
-        out.print(f"{replayed.deleted} stay away: what they say was deleted since")
+        say(f"{replayed.deleted} stay away: what they say was deleted since")
     for partition, offset, reason in replayed.failed:
-        out.print(f"{partition}:{offset} is still not valid: {reason}", highlight=False)
+        say(f"{partition}:{offset} is still not valid: {reason}")
     if replayed.failed:
         raise SystemExit(1)
 

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from services.cli.store import out, with_store
+from services.cli.output import say
+from services.cli.store import with_store
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import utc_now
 from services.runtime.settings import ClickHouseSettings
@@ -32,9 +33,9 @@ def unmerge(
 
     async def work(store: ClickHouse, settings: ClickHouseSettings) -> None:
         now = await undo(store, project, old, new, utc_now())
-        out.print(f"{old} is {now.old_person}", highlight=False, markup=False)
-        out.print(f"{new} is {now.new_person}", highlight=False, markup=False)
+        say(f"{old} is {now.old_person}")
+        say(f"{new} is {now.new_person}")
         if now.old_person == now.new_person:
-            out.print("They are still one person, by other merges.")
+            say("They are still one person, by other merges.")
 
     with_store(work)

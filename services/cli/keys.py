@@ -4,11 +4,11 @@ import re
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from services.cli.store import out, with_store
+from services.cli.output import say, say_table
+from services.cli.store import with_store
 from services.runtime.clickhouse import ClickHouse
-from services.runtime.keys import Scope, create_key, list_keys, new_key, revoke_key
+from services.runtime.keys import Scope, create_key, is_project, list_keys, new_key, revoke_key
 from services.runtime.settings import ClickHouseSettings
 
 app = typer.Typer(
@@ -25,15 +25,17 @@ def create(
     name: Annotated[str, typer.Option(help="What the key is for, to tell keys apart.")] = "",
 ) -> None:
     """Make a key and print it, once."""
-    if not project.strip():
-        raise typer.BadParameter("the project needs a name", param_hint="--project")
+    if not is_project(project):
+        raise typer.BadParameter(
+            "a project's name has 1 to 200 printable characters, and no blank at its ends", param_hint="--project"
+        )
     key = new_key()
 
     async def add(store: ClickHouse, settings: ClickHouseSettings) -> None:
         await create_key(store, key, project, set(scope), name)
 
     with_store(add)
-    out.print(key, highlight=False)
+    say(key)
 
 
 @app.command("list")
@@ -41,17 +43,20 @@ def show_all() -> None:
     """List all keys: their ids, never the keys."""
 
     async def show(store: ClickHouse, settings: ClickHouseSettings) -> None:
-        table = Table("id", "project", "scopes", "name", "created", "revoked")
-        for key in await list_keys(store):
-            table.add_row(
-                key.key_id,
-                key.project_id,
-                ", ".join(key.scopes),
-                key.name,
-                f"{key.created_at:%Y-%m-%d %H:%M}",
-                "yes" if key.revoked else "",
-            )
-        out.print(table)
+        say_table(
+            ("id", "project", "scopes", "name", "created", "revoked"),
+            [
+                (
+                    key.key_id,
+                    key.project_id,
+                    ", ".join(key.scopes),
+                    key.name,
+                    f"{key.created_at:%Y-%m-%d %H:%M}",
+                    "yes" if key.revoked else "",
+                )
+                for key in await list_keys(store)
+            ],
+        )
 
     with_store(show)
 
@@ -68,6 +73,6 @@ def revoke(
         revoked = await revoke_key(store, key_id)
         if not revoked:
             raise typer.BadParameter(f"no key that is in force has an id beginning with {key_id}")
-        out.print(f"revoked {revoked} key(s)")
+        say(f"revoked {revoked} key(s)")
 
     with_store(end)

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from services.cli.store import out, tool_settings, with_store
+from services.cli.output import say
+from services.cli.store import tool_settings, with_store
 from services.operations.partitions import use_partitions
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.partitioning import read_partitioning
@@ -23,7 +24,7 @@ def show() -> None:
 
     async def ask(store: ClickHouse, settings: ClickHouseSettings) -> None:
         agreed = await read_partitioning(store)
-        out.print(f"{agreed.partitions or 'none yet'} partitions in use, {agreed.buckets} buckets", highlight=False)
+        say(f"{agreed.partitions or 'none yet'} partitions in use, {agreed.buckets} buckets")
 
     with_store(ask)
 
@@ -38,6 +39,6 @@ def use(count: Annotated[int, typer.Argument(help="The first so many partitions 
 
     async def change(store: ClickHouse, settings: ClickHouseSettings) -> None:
         agreed = await use_partitions(store, worker, count)
-        out.print(f"{agreed.partitions} partitions are used from the next start of edges and workers", highlight=False)
+        say(f"{agreed.partitions} partitions are used from the next start of edges and workers")
 
     with_store(change)

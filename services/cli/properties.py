@@ -3,10 +3,9 @@
 from typing import Annotated
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
-from services.cli.store import out, with_store
+from services.cli.output import say, say_table
+from services.cli.store import with_store
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.settings import ClickHouseSettings
 
@@ -23,10 +22,8 @@ def show_all() -> None:
     from services.operations.properties import list_promoted
 
     async def show(store: ClickHouse, settings: ClickHouseSettings) -> None:
-        table = Table("property", "rows on disk", "of")
-        for promoted in await list_promoted(store):
-            table.add_row(Text(promoted.key), f"{promoted.rows_written:,}", f"{promoted.rows:,}")
-        out.print(table)
+        rows = [(each.key, f"{each.rows_written:,}", f"{each.rows:,}") for each in await list_promoted(store)]
+        say_table(("property", "rows on disk", "of"), rows)
 
     with_store(show)
 
@@ -46,9 +43,9 @@ def promote(
 
     async def add(store: ClickHouse, settings: ClickHouseSettings) -> None:
         await add_column(store, settings.clickhouse_cluster, key, new_only=new_only)
-        out.print(f"promoted {key}: new events are stored with it, queries use it within seconds", markup=False)
+        say(f"promoted {key}: new events are stored with it, queries use it within seconds")
         if not new_only:
-            out.print("ClickHouse writes it for the stored events in the background; see `headrace properties list`")
+            say("ClickHouse writes it for the stored events in the background; see `headrace properties list`")
 
     with_store(add)
 
@@ -62,6 +59,6 @@ def demote(
 
     async def drop(store: ClickHouse, settings: ClickHouseSettings) -> None:
         await drop_column(store, settings.clickhouse_cluster, key)
-        out.print(f"demoted {key}", markup=False)
+        say(f"demoted {key}")
 
     with_store(drop)

@@ -1,27 +1,22 @@
-"""What the operator's tools share: settings, ClickHouse, and where results are printed."""
+"""What the operator's tools share: settings and ClickHouse."""
 
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from rich.console import Console
-
 from services.runtime.clickhouse import ClickHouse, StoreUnavailableError
 from services.runtime.environment import Settings, read_settings
-from services.runtime.operator_errors import OperatorError
+from services.runtime.operator_errors import OperatorError, print_error
 from services.runtime.settings import ClickHouseSettings, unknown_settings
 
 S = TypeVar("S", bound=Settings)
-
-out = Console()
 
 
 def tool_settings(kind: type[S]) -> S:
     """Says on standard error what looks like a mistake. Raises SettingsError."""
     for variable in unknown_settings():
-        print(f"headrace: warning: {variable}", file=sys.stderr)
+        print_error(f"warning: {variable}")
     return read_settings(kind)
 
 

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from services.cli.store import out, store_errors, tool_settings
+from services.cli.output import say
+from services.cli.store import store_errors, tool_settings
 from services.runtime.settings import ClickHouseSettings
 from services.schema.migrate import migrate as apply_migrations
 from services.schema.migrate import on_cluster
@@ -26,9 +27,9 @@ def migrate(
     with store_errors():
         names = asyncio.run(apply_migrations(settings, dry_run=dry_run))
     for name in names:
-        out.print(f"{'would apply' if dry_run else 'applied'} {name}")
+        say(f"{'would apply' if dry_run else 'applied'} {name}")
     if not names:
-        out.print("the tables are up to date")
+        say("the tables are up to date")
 
 
 @app.command(rich_help_panel="Operation")

@@ -28,7 +28,10 @@ class ChildFailedError(OperatorError):
 
 
 class ChildProcess:
-    """`log` gets standard output and error, behind what it holds already; `to_console` shows them here as well."""
+    """`log` gets standard output and error, behind what it holds already; `to_console` shows them here as well.
+
+    `env` stands before this process's environment, or is all of it: `env_is_all`.
+    """
 
     def __init__(
         self,
@@ -37,12 +40,13 @@ class ChildProcess:
         *,
         log: Path,
         env: Mapping[str, str] | None = None,
+        env_is_all: bool = False,
         to_console: bool = False,
     ) -> None:
         self.name = name
         self.log = log
         self._command = list(command)
-        self._env = {**os.environ, **(env or {})}
+        self._env = {**({} if env_is_all else os.environ), **(env or {})}
         self._to_console = to_console
         self._process: subprocess.Popen[bytes] | None = None
 

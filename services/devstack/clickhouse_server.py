@@ -6,6 +6,7 @@ What was acknowledged survives kill -9 of the process.
 import base64
 import contextlib
 import http.client
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,11 @@ from typing import Self
 from services.devstack.child_process import ChildProcess, free_port
 from services.devstack.clickhouse_config import ServerConfig, passwords_of, write_config
 from services.schema.roles import Role
+
+# As in production. The engine takes its time zone from nowhere else.
+_ENVIRONMENT = {"TZ": "UTC"}
+# What Python needs to start, where it is set.
+_PASSED_ON = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
 
 
 class ClickHouseProcess:
@@ -39,13 +45,14 @@ class ClickHouseProcess:
         self.config = ServerConfig(self.port, free_port(), databases, memory_bytes)
         self._data_dir = data_dir
         self._passwords = passwords_of(data_dir)
-        command = [sys.executable, "-m", "services.devstack.embedded_engine", str(data_dir)]
+        command = [sys.executable, "-m", "services.devstack.embedded_engine", str(data_dir), str(self.port)]
         self.child = ChildProcess(
             "clickhouse",
             command,
             log=log or data_dir / "server.log",
-            # As in production. The engine takes its time zone from nowhere else.
-            env={**self.environment(Role.ADMIN), "TZ": "UTC"},
+            # What a process was started with can be read out of it; here may be keys and passwords of others.
+            env={name: os.environ[name] for name in _PASSED_ON if name in os.environ} | _ENVIRONMENT,
+            env_is_all=True,
             to_console=to_console,
         )
 

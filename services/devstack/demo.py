@@ -12,12 +12,14 @@ import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 from rich.tree import Tree
 
 from services.devstack.clickstream import EVENT_COUNT, batches
 from services.devstack.development_key import development_key
 from services.runtime.environment import read_settings
 from services.runtime.operator_errors import OperatorError
+from services.runtime.printable import printable
 from services.runtime.settings import StackSettings
 
 _WINDOW = {"since": "2024-01-01T00:00:00Z", "until": "2024-07-01T00:00:00Z"}
@@ -42,7 +44,7 @@ def run() -> int:
             _show_retention(client)
             _show_path(client)
     except (DemoError, httpx.HTTPError) as error:
-        out.print(f"[red]demo: {error}")
+        out.print(Text(f"demo: {printable(str(error))}", "red"))
         return 1
     return 0
 

@@ -5,9 +5,9 @@ statement lasts; the last part of ours never ends by itself. `config.xml` of the
 configuration. None of this is a documented interface of the wheel: it was tried with one version, and tests hold what
 is relied on.
 
-`python -m services.devstack.embedded_engine DATA`: clickhouse_server.py starts it, as the user who may end it
-(HEADRACE_CLICKHOUSE_URL, _USER, _PASSWORD). It imports next to nothing, to be there soon: `import chdb` would start an
-engine of its own first, and load numpy.
+`python -m services.devstack.embedded_engine DATA PORT`: clickhouse_server.py starts it. It finds the password of the user
+who may end it in the directory, and leaves that to nobody: neither file nor environment is in the engine's reach. It
+imports next to nothing, to be there soon: `import chdb` would start an engine of its own first, and load numpy.
 """
 
 import base64
@@ -16,17 +16,19 @@ import ctypes
 import http.client
 import importlib.metadata
 import importlib.util
+import json
 import os
 import signal
 import sys
+import sysconfig
 import threading
 import time
 from importlib.machinery import ExtensionFileLoader
 from pathlib import Path
 from types import ModuleType
-from urllib.parse import urlsplit
 
 from services.devstack.data_lock import DataInUseError, locked
+from services.devstack.file_rules import FileRulesError, allow_only
 
 TRIED_WITH = "26.9.0"
 _WHEEL = "chdb-core"
@@ -44,6 +46,13 @@ _KILL = "KILL QUERY WHERE true ASYNC"
 # It is the server's default format of answers, too; with others, clients cannot read the server's version.
 _FORMAT = "TabSeparated"
 _ENDING = {signal.SIGTERM, signal.SIGINT}
+# Of the system the engine reads libraries, how much memory and how many processors there are, and about itself. Nothing
+# of other processes, whose environment may have secrets.
+_OF_THE_MACHINE = ("cpuinfo", "loadavg", "meminfo", "stat", "sys", "uptime", "vmstat", "filesystems", "mounts")
+_SYSTEM = [Path(path) for path in ("/lib", "/lib64", "/usr/lib", "/usr/share/zoneinfo", "/sys", "/proc/self")] + [
+    Path("/proc", name) for name in _OF_THE_MACHINE
+]
+_DEVICES = [Path("/dev", name) for name in ("null", "random", "urandom")]
 # What is running has so long to end by itself, and all of it together so long to be gone.
 _PATIENCE_S = 5.0
 _END_S = 20.0
@@ -58,19 +67,21 @@ def main(arguments: list[str]) -> int:
     os.umask(0o077)
     try:
         with locked(data_dir):
-            serve(data_dir)
+            serve(data_dir, int(arguments[1]))
     except (DataInUseError, EngineError) as error:
         print(f"clickhouse: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def serve(data_dir: Path) -> None:
+def serve(data_dir: Path, port: int) -> None:
     """Until SIGTERM or SIGINT; then what is running has five seconds to end.
 
     The data are in `engine`, the configuration is in `config` of the directory. Raises EngineError.
     """
     os.chdir(data_dir / "config")
+    administrator = _Administrator(port, json.loads((data_dir / "passwords.json").read_text())["admin"])
+    _keep_to_own_files(data_dir)
     # The engine's threads inherit the mask: no signal reaches one of them, and none of its handlers is in the way.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
     engine = _Engine(data_dir / "engine")
@@ -78,7 +89,20 @@ def serve(data_dir: Path) -> None:
     signal.sigwait(_ENDING)
     if engine.reason:
         raise EngineError(_with_version(f"ClickHouse's engine does not serve: {engine.reason}"))
-    _end(engine)
+    _end(engine, administrator)
+
+
+def _keep_to_own_files(data_dir: Path) -> None:
+    """Says so where the system cannot. The passwords, which are in the directory itself, are not among the files."""
+    (data_dir / "engine").mkdir(exist_ok=True)
+    python = [Path(sys.base_prefix) / "lib", *(Path(sysconfig.get_path(name)) for name in ("stdlib", "platlib"))]
+    try:
+        allow_only([data_dir / "config", *python, *_SYSTEM], [data_dir / "engine", *_DEVICES])
+    except FileRulesError as error:
+        print(
+            f"clickhouse: who has a password of a service can read this user's files with the function `file`: {error}",
+            file=sys.stderr,
+        )
 
 
 class _Engine(threading.Thread):
@@ -100,28 +124,30 @@ class _Engine(threading.Thread):
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
 
-def _end(engine: _Engine) -> None:
+def _end(engine: _Engine, administrator: "_Administrator") -> None:
     """End the statement, and what has not ended in time. Raises EngineError."""
     begun = time.monotonic()
     while engine.is_alive():
         waited = time.monotonic() - begun
-        if _ask(_COUNT_OTHERS) == "0\n" or waited > _PATIENCE_S:
-            _ask(_KILL)
+        if administrator.ask(_COUNT_OTHERS) == "0\n" or waited > _PATIENCE_S:
+            administrator.ask(_KILL)
         engine.join(0.1)
         if waited > _END_S:
             raise EngineError(f"ClickHouse's engine did not end within {_END_S:g} s")
 
 
-def _ask(sql: str) -> str:
-    """The server's answer; nothing when it does not listen, for it does not yet or no longer."""
-    url = urlsplit(os.environ["HEADRACE_CLICKHOUSE_URL"])
-    user = f"{os.environ['HEADRACE_CLICKHOUSE_USER']}:{os.environ['HEADRACE_CLICKHOUSE_PASSWORD']}"
-    headers = {"Authorization": f"Basic {base64.b64encode(user.encode()).decode()}"}
-    connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=5)
-    with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
-        connection.request("POST", "/", sql, headers)
-        return connection.getresponse().read().decode(errors="replace")
-    return ""
+class _Administrator:
+    def __init__(self, port: int, password: str) -> None:
+        self._port = port
+        self._headers = {"Authorization": f"Basic {base64.b64encode(f'admin:{password}'.encode()).decode()}"}
+
+    def ask(self, sql: str) -> str:
+        """The server's answer; nothing when it does not listen, for it does not yet or no longer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
+        with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+            connection.request("POST", "/", sql, self._headers)
+            return connection.getresponse().read().decode(errors="replace")
+        return ""
 
 
 def load() -> ModuleType:

@@ -1,10 +1,9 @@
 """One address for all calls: passes each request on to the edge or to the query service, by its path.
 
-Bodies and answers stream through; nothing is retried and nothing is kept.
+Bodies and answers stream through; nothing is retried and nothing is kept. Health and metrics of the services stay inside.
 """
 
 import argparse
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from typing import cast
 
 import aiohttp
 from multidict import CIMultiDict
-from prometheus_client import Counter
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message, Receive, Scope, Send
@@ -20,15 +18,13 @@ from yarl import URL
 
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
-from services.runtime.http import error_response, exception_handlers, operation_routes, serve
+from services.runtime.http import error_response, exception_handlers, serve
 from services.runtime.logs import get_logger
 from services.runtime.operator_errors import errors_for_operators
 from services.runtime.settings import HttpSettings, LogSettings
 from services.runtime.start import start_service
 
 log = get_logger(__name__)
-
-REQUESTS = Counter("headrace_gateway_requests_total", "Requests passed on.", ["upstream", "status"])
 
 _API = f"{BASE_PATH}/"
 _QUERY_CALLS = tuple(f"{_API}{part}/" for part in ("query", "dashboard", "persons", "privacy"))
@@ -103,14 +99,12 @@ class Gateway:
             answer = await self._ask(upstream, request)
         except (aiohttp.ClientError, OSError) as error:
             log.warning("upstream_unavailable", upstream=upstream.name, reason=repr(error))
-            REQUESTS.labels(upstream.name, 503).inc()
             message = f"The {upstream.name} service does not answer now. Send it again, with the same idempotency keys."
             gone = ApiError(upstream.unavailable, message, retry_after_s=_RETRY_AFTER_S)
             await error_response(request, gone, "gateway")(scope, receive, send)
             return
         except ClientDisconnect:
             return
-        REQUESTS.labels(upstream.name, answer.status).inc()
         async with answer:
             await _pass_back(answer, send)
 
@@ -126,17 +120,6 @@ class Gateway:
         return await self._running.request(
             request.method, url, headers=headers, data=request.stream() if has_body else None, allow_redirects=False
         )
-
-    async def ready(self) -> dict[str, bool]:
-        names = (self.edge, self.query)
-        return dict(zip((u.name for u in names), await asyncio.gather(*map(self._is_ready, names)), strict=True))
-
-    async def _is_ready(self, upstream: Upstream) -> bool:
-        try:
-            async with self._running.get(f"{upstream.url}/health/ready", timeout=aiohttp.ClientTimeout(5)) as answer:
-                return answer.status == 200
-        except (aiohttp.ClientError, OSError):
-            return False
 
 
 async def _pass_back(answer: aiohttp.ClientResponse, send: Send) -> None:
@@ -154,8 +137,6 @@ async def _pass_back(answer: aiohttp.ClientResponse, send: Send) -> None:
 
 
 def create_app(gateway: Gateway) -> Starlette:
-    """With /health/live, /health/ready (both services are) and /metrics of its own."""
-
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         await gateway.start()
@@ -163,7 +144,7 @@ def create_app(gateway: Gateway) -> Starlette:
         await gateway.stop()
 
     handlers = exception_handlers("gateway")
-    app = Starlette(routes=operation_routes(gateway.ready), exception_handlers=handlers, lifespan=lifespan)
+    app = Starlette(exception_handlers=handlers, lifespan=lifespan)
     # Not a route: a pattern for every path does not match one with a newline.
     app.router.default = gateway
     app.router.redirect_slashes = False

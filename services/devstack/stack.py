@@ -143,17 +143,21 @@ class Stack:
         upstreams = [f"--{name}=http://127.0.0.1:{self._ports[name]}" for name in ("edge", "query")]
         port = self._settings.port
         arguments = ["-m", "services.devstack.gateway", f"--port={port}", *upstreams]
-        return [*services, self._service("gateway", port, arguments, {})]
+        gateway = self._child("gateway", arguments, {})
+        return [*services, Part(gateway, gateway.start, lambda: "openapi" in get_json(port, "/openapi.json"))]
 
     def _service(self, name: str, port: int, arguments: list[str], environment: Mapping[str, str]) -> Part:
-        child = ChildProcess(
+        child = self._child(name, arguments, environment)
+        return Part(child, child.start, lambda: get_json(port, "/health/ready").get("ready") is True)
+
+    def _child(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> ChildProcess:
+        return ChildProcess(
             name,
             [sys.executable, *arguments],
             log=self._logs / f"{name}.log",
             env=environment,
             to_console=self._settings.log_console,
         )
-        return Part(child, child.start, lambda: get_json(port, "/health/ready").get("ready") is True)
 
     def _addresses(self, environment: Mapping[str, str], database: ClickHouseProcess) -> dict[str, str]:
         """For whoever wants to look inside: `stack.json` in the data directory."""

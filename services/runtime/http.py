@@ -1,5 +1,6 @@
 """What edge and query have in common as HTTP services: error answers, health, metrics, serving until SIGTERM."""
 
+import re
 import resource
 import uuid
 from collections.abc import Awaitable, Callable
@@ -27,6 +28,12 @@ log = get_logger(__name__)
 _OTHER_FILES = 256
 REQUEST_ID_HEADER = "x-request-id"
 
+# The same as in deploy/gateway.conf.
+_CALL = re.compile(
+    r"/v1/analytics/(?:track|batch|identify|alias|group|persons|(?:query|dashboard|privacy)/[a-z]+)(?=/|$)"
+    r"|/docs(?=/|$)|/openapi\.json$"
+)
+
 _encode = msgspec.json.Encoder().encode
 
 _STATUS_CODES = {
@@ -46,6 +53,15 @@ def header(request: Request, name: bytes) -> str | None:
             text: str = value.decode("latin-1")
             return text
     return None
+
+
+def authorization_of(request: Request) -> str | None:
+    """The Authorization header. Raises ApiError 401 for two: whoever stands in between may take the one or the other."""
+    given = [value for name, value in request.scope["headers"] if name == b"authorization"]
+    if len(given) > 1:
+        raise ApiError(ErrorCode.UNAUTHORIZED, "Send one Authorization header: it is not clear which of them counts.")
+    text: str | None = given[0].decode("latin-1") if given else None
+    return text
 
 
 def request_id_of(request: Request) -> str:
@@ -74,14 +90,25 @@ def error_of_store(error: StoreError, path: str) -> ApiError:
     if isinstance(error, LimitExceededError):
         advice = "Narrow the window, filter more, or ask for less, and try again."
         return ApiError(ErrorCode.QUERY_TOO_EXPENSIVE, f"The query needs too much. {advice}")
-    log.error("store_error", path=path, reason=str(error)[:2000])
+    log.error("store_error", call=call_of(path), reason=_without_values(str(error))[:2000])
     return ApiError(ErrorCode.STORE_UNAVAILABLE, "The store cannot answer now. Try again.", retry_after_s=2)
+
+
+def call_of(path: str) -> str:
+    """What of a path names the call, for logs: the rest may be the id of a person, or whatever a stranger wrote."""
+    found = _CALL.match(path)
+    return found[0] if found else "other"
+
+
+def _without_values(reason: str) -> str:
+    """Of ClickHouse's message what comes before the statement, which has its parameters in it."""
+    return reason.partition(": In scope ")[0].partition(": while executing ")[0].partition(": While processing ")[0]
 
 
 def bug_response(request: Request, error: Exception, service: str) -> Response:
     """The answer to whatever nobody has foreseen; logs it."""
     request_id = request_id_of(request)
-    log.error("internal_error", path=request.url.path, request_id=request_id, exc_info=error)
+    log.error("internal_error", call=call_of(request.scope["path"]), request_id=request_id, exc_info=error)
     bug = ApiError(ErrorCode.INTERNAL_ERROR, "This is a fault of the server. Please report the request_id.")
     return error_response(request, bug, service)
 

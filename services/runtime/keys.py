@@ -5,6 +5,7 @@ A key is 256 random bits, so a plain hash cannot be turned back by guessing.
 
 import asyncio
 import hashlib
+import re
 import secrets
 import time
 from datetime import datetime
@@ -17,11 +18,14 @@ from services.contract.tables import API_KEYS
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.clock import utc_now
 from services.runtime.logs import get_logger
+from services.runtime.operator_errors import OperatorError
 from services.runtime.retry import repeat_forever
 
 log = get_logger(__name__)
 
 KEY_PREFIX = "hr_"
+_BEARER = re.compile(r"bearer +([!-~]+) *", re.IGNORECASE | re.ASCII)
+_MAX_PROJECT_CHARS = 200
 # An unknown key asks ClickHouse at once, so that a new key works immediately; but not more often than this.
 _ASK_AGAIN_S = 0.5
 
@@ -57,8 +61,19 @@ def hash_of(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
+class NoProjectError(OperatorError):
+    """A key needs a project that can be told apart; the message says what is wrong with the one given."""
+
+
 async def create_key(store: ClickHouse, key: str, project_id: str, scopes: set[Scope], name: str = "") -> None:
-    """Put a key in, or change the project, scopes and name of the one that is there (and take back its revocation)."""
+    """Put a key in, or change the project, scopes and name of the one that is there (and take back its revocation).
+
+    Raises NoProjectError.
+    """
+    if not is_project(project_id):
+        raise NoProjectError(
+            f"a project's name has 1 to {_MAX_PROJECT_CHARS} printable characters, and no blank at its ends"
+        )
     await store.command(
         f"INSERT INTO {API_KEYS} (key_hash, project_id, scopes, name, created_at, revoked, version) VALUES "
         "({hash:String}, {project:String}, {scopes:Array(String)}, {name:String}, now64(6), false, {version:UInt64})",
@@ -70,6 +85,10 @@ async def create_key(store: ClickHouse, key: str, project_id: str, scopes: set[S
             "version": time.time_ns(),
         },
     )
+
+
+def is_project(project_id: str) -> bool:
+    return 1 <= len(project_id) <= _MAX_PROJECT_CHARS and project_id.isprintable() and project_id == project_id.strip()
 
 
 async def list_keys(store: ClickHouse) -> list[KeyRecord]:
@@ -117,7 +136,8 @@ class KeyCache:
         self._up_to_date = False
         rows = await self._store.rows(f"SELECT key_hash, project_id, scopes FROM {API_KEYS} FINAL WHERE NOT revoked")
         known = set(Scope)
-        self._keys = {r[0]: Key(r[1], frozenset(Scope(s) for s in r[2] if s in known)) for r in rows}
+        # A row without a project is nobody's key.
+        self._keys = {r[0]: Key(r[1], frozenset(Scope(s) for s in r[2] if s in known)) for r in rows if r[1].strip()}
         self.loaded_at = utc_now()
         self._up_to_date = True
 
@@ -145,12 +165,13 @@ class KeyCache:
         """The key of an `Authorization: Bearer ...` header. Raises 401, 403, or 503 for a key that is unknown while keys cannot be read."""
         if authorization is None:
             raise ApiError(ErrorCode.UNAUTHORIZED, "Send the project key: `Authorization: Bearer <project key>`.")
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not token.strip():
+        # Nothing that a proxy on the way may write in another way: the same header is the same key everywhere.
+        given = _BEARER.fullmatch(authorization)
+        if given is None:
             raise ApiError(
                 ErrorCode.UNAUTHORIZED, "The Authorization header must have the form `Bearer <project key>`."
             )
-        return await self.authorize_key(token.strip(), scope)
+        return await self.authorize_key(given[1], scope)
 
     async def authorize_key(self, token: str, scope: Scope) -> Key:
         key = await self.find(token)

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from services.runtime.printable import printable
+
 
 class OperatorError(Exception):
     """The message says what is wrong and what to change; it may have several lines."""
@@ -12,7 +14,7 @@ class OperatorError(Exception):
 def print_error(message: object) -> None:
     """On standard error, each line with the program's name before it."""
     for line in str(message).splitlines():
-        print(f"headrace: {line}", file=sys.stderr, flush=True)
+        print(f"headrace: {printable(line)}", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -3,12 +3,13 @@
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from services.runtime.connections import ConnectionLimits
 from services.runtime.environment import Settings, UnknownVariable, unknown_variables, variables_of
+from services.runtime.key_strength import weakness_of
 
 _LEAST_QUERY_MEMORY_BYTES = 8 * 1024**2
 
@@ -212,14 +213,14 @@ class QuerySettings(HttpSettings, ClickHouseSettings, LogSettings):
     query_port: Port = Field(default=8002, description="Port to listen on.")
     query_max_execution_s: float = Field(default=20, gt=0, description="Time limit of one query in ClickHouse.")
     query_max_memory_bytes: int = Field(default=2 * 1024**3, ge=64 * 1024**2, description="Memory limit of one query.")
+    query_concurrency: int = Field(
+        default=8, ge=1, description="Queries of all projects that run at once; the others wait in the order they came."
+    )
     query_max_memory_in_all_bytes: int = Field(
         default=0,
         ge=0,
         description="Memory limit of all queries that run at once; 0: twice that of one query. While one of a project has "
         "the limit of one query, its others have less.",
-    )
-    query_concurrency: int = Field(
-        default=8, ge=1, description="Queries of all projects that run at once; the others wait in the order they came."
     )
     query_max_rows: int = Field(default=1_000_000_000, ge=1, description="Rows that one query may read.")
     query_concurrency_per_project: int = Field(default=4, ge=1, description="Queries of one project that run at once.")
@@ -245,15 +246,24 @@ class QuerySettings(HttpSettings, ClickHouseSettings, LogSettings):
         description="How often project keys, and in the query service promoted properties, are read again.",
     )
 
-    @model_validator(mode="after")
-    def _memory_is_enough(self) -> Self:
-        least = self.query_max_memory_bytes + self.query_concurrency * _LEAST_QUERY_MEMORY_BYTES
-        if 0 < self.query_max_memory_in_all_bytes < least:
+    @field_validator("query_max_memory_in_all_bytes")
+    @classmethod
+    def _memory_is_enough(cls, value: int, info: ValidationInfo) -> int:
+        large, concurrency = info.data.get("query_max_memory_bytes", 0), info.data.get("query_concurrency", 0)
+        least = large + concurrency * _LEAST_QUERY_MEMORY_BYTES
+        if 0 < value < least:
             raise ValueError(
-                f"HEADRACE_QUERY_MAX_MEMORY_IN_ALL_BYTES is {self.query_max_memory_in_all_bytes}; it must be at least "
-                f"{least}: HEADRACE_QUERY_MAX_MEMORY_BYTES, and 8 MiB for each of HEADRACE_QUERY_CONCURRENCY"
+                f"must be at least {least}: HEADRACE_QUERY_MAX_MEMORY_BYTES, and 8 MiB for each of "
+                "HEADRACE_QUERY_CONCURRENCY"
             )
-        return self
+        return value
+
+
+def _strong_key(value: str) -> str:
+    weakness = weakness_of(value) if value else None
+    if weakness:
+        raise ValueError(weakness)
+    return value
 
 
 class StackSettings(Settings):
@@ -270,12 +280,12 @@ class StackSettings(Settings):
     drain_timeout_s: float = Field(
         default=60, gt=0, description="On a stop: how long storing what was accepted may take."
     )
-    api_key: str = Field(
+    api_key: Annotated[str, AfterValidator(_strong_key)] = Field(
         default="",
-        pattern=r"^[!-~]*$",
         validation_alias="INFRAI_API_KEY",
         repr=False,
-        description="Key of the development project, with both scopes; empty: one is made and kept in the data folder.",
+        description="Key of the development project, with both scopes, of at least 128 bits; empty: one is made and kept in the "
+        "data folder.",
     )
 
 

@@ -73,6 +73,8 @@ _RIGHTS = {
             "SYSTEM DROP CACHE ON *.*",
             "TABLE ENGINE ON ReplacingMergeTree",
             "TABLE ENGINE ON ReplicatedReplacingMergeTree",
+            # Backups: to the disks that the server's configuration allows for them.
+            "READ, WRITE ON DISK",
         ),
     ),
 }

@@ -1,5 +1,6 @@
 """The development server as a process: what survives its end, who gets in, what it may use, and the wheel it is from."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from services.devstack.child_process import ChildFailedError
 from services.devstack.clickhouse_server import ClickHouseProcess
 from services.devstack.embedded_engine import TRIED_WITH, installed_version
+from services.devstack.file_rules import landlock_version
 from services.schema.roles import Role
 from tests.support.development_server import Answer, ask, client_of
 from tests.support.pipeline import eventually
@@ -192,3 +194,53 @@ def test_all_questions_together_have_less(server: ClickHouseProcess) -> None:
 def test_merges_come_after_what_waits_to_be_stored(server: ClickHouseProcess) -> None:
     settings = ask(server, b"SELECT name, value FROM system.server_settings WHERE changed")[2]
     assert b"os_threads_nice_value_merge_mutate\t5\n" in settings
+
+
+# What it may read
+
+
+@pytest.mark.skipif(landlock_version() < 2, reason="the kernel keeps no rules about files: see the test after this one")
+@pytest.mark.parametrize("role", Role)
+def test_files_of_others_are_out_of_its_reach(tmp_path: Path, server: ClickHouseProcess, role: Role) -> None:
+    """ClickHouse's own rights know nothing of the function `file`, and its local mode lets it read everything."""
+    mine = tmp_path / "mine"
+    mine.write_text("of this user")
+    passwords = Path(read(server, "/proc/self/cmdline", Role.ADMIN)[1].split("\\0")[3]) / "passwords.json"
+    assert passwords.exists()
+    # Its own processors and memory it may look at; of itself there is nothing secret to see.
+    assert read(server, "/proc/meminfo", role)[0] == 200
+    status, environment = read(server, "/proc/self/environ", role)
+    assert (status, "PASSWORD" in environment, "KEY" in environment) == (200, False, False)
+    for file in (
+        mine,
+        passwords,
+        "/etc/passwd",
+        "/etc/hostname",
+        "/proc/self/root/etc/passwd",
+        f"/proc/{os.getpid()}/environ",
+        f"/proc/{os.getpid()}/cwd/pyproject.toml",
+        f"/proc/{os.getppid()}/environ",
+        "/proc/1/environ",
+        Path.cwd() / "pyproject.toml",
+        f"../../../../../../..{mine}",
+    ):
+        status, answer = read(server, file, role)
+        assert status != 200, file
+        assert "Permission denied" in answer or "FILE_DOESNT_EXIST" in answer, answer
+
+
+def read(server: ClickHouseProcess, file: str | Path, role: Role) -> tuple[int, str]:
+    status, _, body = ask(server, f"SELECT file('{file}')".encode(), role=role)
+    return status, body.decode()
+
+
+def test_where_the_kernel_keeps_no_rules_it_is_said(tmp_path: Path) -> None:
+    code = (
+        "import sys; from services.devstack import file_rules; file_rules.landlock_version = lambda: 1\n"
+        "from services.devstack.embedded_engine import main; sys.exit(main(sys.argv[1:]))"
+    )
+    server = ClickHouseProcess(tmp_path / "data")
+    server.child._command[1:3] = ["-c", code]
+    with server:
+        assert read(server, "/etc/hostname", Role.EDGE)[0] == 200
+    assert "can read this user's files with the function `file`" in (tmp_path / "data" / "server.log").read_text()

@@ -57,6 +57,15 @@ def test_who_may_not_ask(client: QueryClient, call: Any, headers: dict[str, str]
     assert response.headers["x-request-id"] == response.json()["request_id"]
 
 
+@pytest.mark.parametrize("call", QUERY_CALLS, ids=lambda call: call.name)
+def test_of_two_headers_none_counts(client: QueryClient, call: Any) -> None:
+    for given in (["both", "both"], ["both", "nobody"], ["nobody", "both"]):
+        headers = [("authorization", f"Bearer {key}") for key in given]
+        response = client.run(client.http.request(call.method, address(call.path), headers=headers, content=b"{}"))
+        assert (response.status_code, response.json()["error"]["code"]) == (401, "unauthorized")
+        assert "one Authorization header" in response.json()["error"]["message"]
+
+
 @pytest.mark.parametrize("key", ["query", "both"])
 def test_who_may_ask(client: QueryClient, key: str) -> None:
     for path, body in BODIES.items():

@@ -42,21 +42,16 @@ class StandIn:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.ready = True
         self.bytes_read = 0
         self.left = asyncio.Event()
         self.app = Starlette(
             routes=[
-                Route("/health/ready", self.health),
                 Route("/v1/analytics/query/stream", GiveBack()),
                 Route("/v1/analytics/too-large", self.too_large, methods=["POST"]),
                 Route("/v1/analytics/drain", self.drain, methods=["POST"]),
             ]
         )
         self.app.router.default = request_response(self.echo)
-
-    async def health(self, request: Request) -> Response:
-        return Response(status_code=200 if self.ready else 503)
 
     async def echo(self, request: Request) -> Response:
         said = {
@@ -241,16 +236,45 @@ async def test_a_service_that_is_down() -> None:
             assert answer.json()["error"]["code"] == "log_unavailable"
             assert answer.json()["request_id"]
             assert (await client.get(f"{url}/v1/analytics/query/x")).status_code == 207
-            health = await client.get(f"{url}/health/ready")
-            assert (health.status_code, health.json()["checks"]) == (503, {"edge": False, "query": True})
 
 
-async def test_pages_of_its_own(stack: Stack) -> None:
-    assert (await stack.client.get("/health/live")).status_code == 200
-    assert (await stack.client.get("/health/ready")).json() == {"ready": True, "checks": {"edge": True, "query": True}}
-    stack.query.ready = False
-    assert (await stack.client.get("/health/ready")).status_code == 503
-    missing = await stack.client.get("/elsewhere")
-    assert (missing.status_code, missing.json()["error"]["code"]) == (404, "not_found")
-    await stack.said("POST", "/v1/analytics/track")
-    assert 'headrace_gateway_requests_total{status="207",upstream="edge"}' in (await stack.client.get("/metrics")).text
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/",
+        "/elsewhere",
+        "/metrics",
+        "/health/live",
+        "/health/ready",
+        "/lag",
+        "/metrics/",
+        "//metrics",
+        "/%6detrics",
+        "/v1/../metrics",
+        "/v1/analytics",
+        "/openapi.json/../metrics",
+    ],
+)
+async def test_what_is_for_operators_stays_inside(stack: Stack, target: str) -> None:
+    """Targets as they are: the client of the other tests would make them tidy first."""
+    status, body = await asyncio.to_thread(_get, stack.url, target)
+    assert (status, json.loads(body)["error"]["code"]) == (404, "not_found")
+
+
+def _get(url: str, target: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=20)
+    try:
+        connection.request("GET", target)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    "target", ["/docs/../metrics", "/v1/analytics/../../metrics", "/docs/%2e%2e/metrics", "/docs%2f..%2fmetrics"]
+)
+async def test_a_target_is_passed_on_as_it_is(stack: Stack, target: str) -> None:
+    """It stays under an address that is served, where the service has no such page."""
+    _, body = await asyncio.to_thread(_get, stack.url, target)
+    assert json.loads(body)["target"] == f"{target}?"

@@ -58,6 +58,7 @@ def outcome(process: subprocess.Popen[str]) -> tuple[int, str]:
         ("HEADRACE_BROKER", "kafka"),
         ("HEADRACE_BROKER", "localhost"),
         ("INFRAI_API_KEY", "two words"),
+        ("INFRAI_API_KEY", "hr_sesame"),
     ],
 )
 def test_wrong_settings_are_named(tmp_path: Path, variable: str, value: str) -> None:
@@ -119,7 +120,7 @@ def test_a_broker_of_ones_own(tmp_path: Path) -> None:
             "HEADRACE_BROKER": broker.bootstrap,
             "HEADRACE_KAFKA_IDEMPOTENCE": "false",
             "HEADRACE_WORKER_SESSION_TIMEOUT_S": "6",
-            "INFRAI_API_KEY": "a-key-of-mine",
+            "INFRAI_API_KEY": "a-key-of-mine-3f9a0c1e77b2d4",
         }
         with stack(tmp_path / "data", **own) as process:
             lines = lines_until(process, "ready ")

@@ -21,7 +21,7 @@ from services.edge.intake.second_pass import batch_by_event, track_by_event
 from services.edge.intake.track import Intake, take_clean_batch, take_clean_track
 from services.edge.loop_metrics import LoopCounter
 from services.runtime.clock import Clock
-from services.runtime.http import header, json_response
+from services.runtime.http import authorization_of, header, json_response
 from services.runtime.idempotency_header import idempotency_header
 from services.runtime.keys import Key, KeyCache, Scope
 
@@ -163,13 +163,17 @@ class EdgeRoutes:
         return intake
 
     async def _authorize(self, request: Request) -> Key:
-        given = header(request, b"authorization")
-        token = request.query_params.get("key") if given is None and request.scope["query_string"] else None
-        if token is None:
+        given = authorization_of(request)
+        in_address = request.query_params.getlist("key") if given is None and request.scope["query_string"] else []
+        if not in_address:
             key = await self._keys.authorize(given, Scope.INGEST)
             self._rate_limit.take_request(key.project_id)
             return key
-        key = await self._keys.authorize_key(token, Scope.INGEST)
+        if len(in_address) > 1:
+            raise ApiError(
+                ErrorCode.UNAUTHORIZED, "Send one `key` in the address: it is not clear which of them counts."
+            )
+        key = await self._keys.authorize_key(in_address[0], Scope.INGEST)
         self._rate_limit.take_request(key.project_id)
         if key.scopes != {Scope.INGEST}:
             raise ApiError(

@@ -16,6 +16,7 @@ from services.contract.api.dashboards import (
     DashboardRun,
     DashboardRunResult,
 )
+from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
 from services.query.insights.registry import parse_saved_query, takes_window
 from services.query.insights.runner import InsightRunner
@@ -66,7 +67,7 @@ async def run_dashboard(
         except ApiError as error:
             run.error = error.detail()
         except StoreError as error:
-            run.error = error_of_store(error, "dashboard/run").detail()
+            run.error = error_of_store(error, f"{BASE_PATH}/dashboard/run").detail()
         answers.append(run)
     return DashboardRunResult(dashboard_id=dashboard.dashboard_id, name=dashboard.name, answers=answers)
 

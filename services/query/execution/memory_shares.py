@@ -3,10 +3,12 @@
 the large share is free     -> the query runs with it
 it is lent                  -> the query runs with a small one; most need no more
 the small one was too small -> it waits for the large one and runs again
+
+A project has one large share at a time, and waits behind the others when it has had one.
 """
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
@@ -32,7 +34,8 @@ class MemoryShares:
         self._busy = busy
         self._free = limits.large_shares
         self._borrowers: set[str] = set()
-        self._waiting: deque[tuple[str, asyncio.Future[None]]] = deque()
+        # By project; the first project is the next.
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
     async def run(self, project_id: str, work: Callable[[QueryExecutor], Awaitable[T]]) -> T:
         """What `work` gives with an executor; it may be called twice. Raises what it raises, and ApiError 429."""
@@ -64,7 +67,7 @@ class MemoryShares:
 
     async def _wait(self, project_id: str) -> None:
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((project_id, turn))
+        self._waiting.setdefault(project_id, deque()).append(turn)
         try:
             async with asyncio.timeout(self._limits.execution_s):
                 await turn
@@ -80,17 +83,20 @@ class MemoryShares:
         self._borrowers.add(project_id)
 
     def _give_back(self, project_id: str) -> None:
-        """To the first who waits and whose project has none."""
         self._free += 1
         self._borrowers.discard(project_id)
-        passed_over = []
-        while self._waiting and self._free:
-            waiting, turn = self._waiting.popleft()
-            if turn.done():
-                continue
-            if waiting in self._borrowers:
-                passed_over.append((waiting, turn))
-                continue
-            self._borrow(waiting)
-            turn.set_result(None)
-        self._waiting.extendleft(reversed(passed_over))
+        if project_id in self._waiting:
+            self._waiting.move_to_end(project_id)
+        self._lend()
+
+    def _lend(self) -> None:
+        """To the first who waits of each project in turn, as long as there is a share and the project has none."""
+        for project_id in [each for each in self._waiting if each not in self._borrowers]:
+            turns = self._waiting[project_id]
+            while turns and turns[0].done():
+                turns.popleft()
+            if turns and self._free:
+                self._borrow(project_id)
+                turns.popleft().set_result(None)
+            if not turns:
+                del self._waiting[project_id]

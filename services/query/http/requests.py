@@ -3,7 +3,7 @@
 from starlette.requests import Request
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.runtime.http import receive_body
+from services.runtime.http import authorization_of, receive_body
 from services.runtime.keys import KeyCache, Scope
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -11,7 +11,7 @@ MAX_BODY_BYTES = 1024 * 1024
 
 async def project_of(request: Request, keys: KeyCache, *also: Scope) -> str:
     """The project of a key that has the scope `query`, and the other scopes too. Raises ApiError."""
-    given = request.headers.get("authorization")
+    given = authorization_of(request)
     key = await keys.authorize(given, Scope.QUERY)
     for scope in also:
         key = await keys.authorize(given, scope)

@@ -97,7 +97,9 @@ def test_a_repair_file_with_a_line_that_is_no_letter(
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["keys", "create", "--project", " "], "the project needs a name"),
+        (["keys", "create", "--project", " "], "a project's name has"),
+        (["keys", "create", "--project", ""], "a project's name has"),
+        (["keys", "create", "--project", "a\x1b[2J"], "a project's name has"),
         (["keys", "revoke", "xyz"], "at least 8 hexadecimal digits"),
         (["keys", "create", "--project", "p", "--scope", "admin"], "'admin' is not one of"),
     ],

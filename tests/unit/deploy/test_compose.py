@@ -11,14 +11,20 @@ from pydantic_settings import BaseSettings
 
 from services.cli.app import app
 from services.runtime.settings import ClickHouseSettings, EdgeSettings, QuerySettings, WorkerSettings
+from services.schema.roles import Role, grants_of
 from tests.unit.deploy.compose import environment_of, load_compose, seconds, substitute, variables_in
 from tests.unit.deploy.env_file import DEPLOY, PREFIX, SERVICES, read_env, settings_lines
 
 COMPOSE = load_compose()
 TEXT = (DEPLOY / "compose.yaml").read_text()
-OURS: dict[str, type[BaseSettings]] = {**SERVICES, "migrate": ClickHouseSettings}
+USERS = ElementTree.parse(DEPLOY / "clickhouse" / "users.xml").getroot()  # noqa: S314 (our own file)
+# Of one query service, unless it is set otherwise.
+QUERY_MEMORY_BYTES = 2 * QuerySettings.model_fields["query_max_memory_bytes"].default
+OURS: dict[str, type[BaseSettings]] = {**SERVICES, "migrate": ClickHouseSettings, "admin": EdgeSettings}
 SCALED = ("edge", "worker", "query")
-PASSWORD = {"HEADRACE_CLICKHOUSE_PASSWORD": "a-password"}
+# Who logs in to ClickHouse, and as whom.
+ROLES = {"migrate": Role.ADMIN, "admin": Role.ADMIN, **{name: Role(name) for name in SCALED}}
+PASSWORDS = {f"{role.upper()}_CLICKHOUSE_PASSWORD": f"password-of-{role}" for role in Role}
 
 
 def service(name: str) -> dict[str, Any]:
@@ -35,10 +41,10 @@ def names_of(settings: type[BaseSettings]) -> set[str]:
 
 
 def test_the_services_are_all_there() -> None:
-    assert set(COMPOSE["services"]) == {"kafka", "clickhouse", "migrate", "edge", "worker", "query", "gateway"}
+    assert set(COMPOSE["services"]) == {"kafka", "clickhouse", "migrate", "admin", "edge", "worker", "query", "gateway"}
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", [name for name in OURS if name != "admin"])
 def test_commands_are_commands_of_the_program(name: str) -> None:
     command = typer.main.get_command(app)
     known = getattr(command, "commands")  # noqa: B009 (a typer group's; click types the base alone)
@@ -56,8 +62,8 @@ def test_every_variable_of_ours_is_a_setting_and_has_its_default() -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_services_get_settings_that_they_have(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    environment = environment_of(service(name), PASSWORD)
-    assert set(environment) <= names_of(OURS[name])
+    environment = environment_of(service(name), PASSWORDS)
+    assert set(environment) <= names_of(OURS[name]) | set(PASSWORDS)
     for variable in [v for v in os.environ if v.upper().startswith(PREFIX)]:
         monkeypatch.delenv(variable)
     for variable, value in environment.items():
@@ -67,9 +73,9 @@ def test_services_get_settings_that_they_have(name: str, monkeypatch: pytest.Mon
 
 def test_what_env_full_says_of_addresses_does_not_matter() -> None:
     """env.full may be copied to deploy/.env as it is: addresses and ports inside are not taken from there."""
-    full = {line.name: line.value for line in read_env((DEPLOY / "env.full").read_text())} | PASSWORD
+    full = {line.name: line.value for line in read_env((DEPLOY / "env.full").read_text())} | PASSWORDS
     for name in OURS:
-        bare, filled = environment_of(service(name), PASSWORD), environment_of(service(name), full)
+        bare, filled = environment_of(service(name), PASSWORDS), environment_of(service(name), full)
         assert bare == filled, name
     for name in SCALED:
         environment = environment_of(service(name), full)
@@ -77,13 +83,58 @@ def test_what_env_full_says_of_addresses_does_not_matter() -> None:
         assert environment["HEADRACE_CLICKHOUSE_URL"] == "http://clickhouse:8123"
 
 
-def test_the_password_must_be_set_and_is_the_same_everywhere() -> None:
-    for values in ({}, {"HEADRACE_CLICKHOUSE_PASSWORD": ""}):
-        with pytest.raises(KeyError, match="HEADRACE_CLICKHOUSE_PASSWORD"):
+@pytest.mark.parametrize("name", PASSWORDS)
+def test_each_password_must_be_set(name: str) -> None:
+    for values in (PASSWORDS | {name: ""}, {other: value for other, value in PASSWORDS.items() if other != name}):
+        with pytest.raises(KeyError, match=name):
             environment_of(service("clickhouse"), values)
-    assert environment_of(service("clickhouse"), PASSWORD)["CLICKHOUSE_PASSWORD"] == "a-password"
-    for name in OURS:
-        assert environment_of(service(name), PASSWORD)["HEADRACE_CLICKHOUSE_PASSWORD"] == "a-password"
+    assert environment_of(service("clickhouse"), PASSWORDS)[name] == PASSWORDS[name]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_service_logs_in_as_its_own_user_and_knows_no_other_s_password(name: str) -> None:
+    """deploy/.env comes whole into each of our containers: what stands in `environment` goes before it."""
+    role = ROLES[name]
+    environment = environment_of(service(name), PASSWORDS)
+    assert environment["HEADRACE_CLICKHOUSE_USER"] == role
+    assert environment["HEADRACE_CLICKHOUSE_PASSWORD"] == f"password-of-{role}"
+    assert {variable: environment[variable] for variable in PASSWORDS} == dict.fromkeys(PASSWORDS, "")
+    others = [value for value in PASSWORDS.values() if value != f"password-of-{role}"]
+    assert not [variable for variable, value in environment.items() if any(other in value for other in others)]
+
+
+def test_nobody_but_clickhouse_and_ours_is_told_a_password() -> None:
+    for name in set(COMPOSE["services"]) - set(OURS) - {"clickhouse"}:
+        assert "PASSWORD" not in str(service(name))
+
+
+@pytest.mark.parametrize("role", Role)
+def test_the_users_of_clickhouse_have_the_rights_of_their_roles(role: Role) -> None:
+    database = environment_of(service("edge"), PASSWORDS)["HEADRACE_CLICKHOUSE_DATABASE"]
+    user = USERS.find(f"users/{role}")
+    assert user is not None
+    assert [grant.text for grant in user.findall("grants/query")] == [
+        f"GRANT {grant}" for grant in grants_of(role, database)
+    ], "write the grants of services/schema/roles.py into deploy/clickhouse/users.xml"
+    assert [(each.tag, each.attrib) for each in user if "password" in each.tag] == [
+        ("password", {"from_env": f"{role.upper()}_CLICKHOUSE_PASSWORD"})
+    ]
+
+
+def test_clickhouse_has_no_other_users() -> None:
+    users = USERS.find("users")
+    assert users is not None
+    assert {user.tag for user in users if user.attrib != {"remove": "remove"}} == set(Role)
+    assert [user.tag for user in users if user.attrib == {"remove": "remove"}] == ["default"]
+    environment = environment_of(service("clickhouse"), PASSWORDS)
+    assert environment["CLICKHOUSE_SKIP_USER_SETUP"] == "1"
+    assert not {"CLICKHOUSE_USER", "CLICKHOUSE_PASSWORD", "CLICKHOUSE_DEFAULT_ACCESS_MANAGEMENT"} & set(environment)
+
+
+def test_every_variable_that_the_users_read_is_given() -> None:
+    read = {each.attrib["from_env"] for each in USERS.iter() if "from_env" in each.attrib}
+    assert read <= set(environment_of(service("clickhouse"), PASSWORDS))
+    assert int(environment_of(service("clickhouse"), PASSWORDS)["QUERY_CLICKHOUSE_MEMORY_BYTES"]) >= QUERY_MEMORY_BYTES
 
 
 def test_only_the_gateway_is_published_and_only_to_this_machine() -> None:
@@ -101,7 +152,7 @@ def test_scaled_services_have_nothing_that_exists_only_once(name: str) -> None:
 
 @pytest.mark.parametrize("name", SCALED)
 def test_health_checks_ask_for_readiness_at_the_service_s_port(name: str) -> None:
-    port = environment_of(service(name), PASSWORD)[f"HEADRACE_{name.upper()}_PORT"]
+    port = environment_of(service(name), PASSWORDS)[f"HEADRACE_{name.upper()}_PORT"]
     assert f"http://127.0.0.1:{port}/health/ready" in health_check(name)
 
 
@@ -115,7 +166,7 @@ def test_dependencies_wait_for_what_can_be_waited_for() -> None:
                 assert service(other)["restart"] == "no", (name, other)
 
 
-@pytest.mark.parametrize("name", [name for name in COMPOSE["services"] if name != "migrate"])
+@pytest.mark.parametrize("name", [name for name in COMPOSE["services"] if name not in ("migrate", "admin")])
 def test_services_come_back_and_have_limits(name: str) -> None:
     one = service(name)
     assert one["restart"] == "unless-stopped"
@@ -132,12 +183,21 @@ def test_nobody_is_stopped_before_the_time_to_drain_is_over() -> None:
     assert seconds(service("query")["stop_grace_period"]) > query["query_drain_timeout_s"].default
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_our_containers_have_no_rights_that_they_do_not_need(name: str) -> None:
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_containers_have_no_rights_that_they_do_not_need(name: str) -> None:
     one = service(name)
     assert one["read_only"] is True
     assert one["cap_drop"] == ["ALL"]
     assert one["security_opt"] == ["no-new-privileges:true"]
+    assert not {"cap_add", "privileged", "pid", "ipc", "devices"} & set(one)
+    if name not in OURS:  # the image of ours has a user
+        assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", one["user"])
+
+
+def test_kafka_may_load_the_libraries_that_it_unpacks() -> None:
+    """Docker mounts a tmpfs with `noexec` otherwise, and a broker without zstd refuses our records."""
+    tmp = next(mount for mount in service("kafka")["tmpfs"] if mount.startswith("/tmp:"))  # noqa: S108
+    assert "exec" in tmp.split(":")[1].split(",")
 
 
 def test_images_of_others_are_pinned() -> None:

@@ -1,6 +1,7 @@
 """gateway.conf sends each call to its half, answers in the contract's shape, and lets through what the edge takes."""
 
 import json
+import re
 
 import pytest
 
@@ -13,7 +14,7 @@ from tests.unit.deploy.env_file import DEPLOY
 from tests.unit.deploy.nginx_conf import Directive, location_of, read_conf
 
 HTTP = read_conf((DEPLOY / "gateway.conf").read_text()).one("http")
-SERVER = HTTP.one("server")
+INSIDE, SERVER = HTTP.all("server")
 UPSTREAMS = {upstream.words[0]: upstream for upstream in HTTP.all("upstream")}
 
 
@@ -52,9 +53,16 @@ def test_halves_by_path(path: str, half: str) -> None:
     assert half_of(path) == half
 
 
-@pytest.mark.parametrize("path", ["/", "/docsx", "/metrics", "/health/ready", "/lag", "/v1"])
+@pytest.mark.parametrize("path", ["/", "/docsx", "/metrics", "/health/live", "/health/ready", "/lag", "/v1"])
 def test_what_is_for_operators_stays_inside(path: str) -> None:
     assert half_of(path) is None
+    assert location_of(SERVER, path).one("return").words[0] == "404"
+
+
+def test_the_health_of_the_gateway_is_for_its_own_container() -> None:
+    assert INSIDE.one("listen").words == ["127.0.0.1:8081"]
+    assert "http://127.0.0.1:8081/health/live" in load_compose()["services"]["gateway"]["healthcheck"]["test"]
+    assert SERVER.one("listen").words[0] == "8080"
 
 
 def test_there_are_no_locations_that_this_test_cannot_judge() -> None:
@@ -66,7 +74,9 @@ def test_there_are_no_locations_that_this_test_cannot_judge() -> None:
 @pytest.mark.parametrize("half", ["edge", "query"])
 def test_upstreams_are_the_services_and_are_looked_up_again(half: str) -> None:
     service = load_compose()["services"][half]
-    port = environment_of(service, {"HEADRACE_CLICKHOUSE_PASSWORD": "x"})[f"HEADRACE_{half.upper()}_PORT"]
+    port = environment_of(
+        service, {f"{name.upper()}_CLICKHOUSE_PASSWORD": "x" for name in ("admin", "edge", "worker", "query")}
+    )[f"HEADRACE_{half.upper()}_PORT"]
     server = UPSTREAMS[half].one("server")
     assert server.words[0] == f"{half}:{port}"
     assert "resolve" in server.words
@@ -109,8 +119,55 @@ def test_nobody_answering_says_when_to_come_back() -> None:
         assert ["Retry-After", "2", "always"] in [d.words for d in location.all("add_header")]
 
 
+def logged(uri: str) -> str:
+    """As the map says: the first expression that matches, else the default. PCRE and Python agree on what is used here."""
+    (calls,) = [each for each in HTTP.all("map") if each.words == ["$uri", "$headrace_call"]]
+    for entry in calls.block:
+        if entry.name.startswith("~"):
+            found = re.search(entry.name[1:].replace("(?<", "(?P<"), uri)
+            if found:
+                return found[entry.words[0].removeprefix("$")]
+    return calls.one("default").words[0]
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("/v1/analytics/track", "/v1/analytics/track"),
+        ("/v1/analytics/batch/", "/v1/analytics/batch"),
+        ("/v1/analytics/query/events", "/v1/analytics/query/events"),
+        ("/v1/analytics/dashboard/get/0b1c", "/v1/analytics/dashboard/get"),
+        ("/v1/analytics/privacy/delete/0b1c", "/v1/analytics/privacy/delete"),
+        ("/v1/analytics/persons/ada@shop.example", "/v1/analytics/persons"),
+        ("/v1/analytics/persons/a/b\nc", "/v1/analytics/persons"),
+        ("/v1/analytics/personsx/ada@shop.example", "other"),
+        ("/v1/analytics/query/ada@shop.example", "other"),
+        ("/v1/analytics/ada@shop.example", "other"),
+        ("/ada@shop.example", "other"),
+        ("/x/v1/analytics/track", "other"),
+        ("/docs/swagger-ui.js", "/docs"),
+        ("/openapi.json", "/openapi.json"),
+    ],
+)
+def test_what_is_logged_of_a_path_names_the_call_and_nobody(uri: str, shown: str) -> None:
+    assert logged(uri) == shown
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
+def test_every_call_is_logged_by_its_name(call: Call) -> None:
+    assert logged(example(call)) == (BASE_PATH + call.path).partition("/{")[0]
+
+
 def test_keys_in_addresses_are_not_logged() -> None:
     form = " ".join(HTTP.one("log_format").words)
-    for variable in ("$request ", '"$request"', "$request_uri", "$args", "$query_string", "$http_authorization"):
+    for variable in (
+        "$request ",
+        '"$request"',
+        "$request_uri",
+        "$args",
+        "$query_string",
+        "$http_authorization",
+        "$uri",
+    ):
         assert variable not in form
     assert HTTP.one("error_log").words == ["stderr", "crit"]

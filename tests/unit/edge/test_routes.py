@@ -353,6 +353,37 @@ async def test_without_a_key_nothing_goes(edge: Edge, call: str, authorization: 
     assert nothing_is_kept(edge)
 
 
+@pytest.mark.parametrize("call", list(GOOD))
+@pytest.mark.parametrize("origin", [{}, {"Origin": "https://shop.example"}], ids=["direct", "page"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        [f"Bearer {INGEST_KEY}", f"Bearer {INGEST_KEY}"],
+        [f"Bearer {INGEST_KEY}", "Bearer hr_unknown"],
+        ["Bearer hr_unknown", f"Bearer {INGEST_KEY}"],
+        [f"Bearer {INGEST_KEY}", ""],
+        ["", f"Bearer {INGEST_KEY}"],
+        [f"Bearer {INGEST_KEY}", f"Bearer {OTHER_KEY}", f"Bearer {BOTH_KEY}"],
+    ],
+)
+async def test_of_two_headers_none_counts(edge: Edge, call: str, origin: dict[str, str], given: list[str]) -> None:
+    del edge.client.headers["Authorization"]
+    headers = [("authorization", value) for value in given] + list(origin.items())
+    response = await edge.client.post(path(call), json=GOOD[call], headers=headers)
+    assert_error(response, ErrorCode.UNAUTHORIZED)
+    assert "one Authorization header" in response.json()["error"]["message"]
+    assert nothing_is_kept(edge)
+
+
+@pytest.mark.parametrize("second", ["hr_unknown", INGEST_KEY, OTHER_KEY, ""])
+async def test_of_two_keys_in_the_address_none_counts(edge: Edge, second: str) -> None:
+    del edge.client.headers["Authorization"]
+    for keys in ([INGEST_KEY, second], [second, INGEST_KEY]):
+        response = await edge.client.post(path("track"), json=EVENT, params={"key": keys})
+        assert_error(response, ErrorCode.UNAUTHORIZED)
+    assert nothing_is_kept(edge)
+
+
 @pytest.mark.parametrize("authorization", ["bearer hr_ingest", "BEARER   hr_ingest  "])
 async def test_the_scheme_may_be_written_in_any_case(edge: Edge, authorization: str) -> None:
     response = await edge.client.post(path("track"), json=EVENT, headers={"Authorization": authorization})

@@ -84,6 +84,38 @@ async def test_with_more_large_shares_a_project_still_has_one() -> None:
     assert running.most == 2 * 2**30
 
 
+@pytest.mark.parametrize("of_one", [2, 3, 31])
+async def test_a_project_with_many_does_not_go_before_the_others(of_one: int) -> None:
+    """However many of one project wait already: each of the others waits for one of it, and for one of each other."""
+    running = Running()
+    done: list[str] = []
+    tasks = []
+    for project in ["a"] * (of_one + 1) + ["b", "c", "b"]:
+        task = running.start(project, "heavy")
+        task.set_name(project)
+        task.add_done_callback(lambda ended: done.append(ended.get_name()))
+        tasks.append(task)
+        await passes()
+    running.ended.set()
+    await asyncio.gather(*tasks)
+    assert done == [*"abcab", *"a" * (of_one - 1)]
+    assert running.most == 2**30
+
+
+async def test_whoever_has_given_up_is_passed_over() -> None:
+    running = Running()
+    first = running.start("a", "heavy")
+    await passes()
+    waiting = [running.start(project, "heavy") for project in "bbcb"]
+    await passes()
+    for task in waiting[:2]:
+        task.cancel()
+    running.ended.set()
+    assert await asyncio.gather(first, *waiting[2:]) == ["done"] * 3
+    assert all(task.cancelled() for task in waiting[:2])
+    assert running.shares._waiting == {}
+
+
 async def test_who_gets_no_large_share_in_time_is_told_so() -> None:
     running = Running(Limits(0.05, 2**30, 10**9, 4, 32, 8, 2**20, 1))
     first, second = running.start("a", "heavy"), running.start("a", "heavy")
@@ -134,7 +166,7 @@ def test_all_shares_together_are_within_the_bound(running: int, of_one_mib: int,
     large = of_one_mib * 2**20
     in_all = large * times
     if in_all and in_all < large + running * 8 * 2**20:
-        with pytest.raises(ValueError, match="HEADRACE_QUERY_MAX_MEMORY_IN_ALL_BYTES"):
+        with pytest.raises(ValueError, match=r"query_max_memory_in_all_bytes\n.*must be at least"):
             QuerySettings(query_concurrency=running, query_max_memory_bytes=large, query_max_memory_in_all_bytes=in_all)
         return
     limits = Limits.of(

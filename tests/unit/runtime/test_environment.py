@@ -48,12 +48,12 @@ def test_a_file_is_read_without_its_line_end(tmp_path: Path, monkeypatch: pytest
 
 def test_any_setting_may_stand_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "port").write_text("9001\n")
-    (tmp_path / "key").write_text("hr_key\n")
+    (tmp_path / "key").write_text("hr_3f9a0c1e77b2d4a5b6c7d8e9f0\n")
     monkeypatch.setenv("headrace_edge_port_file", str(tmp_path / "port"))
     monkeypatch.setenv("INFRAI_API_KEY_FILE", str(tmp_path / "key"))
     monkeypatch.delenv("INFRAI_API_KEY", raising=False)
     assert read_settings(EdgeSettings).edge_port == 9001
-    assert read_settings(StackSettings).api_key == "hr_key"
+    assert read_settings(StackSettings).api_key == "hr_3f9a0c1e77b2d4a5b6c7d8e9f0"
 
 
 def test_a_value_in_a_file_is_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

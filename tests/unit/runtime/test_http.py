@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.runtime.clickhouse import BadDataError, LimitExceededError, StoreError, StoreUnavailableError
-from services.runtime.http import exception_handlers, json_response, operation_routes
+from services.runtime.http import call_of, error_of_store, exception_handlers, json_response, operation_routes
 
 
 def raising(error: Exception) -> Callable[[Request], Awaitable[Response]]:
@@ -84,7 +84,7 @@ async def test_a_fault_is_logged_under_the_id_that_the_client_gets() -> None:
     with capture_logs() as logged:
         response = await ask(RuntimeError("bug"))
     (entry,) = logged
-    assert (entry["event"], entry["path"]) == ("internal_error", "/failing")
+    assert (entry["event"], entry["call"]) == ("internal_error", "other")
     assert entry["request_id"] == response.json()["request_id"] == response.headers["x-request-id"]
 
 
@@ -141,3 +141,25 @@ def test_json_is_written_as_its_types_say() -> None:
     response = json_response(Answer(True), 201, {"x-a": "b"})
     assert (response.body, response.status_code) == (b'{"ok":true}', 201)
     assert (response.headers["content-type"], response.headers["x-a"]) == ("application/json", "b")
+
+
+@pytest.mark.parametrize(
+    ("path", "call"),
+    [
+        ("/v1/analytics/track", "/v1/analytics/track"),
+        ("/v1/analytics/persons/ada@shop.example", "/v1/analytics/persons"),
+        ("/v1/analytics/persons/a\nb/c", "/v1/analytics/persons"),
+        ("/v1/analytics/personsx", "other"),
+        ("/v1/analytics/dashboard/get/0b1c", "/v1/analytics/dashboard/get"),
+        ("/v1/analytics/query/ada@shop.example", "other"),
+        ("/ada@shop.example", "other"),
+        ("/docs/swagger-ui.js", "/docs"),
+    ],
+)
+def test_logs_name_the_call_and_nobody(path: str, call: str) -> None:
+    assert call_of(path) == call
+    with capture_logs() as logged:
+        error_of_store(StoreError("Code: 47. In the way: In scope SELECT 'ada@shop.example'. (UNKNOWN)", 47), path)
+    assert logged == [
+        {"event": "store_error", "log_level": "error", "call": call, "reason": "Code: 47. In the way"},
+    ]

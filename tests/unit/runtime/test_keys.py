@@ -16,6 +16,7 @@ from services.runtime.clickhouse import Parameters, Settings, StoreUnavailableEr
 from services.runtime.keys import (
     Key,
     KeyCache,
+    NoProjectError,
     Scope,
     create_key,
     hash_of,
@@ -208,6 +209,14 @@ async def test_reading_goes_on_for_ever_and_a_failure_is_said_once(store: Memory
         ("Bearer   ", Scope.INGEST, ErrorCode.UNAUTHORIZED, "must have the form"),
         (f"Basic {KEY}", Scope.INGEST, ErrorCode.UNAUTHORIZED, "must have the form"),
         (KEY, Scope.INGEST, ErrorCode.UNAUTHORIZED, "must have the form"),
+        (f"Bearer\t{KEY}", Scope.INGEST, ErrorCode.UNAUTHORIZED, "must have the form"),
+        (f" Bearer {KEY}", Scope.INGEST, ErrorCode.UNAUTHORIZED, "must have the form"),
+        (f"Bearer {KEY}, Bearer {KEY}", Scope.INGEST, ErrorCode.UNAUTHORIZED, "must have the form"),
+        (f"Bearer {KEY},", Scope.INGEST, ErrorCode.UNAUTHORIZED, "not known, or was revoked"),
+        (f"Bearer {KEY}\x85", Scope.INGEST, ErrorCode.UNAUTHORIZED, "must have the form"),
+        (f"Bearer {KEY}\xa0", Scope.INGEST, ErrorCode.UNAUTHORIZED, "must have the form"),
+        (f"Bearer \x00{KEY}", Scope.INGEST, ErrorCode.UNAUTHORIZED, "must have the form"),
+        (f"B\u017farer {KEY}", Scope.INGEST, ErrorCode.UNAUTHORIZED, "must have the form"),
         (f"Bearer {KEY}x", Scope.INGEST, ErrorCode.UNAUTHORIZED, "not known, or was revoked"),
         (f"Bearer {KEY.upper()}", Scope.INGEST, ErrorCode.UNAUTHORIZED, "not known, or was revoked"),
         ("Bearer hr_query", Scope.INGEST, ErrorCode.FORBIDDEN, "does not have the scope `ingest`"),
@@ -225,6 +234,31 @@ async def test_who_may_not(
         await keys.authorize(authorization, scope)
     assert refused.value.code is code
     assert KEY.lower() not in refused.value.message.lower()
+
+
+@pytest.mark.parametrize(
+    "project", ["", " ", "\t", " shop", "shop ", "shop\n", "a\x1b[2J", "x" * 201, "\u202eshop", "\u2028", "\x00"]
+)
+async def test_no_key_is_made_for_a_project_that_cannot_be_told_apart(project: str) -> None:
+    store = RecordingStore([])
+    with pytest.raises(NoProjectError, match="printable"):
+        await create_key(store, KEY, project, {Scope.INGEST})
+    assert store.told == []
+
+
+@pytest.mark.parametrize("project", ["shop", "Läden und mehr", "[/x]", "x" * 200, "0"])
+async def test_other_names_of_projects_are_fine(project: str) -> None:
+    store = RecordingStore([])
+    await create_key(store, KEY, project, {Scope.INGEST})
+    assert store.told[0][1]["project"] == project
+
+
+@pytest.mark.parametrize("project", ["", " ", "\t\n"])
+async def test_a_stored_key_without_a_project_is_nobody_s(store: MemoryKeyStore, project: str) -> None:
+    store.put("hr_nobody", project, "ingest", "query")
+    keys = cache_over(store)
+    assert await keys.find("hr_nobody") is None
+    assert await keys.find(KEY) is not None
 
 
 @pytest.mark.parametrize("authorization", [f"Bearer {KEY}", f"bearer {KEY}", f"BEARER  {KEY} "])

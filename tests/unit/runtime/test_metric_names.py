@@ -14,11 +14,8 @@ PREFIXES = {
     "edge": {"headrace_edge_", "headrace_http_"},
     "worker": {"headrace_worker_"},
     "query": {"headrace_query_", "headrace_http_"},
-    "gateway": {"headrace_gateway_", "headrace_http_"},
 }
-MODULES = {name: f"services.{name}.app" for name in ("edge", "worker", "query")} | {
-    "gateway": "services.devstack.gateway"
-}
+MODULES = {name: f"services.{name}.app" for name in ("edge", "worker", "query")}
 # A fork for each, so that what all of them import is imported once.
 COLLECT = """
 import importlib, json, os, sys

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
+from services.runtime.environment import SettingsError, read_settings
 from services.runtime.settings import ClickHouseSettings, EdgeSettings, KafkaSettings, QuerySettings, WorkerSettings
 
 
@@ -39,6 +40,16 @@ def test_a_wrong_value_is_refused_and_named(
     monkeypatch.setenv(f"HEADRACE_{name}", value)
     with pytest.raises(ValidationError, match=name.lower()):
         kind()
+
+
+def test_the_memory_of_all_queries_has_room_for_one_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_QUERY_MAX_MEMORY_IN_ALL_BYTES", str(2 * 1024**3))
+    with pytest.raises(SettingsError) as refused:
+        read_settings(QuerySettings)
+    assert str(refused.value) == (
+        "HEADRACE_QUERY_MAX_MEMORY_IN_ALL_BYTES: must be at least 2214592512: HEADRACE_QUERY_MAX_MEMORY_BYTES, and 8 MiB "
+        "for each of HEADRACE_QUERY_CONCURRENCY"
+    )
 
 
 def test_a_password_is_not_shown() -> None:
