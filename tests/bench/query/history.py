@@ -76,6 +76,19 @@ class History(Struct, frozen=True):
             f"FROM numbers({ids}) WHERE id % 100 < {percent}"
         )
 
+    def insert_groups(self, table: str) -> str:
+        """INSERT of `group` calls: each id is in three companies, one after the other, of 5000."""
+        start_us, third_us = int(BEGIN.timestamp()) * 1_000_000, int(timedelta(days=DAYS).total_seconds()) * 333_333
+        columns = "project_id, event_id, kind, distinct_id, timestamp, received_at, group_type, group_key, traits"
+        return (
+            f"INSERT INTO {table} ({columns}) WITH intDiv(number, 3) AS id, "
+            f"fromUnixTimestamp64Micro(toInt64({start_us} + number % 3 * {third_us} + {self._number('number', 11)} % "
+            f"{third_us}), 'UTC') AS time "
+            f"SELECT '{PROJECT}', reinterpretAsUUID(sipHash128(number, {self.seed}, 'group')), 'group', "
+            f"{self._id_text('id')}, time, time, 'company', concat('company_', toString({self._number('number', 12)} % 5000)), "
+            f"'{{}}' FROM numbers({3 * self.ids})"
+        )
+
     def _rows(self, first: int, count: int) -> str:
         start_us = int(BEGIN.timestamp()) * 1_000_000
         span_s = int(timedelta(days=DAYS).total_seconds())
