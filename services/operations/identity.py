@@ -1,4 +1,4 @@
-"""Undoes a merge or link that should not have been: the operator's word, kept as a row of the identity log like any other."""
+"""Undoes a merge or link that should not have been: the operator's word, kept as a row of the identity log."""
 
 from datetime import datetime
 
@@ -24,7 +24,7 @@ class Unmerged(Struct, frozen=True):
 
 
 async def unmerge(store: ClickHouse, project_id: str, old_id: str, new_id: str, now: datetime) -> Unmerged:
-    """Undo every merge and link of `old_id` into `new_id` that was received before now. Raises NoSuchMergeError, StoreError.
+    """Undo every merge and link of `old_id` into `new_id` received before now. Raises NoSuchMergeError, StoreError.
 
     Safe beside running workers: the row is in the log before people are computed from it, and all rows of the sets are
     written, with a version that is higher than that of whoever does not know of it.

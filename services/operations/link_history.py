@@ -1,7 +1,7 @@
 """Makes links of the identify calls with a `user_id` that were received before links counted.
 
-Each such call gets a row of kind `link`, with its times and its traits, which are the user's. Then the old row loses its
-traits and its `user_id`, and keeps its key and its merge. Safe beside running workers; after a crash, run it again.
+Each such call gets a row of kind `link`, with its times and its traits, which are the user's. Then the old row loses
+its traits and its `user_id`, and keeps its key and its merge. Safe beside running workers; after a crash, run it again.
 """
 
 from collections.abc import AsyncIterator
@@ -34,8 +34,8 @@ _MOVED = (
 
 
 class History(Struct, frozen=True):
-    """One project's calls with a `user_id` that are no links yet. `placeholders` of them name nobody, and stay as they are;
-    `counting` would count."""
+    """One project's calls with a `user_id` that are no links yet. `placeholders` of them name nobody, and stay as they
+    are; `counting` would count."""
 
     project_id: str
     calls: int

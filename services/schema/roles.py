@@ -22,8 +22,8 @@ from services.contract.tables import (
 
 _READ = ("SELECT",)
 _ADD = ("SELECT", "INSERT")
-# A deletion is a mutation of the table: the right to it is ALTER DELETE, not DELETE. Of a link that is another's only the
-# deleted id goes: ALTER UPDATE.
+# A deletion is a mutation of the table: the right to it is ALTER DELETE, not DELETE. Of a link that is another's only
+# the deleted id goes: ALTER UPDATE.
 _ERASE = ("SELECT", "ALTER DELETE")
 
 

@@ -45,8 +45,6 @@ class Plan(Struct, frozen=True):
     kind: str
 
 
-
-
 def edges_of(shape: str, ids: int) -> list[Edge]:
     """(old id, new id), in the order of arrival."""
     names = [f"id-{i:07d}" for i in range(ids)]

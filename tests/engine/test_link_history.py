@@ -96,7 +96,9 @@ def test_it_may_be_repeated_and_the_calls_keys_stay_taken(client: QueryClient, c
     again = identity_line(project, link("phone", "ann"))
     again.event_id = call["event_id"]
     client.run(stored(clickhouse, again))
-    assert send_sql(clickhouse, f"SELECT uniqExact(event_id) FROM {IDENTITY_LOG} WHERE project_id = '{project}'") == "2\n"
+    assert (
+        send_sql(clickhouse, f"SELECT uniqExact(event_id) FROM {IDENTITY_LOG} WHERE project_id = '{project}'") == "2\n"
+    )
     assert person(client, key, "phone")["person_id"] == "ann"
 
 

@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 
 from services.contract.api.endpoints import BASE_PATH
+from services.contract.api.events import EventsQuery
 from services.contract.tables import EVENTS, IDENTITY_LOG
+from services.query.insights.events import parse_events
+from services.query.request.cursor import Position, write_cursor
+from services.query.request.decode import decode
 from services.runtime.settings import ClickHouseSettings
 from tests.support.engine import insert_lines
 from tests.support.query_client import QueryClient
@@ -57,7 +61,9 @@ def test_a_batch_of_one_timestamp_is_a_funnel_in_its_order(
 ) -> None:
     project, key = next(client.projects)
     people = [f"u{i}" for i in range(200)]
-    rows = [event(project, name, who, received=3 * p + i) for p, who in enumerate(people) for i, name in enumerate(STEPS)]
+    rows = [
+        event(project, name, who, received=3 * p + i) for p, who in enumerate(people) for i, name in enumerate(STEPS)
+    ]
     stored(clickhouse, EVENTS, *rows)
     funnel = client.ask("/query/funnel", key, {**WINDOW, "steps": [{"event": e} for e in STEPS], "order": order})
     assert [step["people"] for step in funnel["steps"]] == [200, 200, 200]
@@ -86,11 +92,6 @@ def test_a_walk_that_began_with_a_cursor_of_before_ends_in_its_order(
     client: QueryClient, clickhouse: ClickHouseSettings
 ) -> None:
     """Such a cursor has no receipt: pages go on by id, and lose and repeat nothing."""
-    from services.query.insights.events import parse_events
-    from services.query.request.cursor import Position, write_cursor
-    from services.query.request.decode import decode
-    from services.contract.api.events import EventsQuery
-
     project, key = next(client.projects)
     ids = [str(uuid.UUID(int=i)) for i in range(1, 7)]
     rows = [{**event(project, "e", "u", received=10 - i), "event_id": one} for i, one in enumerate(ids)]
@@ -134,7 +135,9 @@ def test_events_stay_with_the_group_of_their_time(client: QueryClient, clickhous
         assert len(found["events"]) == count
     others = client.ask("/query/events", key, {**WINDOW, "filter": {"group.company": {"ne": "A"}}})
     assert len(others["events"]) == 3
-    counted = client.ask("/query/trends", key, {**DAYS, "aggregate_by": "company", "series": [{"event": "pay", "measure": "people"}]})
+    counted = client.ask(
+        "/query/trends", key, {**DAYS, "aggregate_by": "company", "series": [{"event": "pay", "measure": "people"}]}
+    )
     assert counted["series"][0]["lines"][0]["values"] == [3]
 
 
@@ -152,11 +155,15 @@ def test_a_groups_own_traits_need_no_member(client: QueryClient, clickhouse: Cli
 @pytest.mark.parametrize(
     ("calls", "plan"),
     [
-        pytest.param([({"plan": "first"}, {}), ({"plan": "second"}, {})], "second", id="of one timestamp the later receipt"),
+        pytest.param(
+            [({"plan": "first"}, {}), ({"plan": "second"}, {})], "second", id="of one timestamp the later receipt"
+        ),
         pytest.param([({"plan": "pro"}, {}), ({"plan": None}, {})], None, id="null removes"),
         pytest.param([({}, {"plan": "a"}), ({}, {"plan": "b"})], "a", id="set once"),
         pytest.param([({"plan": "pro"}, {"plan": "a"})], "pro", id="in one call traits come first"),
-        pytest.param([({"plan": "x"}, {}), ({"plan": None}, {"plan": "a"}), ({}, {"plan": "b"})], "a", id="removed, then once"),
+        pytest.param(
+            [({"plan": "x"}, {}), ({"plan": None}, {"plan": "a"}), ({}, {"plan": "b"})], "a", id="removed, then once"
+        ),
         pytest.param([({}, {"plan": "a"}), ({"plan": "pro"}, {}), ({}, {"plan": "b"})], "pro", id="set after once"),
         pytest.param([({}, {"plan": None}), ({}, {"plan": "b"})], "b", id="null once sets nothing"),
     ],

@@ -9,7 +9,7 @@ from services.contract.log.envelope import IdentityLine
 from tests.support.oracle_links import Said
 
 MOMENT = datetime(2026, 11, 20, tzinfo=UTC)
-IDS = st.sampled_from("abcdef")
+IDS = st.sampled_from(["a", "b", "c", "d", "é '\\", "f"])
 KINDS = ["alias", "link", "link", "link", "unmerge"]
 
 

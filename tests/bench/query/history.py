@@ -85,8 +85,8 @@ class History(Struct, frozen=True):
             f"fromUnixTimestamp64Micro(toInt64({start_us} + number % 3 * {third_us} + {self._number('number', 11)} % "
             f"{third_us}), 'UTC') AS time "
             f"SELECT '{PROJECT}', reinterpretAsUUID(sipHash128(number, {self.seed}, 'group')), 'group', "
-            f"{self._id_text('id')}, time, time, 'company', concat('company_', toString({self._number('number', 12)} % 5000)), "
-            f"'{{}}' FROM numbers({3 * self.ids})"
+            f"{self._id_text('id')}, time, time, 'company', "
+            f"concat('company_', toString({self._number('number', 12)} % 5000)), '{{}}' FROM numbers({3 * self.ids})"
         )
 
     def _rows(self, first: int, count: int) -> str:
