@@ -45,6 +45,7 @@ def known(history: PeopleHistory, distinct_id: str) -> dict[str, Any] | None:
         "person_id": person,
         "distinct_ids": sorted(ids if person in history.person_of else ids | {person}),
         "traits": history.traits_of(person),
+        # These histories have their sets made for them, and no message that says why.
         "links": [],
         "merges": [],
         "groups": {kind: key for kind, key in groups.items() if key is not MISSING},
@@ -73,8 +74,6 @@ def test_a_person_is_that_of_the_oracle(
         for name in ("first_seen", "last_seen"):
             answer[name] = answer[name] and datetime.fromisoformat(answer[name])
         answer["distinct_ids"].sort()
-        # These histories have their sets made for them, and no message that says why.
-        assert (answer.pop("links"), answer.pop("merges")) == ([], [])
         assert answer == expected
         assert json.dumps(answer["traits"], sort_keys=True) == json.dumps(expected["traits"], sort_keys=True)
 
