@@ -25,7 +25,7 @@ DAYS = {"series": [{"event": "pay"}], "interval": "month", **WINDOW}
 
 @pytest.fixture(scope="module")
 def client(clickhouse: ClickHouseSettings) -> Iterator[QueryClient]:
-    with QueryClient.started(clickhouse, projects=20) as client:
+    with QueryClient.started(clickhouse, projects=60) as client:
         yield client
 
 
@@ -139,6 +139,20 @@ def test_events_stay_with_the_group_of_their_time(client: QueryClient, clickhous
         "/query/trends", key, {**DAYS, "aggregate_by": "company", "series": [{"event": "pay", "measure": "people"}]}
     )
     assert counted["series"][0]["lines"][0]["values"] == [3]
+
+
+@pytest.mark.parametrize("name", ["$groups", "\\u0024groups", "$\\u0067roups", "$gr\\u006Fups", "$gr\\u006fups"])
+@pytest.mark.parametrize(
+    ("value", "group"), [('"acme"', "acme"), ("7", "7"), ("true", ""), ('{"a": 1}', ""), ('""', "")]
+)
+def test_an_events_own_groups_however_they_are_written(
+    client: QueryClient, clickhouse: ClickHouseSettings, name: str, value: str, group: str
+) -> None:
+    project, key = next(client.projects)
+    said = {**event(project, "pay", "u"), "properties": f'{{"a": 1, "{name}": {{"other": "x", "company": {value}}}}}'}
+    stored(clickhouse, EVENTS, said)
+    line = client.ask("/query/trends", key, {**DAYS, "breakdown": "group.company"})["series"][0]["lines"][0]
+    assert line.get("value", "") == group
 
 
 def test_a_groups_own_traits_need_no_member(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
