@@ -24,9 +24,7 @@ _TIME_BITS, _ID_BITS = 52, 23
 def _moment(id_bits: str) -> str:
     """When a row `e` was said and received, as one number."""
     time, received = (f"toInt128(toUnixTimestamp64Micro(e.{name}))" for name in ("timestamp", "received_at"))
-    number = (
-        f"bitShiftLeft({time}, {_TIME_BITS + _ID_BITS:d}) + bitShiftLeft({received}, {_ID_BITS:d}) + toInt128({id_bits})"
-    )
+    number = f"bitShiftLeft({time}, {_TIME_BITS + _ID_BITS:d}) + bitShiftLeft({received}, {_ID_BITS:d}) + toInt128({id_bits})"
     return f"reinterpret({number}, 'Decimal128(0)')"
 
 
