@@ -57,17 +57,15 @@ def link_history(
         projects = [project] if project else await projects_with_history(store)
         for one in projects:
             history = await look_at_history(store, one)
-            out.print(
+            say(
                 f"{one}: {history.calls:,} calls with a user_id, {history.counting:,} links that count, "
-                f"{history.placeholders:,} calls with placeholders that stay as they are",
-                highlight=False,
-                markup=False,
+                f"{history.placeholders:,} calls with placeholders that stay as they are"
             )
             if dry_run:
                 continue
             async for done in apply(store, one):
-                out.print(f"{one}: {done:,} of {history.calls - history.placeholders:,}", highlight=False, markup=False)
+                say(f"{one}: {done:,} of {history.calls - history.placeholders:,}")
         if not projects:
-            out.print("there is nothing to link")
+            say("there is nothing to link")
 
     with_store(work)
