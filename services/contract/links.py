@@ -1,10 +1,14 @@
 """The rule of links: which of them count. The worker joins people by it, the query service explains it. Pure."""
 
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import NamedTuple
 
 # When a message was said: its timestamp, when it was received (both in microseconds), its event id as a number.
 Moment = tuple[int, int, int]
+
+
+_AT = attrgetter("at")
 
 
 class Link(NamedTuple):
@@ -15,31 +19,18 @@ class Link(NamedTuple):
     user: str
 
 
-class Judgement(NamedTuple):
-    """`earlier`: the link that counted before and is why this one does not; None where it counts."""
-
-    link: Link
-    earlier: Link | None
-
-
-def judge(links: Iterable[Link]) -> list[Judgement]:
-    """In the order of their moments. A link counts unless its prior side is already the prior side, or the user, of one that
-    counted before: so a device that two people log in on joins no strangers.
+def counting(links: Iterable[Link]) -> list[Link]:
+    """Those that count, in the order of their moments. A link counts unless its prior side is already the prior side, or
+    the user, of one that counted before: so a device that two people log in on joins no strangers.
 
     Of each prior id at most the first link counts. Links that end outside a person never count, so those inside tell
     the same alone as all of a project together.
     """
-    taken: dict[str, Link] = {}
-    judgements = []
-    for link in sorted(links):
-        earlier = taken.get(link.prior)
-        judgements.append(Judgement(link, earlier))
-        if earlier is None:
-            taken[link.prior] = link
-            taken.setdefault(link.user, link)
-    return judgements
-
-
-def counting(links: Iterable[Link]) -> list[Link]:
-    """Those that count, in order."""
-    return [link for link, earlier in judge(links) if earlier is None]
+    taken: set[str] = set()
+    counted = []
+    for link in sorted(links, key=_AT):
+        if link.prior not in taken:
+            counted.append(link)
+            taken.add(link.prior)
+            taken.add(link.user)
+    return counted

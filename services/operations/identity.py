@@ -1,4 +1,4 @@
-"""Undoes a merge that should not have been: the operator's word, kept as a row of the identity log like any other."""
+"""Undoes a merge or link that should not have been: the operator's word, kept as a row of the identity log."""
 
 from datetime import datetime
 
@@ -13,7 +13,7 @@ from services.worker.identity.writer import IdentityStore
 
 
 class NoSuchMergeError(OperatorError):
-    """There is no merge in force from the one id into the other; the message says which there are."""
+    """There is no merge or link in force from the one id into the other; the message says which there are."""
 
 
 class Unmerged(Struct, frozen=True):
@@ -24,7 +24,7 @@ class Unmerged(Struct, frozen=True):
 
 
 async def unmerge(store: ClickHouse, project_id: str, old_id: str, new_id: str, now: datetime) -> Unmerged:
-    """Undo every merge of `old_id` into `new_id` that was received before now. Raises NoSuchMergeError, StoreError.
+    """Undo every merge and link of `old_id` into `new_id` received before now. Raises NoSuchMergeError, StoreError.
 
     Safe beside running workers: the row is in the log before people are computed from it, and all rows of the sets are
     written, with a version that is higher than that of whoever does not know of it.
@@ -52,7 +52,7 @@ async def unmerge(store: ClickHouse, project_id: str, old_id: str, new_id: str, 
 
 
 async def _merges_of(store: ClickHouse, project_id: str, old_id: str, new_id: str) -> list[tuple[str, str]]:
-    """Merges in force that one of the ids is a side of."""
+    """Merges and links, counting or not, that one of the ids is a side of, and that are not undone."""
     ids = [old_id, new_id]
     rows = await store.rows(
         f"SELECT old_id, distinct_id FROM {IDENTITY_LOG} "

@@ -22,7 +22,8 @@ from services.contract.tables import (
 
 _READ = ("SELECT",)
 _ADD = ("SELECT", "INSERT")
-# A deletion is a mutation of the table: the right to it is ALTER DELETE, not DELETE.
+# A deletion is a mutation of the table: the right to it is ALTER DELETE, not DELETE. Of a link that is another's only
+# the deleted id goes: ALTER UPDATE.
 _ERASE = ("SELECT", "ALTER DELETE")
 
 
@@ -55,7 +56,7 @@ _RIGHTS = {
         {
             API_KEYS: _READ,
             EVENTS: _ERASE,
-            IDENTITY_LOG: _ERASE,
+            IDENTITY_LOG: (*_ERASE, "ALTER UPDATE"),
             PERSON_IDS: _ERASE,
             DASHBOARDS: _ADD,
             DELETIONS: _ADD,

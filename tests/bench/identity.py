@@ -11,11 +11,13 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
+from msgspec import Struct
 
+from services.contract.links import Link, counting
 from services.contract.log.envelope import IdentityLine
 from services.contract.tables import PERSON_IDS
 from services.devstack.clickhouse_server import ClickHouseProcess
@@ -31,6 +33,16 @@ _AT = datetime(2026, 11, 20, tzinfo=UTC)
 SHAPES = ("star", "star outwards", "chain", "chain backwards", "cycle", "random")
 Edge = tuple[str, str]
 _START_S = 300  # on a busy machine
+
+
+class Plan(Struct, frozen=True):
+    """`kind`: alias (merges) or link."""
+
+    shape: str
+    ids: int
+    block: int
+    before: int
+    kind: str
 
 
 def edges_of(shape: str, ids: int) -> list[Edge]:
@@ -49,24 +61,25 @@ def edges_of(shape: str, ids: int) -> list[Edge]:
     return chain[::-1] if shape == "chain backwards" else chain
 
 
-def lines_of(project: str, edges: Iterable[Edge]) -> list[IdentityLine]:
+def lines_of(project: str, edges: Iterable[Edge], kind: str) -> list[IdentityLine]:
     return [
         IdentityLine(
             project_id=project,
             event_id=uuid.uuid4().hex,
-            kind="alias",
+            kind=kind,
             distinct_id=new_id,
-            timestamp=_AT,
-            received_at=_AT,
+            timestamp=_AT + timedelta(microseconds=i),
+            received_at=_AT + timedelta(microseconds=i),
             old_id=old_id,
         )
-        for old_id, new_id in edges
+        for i, (old_id, new_id) in enumerate(edges)
     ]
 
 
-async def measure(settings: ClickHouseSettings, engine: int, shape: str, ids: int, block: int, before: int) -> None:
+async def measure(settings: ClickHouseSettings, engine: int, plan: Plan) -> None:
     await migrate(settings)
-    store, lines = CountingStore(settings), lines_of("bench", edges_of(shape, ids))
+    shape, block, before = plan.shape, plan.block, plan.before
+    store, lines = CountingStore(settings), lines_of("bench", edges_of(shape, plan.ids), plan.kind)
     for each in _blocks(lines[:before], 1000):
         await IdentityStore(store).keep_lines(each)
     blocks = _blocks(lines[before:], block)
@@ -83,8 +96,29 @@ async def measure(settings: ClickHouseSettings, engine: int, shape: str, ids: in
             f"read {store.read:8d}",
             flush=True,
         )
-    await _check(store, edges_of(shape, ids))
+    await _check(store, counted(edges_of(shape, plan.ids), plan.kind))
+    if plan.kind == "link" and shape == "star":
+        await _late(store, engine)
     await store.close()
+
+
+def counted(edges: list[Edge], kind: str) -> list[Edge]:
+    """Those that join."""
+    if kind == "alias":
+        return edges
+    return [(link.prior, link.user) for link in counting(Link((i, 0, 0), *edge) for i, edge in enumerate(edges))]
+
+
+async def _late(store: CountingStore, engine: int) -> None:
+    """A link that was said before all others takes a device out of the star's set."""
+    (line,) = lines_of("bench", [("id-0000000", "somebody else")], "link")
+    line.timestamp -= timedelta(days=1)
+    store.written, began, ours, engines = 0, time.monotonic(), _cpu_s(), _cpu_s(engine)
+    await IdentityStore(store).keep_lines([line])
+    print(
+        f"a late link: s {time.monotonic() - began:.2f}  cpu {_cpu_s() - ours:.2f} + {_cpu_s(engine) - engines:.2f}  "
+        f"rows written {store.written}"
+    )
 
 
 async def _check(store: ClickHouse, edges: list[Edge]) -> None:
@@ -112,6 +146,7 @@ def main() -> None:
     parser.add_argument(
         "--before", type=int, default=0, help="merges that are stored first, in blocks of 1000, unmeasured"
     )
+    parser.add_argument("--kind", choices=("alias", "link"), default="alias", help="what joins: merges or links")
     parser.add_argument("--shape", choices=SHAPES, action="append")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
@@ -127,7 +162,8 @@ def main() -> None:
                     clickhouse_user=Role.ADMIN.value,
                     clickhouse_password=server.password(Role.ADMIN),
                 )
-                asyncio.run(measure(settings, server.pid, shape, arguments.ids, arguments.block, arguments.before))
+                plan = Plan(shape, arguments.ids, arguments.block, arguments.before, arguments.kind)
+                asyncio.run(measure(settings, server.pid, plan))
         finally:
             server.stop()
 

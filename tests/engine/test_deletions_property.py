@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from services.contract.api.endpoints import BASE_PATH
-from services.contract.tables import DELETED_IDS, EVENTS, PERSON_IDS
+from services.contract.log.envelope import IdentityLine
+from services.contract.tables import DELETED_IDS, EVENTS, IDENTITY_LOG, PERSON_IDS
 from services.query.execution.executor import QueryExecutor
 from services.query.execution.limits import Limits
 from services.query.execution.turns import StoreTurns
@@ -20,6 +22,7 @@ from services.query.persons.deletions import Deletions
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.settings import ClickHouseSettings, QuerySettings
 from services.schema.roles import Role
+from services.worker.identity.writer import IdentityStore
 from tests.support import oracle
 from tests.support.counting import check_all_counts
 from tests.support.engine import as_role, insert_lines, send_sql
@@ -31,6 +34,7 @@ from tests.support.oracle_people import PeopleHistory, filtered
 from tests.support.people import people_histories, store_people, trait_filters
 from tests.support.pipeline import eventually
 from tests.support.query_client import QueryClient, insert_keys
+from tests.support.sayings import identity_line, link
 
 ZONE = "Europe/Berlin"
 MOMENT = ODD_MOMENTS[ZONE]
@@ -159,6 +163,39 @@ def test_whoever_a_deleted_id_joins_later_is_not_deleted(
     eventually(lambda: rows_of(clickhouse, EVENTS, name), lambda rows: rows == 1, within_s=30)
     window = {"since": "2000-01-01", "until": "2100-01-01"}
     assert [e["distinct_id"] for e in client.ask("/query/events", key, window)["events"]] == ["other"]
+
+
+def test_what_another_user_said_with_a_link_from_a_deleted_id_stays_without_the_id(
+    client: QueryClient, clickhouse: ClickHouseSettings, project: tuple[str, str]
+) -> None:
+    name, key = project
+    now = datetime.now(UTC)
+
+    def said(prior: str, user: str, minutes: int, traits: str) -> IdentityLine:
+        line = identity_line(name, link(prior, user))
+        line.timestamp = line.received_at = now + timedelta(minutes=minutes)
+        line.traits = Raw(traits.encode())
+        return line
+
+    def keep(*lines: IdentityLine) -> None:
+        async def stored() -> None:
+            store = ClickHouse(clickhouse)
+            try:
+                await IdentityStore(store).keep_lines(lines)
+            finally:
+                await store.close()
+
+        client.run(stored())
+
+    keep(said("phone", "ann", -3, '{"name": "Ann"}'), said("phone", "bob", -2, '{"name": "Bob"}'))
+    done(client, key, delete(client, key, {"distinct_id": "phone"}))
+    assert client.send("GET", f"{BASE_PATH}/persons/ann", key).status_code == 404
+    bob = client.send("GET", f"{BASE_PATH}/persons/bob", key).json()
+    assert (bob["traits"], bob["links"], bob["distinct_ids"]) == ({"name": "Bob"}, [], ["bob"])
+    left = send_sql(clickhouse, f"SELECT count() FROM {IDENTITY_LOG} WHERE project_id = '{name}' AND old_id = 'phone'")
+    assert int(left) == 0
+    keep(said("phone", "bob", 2, "{}"))
+    assert sorted(client.send("GET", f"{BASE_PATH}/persons/bob", key).json()["distinct_ids"]) == ["bob", "phone"]
 
 
 def test_a_range_of_time(client: QueryClient, clickhouse: ClickHouseSettings, project: tuple[str, str]) -> None:

@@ -1,22 +1,26 @@
 """People in ClickHouse are those of the log, whatever the order, the blocks and the repetition of what was said."""
 
 import asyncio
-import json
+import contextlib
 from collections.abc import Coroutine, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 from uuid import uuid4
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from services.contract.log.envelope import IdentityLine
-from services.contract.tables import DELETED_IDS, IDENTITY_LOG, PERSON_IDS
+from services.contract.api.privacy import Deletion
+from services.contract.tables import IDENTITY_LOG, PERSON_IDS
 from services.operations.identity import NoSuchMergeError, unmerge
-from services.runtime.clickhouse import ClickHouse
+from services.query.execution.executor import QueryExecutor
+from services.query.execution.limits import Limits
+from services.query.execution.turns import StoreTurns
+from services.query.persons.deletions import Deletions, NewDeletion
+from services.runtime.clickhouse import ClickHouse, Settings, StoreUnavailableError
 from services.runtime.settings import ClickHouseSettings
 from services.schema.roles import Role
 from services.worker.identity.writer import IdentityStore
@@ -24,35 +28,49 @@ from tests.fakes.counting_store import CountingStore
 from tests.support.engine import as_role, insert_lines
 from tests.support.examples import examples
 from tests.support.oracle_links import Said, people, persons
+from tests.support.sayings import IDS, MOMENT, after, identity_line, link, merge, say, sayings
 
-MOMENT = datetime(2026, 11, 20, tzinfo=UTC)
-IDS = st.sampled_from(["a", "b", "c", "d", "é '\\", "f"])
-KINDS = ["alias", "link", "link", "link", "unmerge"]
+LIMITS = Limits(execution_s=20, memory_bytes=2**30, rows=10**15, concurrency=1, queue=1)
 
 
-@st.composite
-def sayings(draw: st.DrawFn) -> list[Said]:
-    """Few ids and moments, so that links meet, and many are of one moment."""
-    rows = st.tuples(st.sampled_from(KINDS), IDS, IDS, st.integers(0, 3), st.integers(0, 3), st.uuids())
-    drawn = draw(st.lists(rows, max_size=14, unique_by=lambda row: row[5]))
-    return [
-        Said(kind, old, new, after(at), after(received), str(event_id))
-        for kind, old, new, at, received, event_id in drawn
-        if kind != "link" or old != new
-    ]
+class Crash(CountingStore):
+    """Fails at one of the inserts; `stores`: they come through all the same, and nobody is told."""
+
+    table = ""
+    stores = False
+
+    async def insert_lines(
+        self,
+        table: str,
+        columns: Sequence[str],
+        lines: bytes | Sequence[bytes],
+        token: str | None = None,
+        settings: Settings | None = None,
+    ) -> None:
+        if table != self.table or self.stores:
+            await super().insert_lines(table, columns, lines, token, settings)
+        if table == self.table:
+            raise StoreUnavailableError("a crash")
 
 
 class Tables:
     """The identity tables of a fresh project each time."""
 
     def __init__(self, clickhouse: ClickHouseSettings, runner: asyncio.Runner) -> None:
+        self.query = as_role(clickhouse, Role.QUERY)
         self.store = CountingStore(as_role(clickhouse, Role.WORKER))
-        self.admin = ClickHouse(clickhouse)
+        self.crash = Crash(as_role(clickhouse, Role.WORKER))
         self.run = runner.run
         self.project = ""
 
-    def keep(self, said: Sequence[Said]) -> None:
-        self.run(IdentityStore(self.store).keep_lines([line(self.project, one) for one in said]))
+    def keep(self, said: Sequence[Said], crash: tuple[str, bool] | None = None) -> None:
+        """By a worker that has just started; after a crash (of an insert into which table, stored?) by the next one."""
+        lines = [identity_line(self.project, one) for one in said]
+        if crash:
+            self.crash.table, self.crash.stores = crash
+            with contextlib.suppress(StoreUnavailableError):
+                self.run(IdentityStore(self.crash).keep_lines(lines))
+        self.run(IdentityStore(self.store).keep_lines(lines))
 
     def people(self) -> dict[str, str]:
         """As queries name them: a set's canonical id is in the row of its set id."""
@@ -61,22 +79,23 @@ class Tables:
         names = {row[0]: row[2] for row in rows if row[2]}
         return {row[0]: names.get(row[1], row[1]) for row in rows}
 
-    def delete(self, distinct_id: str, until: datetime) -> set[str]:
-        """As the query service deletes a person; waits for the end. The ids that are gone."""
+    def delete(self, distinct_id: str, at: datetime) -> set[str]:
+        """As the query service does, to the end. The ids that are gone."""
         found = self.people()
         gone = {one for one, person in found.items() if person == found.get(distinct_id)} or {distinct_id}
-        for one in gone:
-            row = {"project_id": self.project, "distinct_id": one, "deletion_id": str(uuid4())}
-            self.run(
-                self.admin.insert_lines(
-                    DELETED_IDS,
-                    [*row, "before"],
-                    json.dumps({**row, "before": until.isoformat()}).encode(),
-                )
-            )
-        statement = f"ALTER TABLE {PERSON_IDS} DELETE WHERE project_id = {{project:String}} AND has({{ids:Array(String)}}, distinct_id)"
-        self.run(self.admin.command(statement, {"project": self.project, "ids": sorted(gone)}, {"mutations_sync": 2}))
+        self.run(self._deleted(NewDeletion(distinct_id, None, None), at))
         return gone
+
+    async def _deleted(self, new: NewDeletion, at: datetime) -> None:
+        store = ClickHouse(self.query)
+        try:
+            deletions = Deletions(store, StoreTurns(QueryExecutor(store, LIMITS), LIMITS), max_running=1)
+            deletion: Deletion | None = await deletions.request(self.project, new, at)
+            while deletion and deletion.state != "done":
+                await asyncio.sleep(0.02)
+                deletion = await deletions.get(self.project, deletion.deletion_id)
+        finally:
+            await store.close()
 
 
 @pytest.fixture(scope="module")
@@ -84,44 +103,15 @@ def of_module(clickhouse: ClickHouseSettings) -> Iterator[Tables]:
     with asyncio.Runner() as runner:
         tables = Tables(clickhouse, runner)
         yield tables
-        runner.run(tables.admin.close())
-        closing: Coroutine[Any, Any, None] = tables.store.close()
-        runner.run(closing)
+        for store in (tables.store, tables.crash):
+            closing: Coroutine[Any, Any, None] = store.close()
+            runner.run(closing)
 
 
 @pytest.fixture
 def tables(of_module: Tables) -> Tables:
     of_module.project = str(uuid4())
     return of_module
-
-
-def line(project: str, said: Said) -> IdentityLine:
-    return IdentityLine(
-        project_id=project,
-        event_id=said.event_id,
-        kind=said.kind,
-        distinct_id=said.new,
-        timestamp=said.time,
-        received_at=said.received,
-        old_id=said.old,
-        user_id=said.new if said.kind == "link" else "",
-    )
-
-
-def after(seconds: float) -> datetime:
-    return MOMENT + timedelta(seconds=seconds)
-
-
-def say(kind: str, old_id: str, new_id: str, seconds: float = 0, received: float | None = None) -> Said:
-    return Said(kind, old_id, new_id, after(seconds), after(seconds if received is None else received), str(uuid4()))
-
-
-def merge(old_id: str, new_id: str, seconds: float = 0) -> Said:
-    return say("alias", old_id, new_id, seconds)
-
-
-def link(prior_id: str, user_id: str, seconds: float = 0) -> Said:
-    return say("link", prior_id, user_id, seconds)
 
 
 def in_blocks(data: st.DataObject, said: Sequence[Said]) -> Iterator[Sequence[Said]]:
@@ -135,6 +125,7 @@ def in_blocks(data: st.DataObject, said: Sequence[Said]) -> Iterator[Sequence[Sa
         arriving = arriving[size:]
 
 
+crashes = st.none() | st.tuples(st.sampled_from([IDENTITY_LOG, PERSON_IDS]), st.booleans())
 _examples = examples(30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
 
@@ -148,20 +139,27 @@ def test_any_order_blocks_and_repetition(of_module: Tables, data: st.DataObject)
     assert persons(of_module.people(), said) == people(said)
 
 
-@settings(_examples, max_examples=examples(15).max_examples)
+@examples(30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_a_deletion_in_between(of_module: Tables, data: st.DataObject) -> None:
-    """Whatever was said before about a deleted id is no more, also where ClickHouse still has it, and comes once more."""
+def test_any_order_with_deletions_and_crashes_in_between(of_module: Tables, data: st.DataObject) -> None:
+    """What was said of a deleted id before is no more, also where it comes, or comes once more, after the deletion."""
     of_module.project = str(uuid4())
-    before, later = data.draw(sayings()), data.draw(sayings())
-    for block in in_blocks(data, before):
-        of_module.keep(block)
-    gone = of_module.delete(data.draw(IDS), after(10))
-    left = [one for one in before if not {one.old, one.new} & gone]
-    later = [_later(one, 20) for one in later]
-    for block in in_blocks(data, later):
-        of_module.keep(block)
-    assert persons(of_module.people(), left + later) == people(left + later)
+    left: list[Said] = []
+    waiting: list[Said] = []
+    for day in range(data.draw(st.integers(1, 3))):
+        said = [_later(one, 20 * day) for one in data.draw(sayings())]
+        blocks = list(in_blocks(data, [*waiting, *said]))
+        come = data.draw(st.integers(0, len(blocks)))
+        for block in blocks[:come]:
+            of_module.keep(block, data.draw(crashes))
+        waiting = [one for block in blocks[come:] for one in block]
+        left += said
+        if data.draw(st.booleans()):
+            gone = of_module.delete(data.draw(IDS), after(20 * day + 10))
+            left = [one for one in left if not {one.old, one.new} & gone]
+    if waiting:
+        of_module.keep(waiting)
+    assert persons(of_module.people(), left) == people(left)
 
 
 def _later(said: Said, seconds: float) -> Said:
@@ -209,9 +207,9 @@ def test_a_link_that_comes_late_parts_what_was_together(tables: Tables) -> None:
 
 def test_a_link_that_stops_counting_lets_another_one_count(tables: Tables) -> None:
     """y -> z counts as long as x -> y does not, which x -> w decides."""
-    tables.keep([link("x", "y", 2), link("y", "z", 3)])
-    assert {one: person for one, person in tables.people().items() if one != "z"} == {"x": "y", "y": "y"}
-    assert tables.people().get("z", "z") == "z"
+    said = [link("x", "y", 2), link("y", "z", 3)]
+    tables.keep(said)
+    assert persons(tables.people(), said) == {"x": "y", "y": "y", "z": "z"}
     tables.keep([link("x", "w", 1)])
     assert tables.people() == {"x": "w", "w": "w", "y": "z", "z": "z"}
 
@@ -252,7 +250,9 @@ def test_ids_that_other_merges_hold_together_stay_one_person(tables: Tables) -> 
 def test_people_from_before_there_were_names(tables: Tables, clickhouse: ClickHouseSettings) -> None:
     """Their person_id is the person's id itself, and their version the number of merges."""
     merges = [merge("a", "b"), merge("b", "c"), merge("x", "y")]
-    insert_lines(clickhouse, IDENTITY_LOG, msgspec.json.Encoder().encode_lines(line(tables.project, m) for m in merges))
+    insert_lines(
+        clickhouse, IDENTITY_LOG, msgspec.json.Encoder().encode_lines(identity_line(tables.project, m) for m in merges)
+    )
     rows = [("a", "c", 2), ("b", "c", 2), ("c", "c", 2), ("x", "y", 1), ("y", "y", 1)]
     known = [{"project_id": tables.project, "distinct_id": i, "person_id": p, "version": v} for i, p, v in rows]
     insert_lines(clickhouse, PERSON_IDS, msgspec.json.Encoder().encode_lines(known))
@@ -269,7 +269,7 @@ def test_a_late_block_neither_reads_nor_writes_its_set_of_a_hundred_thousand(
 ) -> None:
     """tests/unit/worker/test_person_sets_many.py counts all shapes; docs/benchmarks/ingest.md says what they cost."""
     before = [merge(f"anonymous-{i}", "user") for i in range(98_000)]
-    lines = [line(tables.project, row) for row in before]
+    lines = [identity_line(tables.project, row) for row in before]
     insert_lines(clickhouse, IDENTITY_LOG, msgspec.json.Encoder().encode_lines(lines))
     known = [
         {"project_id": tables.project, "distinct_id": one, "person_id": "user", "version": len(before)}

@@ -9,7 +9,7 @@ hourly: events of deleted ids that came in late, which no read sees, are deleted
 import asyncio
 import uuid
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -36,19 +36,44 @@ _OF_PROJECT = "project_id = {project:String} AND "
 _DELETED = (
     f"(SELECT distinct_id FROM {DELETED_IDS} WHERE project_id = {{project:String}} AND deletion_id = {{id:UUID}})"
 )
+
+
+class _Mutation(NamedTuple):
+    """`ALTER TABLE table action WHERE where`."""
+
+    table: str
+    action: str
+    where: str
+
+
 _REQUESTED = "fromUnixTimestamp64Micro({requested:Int64}, 'UTC')"
-# Tables, and which of their rows a deletion takes.
-_OF_PERSON = {
-    EVENTS: f"{_OF_PROJECT} distinct_id IN {_DELETED} AND timestamp <= {_REQUESTED}",
-    IDENTITY_LOG: f"{_OF_PROJECT} timestamp <= {_REQUESTED} AND (distinct_id IN {_DELETED} OR old_id IN {_DELETED})",
-    PERSON_IDS: f"{_OF_PROJECT} distinct_id IN {_DELETED}",
-}
+# What a deletion does to which rows of a table.
+_OF_PERSON = (
+    _Mutation(EVENTS, "DELETE", f"{_OF_PROJECT} distinct_id IN {_DELETED} AND timestamp <= {_REQUESTED}"),
+    _Mutation(
+        IDENTITY_LOG,
+        "DELETE",
+        f"{_OF_PROJECT} timestamp <= {_REQUESTED} "
+        f"AND (distinct_id IN {_DELETED} OR (old_id IN {_DELETED} AND kind != 'link'))",
+    ),
+    # What another user said with a link from a deleted id is that user's; only the id goes.
+    _Mutation(
+        IDENTITY_LOG,
+        "UPDATE old_id = ''",
+        f"{_OF_PROJECT} timestamp <= {_REQUESTED} AND old_id IN {_DELETED} AND kind = 'link'",
+    ),
+    _Mutation(PERSON_IDS, "DELETE", f"{_OF_PROJECT} distinct_id IN {_DELETED}"),
+)
 # What was received after the request is another matter: the range can be filled again.
-_OF_RANGE = {
-    EVENTS: f"{_OF_PROJECT} received_at <= {_REQUESTED} AND notEmpty(toString({{id:UUID}})) "
-    "AND timestamp >= fromUnixTimestamp64Micro({since:Int64}, 'UTC') "
-    "AND timestamp < fromUnixTimestamp64Micro({until:Int64}, 'UTC')",
-}
+_OF_RANGE = (
+    _Mutation(
+        EVENTS,
+        "DELETE",
+        f"{_OF_PROJECT} received_at <= {_REQUESTED} AND notEmpty(toString({{id:UUID}})) "
+        "AND timestamp >= fromUnixTimestamp64Micro({since:Int64}, 'UTC') "
+        "AND timestamp < fromUnixTimestamp64Micro({until:Int64}, 'UTC')",
+    ),
+)
 _READ = (
     "SELECT project_id, deletion_id, distinct_id, toUnixTimestamp64Micro(since), toUnixTimestamp64Micro(until), "
     f"toUnixTimestamp64Micro(requested_at), toUnixTimestamp64Micro(finished_at) FROM {DELETIONS} FINAL "
@@ -187,10 +212,10 @@ class Deletions:
         else:
             parameters |= {"since": microseconds(row.since), "until": microseconds(row.until)}
         begun = 0
-        for table, where in (_OF_PERSON if row.distinct_id else _OF_RANGE).items():
+        for table, action, where in _OF_PERSON if row.distinct_id else _OF_RANGE:
             # Each mutation rewrites parts: none for a table that has nothing of it.
             if await self._store.rows(f"SELECT 1 FROM {table} WHERE {where} LIMIT 1", parameters):
-                await self._store.command(f"ALTER TABLE {table} DELETE WHERE {where}", parameters, _SETTINGS)
+                await self._store.command(f"ALTER TABLE {table} {action} WHERE {where}", parameters, _SETTINGS)
                 begun += 1
         if not begun and row.finished_at == _NEVER:
             await self._finish(row)

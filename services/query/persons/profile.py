@@ -30,19 +30,17 @@ GROUPS_SQL = (
 # Rows (traits as they came, which of them the person has): values then come back unharmed. A text is read once, however
 # many traits it has.
 _SAID = (
-    "arrayJoin(arrayConcat(arrayMap(x -> (x.1, x.2 = 'null', false), JSONExtractKeysAndValuesRaw(e.traits)), "
-    "arrayMap(x -> (x.1, x.2 = 'null', true), JSONExtractKeysAndValuesRaw(e.set_once))))"
-)
-_SAYINGS = (
-    f"SELECT {_SAID} AS said, said.3 AS once, {MOMENT} AS moment, e.event_id AS event_id "
+    f"SELECT e.event_id AS event_id, {MOMENT} AS moment, arrayJoin(arrayConcat("
+    "arrayMap(x -> (x.1, x.2 = 'null', false), JSONExtractKeysAndValuesRaw(e.traits)), "
+    "arrayMap(x -> (x.1, x.2 = 'null', true), JSONExtractKeysAndValuesRaw(e.set_once)))) AS said, "
+    "said.1 AS name, said.2 AS is_null, said.3 AS once "
     f"FROM {IDENTITY_LOG} AS e {_OF_PERSON} AND e.kind IN {IDENTIFIES}"
 )
 _SOURCES = (
-    "SELECT argMaxIf((event_id, said.2), moment, NOT once) AS last, maxIf(moment, NOT once) AS last_at, "
-    "groupArrayIf((moment, event_id), once AND NOT said.2) AS onces, "
-    "arrayFirst(x -> x.1 >= last_at, arraySort(onces)).2 AS first_once, "
-    "last_at.2 = toDateTime64(0, 6, 'UTC') OR last.2 AS is_once, if(is_once, first_once, last.1) AS source, "
-    f"said.1 AS name FROM ({_SAYINGS}) GROUP BY name"
+    "SELECT name, countIf(NOT once) = 0 OR argMaxIf(is_null, moment, NOT once) AS is_once, "
+    "maxIf(moment, NOT once) AS last_at, argMaxIf(event_id, moment, NOT once) AS last, "
+    "arraySort(groupArrayIf((moment, event_id), once AND NOT is_null)) AS onces, "
+    f"if(is_once, arrayFirst(x -> x.1 >= last_at, onces).2, last) AS source FROM ({_SAID}) GROUP BY name"
 )
 TRAITS_SQL = (
     "SELECT any(if(is_once, log.set_once, log.traits)), any(names) FROM (SELECT source, is_once, groupArray(name) AS names "

@@ -1,7 +1,8 @@
 """The group of a type that an event belongs to: its own `$groups` first, else the one its person was in at that time.
 
 A person is in a group from a `group` call on, until the next one of that type; before the first in none. Of equal times
-the receipt decides which came first, the call or the event; of both, the call did.
+the receipt decides which came first, the call or the event; of both, the call did. Calls without a member (they give
+traits to a group) are of no event: an id is never empty.
 """
 
 from collections.abc import Iterable
@@ -15,11 +16,20 @@ from services.query.sql.persons import PERSON, join_persons
 from services.query.sql.properties import property_column
 
 _OWN = "$groups"
-# When a row `e` was said and received, as one number: what ASOF compares may have 128 bits, but no second column.
-_MOMENT = (
-    "reinterpret(bitShiftLeft(toInt128(toUnixTimestamp64Micro(e.timestamp)), 64) "
-    "+ toUnixTimestamp64Micro(e.received_at), 'Decimal128(0)')"
-)
+# An ASOF join compares one column of at most 128 bits: timestamp, time of receipt, the first bits of a call's id. 52 bits
+# of microseconds last until 2112.
+_TIME_BITS, _ID_BITS = 52, 23
+
+
+def _moment(id_bits: str) -> str:
+    """When a row `e` was said and received, as one number."""
+    time, received = (f"toInt128(toUnixTimestamp64Micro(e.{name}))" for name in ("timestamp", "received_at"))
+    number = f"bitShiftLeft({time}, {_TIME_BITS + _ID_BITS:d}) + bitShiftLeft({received}, {_ID_BITS:d}) + toInt128({id_bits})"
+    return f"reinterpret({number}, 'Decimal128(0)')"
+
+
+_CALL_MOMENT = _moment(f"bitShiftRight(toUInt128(e.event_id), {128 - _ID_BITS:d})")
+_EVENT_MOMENT = _moment(str(2**_ID_BITS - 1))
 
 
 def event_group(group_type: str, parameters: Parameters) -> str:
@@ -28,10 +38,8 @@ def event_group(group_type: str, parameters: Parameters) -> str:
     if own in parameters.promoted and "." not in group_type:
         text = f"e.{property_column(own)}"
     else:
-        # Looking for the name is a tenth of the work of reading the JSON, and few events have it. It may be escaped.
-        found = f"multiSearchAny(e.properties, ['{_OWN}', '\\\\u'])"
         place = parameters.add(group_type, "String")
-        text = f"if({found}, JSONExtractRaw(e.properties, '{_OWN}', {place}), '')"
+        text = f"if(e.groups = '', '', JSONExtractRaw(e.groups, {place}))"
     # A key is a string; numbers are taken as they are written. Without names in the SQL: the same type may be spoken of
     # several times, and what is written twice is worked out once.
     key = f"multiIf(startsWith({text}, '\"'), JSONExtractString({text}), {text} >= '-' AND {text} < ':', {text}, '')"
@@ -55,11 +63,11 @@ def event_joins(group_types: Iterable[str | None], parameters: Parameters, *, pe
 def _group_join(group_type: str, parameters: Parameters) -> str:
     named, place = _alias(group_type), parameters.add(group_type, "String")
     calls = (
-        f"SELECT {PERSON} AS who, {_MOMENT} AS moment, argMax(e.group_key, toUInt128(e.event_id)) AS group_key "
+        f"SELECT {PERSON} AS who, {_CALL_MOMENT} AS moment, e.group_key AS group_key "
         f"FROM {IDENTITY_LOG} AS e {join_persons(False)} WHERE e.project_id = {{project:String}} AND {NOT_DELETED} "
-        f"AND e.kind = 'group' AND e.group_type = {place} AND e.distinct_id != '' GROUP BY who, moment"
+        f"AND e.kind = 'group' AND e.group_type = {place}"
     )
-    return f" ASOF LEFT JOIN ({calls}) AS {named} ON {named}.who = {PERSON} AND {named}.moment <= {_MOMENT}"
+    return f" ASOF LEFT JOIN ({calls}) AS {named} ON {named}.who = {PERSON} AND {named}.moment <= {_EVENT_MOMENT}"
 
 
 def _alias(group_type: str) -> str:

@@ -13,6 +13,8 @@ from services.query.sql.persons import PERSON, PERSON_ID, join_persons
 
 # Kinds of calls with traits of people.
 IDENTIFIES = "('identify', 'link')"
+# Most links say none: their rows are passed over before any JSON is read or a person looked up.
+_SAYS_TRAITS = "(e.traits NOT IN ('', '{}') OR e.set_once NOT IN ('', '{}'))"
 _LOG = f"FROM {IDENTITY_LOG} AS e"
 _OF_PROJECT = f"WHERE e.project_id = {{project:String}} AND {NOT_DELETED}"
 
@@ -64,7 +66,8 @@ def _holders(who: str, trait: str, of_kind: str, value_holds: str, parameters: P
         value = f"if(value_0 != '', value_0, JSONExtractRaw(value_1, {way}))"
     told = " OR ".join(f"{text} != ''" for i in range(len(names)) for text in (f"trait_{i:d}", f"once_{i:d}"))
     folded = (
-        f"WITH {', '.join(texts)} SELECT {who} AS who, {', '.join(columns)} {_LOG} {of_kind} AND ({told}) GROUP BY who"
+        f"WITH {', '.join(texts)} SELECT {who} AS who, {', '.join(columns)} {_LOG} {of_kind} AND {_SAYS_TRAITS} "
+        f"AND ({told}) GROUP BY who"
     )
     return f"SELECT who FROM (SELECT who, {value} AS value FROM ({folded})) WHERE value != '' AND ({value_holds})"
 

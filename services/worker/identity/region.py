@@ -43,13 +43,14 @@ async def recomputed_rows(store: ClickHouse, project_id: str, touched: Iterable[
     those of a writer that knew less. What they follow from is in the log before this is called."""
     # The time comes first: whoever asks later has read all that this has.
     ((now_ms,),) = await store.rows(NOW_SQL)
-    region, further = _Region(), set(touched)
+    region, edges, further = _Region(), set[Edge](), set(touched)
     while further:
         for ids in in_chunks(further):
             await _extend(store, project_id, region, ids)
-        further = {end for edge in region.edges() for end in edge} - region.ids
+        edges = region.edges()
+        further = {end for edge in edges for end in edge} - region.ids
     epoch = epoch_at(now_ms, region.versions)
-    sets = recompute(region.ids, region.edges(), epoch)
+    sets = recompute(region.ids, edges, epoch)
     return [person_row(project_id, one, of_set, away) for of_set, members in sets for one, away in members.items()]
 
 

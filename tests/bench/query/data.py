@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from services.contract.tables import EVENTS, PERSON_IDS
+from services.contract.tables import EVENTS, IDENTITY_LOG, PERSON_IDS
 from services.devstack.clickhouse_server import ClickHouseProcess
 from services.operations.properties import promote
 from services.runtime.clickhouse import ClickHouse
@@ -119,6 +119,8 @@ def _build(data: Data, say: Say) -> None:
         f"SELECT DISTINCT partition FROM system.parts WHERE database = '{MERGED}' AND table = '{EVENTS}' AND active"
     ):
         data.client.run(f"OPTIMIZE TABLE {EVENTS} PARTITION {partition} FINAL")
+    for database in (MERGED, FRESH):
+        data.client.run(history.insert_groups(f"{database}.{IDENTITY_LOG}"), max_memory_usage=0)
     data.merge_ids(MERGED, history.ids, MERGED_PERCENT)
     data.merge_ids(FRESH, history.ids, MERGED_PERCENT)
     _build_fresh(data, say)

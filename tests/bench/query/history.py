@@ -76,6 +76,20 @@ class History(Struct, frozen=True):
             f"FROM numbers({ids}) WHERE id % 100 < {percent}"
         )
 
+    def insert_groups(self, table: str) -> str:
+        """INSERT of `group` calls: each id joins one of 5000 companies early on, every tenth another one later."""
+        start_us, third_us = int(BEGIN.timestamp()) * 1_000_000, int(timedelta(days=DAYS).total_seconds()) * 333_333
+        columns = "project_id, event_id, kind, distinct_id, timestamp, received_at, group_type, group_key, traits"
+        return (
+            f"INSERT INTO {table} ({columns}) WITH number % {self.ids} AS id, "
+            f"fromUnixTimestamp64Micro(toInt64({start_us} + intDiv(number, {self.ids}) * 2 * {third_us} + "
+            f"{self._number('number', 11)} % {third_us}), 'UTC') AS time "
+            f"SELECT '{PROJECT}', reinterpretAsUUID(sipHash128(number, {self.seed}, 'group')), 'group', "
+            f"{self._id_text('id')}, time, time, 'company', "
+            f"concat('company_', toString({self._number('number', 12)} % 5000)), '{{}}' FROM numbers({2 * self.ids}) "
+            f"WHERE number < {self.ids} OR id % 10 = 0"
+        )
+
     def _rows(self, first: int, count: int) -> str:
         start_us = int(BEGIN.timestamp()) * 1_000_000
         span_s = int(timedelta(days=DAYS).total_seconds())

@@ -13,7 +13,7 @@ from tests.bench.query.data import FRESH, MERGED, Data, Say
 from tests.bench.query.history import MERGED_PERCENT
 from tests.bench.query.parquet import run_duckdb, write_parquet
 from tests.bench.query.proposals import PARAMETERS
-from tests.bench.query.queries import MeasuredQuery, bar_ms
+from tests.bench.query.queries import BY_GROUP, BY_PROPERTY, MeasuredQuery, bar_ms
 from tests.bench.query.results import MIB, Bar, Results, Row
 from tests.bench.query.sql_client import Cost
 
@@ -22,6 +22,8 @@ MERGED_CASE, NO_MERGES, MANY_MERGES = "merged", "no merges", "1 million merges"
 MANY_IDS = 1_000_000
 MAX_MEMORY_BYTES = 2 * 1024**3
 MAX_MERGE_RATIO, MIN_SPEED_RATIO = 1.5, 2.0
+# A breakdown by groups, which are those of each event's time, against one by a property.
+MAX_GROUP_RATIO = 2.0
 
 
 class Plan(Struct, frozen=True):
@@ -141,6 +143,10 @@ class Measuring:
 
     def _hold_bars(self) -> None:
         results = self._results
+        by_group, by_property = (results.row(name, MERGED_CASE, SERVICE) for name in (BY_GROUP, BY_PROPERTY))
+        if by_group and by_property:
+            ratio = min(by_group.warm_ms) / min(by_property.warm_ms)
+            results.bars.append(Bar(name=f"{BY_GROUP}: times one by property", wanted=MAX_GROUP_RATIO, got=ratio))
         for query in self._plan.queries:
             ours = results.row(query.name, MERGED_CASE, SERVICE) or results.row(query.name, MERGED_CASE, PROPOSAL)
             if ours is None:

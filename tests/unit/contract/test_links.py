@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.contract.links import Link, counting, judge
+from services.contract.links import Link, counting
 
 IDS = st.sampled_from("abcde")
 
@@ -27,18 +27,13 @@ def link(moment: int, prior: str, user: str) -> Link:
 )
 def test_a_link_counts_unless_its_prior_side_has_a_place(links: list[Link], counts: list[bool]) -> None:
     for order in (links, links[::-1]):
-        assert [earlier is None for _, earlier in judge(order)] == counts
+        assert counting(order) == [link for link, counts_too in zip(links, counts, strict=True) if counts_too]
 
 
 def test_of_one_timestamp_the_receipt_decides_then_the_id() -> None:
     later, first = Link((1, 6, 0), "a", "x"), Link((1, 5, 9), "a", "y")
     assert counting([later, first]) == [first]
     assert counting([Link((1, 5, 9), "a", "x"), Link((1, 5, 8), "a", "y")])[0].user == "y"
-
-
-def test_why_one_does_not_count_is_the_link_that_did() -> None:
-    first, second = link(1, "phone", "ann"), link(2, "phone", "bob")
-    assert judge([second, first])[1] == (second, first)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), IDS, IDS), max_size=12))

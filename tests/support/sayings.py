@@ -1,0 +1,54 @@
+"""What is said of ids in a project, for hypothesis and by hand, and how it gets into the identity log."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+from hypothesis import strategies as st
+
+from services.contract.log.envelope import IdentityLine
+from tests.support.oracle_links import Said
+
+MOMENT = datetime(2026, 11, 20, tzinfo=UTC)
+IDS = st.sampled_from(["a", "b", "c", "d", "é '\\", "f"])
+KINDS = ["alias", "link", "link", "link", "unmerge"]
+
+
+@st.composite
+def sayings(draw: st.DrawFn) -> list[Said]:
+    """Few ids and moments, so that links meet, and many are of one moment."""
+    rows = st.tuples(st.sampled_from(KINDS), IDS, IDS, st.integers(0, 3), st.integers(0, 3), st.uuids())
+    drawn = draw(st.lists(rows, max_size=14, unique_by=lambda row: row[5]))
+    return [
+        Said(kind, old, new, after(at), after(received), str(event_id))
+        for kind, old, new, at, received, event_id in drawn
+        if kind != "link" or old != new
+    ]
+
+
+def identity_line(project: str, said: Said) -> IdentityLine:
+    return IdentityLine(
+        project_id=project,
+        event_id=said.event_id,
+        kind=said.kind,
+        distinct_id=said.new,
+        timestamp=said.time,
+        received_at=said.received,
+        old_id=said.old,
+        user_id=said.new if said.kind == "link" else "",
+    )
+
+
+def after(seconds: float) -> datetime:
+    return MOMENT + timedelta(seconds=seconds)
+
+
+def say(kind: str, old_id: str, new_id: str, seconds: float = 0, received: float | None = None) -> Said:
+    return Said(kind, old_id, new_id, after(seconds), after(seconds if received is None else received), str(uuid4()))
+
+
+def merge(old_id: str, new_id: str, seconds: float = 0) -> Said:
+    return say("alias", old_id, new_id, seconds)
+
+
+def link(prior_id: str, user_id: str, seconds: float = 0) -> Said:
+    return say("link", prior_id, user_id, seconds)
