@@ -38,7 +38,7 @@ Filter = Annotated[
     Meta(
         description="Conditions that must all hold. Keys: `event`, `distinct_id`, `person_id`, `person.<trait>`, "
         "`group.<type>` (the key of the event's group: its own `$groups`, else its person's at the event's time), "
-        "`group.<type>.<trait>` (as it is now), or a property name (dots go into nested objects). A value matches by type "
+        "`group.<type>.<trait>` (its current value), or a property name (dots go into nested objects). A value matches by type "
         "and equality, a list by any of its members, an object `{operator: operand}` by eq, ne, in, not_in, gt, gte, lt, "
         "lte, exists, contains.",
         examples=[{"event": "checkout_completed", "amount": {"gte": 10}, "plan": ["pro", "team"]}],
