@@ -12,7 +12,7 @@ import typer
 from aiokafka.errors import KafkaError
 
 from services.cli.output import say, say_json, say_table
-from services.cli.store import store_errors, tool_settings
+from services.cli.store import advice_on_address, store_errors, tool_settings
 from services.runtime.operator_errors import OperatorError
 from services.runtime.settings import EdgeSettings, KafkaSettings
 
@@ -103,7 +103,9 @@ def _log_errors(*others: type[Exception]) -> Iterator[None]:
     except Exception as error:
         if not isinstance(error, (KafkaError, *others)):
             raise
-        raise OperatorError(f"Kafka does not answer. Is HEADRACE_KAFKA_BOOTSTRAP right? {error}") from error
+        raise OperatorError(
+            f"Kafka does not answer. {advice_on_address('HEADRACE_KAFKA_BOOTSTRAP')} {error}"
+        ) from error
 
 
 def _read_letters(file: Path) -> "list[StoredLetter]":

@@ -48,7 +48,7 @@ def link_history(
 ) -> None:
     """Make links of the identify calls with a `user_id` that were received before links counted. Safe to repeat.
 
-    Their traits become the user's. Links that would join strangers do not count, as with calls of today.
+    Their traits become the user's. Links that would join strangers do not count, as with new calls.
     """
     from services.operations.link_history import link_history as apply
     from services.operations.link_history import look_at_history, projects_with_history

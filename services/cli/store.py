@@ -1,8 +1,11 @@
 """What the operator's tools share: settings and ClickHouse."""
 
 import asyncio
+import os
+import shlex
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar
 
 from services.runtime.clickhouse import ClickHouse, StoreUnavailableError
@@ -20,13 +23,24 @@ def tool_settings(kind: type[S]) -> S:
     return read_settings(kind)
 
 
+def advice_on_address(variable: str) -> str:
+    """What to look at when nobody answers at the address of this setting: also the file of a development stack."""
+    file = Path(os.environ.get("HEADRACE_DATA") or ".data") / "env"
+    advice = f"Is {variable} right?"
+    if file.exists():
+        advice += f" For the stack of `make run`, first: set -a; . {shlex.quote(str(file))}; set +a."
+    return advice
+
+
 @contextmanager
 def store_errors() -> Iterator[None]:
     """Adds to a failure to reach ClickHouse where its address is set. Raises OperatorError."""
     try:
         yield
     except StoreUnavailableError as error:
-        raise OperatorError(f"ClickHouse does not answer. Is HEADRACE_CLICKHOUSE_URL right? {error}") from error
+        raise OperatorError(
+            f"ClickHouse does not answer. {advice_on_address('HEADRACE_CLICKHOUSE_URL')} {error}"
+        ) from error
 
 
 def with_store(work: Callable[[ClickHouse, ClickHouseSettings], Awaitable[None]]) -> None:

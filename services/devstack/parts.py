@@ -46,7 +46,7 @@ class Parts:
             self.check()
             for part in [part for part in waiting if part.is_ready()]:
                 waiting.remove(part)
-                self._say(f"{part.name} is there")
+                self._say(f"{part.name} is ready")
             if waiting and time.monotonic() > deadline:
                 late = waiting[0]
                 raise ChildFailedError(f"{late.name} was not ready after {timeout_s:g} s:\n{late.child.log_tail()}")

@@ -64,7 +64,7 @@ class Stack:
         logs = [] if broker is None else [self._parts.start(Part(broker.child, broker.launch, broker.answers))]
         self._parts.wait_until_ready([store], _READY_TIMEOUT_S)
         applied = asyncio.run(_prepare_store(database, key))
-        self._say(f"the tables are there{f' ({len(applied)} migrations applied)' if applied else ''}")
+        self._say(f"the tables are ready{f' ({len(applied)} migrations applied)' if applied else ''}")
         self._parts.wait_until_ready(logs, _READY_TIMEOUT_S)
         environment = self._environment(broker)
         services = [self._parts.start(part) for part in self._services(environment, database)]

@@ -356,7 +356,7 @@ def _too_many_connections() -> ApiError:
     return ApiError(
         ErrorCode.TOO_MANY_CONNECTIONS,
         "This process has as many connections as it may have, in all or of this address. Send many requests over one "
-        "connection, and try again later.",
+        "connection, and retry later.",
         retry_after_s=_NEW_CONNECTION_AFTER_S,
     )
 

@@ -177,7 +177,7 @@ class KeyCache:
         key = await self.find(token)
         if key is None:
             if not self._up_to_date:  # it may be a key that was just made
-                message = "This project key is not known here, and keys cannot be read now. Try again."
+                message = "This project key is not known here, and keys cannot be read now. Retry."
                 raise ApiError(ErrorCode.STORE_UNAVAILABLE, message, retry_after_s=2)
             raise ApiError(ErrorCode.UNAUTHORIZED, "This project key is not known, or was revoked.")
         if scope not in key.scopes:

@@ -11,6 +11,7 @@ from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.query_endpoints import QUERY_CALLS
 from services.contract.tables import EVENTS
 from services.query.http.requests import MAX_BODY_BYTES
+from services.query.insights.registry import INSIGHTS
 from services.runtime.settings import ClickHouseSettings
 from tests.support.engine import send_sql
 from tests.support.query_client import QueryClient, insert_keys
@@ -181,7 +182,8 @@ def test_a_question_beyond_its_limits_gets_advice(clickhouse: ClickHouseSettings
             f"INSERT INTO {EVENTS} (project_id, event_id, event, distinct_id, timestamp, properties) "
             f"SELECT '{project}', generateUUIDv4(), 'a', toString(number), '2024-01-05', '{{}}' FROM numbers(1000)",
         )
-        for path in ("/query/events", "/query/retention", "/query/path", "/query/funnel", "/query/trends"):
+        for kind in INSIGHTS:
+            path = f"/query/{kind}"
             response = client.post(path, key, BODIES[path])
             assert response.status_code == 400
             assert response.json()["error"]["code"] == "query_too_expensive"

@@ -106,7 +106,7 @@ def keys_of(data: Path) -> set[str]:
 
 def test_a_signal_while_it_starts(tmp_path: Path) -> None:
     with stack(tmp_path) as process:
-        lines_until(process, "clickhouse is there")
+        lines_until(process, "clickhouse is ready")
         children = psutil.Process(process.pid).children(recursive=True)
         process.send_signal(signal.SIGINT)
         status, output = outcome(process)

@@ -286,7 +286,12 @@ def _schema_of(content: Mapping[str, Any]) -> Mapping[str, Any]:
 def _type_section(name: str, schema: Mapping[str, Any]) -> str:
     required = schema.get("required", ())
     rows = [
-        (f"`{field}`", _type(of), _yes(field in required), _described(of, _description(of)))
+        (
+            f"`{field}`",
+            _type(of) + _or_null(of, field in required),
+            _yes(field in required),
+            _described(of, _description(of)),
+        )
         for field, of in schema.get("properties", {}).items()
     ]
     parts = [f"## {name}", _fill(schema.get("description", "")), _table(("field", "type", "required", "meaning"), rows)]
@@ -324,6 +329,11 @@ def _type(schema: Mapping[str, Any]) -> str:
     if kind == "array":
         return f"array of {_type(schema.get('items', {}))}"
     return str(schema.get("format") or kind)
+
+
+def _or_null(schema: Mapping[str, Any], required: bool) -> str:
+    """A field that is always there may be null; of one that may be absent, null says the same as absence."""
+    return " or null" if required and any(one.get("type") == "null" for one in schema.get("anyOf", ())) else ""
 
 
 def _yes(flag: object) -> str:

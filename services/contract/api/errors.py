@@ -41,7 +41,7 @@ class ErrorCode(Enum):
     RATE_LIMITED = ("rate_limited", 429, "Too many events or queries of this project. Send again after Retry-After.")
     HEADERS_TOO_LARGE = ("headers_too_large", 431, "The headers are too large or too many. Send fewer.")
     INTERNAL_ERROR = ("internal_error", 500, "A fault of the server. Report the request_id.")
-    TOO_MANY_CONNECTIONS = ("too_many_connections", 503, "Too many connections at once. Try again later.")
+    TOO_MANY_CONNECTIONS = ("too_many_connections", 503, "Too many connections at once. Retry later.")
     LOG_UNAVAILABLE = ("log_unavailable", 503, "The event log is away. Send again, with the same idempotency keys.")
     STORE_UNAVAILABLE = ("store_unavailable", 503, "ClickHouse does not answer. Send again after Retry-After.")
 

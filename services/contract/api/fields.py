@@ -37,9 +37,10 @@ Filter = Annotated[
     Raw,
     Meta(
         description="Conditions that must all hold. Keys: `event`, `distinct_id`, `person_id`, `person.<trait>`, "
-        "`group.<type>` (the group's key), `group.<type>.<trait>`, or a property name (dots go into nested objects). A "
-        "value matches by type and equality, a list by any of its members, an object "
-        "`{operator: operand}` by eq, ne, in, not_in, gt, gte, lt, lte, exists, contains.",
+        "`group.<type>` (the key of the event's group: its own `$groups`, else its person's at the event's time), "
+        "`group.<type>.<trait>` (its current value), or a property name (dots go into nested objects). A value matches by type "
+        "and equality, a list by any of its members, an object `{operator: operand}` by eq, ne, in, not_in, gt, gte, lt, "
+        "lte, exists, contains.",
         examples=[{"event": "checkout_completed", "amount": {"gte": 10}, "plan": ["pro", "team"]}],
         extra_json_schema={"type": ["object", "null"]},
     ),
@@ -49,7 +50,8 @@ AggregateBy = Annotated[
     Meta(
         min_length=1,
         max_length=MAX_EVENT_NAME_CHARS,
-        description="Type of group: groups are counted instead of people, whoever has none is left out; default: people.",
+        description="Type of group: groups are counted instead of people. An event counts for its group (its own `$groups`, "
+        "else its person's at the event's time); events without one are left out. Default: people.",
         examples=["company"],
     ),
 ]
@@ -62,8 +64,8 @@ Breakdown = Annotated[
     Meta(
         min_length=1,
         max_length=MAX_EVENT_NAME_CHARS,
-        description="Property to break down by (dots go into nested objects), or `group.<type>`: the key of the group that "
-        "the person was put into last.",
+        description="Property to break down by (dots go into nested objects), or `group.<type>`: the key of the event's "
+        "group (its own `$groups`, else its person's at the event's time).",
         examples=["plan", "group.company"],
     ),
 ]
@@ -95,7 +97,8 @@ class Cohort(Struct, kw_only=True, rename={"all_of": "and", "any_of": "or", "non
     traits: Annotated[
         Raw,
         Meta(
-            description="A filter whose keys are `person.<trait>`, `group.<type>` and `group.<type>.<trait>`.",
+            description="A filter whose keys are `person.<trait>`, `group.<type>` and `group.<type>.<trait>`. The group is the one "
+            "that the person was put into last.",
             examples=[{"person.plan": "pro"}],
             extra_json_schema={"type": ["object", "null"]},
         ),

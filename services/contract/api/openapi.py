@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache
+from inspect import cleandoc
 from typing import Any
 
 import msgspec
@@ -28,6 +29,8 @@ def openapi_document(version: str) -> bytes:
     """OpenAPI 3.1, as JSON."""
     types = [ErrorBody, *[t for call in CALLS for t in (call.request, call.response) if t is not None]]
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    for component in components.values():
+        component["description"] = cleandoc(component["description"])  # a docstring, indented as in its class
     schema_of = {id(kind): schema for kind, schema in zip(types, schemas, strict=True)}
     paths: defaultdict[str, dict[str, Any]] = defaultdict(dict)
     for call in CALLS:

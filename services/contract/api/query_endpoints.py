@@ -36,8 +36,10 @@ _QUERY = (
 _PAGED = (*_QUERY, ErrorCode.INVALID_CURSOR)
 
 
-def _parameter(name: str, place: str, description: str, **schema: Any) -> dict[str, Any]:
-    return {"name": name, "in": place, "required": place == "path", "description": description, "schema": schema}
+def _parameter(name: str, place: str, description: str, *, required: bool = False, **schema: Any) -> dict[str, Any]:
+    """What is in the path is always required."""
+    needed = required or place == "path"
+    return {"name": name, "in": place, "required": needed, "description": description, "schema": schema}
 
 
 _DASHBOARD_ID = _parameter("dashboard_id", "path", "Id of the dashboard.", type="string")

@@ -132,7 +132,7 @@ def people_sql(project_id: str, spec: FunnelSpec, step: int, promoted: Promoted)
 
 
 def _people(project_id: str, spec: FunnelSpec, promoted: Promoted, person: str = PERSON) -> tuple[str, dict[str, Any]]:
-    """Rows (unit, level, at, value): see funnel_sql.py. `value` is the breakdown's at the event of step 1."""
+    """Rows (unit, level, at, value): see services/query/sql/funnel_steps.py. `value` is the breakdown's at the event of step 1."""
     rows, parameters = _histories(project_id, spec, promoted, person)
     count = len(spec.steps)
     if spec.order == "ordered":

@@ -1,4 +1,4 @@
-"""A cohort as it is sent -> a tree of rules about people. Pure; cohort_sql.py turns it into SQL.
+"""A cohort as it is sent -> a tree of rules about people. Pure; services/query/sql/cohorts.py turns it into SQL.
 
 The leaves are sets of people that can be listed: those who did something so many times, those who have a trait. What
 is said of all others (`did_not`, `at_most`, `ne`) is the opposite of a leaf.

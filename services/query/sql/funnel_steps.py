@@ -1,7 +1,7 @@
 """A person's events -> how far the best funnel went and when each step was taken. SQL over arrays, one row a person.
 
-A row has `times` (microseconds) and `masks` (bit k - 1: the event can be step k), both in order of (time, event id);
-where the first step must come first, so does an event that can be it.
+A row has `times` (microseconds) and `masks` (bit k - 1: the event can be step k), both in order of (time, time of
+receipt, event id), see moments.py; where the first step must come first, so does an event that can be it.
 Each way of reading them adds `level` (steps of the best funnel) and `at` (their times; beyond `level` anything),
 and `started` (the place of its first event). All is done by filling arrays forwards or backwards, so that the work
 grows with the number of events, not with its square.

@@ -1,4 +1,7 @@
-"""Where the window of ids begins that a record is checked against. Times are Unix seconds."""
+"""Where the window of ids begins that a record is checked against. Times are Unix seconds.
+
+How long the window is: HEADRACE_WORKER_DEDUPE_WINDOW_HOURS.
+"""
 
 import time
 

@@ -1,5 +1,8 @@
 """Gathers Kafka records into blocks: full by events, bytes or records, or old enough. One block is stored at a time
-while the next one gathers; when that is full too, reading waits. So memory holds two blocks, whatever the lag is."""
+while the next one gathers; when that is full too, reading waits. So memory holds two blocks, whatever the lag is.
+
+The limits are the settings HEADRACE_WORKER_BLOCK_EVENTS, _BYTES, _RECORDS and _AGE_S.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable

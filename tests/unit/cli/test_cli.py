@@ -78,6 +78,31 @@ def test_a_tool_warns_of_a_name_that_no_setting_has(
     assert error.startswith("headrace: ClickHouse does not answer. Is HEADRACE_CLICKHOUSE_URL right? ")
 
 
+@pytest.mark.parametrize(
+    ("command", "variable", "address"),
+    [
+        ("keys list", "HEADRACE_CLICKHOUSE_URL", "http://127.0.0.1:{}"),
+        ("dead-letters list", "HEADRACE_KAFKA_BOOTSTRAP", "127.0.0.1:{}"),
+    ],
+)
+@pytest.mark.parametrize("there", [True, False])
+def test_beside_a_development_stack_its_settings_are_named(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    command: str,
+    variable: str,
+    address: str,
+    there: bool,
+) -> None:
+    if there:
+        (tmp_path / "env").touch()
+    monkeypatch.setenv("HEADRACE_DATA", str(tmp_path))
+    monkeypatch.setenv(variable, address.format(free_port()))
+    (line,) = Ended(monkeypatch, capsys, command).lines
+    assert (f"set -a; . {tmp_path}/env; set +a." in line) == there
+
+
 def test_a_broker_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("HEADRACE_KAFKA_BOOTSTRAP", f"127.0.0.1:{free_port()}")
     (line,) = Ended(monkeypatch, capsys, "dead-letters list").lines

@@ -2,15 +2,15 @@
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from tests.unit.deploy.env_file import DEPLOY
+from tests.unit.deploy.env_file import DEPLOY, ROOT
 
-SERVICES = Path(__file__).resolve().parents[3] / "services"
+SERVICES = ROOT / "services"
+GUIDE = ROOT / "docs" / "how-to" / "metrics-and-alarms.md"
 _METRIC = re.compile(r"headrace_\w+")
 # What Prometheus' client adds to a name.
 _SUFFIXES = ("_total", "_bucket", "_sum", "_count")
@@ -39,3 +39,16 @@ def test_a_rule_speaks_of_metrics_that_there_are(rule: dict[str, Any]) -> None:
     assert rule["labels"]["severity"] in ("critical", "warning")
     assert rule["annotations"]["summary"]
     assert rule["annotations"]["description"]
+
+
+def test_rules_have_names_of_their_own() -> None:
+    names = [rule["alert"] for rule in rules()]
+    assert len(set(names)) == len(names)
+
+
+def test_what_the_guide_says_to_alarm_on_has_a_rule() -> None:
+    section = GUIDE.read_text().partition("## What to alarm on")[2].partition("\n## ")[0]
+    signs = {base(name) for row in re.findall(r"^\| (.*?) \|", section, re.MULTILINE) for name in _METRIC.findall(row)}
+    in_rules = {base(name) for rule in rules() for name in _METRIC.findall(rule["expr"])}
+    assert len(signs) > 10
+    assert signs <= in_rules

@@ -40,7 +40,7 @@ def test_ready_parts_are_announced(troupe: Troupe, tmp_path: Path) -> None:
     ]
     try:
         troupe.parts.wait_until_ready(parts, timeout_s=20)
-        assert sorted(troupe.said) == ["first is there", "second is there"]
+        assert sorted(troupe.said) == ["first is ready", "second is ready"]
         assert troupe.parts.are_running("first", "second")
         assert not troupe.parts.are_running("first", "third")
     finally:

@@ -13,7 +13,7 @@ from services.query.insights.cohort import cohort_sql
 from services.query.insights.events import events_sql
 from services.query.insights.funnel import funnel_sql, people_sql
 from services.query.insights.path import path_sql
-from services.query.insights.registry import parse_query
+from services.query.insights.registry import INSIGHTS, parse_query
 from services.query.insights.retention import retention_sql
 from services.query.insights.trends import trend_sql
 from services.query.sql.parameters import NONE_PROMOTED, Promoted
@@ -39,6 +39,10 @@ def statements(kind: str, project: str, query: Any, promoted: Promoted = NONE_PR
         sql, parameters = statement(project, query, promoted)
         assert set(re.findall(r"\{(\w+):", sql)) <= set(parameters)
         yield str(sql)
+
+
+def test_each_kind_of_query_has_its_statements_here() -> None:
+    assert set(STATEMENTS) == set(INSIGHTS)
 
 
 @given(st.dictionaries(texts, values, max_size=5), texts, texts, texts)
@@ -78,6 +82,7 @@ def test_no_text_of_a_client_is_in_the_sql(filters: dict[str, Any], project: str
     bodies["funnel by group"] = {**bodies["funnel any"], **by_group}
     bodies["trends by group"] = {**bodies["trends count"], **by_group}
     bodies["path backwards"] = {**bodies["path"], "direction": "before"}
+    assert {name.partition(" ")[0] for name in bodies} == set(INSIGHTS), "each kind needs a body with marked words"
     for name, body in bodies.items():
         kind = name.partition(" ")[0]
         query, _ = parse_query(kind, json.dumps({**ordinary, **body}).encode(), project)
