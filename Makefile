@@ -73,6 +73,10 @@ pipeline: $(READY) ## tests of the whole pipeline, on each broker that is there
 test: lint ## everything: lint and all tests, on the strongest broker and engine that are there; says which
 	$(PYTEST) tests $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(READY) ## 100,000 odd texts through the edge into ClickHouse and back (TEXTS=n for another number)
+	HEADRACE_FUZZ_TEXTS=$(or $(TEXTS),100000) $(PYTEST) tests/engine/test_fuzz.py $(ARGS)
+
 .PHONY: fault
 fault: $(READY) ## kill, stop and cut everything under load; stored must equal accepted (FAULT="--help" for the options)
 	$(BIN)/python -m tests.fault $(FAULT)

@@ -4,6 +4,7 @@ Bodies and answers stream through; nothing is retried and nothing is kept. Healt
 """
 
 import argparse
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from yarl import URL
 
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
-from services.runtime.http import error_response, exception_handlers, serve
+from services.runtime.http import error_response, exact_addresses, exception_handlers, serve
 from services.runtime.logs import get_logger
 from services.runtime.operator_errors import errors_for_operators
 from services.runtime.settings import HttpSettings, LogSettings
@@ -46,6 +47,8 @@ _IDLE_S = 3.0
 _CONNECT_TIMEOUT_S = 5.0
 _DRAIN_TIMEOUT_S = 25
 _RETRY_AFTER_S = 2
+# Of 64 KiB as a rule: more than a body may have. A client that has sent all and closed would wait for room in vain.
+_PIECES_AHEAD = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +120,59 @@ class Gateway:
         path = cast(bytes, request.scope["raw_path"]).decode("latin-1")
         query = cast(bytes, request.scope["query_string"]).decode("latin-1")
         url = URL(f"{upstream.url}{path}{'?' if query else ''}{query}", encoded=True)
-        return await self._running.request(
-            request.method, url, headers=headers, data=request.stream() if has_body else None, allow_redirects=False
-        )
+        incoming = _Incoming(request)
+        body = await incoming.begin() if has_body else None
+        try:
+            return await self._running.request(request.method, url, headers=headers, data=body, allow_redirects=False)
+        except BaseException:
+            incoming.stop()
+            raise
+
+
+class _Incoming:
+    """A request's body, read while it comes and not when the service takes it: a client may send all and close at once."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._messages: asyncio.Queue[Message] = asyncio.Queue(_PIECES_AHEAD)
+        self._reading: asyncio.Task[None] | None = None
+
+    async def begin(self) -> bytes | AsyncIterator[bytes]:
+        """The body where it is there, else its pieces. Raises ClientDisconnect."""
+        first = await self._request.receive()
+        if _has_more(first):
+            self._reading = asyncio.create_task(self._read())
+            return self._pieces(first)
+        return _piece(first)
+
+    async def _read(self) -> None:
+        more = True
+        while more:
+            message = await self._request.receive()
+            await self._messages.put(message)
+            more = _has_more(message)
+
+    async def _pieces(self, message: Message) -> AsyncIterator[bytes]:
+        while _has_more(message):
+            yield _piece(message)
+            message = await self._messages.get()
+        yield _piece(message)
+
+    def stop(self) -> None:
+        """Nobody takes the rest."""
+        if self._reading is not None:
+            self._reading.cancel()
+
+
+def _has_more(message: Message) -> bool:
+    return bool(message.get("more_body", False))
+
+
+def _piece(message: Message) -> bytes:
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    body: bytes = message.get("body", b"")
+    return body
 
 
 async def _pass_back(answer: aiohttp.ClientResponse, send: Send) -> None:
@@ -147,7 +200,7 @@ def create_app(gateway: Gateway) -> Starlette:
     app = Starlette(exception_handlers=handlers, lifespan=lifespan)
     # Not a route: a pattern for every path does not match one with a newline.
     app.router.default = gateway
-    app.router.redirect_slashes = False
+    exact_addresses(app)
     return app
 
 

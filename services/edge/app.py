@@ -21,7 +21,7 @@ from services.runtime.api_reference import api_reference_routes
 from services.runtime.byte_budget import ByteBudget
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.clock import utc_now
-from services.runtime.http import exception_handlers, operation_routes, serve
+from services.runtime.http import exact_addresses, exception_handlers, operation_routes, serve
 from services.runtime.kafka import topics_of
 from services.runtime.keys import KeyCache
 from services.runtime.logs import get_logger
@@ -81,7 +81,7 @@ def compose(
         exception_handlers=exception_handlers("edge"),
         lifespan=lifespan,
     )
-    app.router.redirect_slashes = False  # /track/ is no address: 404 in the one error shape, not a redirect of a POST
+    exact_addresses(app)
     return DirectCalls(app, endpoints)
 
 

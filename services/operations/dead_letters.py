@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from msgspec import Raw, Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.contract.log.dead_letter import DeadLetter, decode_dead_letter
+from services.contract.log.dead_letter import DeadLetter, Pieces, decode_dead_letter
 from services.contract.log.envelope import ID_BYTES, EventLine
 from services.contract.log.event_ids import id_of_key
 from services.edge.event_log.kafka import KafkaEventLog
@@ -31,7 +31,8 @@ _BATCH = 500
 
 
 class StoredLetter(Struct, kw_only=True):
-    """A dead letter and its place in the topic. This is also the form of a line of a repair file."""
+    """A dead letter and its place in the topic: of one in pieces, that of its last record; -1 where pieces are missing.
+    This is also the form of a line of a repair file."""
 
     partition: int
     offset: int
@@ -56,20 +57,36 @@ async def read_letters(settings: KafkaSettings) -> AsyncIterator[StoredLetter]:
     consumer = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka_bootstrap.split(","), auto_offset_reset="earliest", enable_auto_commit=False
     )
+    pieces = Pieces()
     await consumer.start()
     try:
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
         for tp in partitions:
-            consumer.assign([tp])
-            await consumer.seek_to_beginning(tp)
-            while await consumer.position(tp) < ends[tp]:
-                for record in (await consumer.getmany(tp, timeout_ms=1000)).get(tp, []):
-                    if record.offset < ends[tp]:
-                        letter = decode_dead_letter(record.value)
-                        yield StoredLetter(partition=tp.partition, offset=record.offset, letter=letter)
+            async for record in _records(consumer, tp, ends[tp]):
+                if letter := pieces.add(decode_dead_letter(record.value)):
+                    yield StoredLetter(partition=tp.partition, offset=record.offset, letter=letter)
+        for letter in pieces.incomplete():
+            yield StoredLetter(partition=-1, offset=-1, letter=letter)
     finally:
         await consumer.stop()
+
+
+async def _records(
+    consumer: AIOKafkaConsumer, tp: TopicPartition, end: int
+) -> "AsyncIterator[ConsumerRecord[bytes, bytes]]":
+    """Those of a partition up to its end. The embedded broker says as end where its last batch begins; with the first
+    records it says the true one."""
+    consumer.assign([tp])
+    await consumer.seek_to_beginning(tp)
+    is_told = False
+    while await consumer.position(tp) < end:
+        found = (await consumer.getmany(tp, timeout_ms=1000)).get(tp, [])
+        if found and not is_told:
+            end, is_told = max(end, consumer.highwater(tp) or 0), True
+        for record in found:
+            if record.offset < end:
+                yield record
 
 
 async def put_back(settings: EdgeSettings, letters: Sequence[StoredLetter]) -> Replayed:

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from services.contract.tables import EVENTS
 from services.query.execution.materialized_columns import read_promoted
-from services.query.request.filters import COLUMNS, TRAITS
+from services.query.request.filters import FIELDS, TRAITS
 from services.query.sql.properties import column_definition, column_name, is_promotable, property_column
 from services.runtime.clickhouse import ClickHouse, StoreTimeoutError
 from services.runtime.operator_errors import OperatorError
@@ -43,12 +43,15 @@ async def promote(store: ClickHouse, cluster: str, key: str, *, new_only: bool) 
     Safe to repeat. Raises PropertyError for a key that queries do not read or that no column can be named after,
     StoreError.
     """
-    if key in COLUMNS or key.startswith(TRAITS):
+    if key in FIELDS or key.startswith(TRAITS):
         raise PropertyError(f"{key} is no property of events to filters and breakdowns: they read something else by it")
     if not is_promotable(key):
         raise PropertyError("only keys of 1 to 64 of the characters A-Z a-z 0-9 _ - . $ can be promoted")
     table, column = f"{EVENTS} {on_cluster(cluster)}", property_column(key)
     definition = f"String MATERIALIZED {column_definition(key)}"
+    if key not in await read_promoted(store):
+        # What an older version made of the property, if it did.
+        await store.command(f"ALTER TABLE {table} DROP COLUMN IF EXISTS {column}")
     await store.command(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {column} {definition}")
     if not new_only:
         await store.command(f"ALTER TABLE {table} MATERIALIZE COLUMN {column}", settings={"mutations_sync": 0})

@@ -22,18 +22,19 @@ from services.runtime.api_reference import api_reference_routes
 from services.runtime.byte_budget import ByteBudget
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import Clock, utc_now
-from services.runtime.http import exception_handlers, operation_routes, serve
+from services.runtime.http import exact_addresses, exception_handlers, operation_routes, serve
 from services.runtime.keys import KeyCache
 from services.runtime.logs import get_logger
 from services.runtime.settings import QuerySettings
 from services.runtime.start import start_service
+from services.runtime.store_version import LOWEST_VERSION, refuse_old_version
 
 log = get_logger(__name__)
 
 
 def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
     """The query service as an ASGI application. Takes requests at once; is ready when ClickHouse and the keys are."""
-    store = ClickHouse(settings)
+    store = ClickHouse(settings, lowest_version=LOWEST_VERSION)
     keys = KeyCache(store, settings.keys_refresh_s)
     limits = Limits.of(settings)
     turns = StoreTurns(QueryExecutor(store, limits), limits)
@@ -72,13 +73,13 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
         exception_handlers=exception_handlers("query"),
         lifespan=lifespan,
     )
-    # An address with a slash too many is none: a redirect would lead where the request's Host says.
-    app.router.redirect_slashes = False
+    exact_addresses(app)
     return app
 
 
 def main() -> None:
     settings = start_service(QuerySettings, "query")
+    asyncio.run(refuse_old_version(settings))
     log.info("query_starting", host=settings.query_host, port=settings.query_port)
     serve(
         create_app(settings),

@@ -4,6 +4,7 @@ Values travel as server-side parameters (`{name:Type}` in the SQL); no caller pu
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -18,6 +19,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from services.runtime.operator_errors import OperatorError
 from services.runtime.settings import ClickHouseSettings
 
+Version = tuple[int, ...]  # of ClickHouse, as far as it matters
 Parameters = Mapping[str, Any]
 Settings = Mapping[str, Any]
 
@@ -92,6 +94,10 @@ class LimitExceededError(StoreError):
         return self.code == _MEMORY_LIMIT_EXCEEDED
 
 
+class UnsupportedVersionError(StoreError):
+    """ClickHouse is older than what Headrace is made for; nothing is read from it and nothing written."""
+
+
 class UnknownColumnError(StoreError):
     """The statement has a name in it that is no column."""
 
@@ -103,9 +109,12 @@ class BadDataError(StoreError):
 class ClickHouse:
     """A pool of HTTP connections to one ClickHouse. Methods raise StoreError and its kinds, nothing of the driver."""
 
-    def __init__(self, settings: ClickHouseSettings, *, database: str | None = None) -> None:
-        """Connects on first use. `database` overrides the settings' one."""
+    def __init__(
+        self, settings: ClickHouseSettings, *, database: str | None = None, lowest_version: Version = ()
+    ) -> None:
+        """Connects on first use. `database` overrides the settings' one. An older ClickHouse is refused."""
         self._settings = settings
+        self._lowest_version = lowest_version
         self.database = settings.clickhouse_database if database is None else database
         self._client: AsyncClient | None = None
         self._connecting = asyncio.Lock()
@@ -128,7 +137,10 @@ class ClickHouse:
         if self._client is None:
             async with self._connecting:
                 if self._client is None:
-                    self._client = await self._open()
+                    client = await self._open()
+                    if self._lowest_version:
+                        await _refuse_older(client, self._lowest_version)
+                    self._client = client
         return self._client
 
     async def _open(self) -> AsyncClient:
@@ -204,6 +216,22 @@ class ClickHouse:
         except StoreError:
             return False
         return True
+
+
+def is_older(version: str, lowest: Version) -> bool:
+    """`version` as ClickHouse says it, such as 26.8.15.10."""
+    return tuple(int(part) for part in re.findall(r"\d+", version)[: len(lowest)]) < lowest
+
+
+async def _refuse_older(client: AsyncClient, lowest: Version) -> None:
+    version, needed = client.server_version or "", ".".join(map(str, lowest))
+    if not is_older(version, lowest):
+        return
+    await client.close()
+    raise UnsupportedVersionError(
+        f"ClickHouse is of version {version}, and Headrace needs {needed} or newer: an older one reads no property of an "
+        "event with a whole number of more than 64 bits. Upgrade ClickHouse first."
+    )
 
 
 _FAILURES = (ClickHouseError, aiohttp.ClientError, asyncio.TimeoutError, OSError)

@@ -20,6 +20,7 @@ from services.runtime.partitioning import PartitioningError, agreed_partitioning
 from services.runtime.retry import retry_until_done
 from services.runtime.settings import WorkerSettings
 from services.runtime.start import start_service
+from services.runtime.store_version import LOWEST_VERSION, refuse_old_version
 from services.worker.consumer.faust_app import (
     FaustApp,
     FaustWorker,
@@ -55,7 +56,7 @@ def create_app(settings: WorkerSettings, spread: Partitioning, data_dir: str) ->
     topics = topics_of(settings)
     app = FaustApp(settings.worker_group, **faust_settings(settings, data_dir))
     app.transport = ChunkTransport(app.conf.broker_consumer, app)
-    store = ClickHouse(settings)
+    store = ClickHouse(settings, lowest_version=LOWEST_VERSION)
     dedupe = _make_dedupe(settings, store, spread)
     dead_letter_topic = raw_topic(app, topics.dead_letters)
     dead_letters = DeadLetterTopic(lambda value: dead_letter_topic.send(value=value))
@@ -143,6 +144,7 @@ def main() -> None:
     settings = start_service(WorkerSettings, "worker")
     keep_large_blocks()
     uvloop.install()  # Faust's own loop and that of its consumer's thread
+    asyncio.run(refuse_old_version(settings))
     spread = asyncio.run(_prepare(settings))
     log.info("worker_starting", partitions=spread.partitions, host=settings.worker_host, port=settings.worker_port)
     # Faust wants a folder for tables, which are not used here: always the same, so that a killed worker leaves nothing.

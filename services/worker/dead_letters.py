@@ -51,7 +51,7 @@ class DeadLetterTopic:
 
     async def put(self, letters: Sequence[DeadLetter]) -> None:
         """Returns after the acknowledgement of all in-sync replicas. Raises KafkaError."""
-        for ack in [await self._send(letter.encode()) for letter in letters]:
+        for ack in [await self._send(record) for letter in letters for record in letter.records()]:
             await ack
         for letter in letters:
             DEAD_LETTERS.labels(letter.code).inc()

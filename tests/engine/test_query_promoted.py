@@ -15,7 +15,7 @@ import pytest
 from services.cli.app import main
 from services.contract.tables import EVENTS
 from services.operations.properties import PromotedProperty, demote, list_promoted, promote
-from services.query.sql.properties import property_column
+from services.query.sql.properties import DEFINITION_MARK, property_column
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.settings import ClickHouseSettings
 from tests.support.engine import send_sql
@@ -66,6 +66,10 @@ def queries() -> list[tuple[str, dict[str, Any]]]:
     return asked
 
 
+# A column that has a value where no property is: whoever finds it reads the column.
+MARKED = f"String MATERIALIZED if(1, '1', '{DEFINITION_MARK}')"
+
+
 @pytest.fixture(scope="module")
 def history() -> History:
     return History(odd_events())
@@ -85,7 +89,7 @@ def half_written(clickhouse: ClickHouseSettings, history: History) -> ClickHouse
 def client(half_written: ClickHouseSettings) -> Iterator[QueryClient]:
     """Knows the columns that there were when it began, and reads no newer list."""
     marked = property_column("marked")
-    send_sql(half_written, f"ALTER TABLE {EVENTS} ADD COLUMN {marked} String MATERIALIZED '1'")
+    send_sql(half_written, f"ALTER TABLE {EVENTS} ADD COLUMN {marked} {MARKED}")
     with QueryClient.started(half_written, projects=1, keys_refresh_s=60) as client:
         eventually(lambda: count_marked(client), bool)
         yield client
@@ -146,8 +150,20 @@ def test_a_running_service_takes_notice(clickhouse: ClickHouseSettings, client: 
         eventually(lambda: count_marked(running), bool)
         send_sql(clickhouse, f"ALTER TABLE {EVENTS} DROP COLUMN {column}")
         assert count_marked(running) == count_marked(client) == 0
-        send_sql(clickhouse, f"ALTER TABLE {EVENTS} ADD COLUMN {column} String MATERIALIZED '1'")
+        send_sql(clickhouse, f"ALTER TABLE {EVENTS} ADD COLUMN {column} {MARKED}")
         eventually(lambda: count_marked(running), bool)
+
+
+def test_a_column_that_an_older_version_made_is_not_read(clickhouse: ClickHouseSettings) -> None:
+    """It has other values: of a whole number beyond 64 bits a string, say."""
+    column = property_column("old")
+    send_sql(
+        clickhouse, f"ALTER TABLE {EVENTS} ADD COLUMN {column} String MATERIALIZED JSONExtractRaw(properties, 'old')"
+    )
+    assert "old" not in [promoted.key for promoted in operate(clickhouse, [list_promoted])[0]]
+    operate(clickhouse, [partial(promote, cluster="", key="old", new_only=True)])
+    assert "old" in [promoted.key for promoted in operate(clickhouse, [list_promoted])[0]]
+    operate(clickhouse, [partial(demote, cluster="", key="old")])
 
 
 @pytest.fixture

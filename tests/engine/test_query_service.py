@@ -81,9 +81,10 @@ def test_the_answers_of_an_empty_project(client: QueryClient) -> None:
         "matrix": [[0, 0], [0]],
         "interval": "day",
         "periods": ["2024-01-01T00:00:00+09:00", "2024-01-02T00:00:00+09:00"],
+        "complete": [True, True],
     }
     assert client.ask("/query/path", key, BODIES["/query/path"]) == {
-        **{"root": "a", "count": 0, "drop_off": 0, "other": 0},
+        **{"root": "a", "count": 0, "drop_off": 0, "continued": 0, "other": 0},
         "children": [],
     }
     nobody = {"people": 0, "drop_off": 0, "conversion_from_start": None, "conversion_from_before": None}

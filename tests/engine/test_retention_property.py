@@ -18,11 +18,17 @@ from tests.support.query_client import QueryClient
 _examples = examples(25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 zones = st.sampled_from(sorted(ODD_MOMENTS))
 names = st.sampled_from(NAMES[:2])
+conditions: st.SearchStrategy[dict[str, Any]] = st.one_of(
+    st.dictionaries(st.sampled_from(["a", "b", "n"]), st.fixed_dictionaries({"exists": st.booleans()}), max_size=1),
+    st.sampled_from([{"a": ["pro", 1, True]}, {"n": {"ne": 1}}, {"person_id": ["u1", "u2", "someone"]}]),
+)
 options = st.fixed_dictionaries(
     {},
     optional={
         "mode": st.sampled_from(["on", "on_or_after"]),
         "first_time": st.booleans(),
+        "born_filter": conditions,
+        "return_filter": conditions,
         "min_occurrences": st.integers(1, 3),
         "week_start": st.sampled_from(["monday", "sunday"]),
         "breakdown": st.sampled_from(["a", "a.b", "b", "n"]),
@@ -63,6 +69,7 @@ def test_retention_with_its_options_is_that_of_the_oracle(
             history, born, back, since, until, interval, ZoneInfo(zone), **chosen
         )
         assert answer["matrix"] == matrix
+        assert answer["complete"] == [True] * len(matrix)
         if "breakdown" in chosen:
             found = {line_text(line): line["matrix"] for line in answer["breakdown"]}
             assert list(found) == list(lines)

@@ -26,6 +26,10 @@ class MemoryEventLog:
         self._events: list[Envelope] = []
         self._identity: list[Envelope] = []
 
+    def clear(self) -> None:
+        """Forget what was acknowledged."""
+        self.dead_letters, self._events, self._identity = [], [], []
+
     @property
     def events(self) -> Envelope:
         """All events so far, as one envelope."""
@@ -33,11 +37,11 @@ class MemoryEventLog:
 
     @property
     def event_lines(self) -> list[bytes]:
-        return self.events.lines.splitlines()
+        return self.events.lines.split(b"\n")[:-1]
 
     @property
     def identity_lines(self) -> list[bytes]:
-        return merge(self._identity).lines.splitlines()
+        return merge(self._identity).lines.split(b"\n")[:-1]
 
     async def append_events(self, ids: Sequence[bytes], lines: Sequence[EventLine]) -> None:
         self._events.append(self._record(ids, lines))
@@ -48,7 +52,8 @@ class MemoryEventLog:
     async def append_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
         self._refuse_if_away()
         for letter in letters:
-            self._refuse_if_large(letter.encode())
+            for record in letter.records():
+                self._refuse_if_large(record)
         self.dead_letters += letters
 
     async def is_ready(self) -> bool:

@@ -278,3 +278,24 @@ async def test_a_target_is_passed_on_as_it_is(stack: Stack, target: str) -> None
     """It stays under an address that is served, where the service has no such page."""
     _, body = await asyncio.to_thread(_get, stack.url, target)
     assert json.loads(body)["target"] == f"{target}?"
+
+
+@pytest.mark.parametrize("size", [10, 100_000, 3_000_000])
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+async def test_what_a_client_sends_and_closes_at_once_arrives_whole(stack: Stack, size: int, chunked: bool) -> None:
+    host, port = stack.url.removeprefix("http://").split(":")
+    body, length = b"x" * size, b"content-length: %d" % size
+    if chunked:
+        body, length = b"%x\r\n%b\r\n0\r\n\r\n" % (size, body), b"transfer-encoding: chunked"
+    request = b"POST /v1/analytics/drain HTTP/1.1\r\nhost: gateway\r\n%b\r\n\r\n%b" % (length, body)
+
+    async def send() -> None:
+        _, writer = await asyncio.open_connection(host, int(port))
+        writer.write(request)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    await asyncio.gather(*[send() for _ in range(20)])
+    async with asyncio.timeout(20):
+        await until(lambda: stack.edge.bytes_read == 20 * size)

@@ -67,15 +67,33 @@ def all_hold(history: History, event: Event, conditions: Mapping[str, Any]) -> b
     for key, condition in conditions.items():
         if key == "person_id":
             value: Any = history.person(event)
-        elif key in ("event", "distinct_id"):
+        elif key in ("event", "distinct_id", "event_id"):
             value = getattr(event, key)
+        elif key == "timestamp":
+            value, condition = _microseconds(event.time), _of_times(condition)
+        elif key == "received_at":
+            value, condition = _microseconds(event.received or event.time), _of_times(condition)
         else:
-            value = property_of(json.loads(event.properties), key)
+            value = property_of(json.loads(event.properties), key.removeprefix("properties."))
         if not isinstance(condition, dict):
             condition = {"in" if isinstance(condition, list) else "eq": condition}
         if not all(holds(value, operator, operand) for operator, operand in condition.items()):
             return False
     return True
+
+
+def _microseconds(time: datetime) -> int:
+    return (time - _EPOCH) // timedelta(microseconds=1)
+
+
+def _of_times(condition: Any) -> Any:
+    if isinstance(condition, dict):
+        return {
+            operator: operand if operator == "exists" else _of_times(operand) for operator, operand in condition.items()
+        }
+    if isinstance(condition, list):
+        return [_of_times(member) for member in condition]
+    return _microseconds(datetime.fromisoformat(condition))
 
 
 def property_of(properties: dict[str, Any], key: str) -> Any:
@@ -182,6 +200,7 @@ class Tree:
     event: str
     count: int
     drop_off: int
+    continued: int
     other: int
     children: list["Tree"]
 
@@ -210,8 +229,8 @@ def path(
             timeline = timeline[first::-1] if direction == "before" else timeline[first:]
             walk = _session(timeline, session_gap_seconds)
             walk = _without_repeats(walk) if collapse_repeats else walk
-            walks.append(_until(walk[1:], end_event)[:max_depth])
-    return _grow(start, walks, top)
+            walks.append(_until(walk[1:], end_event))
+    return _grow(start, walks, top, max_depth)
 
 
 def _session(timeline: list[Event], gap_s: int | None) -> list[str]:
@@ -231,16 +250,18 @@ def _until(names: list[str], end: str | None) -> list[str]:
     return names[: names.index(end) + 1] if end in names else names
 
 
-def _grow(event: str, walks: list[list[str]], top: int) -> Tree:
+def _grow(event: str, walks: list[list[str]], top: int, depth: int) -> Tree:
+    """`depth`: how many levels there may be below this node."""
     groups: dict[str, list[list[str]]] = {}
     for walk in walks:
-        if walk:
+        if walk and depth:
             groups.setdefault(walk[0], []).append(walk[1:])
     largest = sorted(groups, key=lambda name: (-len(groups[name]), name))
     return Tree(
         event=event,
         count=len(walks),
         drop_off=sum(1 for walk in walks if not walk),
+        continued=0 if depth else sum(1 for walk in walks if walk),
         other=sum(len(groups[name]) for name in largest[top:]),
-        children=[_grow(name, groups[name], top) for name in largest[:top]],
+        children=[_grow(name, groups[name], top, depth - 1) for name in largest[:top]],
     )

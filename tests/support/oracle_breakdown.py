@@ -1,7 +1,7 @@
 """Breakdowns by brute force: a value's text, and which values get a line of their own."""
 
 import json
-from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from tests.support.oracle import MISSING, Event, History, property_of
@@ -21,7 +21,7 @@ def value_text(history: History, event: Event, key: str) -> str:
 
 def text_of(properties: dict[str, Any], key: str) -> str:
     """JSON in one way of writing; empty for a missing property."""
-    value = property_of(properties, key)
+    value = property_of(properties, key.removeprefix("properties."))
     return "" if value is MISSING else json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
 
 
@@ -36,7 +36,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def lines(weights: Counter[str], top: int) -> dict[str, str]:
+def lines(weights: Mapping[str, float], top: int) -> dict[str, str]:
     """The line of each value: its own text, or OTHER. In the order of the lines."""
     ranked = sorted(weights, key=lambda text: (-weights[text], text.encode()))
     return {text: text if place < top else OTHER for place, text in enumerate(ranked)}

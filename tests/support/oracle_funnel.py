@@ -31,13 +31,15 @@ def runs(
     breakdown: str | None,
 ) -> list[Run]:
     timelines: defaultdict[str, list[Event]] = defaultdict(list)
-    for event in history.within(since, until):
+    for event in history.within(since, until + timedelta(seconds=within_s or 0)):
         timelines[history.person(event)].append(event)
     found = []
     for person, timeline in timelines.items():
         can_be = [{k for k, step in enumerate(steps) if _is(history, event, step)} for event in timeline]
         best: tuple[int, list[datetime]] = (-1, [])
         for start in range(len(timeline)):
+            if timeline[start].time >= until:
+                break
             last = timeline[start].time + timedelta(seconds=within_s) if within_s else until
             times = [event.time for event in timeline[start:] if event.time <= last]
             at = _TAKEN[order](times, can_be[start:], len(steps))

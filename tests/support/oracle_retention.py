@@ -1,10 +1,12 @@
 """Retention with all its options by brute force: every person, period by period."""
 
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
-from tests.support.oracle import Event, History, label_of, labels_of
+from tests.support.oracle import Event, History, all_hold, label_of, labels_of
 from tests.support.oracle_breakdown import lines, value_text
 
 Matrix = list[list[int]]
@@ -21,6 +23,8 @@ def retention(
     *,
     mode: str = "on",
     first_time: bool = False,
+    born_filter: Mapping[str, Any] | None = None,
+    return_filter: Mapping[str, Any] | None = None,
     min_occurrences: int = 1,
     week_start: str = "monday",
     breakdown: str | None = None,
@@ -34,13 +38,21 @@ def retention(
         return labels.index(label_of(event.time, since, interval, zone, ahead))
 
     inside = history.within(since, until)
-    before = {history.person(e) for e in history.events if e.event == born and e.time < since}
+
+    def is_born(event: Event) -> bool:
+        return event.event == born and all_hold(history, event, born_filter or {})
+
+    before = {history.person(e) for e in history.events if is_born(e) and e.time < since}
     cohort: dict[str, tuple[int, str]] = {}
     for event in inside:
         person = history.person(event)
-        if event.event == born and person not in cohort and not (first_time and person in before):
+        if is_born(event) and person not in cohort and not (first_time and person in before):
             cohort[person] = period(event), value_text(history, event, breakdown) if breakdown else ""
-    times = Counter((history.person(event), period(event)) for event in inside if event.event == back)
+    times = Counter(
+        (history.person(event), period(event))
+        for event in inside
+        if event.event == back and all_hold(history, event, return_filter or {})
+    )
 
     def came_back(person: str, p: int) -> bool:
         periods = range(p, len(labels)) if mode == "on_or_after" else [p]

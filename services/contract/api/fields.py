@@ -36,11 +36,12 @@ WeekStart = Annotated[Literal["monday", "sunday"], Meta(description="First day o
 Filter = Annotated[
     Raw,
     Meta(
-        description="Conditions that must all hold. Keys: `event`, `distinct_id`, `person_id`, `person.<trait>`, "
-        "`group.<type>` (the key of the event's group: its own `$groups`, else its person's at the event's time), "
-        "`group.<type>.<trait>` (its current value), or a property name (dots go into nested objects). A value matches by type "
-        "and equality, a list by any of its members, an object `{operator: operand}` by eq, ne, in, not_in, gt, gte, lt, "
-        "lte, exists, contains.",
+        description="Conditions that must all hold. Keys: `event`, `distinct_id`, `person_id`, `event_id`, `timestamp`, "
+        "`received_at`, `person.<trait>`, `group.<type>` (the key of the event's group: its own `$groups`, else its "
+        "person's at the event's time), `group.<type>.<trait>` (its current value), or a property name (dots go into "
+        "nested objects); `properties.<name>` is a property, whatever its name. A value matches by type and equality, a "
+        "list by any of its members, an object `{operator: operand}` by eq, ne, in, not_in, gt, gte, lt, lte, exists, "
+        "contains.",
         examples=[{"event": "checkout_completed", "amount": {"gte": 10}, "plan": ["pro", "team"]}],
         extra_json_schema={"type": ["object", "null"]},
     ),
@@ -58,6 +59,9 @@ AggregateBy = Annotated[
 Cursor = Annotated[str, Meta(max_length=256, description="`next_cursor` of the previous page of the same query.")]
 Title = Annotated[str, Meta(max_length=MAX_TITLE_CHARS, description="What a reader sees above the answer.")]
 Warnings = Annotated[list[str], Meta(description="What was ignored, and why.")]
+Complete = Annotated[
+    list[bool], Meta(description="Which of `periods` had ended when this was answered: the others will still grow.")
+]
 People = Annotated[int, Meta(ge=0, description="Number of people: ids that were merged count once.")]
 Breakdown = Annotated[
     str,

@@ -59,7 +59,8 @@ class FunnelQuery(SegmentedQuery, kw_only=True):
             Meta(
                 ge=1,
                 le=MAX_CONVERSION_WINDOW_S,
-                description="All steps within so many seconds of the first, to the second inclusive; default: `until`.",
+                description="All steps within so many seconds of the first, to the second inclusive, also after `until`; "
+                "the first lies before it. Default: all steps before `until`.",
             ),
         ]
         | None

@@ -71,21 +71,25 @@ class SavedPath(PathQuery, kw_only=True, tag_field="type", tag="path"):
 
 
 class PathNode(Struct, kw_only=True, gc=False):
-    """`count` people came here; `drop_off` of them went no further, `other` to events beyond the `top` children."""
+    """`count` people came here. `drop_off` of them did nothing more, `continued` went on beyond `max_depth`, `other` to events
+    beyond the `top` children."""
 
     event: str
     count: People
     drop_off: People
+    continued: People
     other: People
     children: list["PathNode"]
 
 
 class PathResult(Struct, kw_only=True):
-    """The tree of what follows the start event `root`, or of what led to it. At each node: count = counts of children + other + drop_off."""
+    """The tree of what follows the start event `root`, or of what led to it. At each node: count = counts of children +
+    other + drop_off + continued."""
 
     root: str
     count: People
     drop_off: People
+    continued: People
     other: People
     children: list[PathNode]
     warnings: Warnings | UnsetType = UNSET

@@ -3,13 +3,15 @@
 from datetime import datetime
 from typing import Annotated, Literal
 
-from msgspec import UNSET, Meta, Struct, UnsetType
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from services.contract.api.fields import (
     Breakdown,
     BreakdownKind,
     BreakdownTop,
     BreakdownValue,
+    Complete,
+    Filter,
     Interval,
     People,
     SegmentedQuery,
@@ -23,6 +25,8 @@ from services.contract.api.fields import (
 from services.contract.api.ingest import EventName
 
 MAX_OCCURRENCES = 1000
+BornFilter = Annotated[Filter, Meta(description="What must hold of born events, besides `filter`; as `filter`.")]
+ReturnFilter = Annotated[Filter, Meta(description="What must hold of return events, besides `filter`; as `filter`.")]
 RetentionMode = Literal["on", "on_or_after"]
 
 
@@ -45,6 +49,8 @@ class RetentionQuery(SegmentedQuery, kw_only=True):
         ]
         | None
     ) = None
+    born_filter: BornFilter = field(default_factory=Raw)
+    return_filter: ReturnFilter = field(default_factory=Raw)
     first_time: (
         Annotated[bool, Meta(description="Only those who never did the born event before the window; default false.")]
         | None
@@ -89,5 +95,6 @@ class RetentionResult(Struct, kw_only=True):
     matrix: list[list[People]]
     interval: Interval
     periods: list[datetime]
+    complete: Complete
     breakdown: list[RetentionBreakdown] | UnsetType = UNSET
     warnings: Warnings | UnsetType = UNSET

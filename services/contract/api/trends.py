@@ -9,6 +9,7 @@ from services.contract.api.fields import (
     Breakdown,
     BreakdownTop,
     BreakdownValue,
+    Complete,
     Filter,
     Interval,
     SegmentedQuery,
@@ -44,7 +45,8 @@ class TrendSeries(Struct, kw_only=True):
             Meta(
                 min_length=1,
                 max_length=200,
-                description="Numeric property; other values of it are left out. Dots go into nested objects.",
+                description="Numeric property, `person.<trait>` or `group.<type>.<trait>`; what is no number is left out. "
+                "Dots go into nested objects.",
                 examples=["amount"],
             ),
         ]
@@ -72,7 +74,7 @@ LineKind = Annotated[
         description="`all`: without a breakdown; `missing`: no such property or group; `other`: beyond `top`, and long values."
     ),
 ]
-Number = Annotated[float, Meta(description="null where there is nothing to measure.")]
+Number = Annotated[float | int, Meta(description="null where there is nothing to measure.")]
 
 
 class TrendLine(Struct, kw_only=True):
@@ -84,7 +86,7 @@ class TrendLine(Struct, kw_only=True):
 
 
 class TrendSeriesResult(Struct, kw_only=True):
-    """The lines of a breakdown: most events in the window first."""
+    """The lines of a breakdown: the largest number of the whole time window first, by the measure."""
 
     event: str
     measure: Measure
@@ -96,6 +98,7 @@ class TrendsResult(Struct, kw_only=True):
 
     interval: Interval
     periods: list[datetime]
+    complete: Complete
     series: list[TrendSeriesResult]
     warnings: Warnings | UnsetType = UNSET
 

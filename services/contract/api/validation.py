@@ -8,6 +8,7 @@ from services.contract.api.errors import ApiError, ErrorCode
 
 _AT = re.compile(r" - at `\$\.?(.*?)`$")
 _MISSING = re.compile(r"^Object missing required field `(.+?)`")
+_TRUNCATED, _ENDS_EARLY = "Input data was truncated", "it is empty, or ends before its last bracket. Send all of it"
 _TYPE_NAMES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 
 
@@ -20,7 +21,7 @@ def invalid_json(error: Exception, subject: str = "The body") -> ApiError:
             ErrorCode.INVALID_JSON,
             f"{subject} is not valid UTF-8: {error.reason} (byte {error.start}). Send JSON as UTF-8.",
         )
-    reason = str(error).removeprefix("JSON is malformed: ")
+    reason = str(error).removeprefix("JSON is malformed: ").replace(_TRUNCATED, _ENDS_EARLY)
     return ApiError(ErrorCode.INVALID_JSON, f"{subject} is not valid JSON: {_lower_first(reason)}.")
 
 

@@ -123,7 +123,8 @@ class KafkaEventLog:
         producer = self.producer
         try:
             async with asyncio.timeout(self._settings.edge_publish_timeout_s):
-                acks = [await producer.send(self._topics.dead_letters, letter.encode()) for letter in letters]
+                records = [record for letter in letters for record in letter.records()]
+                acks = [await producer.send(self._topics.dead_letters, record) for record in records]
                 await asyncio.gather(*acks)
         except (KafkaError, TimeoutError, OSError) as error:
             if isinstance(error, KafkaError):

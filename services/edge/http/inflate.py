@@ -35,7 +35,8 @@ def inflate_some(body: bytes, encoding: str, max_bytes: int) -> bytes:
         if encoding == "zstd":
             return _inflate_zstd(body, max_bytes)
     except (zlib.error, zstandard.ZstdError, EOFError) as error:
-        raise ApiError(ErrorCode.INVALID_ENCODING, f"The body is not valid {encoding}: {error}.") from error
+        advice = "Compress it so, or leave out `Content-Encoding`."
+        raise ApiError(ErrorCode.INVALID_ENCODING, f"The body is not valid {encoding}: {error}. {advice}") from error
     raise ApiError(
         ErrorCode.UNSUPPORTED_ENCODING,
         f"Content-Encoding `{encoding[:100]}` is not taken. Use one of {_ENCODINGS}, or none.",

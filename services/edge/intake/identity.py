@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import TypeVar
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Raw, Struct, field
 from xxhash import xxh3_128_digest
 
 from services.contract.api.encoding import plain_text
@@ -13,6 +13,7 @@ from services.contract.api.ingest import MAX_EVENT_BYTES, Alias, Group, Identify
 from services.contract.api.validation import invalid_message
 from services.contract.log.envelope import IdentityLine
 from services.contract.log.event_ids import fresh_ids, id_of_key
+from services.contract.repeated_names import first_of_each_name
 from services.edge.intake.json_checks import json_object, refuse_nul
 from services.edge.intake.lenient import HALVES_REPLACED, drop_placeholder_key, read_fields
 from services.edge.intake.placeholders import is_placeholder_id, placeholder_warning
@@ -52,8 +53,8 @@ def take_identify(body: bytes, project_id: str, now: datetime, header_key: str |
         received_at=now,
         old_id=(prior_id or "") if merges else "",
         user_id=user_id or "",
-        traits=json_object(message.traits, "traits"),
-        set_once=json_object(message.set_once, "set_once"),
+        traits=_traits(message.traits, "traits"),
+        set_once=_traits(message.set_once, "set_once"),
     )
     if not links:
         return _intake(message, header_key, warnings, line)
@@ -103,10 +104,15 @@ def take_group(body: bytes, project_id: str, now: datetime, header_key: str | No
             received_at=now,
             group_type=message.group_type,
             group_key=message.group_key,
-            traits=json_object(message.traits, "traits"),
-            set_once=json_object(message.set_once, "set_once"),
+            traits=_traits(message.traits, "traits"),
+            set_once=_traits(message.set_once, "set_once"),
         ),
     )
+
+
+def _traits(value: Raw, name: str) -> Raw:
+    """Each name once: traits are read by several parsers. Raises ApiError."""
+    return Raw(first_of_each_name(bytes(json_object(value, name))))
 
 
 def _time_of(message: Identify | Group, now: datetime, warnings: list[str]) -> datetime:

@@ -2,7 +2,7 @@
 
 from services.contract.tables import EVENTS
 from services.query.sql.parameters import NONE_PROMOTED, Promoted
-from services.query.sql.properties import PREFIX, promoted_keys
+from services.query.sql.properties import DEFINITION_MARK, PREFIX, promoted_keys
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.logs import get_logger
 from services.runtime.retry import repeat_forever
@@ -11,11 +11,12 @@ log = get_logger(__name__)
 
 
 async def read_promoted(store: ClickHouse) -> Promoted:
-    """Raises StoreError."""
+    """Raises StoreError. A column that was defined in another way, by an older version, has other values."""
     rows = await store.rows(
         "SELECT name FROM system.columns WHERE database = currentDatabase() AND table = {table:String} "
-        "AND startsWith(name, {prefix:String}) AND default_kind = 'MATERIALIZED'",
-        {"table": EVENTS, "prefix": PREFIX},
+        "AND startsWith(name, {prefix:String}) AND default_kind = 'MATERIALIZED' "
+        "AND position(default_expression, {mark:String}) > 0",
+        {"table": EVENTS, "prefix": PREFIX, "mark": DEFINITION_MARK},
     )
     return promoted_keys(name for (name,) in rows)
 

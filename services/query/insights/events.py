@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct
 
 from services.contract.api.events import MAX_PAGE_EVENTS, EventsQuery, EventsResult, StoredEvent
+from services.contract.repeated_names import first_of_each_name
 from services.query.execution.executor import QueryExecutor
 from services.query.request.cohorts import Rule, parse_cohort
 from services.query.request.cursor import Position, read_cursor, write_cursor
@@ -45,7 +46,7 @@ class EventsSpec(Struct, frozen=True):
     @property
     def can_be_bounded(self) -> bool:
         """Whether a look at the times before the page costs little: no condition reads properties or people."""
-        return self.cohort is None and all(c.is_column and not c.needs_persons for c in self.conditions)
+        return self.cohort is None and all(c.is_field and not c.needs_persons for c in self.conditions)
 
     @property
     def by_receipt(self) -> bool:
@@ -161,7 +162,7 @@ def _event(row: Sequence[Any], people: Mapping[int, str]) -> StoredEvent:
         person_id=people.get(distinct_hash, distinct_id),
         timestamp=utc_time(time_us),
         received_at=utc_time(received_us),
-        properties=Raw(properties.encode() or b"{}"),
+        properties=Raw(first_of_each_name(properties.encode() or b"{}")),
         idempotency_key=key or None,
         original_timestamp=original or UNSET,
     )

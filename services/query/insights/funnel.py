@@ -5,6 +5,7 @@ from math import isnan
 from typing import Any
 
 from msgspec import UNSET, Struct
+from msgspec.structs import replace
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.funnel import (
@@ -20,7 +21,7 @@ from services.query.execution.executor import QueryExecutor
 from services.query.request.breakdown import Breakdown, parse_breakdown
 from services.query.request.event_filter import EventFilter, parse_event_filters
 from services.query.request.segment import Segment, parse_segment
-from services.query.request.time_window import SECOND_US, TimeWindow, microseconds, parse_time_window
+from services.query.request.time_window import LATEST_US, SECOND_US, TimeWindow, microseconds, parse_time_window
 from services.query.sql.breakdown import line_of, placed_sql, value_sql
 from services.query.sql.event_filter import event_filter_sql
 from services.query.sql.events import EVENTS_WITH_DUPLICATES, IN_WINDOW, window_parameters
@@ -40,8 +41,8 @@ _MIN_MASK_BITS = 8
 class FunnelSpec(Struct, frozen=True):
     """Of a person's starts the one counts that gets furthest, of several the first.
 
-    `conversion_s`: all steps within so many seconds of the first, None: within the window. `people_of_step`: list
-    those who came to this step.
+    The first step lies in the window. `conversion_s`: all others within so many seconds of it, also after the window;
+    None: within the window. `people_of_step`: list those who came to this step.
     """
 
     steps: list[EventFilter]
@@ -51,6 +52,12 @@ class FunnelSpec(Struct, frozen=True):
     breakdown: Breakdown | None
     people_of_step: int | None
     segment: Segment
+
+    @property
+    def read_window(self) -> TimeWindow:
+        """Where any step may lie."""
+        later_us = (self.conversion_s or 0) * SECOND_US
+        return replace(self.window, until_us=min(self.window.until_us + later_us, LATEST_US))
 
 
 def parse_funnel(query: FunnelQuery, project_id: str) -> FunnelSpec:
@@ -154,11 +161,13 @@ def _histories(project_id: str, spec: FunnelSpec, promoted: Promoted, person: st
     conditions = [condition for step in spec.steps for condition in step.conditions]
     segment = segment_sql(spec.segment, promoted, conditions, person, spec.breakdown)
     named = Parameters("step", promoted)
-    moment = moments(spec.window, max(len(spec.steps), _MIN_MASK_BITS), microseconds(utc_now()))
+    read = spec.read_window
+    moment = moments(read, max(len(spec.steps), _MIN_MASK_BITS), microseconds(utc_now()))
     can_be = [f"bitShiftLeft(toUInt32({event_filter_sql(s, named)}), {i:d})" for i, s in enumerate(spec.steps)]
-    within = spec.window.until_us - spec.window.since_us
-    if spec.conversion_s is not None:
-        within = min(within, spec.conversion_s * SECOND_US)
+    length = spec.window.until_us - spec.window.since_us
+    within = length if spec.conversion_s is None else spec.conversion_s * SECOND_US
+    if spec.conversion_s is not None and spec.order != "any":
+        can_be[0] += " * (e.timestamp < fromUnixTimestamp64Micro({until_start:Int64}, 'UTC'))"
     names = named.add(sorted({step.event for step in spec.steps}), "Array(String)")
     only_steps = "" if spec.order == "strict" else f" AND e.event IN {names}{' AND mask != 0' if conditions else ''}"
     aggregates, history = {"packed_events": "groupArray(packed)"}, "packed_events"
@@ -186,8 +195,9 @@ def _histories(project_id: str, spec: FunnelSpec, promoted: Promoted, person: st
         f"SELECT unit, history, {starts}arrayMap(x -> {moment.time('x')}, history) AS times, "
         f"arrayMap(x -> {moment.payload('x')}, history) AS masks FROM ({units}){can_begin}"
     )
-    window = window_parameters(project_id, spec.window)
-    return rows, {**window, **moment.parameters, **segment.parameters, **named.values, "within": within}
+    starts_end = {"within": within, "until_start": spec.window.until_us, "length": length}
+    window = window_parameters(project_id, read)
+    return rows, {**window, **moment.parameters, **segment.parameters, **named.values, **starts_end}
 
 
 def alike(steps: Sequence[EventFilter]) -> list[list[int]]:

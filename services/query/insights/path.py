@@ -69,7 +69,8 @@ async def run_path(store: QueryExecutor, project_id: str, spec: PathSpec, promot
 
 
 def path_sql(project_id: str, spec: PathSpec, promoted: Promoted) -> tuple[str, dict[str, Any]]:
-    """One row: [(place of a name UInt32, `max_depth` times, people UInt64)], [name]. Place 0 is the end of a path.
+    """One row: [(place of a name UInt32, `max_depth` times, onward UInt8, people UInt64)], [name]. Place 0 is the end of a
+    path; onward is 1 of those that go on beyond `max_depth`.
 
     A person's events are one array of numbers, see moments.py, with the place of the event's name as payload.
     """
@@ -95,11 +96,12 @@ def path_sql(project_id: str, spec: PathSpec, promoted: Promoted) -> tuple[str, 
     )
     places = [f"p{i:d}" for i in range(1, spec.max_depth + 1)]
     steps = ", ".join(f"steps[{i:d}] AS {place}" for i, place in enumerate(places, 2))
+    steps += f", length(steps) > {spec.max_depth + 1:d} AS onward_beyond"
     people = (
         f"WITH {', '.join(_steps(spec, moment, parameters))} SELECT {steps}, count() AS people FROM ({histories} HAVING first > 0) "
-        f"GROUP BY {', '.join(places)} LIMIT {_max_paths(spec) + 1:d}"
+        f"GROUP BY {', '.join(places)}, onward_beyond LIMIT {_max_paths(spec) + 1:d}"
     )
-    return f"SELECT groupArray(({', '.join(places)}, people)), {_NAMES} FROM ({people})", parameters
+    return f"SELECT groupArray(({', '.join(places)}, onward_beyond, people)), {_NAMES} FROM ({people})", parameters
 
 
 # The names of the window's events: a constant of the query, worked out once.
@@ -131,8 +133,8 @@ def _steps(spec: PathSpec, moment: Moments, parameters: dict[str, Any]) -> list[
     if spec.collapse_repeats:
         steps.append(f"arrayCompact({places % 'session'}) AS taken")
     else:
-        # No more than the depth is ever looked at.
-        steps.append(f"{places % f'arraySlice(session, 1, {spec.max_depth + 1:d})'} AS taken")
+        # The start, so many more, and whether there is another one: no more is ever looked at.
+        steps.append(f"{places % f'arraySlice(session, 1, {spec.max_depth + 2:d})'} AS taken")
     if spec.end_event is None:
         steps.append("taken AS steps")
     else:
@@ -146,7 +148,7 @@ def _steps(spec: PathSpec, moment: Moments, parameters: dict[str, Any]) -> list[
 
 
 def _row(spec: PathSpec) -> "np.dtype[np.void]":
-    return np.dtype([("places", "<u4", (spec.max_depth,)), ("people", "<u8")])
+    return np.dtype([("places", "<u4", (spec.max_depth,)), ("onward", "u1"), ("people", "<u8")])
 
 
 def _max_paths(spec: PathSpec) -> int:
@@ -166,14 +168,22 @@ def _tree(table: bytes, spec: PathSpec) -> PathResult:
     alphabetical = np.zeros(len(names) + 1, np.int32)
     alphabetical[np.array(order, np.int64) + 1] = np.arange(1, len(names) + 1)
     distinct = DistinctPaths(
-        alphabetical[rows["places"].T], rows["people"].astype(np.int64), ["", *(names[i] for i in order)]
+        levels=alphabetical[rows["places"].T],
+        people=rows["people"].astype(np.int64),
+        names=["", *(names[i] for i in order)],
+        onward=rows["onward"].astype(bool),
     )
     try:
         root = path_tree(distinct, spec.start_event, spec.top, MAX_NODES)
     except TooManyNodesError as error:
         raise _too_expensive(f"The tree has more than {MAX_NODES} nodes.") from error
     return PathResult(
-        root=root.event, count=root.count, drop_off=root.drop_off, other=root.other, children=root.children
+        root=root.event,
+        count=root.count,
+        drop_off=root.drop_off,
+        continued=root.continued,
+        other=root.other,
+        children=root.children,
     )
 
 

@@ -18,12 +18,13 @@ _MAX_COUNTED_KEYS = 4_000_000
 class DistinctPaths(Struct, frozen=True):
     """`levels[d][i]` is the event at depth d of path i, as a place in `names`; 0 where the path has ended.
 
-    `people[i]`, at least one, went path i. `names` are in alphabetical order behind `names[0]`, which is no event.
+    `people[i]`, at least one, went path i; `onward[i]`: and then beyond the last level. `names` are in alphabetical order behind `names[0]`, which is no event.
     """
 
     levels: NDArray[np.int32]
     people: Integers
     names: list[str]
+    onward: NDArray[np.bool_]
 
 
 class TooManyNodesError(Exception):
@@ -41,10 +42,11 @@ class _Level(Struct, frozen=True):
     count: Integers
     drop_off: Integers
     other: Integers
+    continued: Integers
 
 
 def path_tree(paths: DistinctPaths, root: str, top: int, max_nodes: int) -> PathNode:
-    """At each node: count = counts of children + other + drop_off. Raises TooManyNodesError."""
+    """At each node: count = counts of children + other + drop_off + continued. Raises TooManyNodesError."""
     parent, event, count = np.zeros(1, np.int64), np.zeros(1, np.int64), np.array([paths.people.sum()], np.int64)
     # The paths still followed, and the place in the level's nodes that each has come to.
     rows = np.arange(len(paths.people))
@@ -65,15 +67,17 @@ def path_tree(paths: DistinctPaths, root: str, top: int, max_nodes: int) -> Path
         made += int(kept.sum())
         if made > max_nodes:
             raise TooManyNodesError
-        levels.append(_Level(parent, event, count, drop_off, _sums(parents[~kept], counts[~kept], len(count))))
+        other = _sums(parents[~kept], counts[~kept], len(count))
+        levels.append(_Level(parent, event, count, drop_off, other, np.zeros(len(count), np.int64)))
         order = order[kept[order]]
         parent, event, count = parents[order], names[order], counts[order]
         place = np.empty(len(keys), np.int64)
         place[order] = np.arange(len(order))
         follow = kept[child_of_row]
         rows, at = rows[follow], place[child_of_row[follow]]
-    none = np.zeros(len(count), np.int64)
-    levels.append(_Level(parent, event, count, _sums(at, paths.people[rows], len(count)), none))
+    onward, people = paths.onward[rows], paths.people[rows]
+    drop_off, continued = (_sums(at[those], people[those], len(count)) for those in (~onward, onward))
+    levels.append(_Level(parent, event, count, drop_off, np.zeros(len(count), np.int64), continued))
     return _grown(levels, [root, *paths.names[1:]])
 
 
@@ -95,10 +99,17 @@ def _grown(levels: Sequence[_Level], names: Sequence[str]) -> PathNode:
     parents = np.zeros(0, np.int64)
     for level in reversed(levels):
         borders = np.searchsorted(parents, np.arange(len(level.count) + 1)).tolist()
-        columns = (level.event.tolist(), level.count.tolist(), level.drop_off.tolist(), level.other.tolist())
+        columns = [x.tolist() for x in (level.event, level.count, level.drop_off, level.other, level.continued)]
         nodes = [
-            PathNode(event=names[event], count=count, drop_off=drop_off, other=other, children=nodes[begin:end])
-            for event, count, drop_off, other, (begin, end) in zip(*columns, pairwise(borders), strict=True)
+            PathNode(
+                event=names[event],
+                count=count,
+                drop_off=drop_off,
+                continued=continued,
+                other=other,
+                children=nodes[begin:end],
+            )
+            for event, count, drop_off, other, continued, (begin, end) in zip(*columns, pairwise(borders), strict=True)
         ]
         parents = level.parent
     return nodes[0]

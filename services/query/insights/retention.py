@@ -11,14 +11,18 @@ from services.contract.api.retention import RetentionBreakdown, RetentionQuery, 
 from services.contract.api.validation import refuse_nul
 from services.query.execution.executor import QueryExecutor
 from services.query.request.breakdown import Breakdown, parse_breakdown
+from services.query.request.event_filter import EventFilter
+from services.query.request.filters import parse_filter_of
 from services.query.request.segment import Segment, parse_segment
-from services.query.request.time_buckets import bucket_starts, local_time
+from services.query.request.time_buckets import bucket_starts, complete_buckets, local_time
 from services.query.request.time_window import EARLIEST_US, TimeWindow, parse_time_window
 from services.query.sql.breakdown import line_of, placed_sql, value_sql
+from services.query.sql.event_filter import event_filter_sql
 from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW, in_window, window_parameters
 from services.query.sql.moments import MOMENT
 from services.query.sql.parameters import Parameters, Promoted
 from services.query.sql.segment import segment_sql
+from services.runtime.clock import utc_now
 
 # Numbers in an answer: about 10 MB.
 MAX_CELLS = 2_000_000
@@ -31,13 +35,14 @@ Matrix = list[list[int]]
 class RetentionSpec(Struct, frozen=True):
     """`starts`: where the time buckets of the time window begin. `first_time`: without those born before the window."""
 
-    born_event: str
-    return_event: str
+    born: EventFilter
+    returned: EventFilter
     window: TimeWindow
     interval: Interval
     starts: list[int]
     segment: Segment = Segment()
     on_or_after: bool = False
+    sundays: bool = False
     first_time: bool = False
     min_occurrences: int = 1
     breakdown: Breakdown | None = None
@@ -46,16 +51,19 @@ class RetentionSpec(Struct, frozen=True):
 def parse_retention(query: RetentionQuery, project_id: str) -> RetentionSpec:
     refuse_nul(query.born_event, "born_event")
     refuse_nul(query.return_event, "return_event")
+    born = EventFilter(query.born_event, parse_filter_of(query.born_filter, "born_filter"))
+    returned = EventFilter(query.return_event, parse_filter_of(query.return_filter, "return_filter"))
     window = parse_time_window(query.since, query.until, query.timezone)
     segment = parse_segment(query)
-    interval = query.interval or "day"
+    interval, sundays = query.interval or "day", query.week_start == "sunday"
     spec = RetentionSpec(
-        born_event=query.born_event,
-        return_event=query.return_event,
+        born=born,
+        returned=returned,
         window=window,
         interval=interval,
-        starts=bucket_starts(window, interval, sundays=query.week_start == "sunday"),
+        starts=bucket_starts(window, interval, sundays=sundays),
         segment=segment,
+        sundays=sundays,
         on_or_after=query.mode == "on_or_after",
         first_time=bool(query.first_time),
         min_occurrences=query.min_occurrences or 1,
@@ -86,6 +94,7 @@ async def run_retention(
         matrix=_matrix((row[1:] for row in rows), spec),
         interval=spec.interval,
         periods=[local_time(start, spec.window.zone) for start in spec.starts],
+        complete=complete_buckets(spec.starts, spec.window.zone, spec.interval, utc_now(), sundays=spec.sundays),
     )
     if spec.breakdown is not None:
         by_label: dict[str, list[Sequence[Any]]] = {}
@@ -123,27 +132,32 @@ def retention_sql(project_id: str, spec: RetentionSpec, promoted: Promoted) -> t
 
 def _groups(project_id: str, spec: RetentionSpec, promoted: Promoted) -> tuple[str, str, dict[str, Any]]:
     """One row per distinct (value, cohort, came), with the number of people. And the SQL of the buckets in `came`."""
-    segment, named = segment_sql(spec.segment, promoted, breakdown=spec.breakdown), Parameters("value", promoted)
-    born = "e.event = {born:String}"
+    conditions = [*spec.born.conditions, *spec.returned.conditions]
+    segment, named = (
+        segment_sql(spec.segment, promoted, conditions, breakdown=spec.breakdown),
+        Parameters("own", promoted),
+    )
     table, came, returned = _returns(spec)
-    aggregates = {"cohort": f"minIf(bucket, {born})", "births": f"countIf({born})", "came": came}
+    aggregates = {"cohort": "minIf(bucket, is_born)", "births": "countIf(is_born)", "came": came}
     value = "''"
     if spec.breakdown is not None:
         value = "first_value"
-        aggregates[value] = f"argMinIf({value_sql(spec.breakdown, named)}, {MOMENT}, {born})"
+        aggregates[value] = f"argMinIf({value_sql(spec.breakdown, named)}, {MOMENT}, is_born)"
     when, having = IN_WINDOW, "births > 0"
     if spec.first_time:
         # The born events of all time; whoever has one before the window is left out, so no other row of it matters.
         before = "e.timestamp < fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
-        when = f"{in_window('{ever:Int64}', '{until:Int64}')} AND (NOT {before} OR {born})"
-        aggregates["earlier"] = f"countIf({born} AND {before})"
+        when = f"{in_window('{ever:Int64}', '{until:Int64}')} AND (NOT {before} OR is_born)"
+        aggregates["earlier"] = f"countIf(is_born AND {before})"
         having += " AND earlier = 0"
     units = segment.units(
+        f"{event_filter_sql(spec.born, named)} AS is_born, {event_filter_sql(spec.returned, named)} AS is_return, "
         "transform(roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}), {starts:Array(Int64)}, "
         "arrayMap(i -> toUInt64(i - 1), arrayEnumerate({starts:Array(Int64)})), toUInt64(0)) AS bucket",
         aggregates,
         table,
-        f"{when} AND e.event IN ({{born:String}}, {{return:String}})",
+        f"{when} AND e.event IN ({{born:String}}, {{return:String}})"
+        + (" AND (is_born OR is_return)" if conditions else ""),
     )
     groups = (
         f"SELECT {value} AS value, cohort, came, count() AS number FROM ({units}) WHERE {having} "
@@ -153,8 +167,8 @@ def _groups(project_id: str, spec: RetentionSpec, promoted: Promoted) -> tuple[s
         **window_parameters(project_id, spec.window),
         **segment.parameters,
         **named.values,
-        "born": spec.born_event,
-        "return": spec.return_event,
+        "born": spec.born.event,
+        "return": spec.returned.event,
         "starts": spec.starts,
         "ever": EARLIEST_US,
     }
@@ -166,14 +180,13 @@ def _returns(spec: RetentionSpec) -> tuple[str, str, str]:
 
     A set of buckets does not change with events that are stored twice; numbers of events do.
     """
-    came_back = "e.event = {return:String}"
     if spec.min_occurrences > 1:
         enough = f"arrayFilter((p, n) -> n >= {spec.min_occurrences:d}, came.1, came.2)"
-        return EVENTS_ONCE, f"sumMapIf([bucket], [toUInt64(1)], {came_back})", enough
+        return EVENTS_ONCE, "sumMapIf([bucket], [toUInt64(1)], is_return)", enough
     if len(spec.starts) <= _BITS:
-        bits = f"groupBitOrIf(bitShiftLeft(toUInt64(1), bucket), {came_back})"
+        bits = "groupBitOrIf(bitShiftLeft(toUInt64(1), bucket), is_return)"
         return EVENTS_WITH_DUPLICATES, bits, "bitPositionsToArray(came)"
-    return EVENTS_WITH_DUPLICATES, f"arraySort(groupUniqArrayIf(bucket, {came_back}))", "came"
+    return EVENTS_WITH_DUPLICATES, "arraySort(groupUniqArrayIf(bucket, is_return))", "came"
 
 
 def _matrix(counts: Iterable[Sequence[Any]], spec: RetentionSpec) -> Matrix:

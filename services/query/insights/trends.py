@@ -1,7 +1,7 @@
 """The trends query: one number per time bucket, for each series and each value of a breakdown."""
 
 from collections.abc import Iterable, Sequence
-from math import isfinite
+from math import floor, isfinite, log10, ulp
 from typing import Any
 
 from msgspec import Struct
@@ -12,16 +12,17 @@ from services.contract.api.validation import invalid_field, refuse_nul
 from services.query.execution.executor import QueryExecutor
 from services.query.request.breakdown import Breakdown, parse_breakdown
 from services.query.request.event_filter import EventFilter, parse_event_filters
-from services.query.request.filters import MAX_KEY_LEVELS
+from services.query.request.filters import FIELDS, MAX_KEY_LEVELS, Condition, property_hint
 from services.query.request.segment import Segment, parse_segment
-from services.query.request.time_buckets import bucket_starts, local_time
+from services.query.request.time_buckets import bucket_starts, complete_buckets, local_time
 from services.query.request.time_window import TimeWindow, parse_time_window
 from services.query.sql.breakdown import line_of, placed_sql, value_sql
 from services.query.sql.event_filter import event_filter_sql
 from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW, window_parameters
+from services.query.sql.measures import EXTREMES, SUMS, measure_sql, measured_value
 from services.query.sql.parameters import Parameters, Promoted
-from services.query.sql.properties import event_property
 from services.query.sql.segment import segment_sql
+from services.runtime.clock import utc_now
 
 # Measures of a numeric property.
 _OF_PROPERTY = ("sum", "avg", "min", "max", "percentile")
@@ -30,15 +31,23 @@ _DUPLICATES_DO_NO_HARM = ("people", "min", "max")
 # What a time bucket without events has; elsewhere there is nothing to measure.
 _OF_PEOPLE = ("people", "per_person")
 _NONE_IS_ZERO = ("count", "people", "sum")
+_SUM_DIGITS = 15
+_SUM_ERRORS = 2  # units in the last place by which a compensated sum of decimals may miss their true one
 
 
 class Series(Struct, frozen=True):
-    """`key`: the property, of measures that need one. `percentile` from 0 to 1."""
+    """`key`: the property or trait, of measures that need one. `percentile` from 0 to 1."""
 
     event_filter: EventFilter
     measure: Measure
     key: str | None
     percentile: float
+
+    @property
+    def trait(self) -> Condition | None:
+        """That everybody counts who has the trait which is measured; None for a property."""
+        condition = Condition(self.key or "", "exists", True)
+        return condition if condition.is_trait else None
 
 
 class TrendsSpec(Struct, frozen=True):
@@ -48,6 +57,7 @@ class TrendsSpec(Struct, frozen=True):
     window: TimeWindow
     interval: Interval
     starts: list[int]
+    sundays: bool
     breakdown: Breakdown | None
     segment: Segment
 
@@ -63,12 +73,22 @@ def series_of(event_filter: EventFilter, measure: Measure, key: str | None, perc
     refuse_nul(key, f"{place}.property")
     if key is not None and key.count(".") >= MAX_KEY_LEVELS:
         raise invalid_field(f"{place}.property", f"goes deeper than {MAX_KEY_LEVELS} levels")
+    if key is not None and not _is_measurable(key):
+        takes = "a property of events, `person.<trait>` or `group.<type>.<trait>`"
+        raise invalid_field(f"{place}.property", f"takes {takes}; `{key[:100]}` is none. {property_hint(key)}")
     return Series(event_filter, measure, key, (50 if percentile is None else percentile) / 100)
+
+
+def _is_measurable(key: str) -> bool:
+    if key in FIELDS or key == "person.":
+        return False
+    return not key.startswith("group.") or (all(key.split(".", 2)) and key.count(".") > 1)
 
 
 def parse_trends(query: TrendsQuery, project_id: str) -> TrendsSpec:
     event_filters = parse_event_filters([(series.event, series.filter) for series in query.series], "series")
     window, interval = parse_time_window(query.since, query.until, query.timezone), query.interval or "day"
+    sundays = query.week_start == "sunday"
     return TrendsSpec(
         series=[
             series_of(event_filter, sent.measure or "count", sent.property, sent.percentile, i)
@@ -76,7 +96,8 @@ def parse_trends(query: TrendsQuery, project_id: str) -> TrendsSpec:
         ],
         window=window,
         interval=interval,
-        starts=bucket_starts(window, interval, sundays=query.week_start == "sunday"),
+        starts=bucket_starts(window, interval, sundays=sundays),
+        sundays=sundays,
         breakdown=parse_breakdown(query.breakdown, query.top),
         segment=parse_segment(query),
     )
@@ -92,62 +113,40 @@ async def run_trends(store: QueryExecutor, project_id: str, spec: TrendsSpec, pr
     return TrendsResult(
         interval=spec.interval,
         periods=[local_time(start, spec.window.zone) for start in spec.starts],
+        complete=complete_buckets(spec.starts, spec.window.zone, spec.interval, utc_now(), sundays=spec.sundays),
         series=results,
     )
 
 
 def trend_sql(project_id: str, spec: TrendsSpec, series: Series, promoted: Promoted) -> tuple[str, dict[str, Any]]:
     """Rows (place, label, period, number), in order of place; see placed_sql."""
-    segment = segment_sql(spec.segment, promoted, series.event_filter.conditions, breakdown=spec.breakdown)
+    trait = series.trait
+    needed = [*series.event_filter.conditions, *([] if trait is None else [trait])]
+    segment = segment_sql(spec.segment, promoted, needed, breakdown=spec.breakdown)
     named = Parameters("series", promoted)
     selected = event_filter_sql(series.event_filter, named)
+    # FINAL takes duplicates away before they are counted.
     table = EVENTS_WITH_DUPLICATES if series.measure in _DUPLICATES_DO_NO_HARM else EVENTS_ONCE
     if series.measure in _OF_PEOPLE or spec.segment.aggregate_by is not None:
         joins, person = segment.joins, segment.who
     else:
         joins, person = segment.filter_joins, "0"
-    columns, numeric = f"{person} AS person", ""
-    if series.key is not None:
-        columns += f", {event_property(series.key, named)} AS text, JSONExtractFloat(text) AS number"
-        # The characters before ':' that JSON begins a number with.
-        numeric = "text >= '-' AND text < ':'"
-    state, merged = _measure(series, numeric)
-    # FINAL takes duplicates away before they are counted; where it is not needed, a line's weight may count them twice.
+    measured = measured_value(trait, series.key, series.measure, named)
+    measure = measure_sql(series.measure, series.percentile)
     value = "''" if spec.breakdown is None else value_sql(spec.breakdown, named)
     events = (
-        f"SELECT {columns}, {value} AS value, e.event_id AS event_id, "
+        f"SELECT {person} AS person{measured.columns}, {value} AS value, "
         "roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}) AS period "
-        f"FROM {table} {joins} WHERE {IN_WINDOW}{segment.where} AND {selected}"
+        f"FROM {table} {joins}{measured.join} WHERE {IN_WINDOW}{segment.where} AND {selected}"
     )
-    weight = "uniqExact(event_id)" if spec.breakdown is not None and table is EVENTS_WITH_DUPLICATES else "count()"
-    by_value = f"SELECT period, value, {weight} AS weight, {state} AS state FROM ({events}) GROUP BY period, value"
+    by_value = f"SELECT period, value, {measure.state} AS state FROM ({events}) GROUP BY period, value"
     if spec.breakdown is None:
-        sql = f"SELECT 1, '', period, {merged} FROM ({by_value}) GROUP BY period"
+        sql = f"SELECT 1, '', period, {measure.merged} FROM ({by_value}) GROUP BY period"
     else:
-        placed = placed_sql(spec.breakdown, by_value)
-        sql = f"SELECT place, label, period, {merged} FROM ({placed}) GROUP BY place, label, period ORDER BY place"
+        placed = placed_sql(spec.breakdown, by_value, measure.total, measure.by)
+        sql = f"SELECT place, label, period, {measure.merged} FROM ({placed}) GROUP BY place, label, period ORDER BY place"
     parameters = {**window_parameters(project_id, spec.window), **segment.parameters, **named.values}
     return sql, {**parameters, "starts": spec.starts}
-
-
-def _measure(series: Series, numeric: str) -> tuple[str, str]:
-    """An aggregate of events for each value, and the number that several values' aggregates make together."""
-    match series.measure:
-        case "count":
-            return "count()", "sum(state)"
-        case "people":
-            return "uniqExactState(person)", "uniqExactMerge(state)"
-        case "per_person":
-            state = "(count(), uniqExactState(person))"
-            return state, "sum(state.1) / uniqExactMerge(state.2)"
-        case "percentile":
-            level = f"({series.percentile!r})"
-            state = f"quantileExactInclusiveOrNullIfState{level}(number, {numeric})"
-            return state, f"quantileExactInclusiveOrNullIfMerge{level}(state)"
-        case measure:
-            # OrNull: of no number there is none (a sum is 0).
-            suffix = "If" if measure == "sum" else "OrNullIf"
-            return f"{measure}{suffix}State(number, {numeric})", f"{measure}{suffix}Merge(state)"
 
 
 def _lines(rows: Iterable[Sequence[Any]], spec: TrendsSpec, measure: Measure) -> list[TrendLine]:
@@ -160,6 +159,31 @@ def _lines(rows: Iterable[Sequence[Any]], spec: TrendsSpec, measure: Measure) ->
         if label not in lines:
             line = line_of(label)
             lines[label] = TrendLine(kind=line.kind, value=line.value, values=[nothing] * len(place_of))
-        # Beyond the largest double a sum is no number.
-        lines[label].values[place_of[period]] = number if number is not None and isfinite(number) else None
+        lines[label].values[place_of[period]] = _number(measure, number)
     return list(lines.values())
+
+
+def _number(measure: Measure, found: Any) -> float | int | None:
+    """A number as it is answered, of what the store found; None where there is nothing to measure, or no such double."""
+    if measure in EXTREMES:
+        return _exact(*found)
+    number, scale = found if measure in SUMS else (found, 0.0)
+    if number is None or not isfinite(number):
+        return None
+    return _rounded(number, scale) if measure in SUMS else number
+
+
+def _exact(number: float | None, integer: int) -> float | int | None:
+    """An extreme: as an integer where its double stands for several."""
+    if number is None:
+        return None
+    return integer if integer and float(integer) == number else number + 0.0  # -0.0 is 0.0
+
+
+def _rounded(number: float, scale: float) -> float:
+    """A sum of decimals, without what doubles cannot hold of them: the number of 15 digits, counted from the first digit
+    of `scale`, the sum of the absolute values, if it is as near as their errors are."""
+    if number.is_integer() or not isfinite(scale):
+        return number + 0.0
+    short = round(number, _SUM_DIGITS - 1 - floor(log10(scale)))
+    return short + 0.0 if abs(short - number) <= _SUM_ERRORS * ulp(scale) else number

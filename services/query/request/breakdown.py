@@ -3,22 +3,18 @@
 from msgspec import Struct
 
 from services.contract.api.validation import invalid_field, refuse_nul
-from services.query.request.filters import COLUMNS, MAX_KEY_LEVELS, TRAITS
+from services.query.request.filters import FIELDS, MAX_KEY_LEVELS, TRAITS, property_hint, property_name
 
 DEFAULT_TOP = 10
 _GROUP = "group."
 
 
 class Breakdown(Struct, frozen=True):
-    """By the property `key`, or the group where it is `group.<type>`; the `top` values with most weight get lines of their
-    own."""
+    """By the property `key`, or by the group of a type; the `top` values with most weight get lines of their own."""
 
     key: str
+    group_type: str | None
     top: int
-
-    @property
-    def group_type(self) -> str | None:
-        return self.key.removeprefix(_GROUP) if self.key.startswith(_GROUP) else None
 
 
 def parse_breakdown(key: str | None, top: int | None) -> Breakdown | None:
@@ -27,8 +23,13 @@ def parse_breakdown(key: str | None, top: int | None) -> Breakdown | None:
         return None
     refuse_nul(key, "breakdown")
     is_group = key.startswith(_GROUP) and key != _GROUP and key.count(".") == 1
-    if key in COLUMNS or (key.startswith(TRAITS) and not is_group):
-        raise invalid_field("breakdown", f"takes a property of events, or `group.<type>`; `{key[:100]}` is neither")
+    if key in FIELDS or (key.startswith(TRAITS) and not is_group):
+        raise invalid_field(
+            "breakdown",
+            f"takes a property of events, or `group.<type>`; `{key[:100]}` is neither. {property_hint(key)}",
+        )
     if key.count(".") >= MAX_KEY_LEVELS:
         raise invalid_field("breakdown", f"goes deeper than {MAX_KEY_LEVELS} levels")
-    return Breakdown(key, top or DEFAULT_TOP)
+    return Breakdown(
+        key if is_group else property_name(key), key.removeprefix(_GROUP) if is_group else None, top or DEFAULT_TOP
+    )

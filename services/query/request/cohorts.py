@@ -12,7 +12,7 @@ from msgspec import Raw, Struct
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import MAX_COHORT_RULES, Cohort
 from services.contract.api.validation import invalid_field, refuse_nul
-from services.query.request.filters import Condition, parse_filter
+from services.query.request.filters import Condition, parse_filter, parse_filter_of
 from services.query.request.time_window import TimeWindow, parse_time_window
 
 MAX_COHORT_DEPTH = 10
@@ -145,11 +145,9 @@ def _did(cohort: Cohort, place: str) -> Rule:
 
 def _traits(traits: Raw, place: str) -> Rule:
     try:
-        conditions = parse_filter(traits)
+        conditions = parse_filter_of(traits, "traits")
     except ApiError as error:
-        # The same rules as a filter's, at another place.
-        error = ApiError(error.code, error.message.replace("`filter", "`traits", 1), field=error.field)
-        raise _at_traits(error, place) from error
+        raise error.within(place) from error
     for condition in conditions:
         if not condition.is_trait:
             raise invalid_field(
@@ -164,8 +162,3 @@ def _traits(traits: Raw, place: str) -> Rule:
         positive = condition.positive()
         rules.append(Has(condition) if positive is condition else Not(Has(positive)))
     return rules[0] if len(rules) == 1 else Every(rules)
-
-
-def _at_traits(error: ApiError, place: str) -> ApiError:
-    field = (error.field or "filter").replace("filter", "traits", 1)
-    return ApiError(error.code, error.message, field=field).within(place)

@@ -5,23 +5,31 @@
 All conditions must hold. A value matches by type and equality: "1" is not 1, 1 is 1.0, true is only true, null is only
 an explicit null. ne and not_in are the opposite of eq and in, so they hold where the property is missing; every other
 operator fails there, except {"exists": false}.
+
+Keys are the event's own fields, traits, or properties. `properties.<name>` is the property of that name, whatever it is.
 """
 
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from msgspec import Raw, Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.timestamps import FORMS
 from services.contract.api.validation import invalid_field
+from services.query.request.time_window import time_us
 
 MAX_FILTER_BYTES = 64 * 1024
 MAX_CONDITIONS = 50
 MAX_LIST_MEMBERS = 1000
 MAX_KEY_LEVELS = 16
 MAX_TRAIT_CONDITIONS = 10  # each is a pass over the project's identity log
-# Columns of the event itself; these names hide properties of the same name.
-COLUMNS = ("event", "distinct_id", "person_id")
+# Fields of the event itself; these names hide properties of the same name.
+TEXT_FIELDS = ("event", "distinct_id", "person_id")
+TIME_FIELDS = ("timestamp", "received_at")
+EVENT_ID = "event_id"
+FIELDS = (*TEXT_FIELDS, *TIME_FIELDS, EVENT_ID)
 # So do these: person.<trait>, group.<type> (the group's key) and group.<type>.<trait>.
 TRAITS = ("person.", "group.")
 
@@ -30,18 +38,30 @@ _SCALARS = (str, int, float, type(None))  # bool is an int
 _OPERATORS = ("eq", "ne", "in", "not_in", "gt", "gte", "lt", "lte", "exists", "contains")
 _ORDERED = ("gt", "gte", "lt", "lte")
 _OPPOSITES = {"ne": "eq", "not_in": "in"}
+_PROPERTIES = "properties."
+
+
+def property_name(key: str) -> str:
+    """Of a key that is no field and no trait."""
+    return key.removeprefix(_PROPERTIES)
+
+
+def property_hint(key: str) -> str:
+    """For messages about keys that are no property."""
+    return f"For a property of that name, write `{_PROPERTIES}{key[:100]}`"
 
 
 class Condition(Struct, frozen=True):
-    """`key` is one of COLUMNS, a trait, or a property. `operand` is a list for in and not_in, a bool for exists, else a scalar."""
+    """`key` is one of FIELDS, a trait, or a property. `operand` is a list for in and not_in, a bool for exists, else a scalar:
+    of a time microseconds since 1970."""
 
     key: str
     operator: str
     operand: Any
 
     @property
-    def is_column(self) -> bool:
-        return self.key in COLUMNS
+    def is_field(self) -> bool:
+        return self.key in FIELDS
 
     @property
     def is_trait(self) -> bool:
@@ -89,6 +109,15 @@ def parse_filter(text: Raw) -> list[Condition]:
     return parsed
 
 
+def parse_filter_of(text: Raw, field: str) -> list[Condition]:
+    """A filter that is sent as another field: the same rules, and errors name that field."""
+    try:
+        return parse_filter(text)
+    except ApiError as error:
+        message = error.message.replace("`filter", f"`{field}", 1)
+        raise ApiError(error.code, message, field=(error.field or "filter").replace("filter", field, 1)) from error
+
+
 def _parse_key(key: str, value: Any) -> list[Condition]:
     if key.count(".") >= MAX_KEY_LEVELS:
         raise _invalid(key, f"goes deeper than {MAX_KEY_LEVELS} levels")
@@ -116,10 +145,24 @@ def _parse_operator(key: str, operator: str, operand: Any) -> Condition:
         _expect(ordered, key, operator, "a number or a string")
     else:
         _expect(isinstance(operand, _SCALARS), key, operator, "a string, number, boolean or null")
-    if key in COLUMNS and operator != "exists":
+    if key in FIELDS and operator != "exists":
         members = operand if isinstance(operand, list) else [operand]
-        _expect(all(isinstance(member, str) for member in members), key, operator, "strings")
+        values = [_field_value(key, operator, member) for member in members]
+        operand = values if isinstance(operand, list) else values[0]
     return Condition(key, operator, operand)
+
+
+def _field_value(key: str, operator: str, operand: Scalar) -> Scalar:
+    if key in TEXT_FIELDS:
+        _expect(isinstance(operand, str), key, operator, "strings")
+        return operand
+    if operator == "contains" or (key == EVENT_ID and operator in _ORDERED):
+        raise _invalid(key, f"takes no `{operator}`. {property_hint(key)}")
+    try:
+        return str(UUID(str(operand))) if key == EVENT_ID else time_us(operand)
+    except ValueError as error:
+        form = "a UUID, as answers show it" if key == EVENT_ID else FORMS
+        raise _invalid(key, f"`{operator}` takes {form}. {property_hint(key)}") from error
 
 
 _LIST = f"a list of at most {MAX_LIST_MEMBERS} strings, numbers, booleans and nulls"

@@ -1,7 +1,8 @@
 """Where the time buckets of a time window begin: hours, days, weeks, months of a time zone. Pure."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import count
 from zoneinfo import ZoneInfo
 
 from services.contract.api.errors import ApiError, ErrorCode
@@ -21,8 +22,9 @@ def bucket_starts(window: TimeWindow, interval: Interval, *, sundays: bool = Fal
     local clock at `since`. Weeks begin on Mondays, or on Sundays.
     """
     starts: list[int] = []
-    borders: Iterable[int] = _hours(window) if interval == "hour" else _midnights(window, interval, sundays)
-    for start in borders:
+    for start in _borders(window.since_us, window.zone, interval, sundays):
+        if start >= window.until_us:
+            break
         if start <= window.since_us:
             starts = [start]
         elif start > starts[-1]:
@@ -37,28 +39,38 @@ def bucket_starts(window: TimeWindow, interval: Interval, *, sundays: bool = Fal
     return starts
 
 
+def complete_buckets(
+    starts: Sequence[int], zone: ZoneInfo, interval: Interval, now: datetime, *, sundays: bool = False
+) -> list[bool]:
+    """Which of the time buckets have ended by the clock, wherever the time window ends."""
+    end = next(border for border in _borders(starts[-1], zone, interval, sundays) if border > starts[-1])
+    return [border <= microseconds(now) for border in [*starts[1:], end]]
+
+
 def local_time(us: int, zone: ZoneInfo) -> datetime:
     """For answers: in the zone, or in UTC where RFC 3339 cannot write the zone's offset (some had seconds)."""
     local = utc_time(us).astimezone(zone)
     return local.astimezone(UTC) if (local.utcoffset() or timedelta(0)) % _MINUTE else local
 
 
-def _hours(window: TimeWindow) -> range:
-    local = utc_time(window.since_us).astimezone(window.zone)
-    into_hour = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
-    return range(window.since_us - into_hour // timedelta(microseconds=1), window.until_us, _HOUR_US)
+def _borders(us: int, zone: ZoneInfo, interval: Interval, sundays: bool) -> Iterator[int]:
+    """Of time buckets, from that on which holds `us`; without end."""
+    if interval == "hour":
+        local = utc_time(us).astimezone(zone)
+        into_hour = timedelta(minutes=local.minute, seconds=local.second, microseconds=local.microsecond)
+        return count(us - into_hour // timedelta(microseconds=1), _HOUR_US)
+    return _midnights(utc_time(us).astimezone(zone).date(), zone, interval, sundays)
 
 
-def _midnights(window: TimeWindow, interval: Interval, sundays: bool) -> Iterator[int]:
+def _midnights(day: date, zone: ZoneInfo, interval: Interval, sundays: bool) -> Iterator[int]:
     """Not strictly ascending: where a zone left out a day, its midnight is that of the next day."""
-    day = utc_time(window.since_us).astimezone(window.zone).date()
     if interval == "week":
         day -= timedelta(days=day.isoweekday() % 7 if sundays else day.weekday())
     elif interval == "month":
         day = day.replace(day=1)
-    # fold=0: of two midnights the first; of a midnight that was jumped over, the moment of the jump.
-    while (start := microseconds(datetime.combine(day, time(0), window.zone))) < window.until_us:
-        yield start
+    while True:
+        # fold=0: of two midnights the first; of a midnight that was jumped over, the moment of the jump.
+        yield microseconds(datetime.combine(day, time(0), zone))
         day = _next(day, interval)
 
 

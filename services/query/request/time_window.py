@@ -14,6 +14,7 @@ DAY_US = 86_400 * SECOND_US
 _EPOCH = datetime(1970, 1, 1)
 _EPOCH_UTC = _EPOCH.replace(tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_UTC = ZoneInfo("UTC")
 # The sorting key holds toDate(timestamp), and ClickHouse's Date reaches from 1970 to 2149. No event lies outside:
 # the edge takes times from 2000 to now. A window that reaches further is cut to these.
 EARLIEST_US = 0
@@ -75,19 +76,28 @@ def utc_time(us: int) -> datetime:
     return _EPOCH_UTC + timedelta(microseconds=us)
 
 
-def _parse_time(value: str | float, field: str, zone: ZoneInfo) -> int:
-    if not isinstance(value, str):
+def time_us(value: object, zone: ZoneInfo = _UTC) -> int:
+    """Microseconds since 1970 of a text or a number; `zone` is that of texts without an offset. Raises ValueError."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
         return _of_number(value)
-    try:
-        time = iso_time(value)
-    except ValueError as error:
-        raise ApiError(
-            ErrorCode.INVALID_TIMESTAMP, f"`{field}`: `{value[:64]}` is not a date and time. Use {FORMS}.", field=field
-        ) from error
+    if not isinstance(value, str):
+        raise ValueError("neither a text nor a number")
+    time = iso_time(value)
     if time.tzinfo is None:
         # Year 1 and year 9999 lie beyond what zone rules can be asked for.
         time = time.replace(tzinfo=zone if 1 < time.year < 9999 else timezone.utc)  # noqa: UP017
     return microseconds(time)
+
+
+def _parse_time(value: str | float, field: str, zone: ZoneInfo) -> int:
+    try:
+        return time_us(value, zone)
+    except ValueError as error:
+        raise ApiError(
+            ErrorCode.INVALID_TIMESTAMP,
+            f"`{field}`: `{str(value)[:64]}` is not a date and time. Use {FORMS}.",
+            field=field,
+        ) from error
 
 
 def _of_number(value: float) -> int:

@@ -1,19 +1,22 @@
 """Breaking a result down: which values get a line of their own, what is missing, what is `other`.
 
-A value is its JSON text as ClickHouse writes it, so that types stay apart (1 and "1") and 1 and 1.0 are one. The text
-of a missing property, and of no group, is empty.
+A value is its JSON text as ClickHouse writes it, so that types stay apart (1 and "1") and 1 and 1.0 are one, and so are 0
+and -0.0. The text of a missing property, and of no group, is empty.
 """
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from services.contract.api.fields import MAX_BREAKDOWN_CHARS, BreakdownKind
+from services.contract.repeated_names import first_of_each_name
 from services.query.request.breakdown import Breakdown
 from services.query.sql.groups import event_group_text
+from services.query.sql.json_text import plain
 from services.query.sql.parameters import Parameters
 from services.query.sql.properties import event_property
 
 # The text of a value that is too long for a line of its own: no JSON begins so.
 _LONG = "*"
+OVER_VALUE = "OVER (PARTITION BY value)"
 
 
 class Line(Struct, frozen=True):
@@ -27,16 +30,18 @@ def value_sql(breakdown: Breakdown, parameters: Parameters) -> str:
     """The value of an event `e`; of a group it needs the joins of that type."""
     if breakdown.group_type is None:
         text = event_property(breakdown.key, parameters)
+        text = f"if({text} = '-0', '0', {text})"
     else:
         text = event_group_text(breakdown.group_type, parameters)
     return f"if(length({text}) > {MAX_BREAKDOWN_CHARS:d}, '{_LONG}', {text})"
 
 
-def placed_sql(breakdown: Breakdown, rows: str) -> str:
-    """`rows` (SQL with columns `value` and `weight`) with a column `place`: 1 is the value with most weight in all
-    rows, ties by the value's text; all beyond the top have the same place, and the empty value."""
-    weighed = f"SELECT *, sum(weight) OVER (PARTITION BY value) AS total FROM ({rows})"
-    ranked = f"SELECT *, dense_rank() OVER (ORDER BY value = '{_LONG}', total DESC, value) AS rank FROM ({weighed})"
+def placed_sql(breakdown: Breakdown, rows: str, total: str = f"sum(weight) {OVER_VALUE}", by: str = "total") -> str:
+    """`rows` (SQL with a column `value`) with a column `place`: 1 is the value with the largest `total` of all its rows
+    (`by`: what is compared of it), ties by the value's text; all beyond the top have the same place, and the empty value."""
+    weighed = f"SELECT *, {total} AS total FROM ({rows})"
+    order = f"value = '{_LONG}', {by} DESC NULLS LAST, value"
+    ranked = f"SELECT *, dense_rank() OVER (ORDER BY {order}) AS rank FROM ({weighed})"
     return (
         f"SELECT *, least(rank, {breakdown.top + 1:d}) AS place, "
         f"if(rank > {breakdown.top:d}, '{_LONG}', value) AS label FROM ({ranked})"
@@ -47,4 +52,4 @@ def line_of(label: str) -> Line:
     """`label` is a placed row's."""
     if label == _LONG:
         return Line("other")
-    return Line("value", Raw(label.encode())) if label else Line("missing")
+    return Line("value", Raw(first_of_each_name(plain(label).encode()))) if label else Line("missing")

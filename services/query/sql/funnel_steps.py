@@ -3,7 +3,8 @@
 A row has `times` (microseconds) and `masks` (bit k - 1: the event can be step k), both in order of (time, time of
 receipt, event id), see moments.py; where the first step must come first, so does an event that can be it.
 Each way of reading them adds `level` (steps of the best funnel) and `at` (their times; beyond `level` anything),
-and `started` (the place of its first event). All is done by filling arrays forwards or backwards, so that the work
+and `started` (the place of its first event). Masks have no bit 0 where an event comes after the time window, and so
+cannot be a start. All is done by filling arrays forwards or backwards, so that the work
 grows with the number of events, not with its square.
 """
 
@@ -78,7 +79,11 @@ def in_any_order(rows: str, steps: int, alike: Sequence[Sequence[int]]) -> str:
     timed = f"WITH {', '.join(columns)} SELECT *, {given} FROM ({rows})"
     in_time = " + ".join(f"(d{i:d} - t <= {{within:Int64}})" for i in range(len(names)))
     variables = ", ".join(f"d{i:d}" for i in range(len(names)))
-    reached = f"SELECT *, arrayMap((t, {variables}) -> {in_time}, times, {given}) AS levels FROM ({timed})"
+    # Only events of the time window are starts; what comes later may be a further step.
+    in_window = "(t < {length:Int64})"
+    reached = (
+        f"SELECT *, arrayMap((t, {variables}) -> {in_window} * ({in_time}), times, {given}) AS levels FROM ({timed})"
+    )
     return _best(reached, f"arraySort([{', '.join(f'{name}[started]' for name in names)}])")
 
 

@@ -18,9 +18,15 @@ class Parameters(Struct):
     prefix: str = "f"
     promoted: Promoted = NONE_PROMOTED
     values: dict[str, Any] = field(default_factory=dict)
+    aliases: int = 0
 
     def add(self, value: Any, kind: str) -> str:
         """The value's place in the SQL; `kind` is its ClickHouse type."""
         name = f"{self.prefix}{len(self.values)}"
         self.values[name] = value
         return f"{{{name}:{kind}}}"
+
+    def alias(self) -> str:
+        """A name for an expression, which no other has."""
+        self.aliases += 1
+        return f"{self.prefix}_{self.aliases:d}"

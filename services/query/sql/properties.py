@@ -7,9 +7,12 @@ of the column `a` to ClickHouse, where `a` is text.
 import re
 from collections.abc import Callable, Iterable
 
+from services.query.sql.json_text import json_members, json_text
 from services.query.sql.parameters import Parameters, Promoted
 
 PREFIX = "property_"  # of the columns' names
+# Stands in the definition of a column that was promoted by this version; older ones were defined in another way.
+DEFINITION_MARK = "JSONMergePatch"
 _KEY = re.compile(r"[A-Za-z0-9_.$-]{1,64}")
 
 
@@ -40,6 +43,16 @@ def event_property(key: str, parameters: Parameters) -> str:
     return property_text("e.properties", key, parameters)
 
 
+def event_members(key: str, parameters: Parameters) -> str:
+    """The SQL of the JSON texts of the members of a property of `events AS e` that is an array."""
+    name = parameters.add(key, "String")
+    whole = json_members("e.properties", name)
+    if "." not in key:
+        return whole
+    way = [parameters.add(part, "String") for part in key.split(".")]
+    return f"if(JSONHas(e.properties, {name}), {whole}, {json_members('e.properties', *way)})"
+
+
 def property_text(column: str, key: str, parameters: Parameters) -> str:
     """The SQL of a property's JSON text in a column of JSON objects. A dotted key is a property of that very name where there is one, else the way into nested objects."""
     return _property_text(column, key, lambda name: parameters.add(name, "String"))
@@ -52,8 +65,7 @@ def column_definition(key: str) -> str:
 
 def _property_text(column: str, key: str, place: Callable[[str], str]) -> str:
     """`place` gives the SQL of a name."""
-    whole = f"JSONExtractRaw({column}, {place(key)})"
+    whole = json_text(column, place(key))
     if "." not in key:
         return whole
-    path = ", ".join(map(place, key.split(".")))
-    return f"if({whole} != '', {whole}, JSONExtractRaw({column}, {path}))"
+    return f"if({whole} != '', {whole}, {json_text(column, *map(place, key.split('.')))})"

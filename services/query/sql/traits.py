@@ -7,6 +7,7 @@ project's part of the log, whatever the number of events.
 
 from services.contract.tables import IDENTITY_LOG
 from services.query.sql.events import NOT_DELETED
+from services.query.sql.json_text import json_text
 from services.query.sql.moments import MOMENT
 from services.query.sql.parameters import Parameters
 from services.query.sql.persons import PERSON, PERSON_ID, join_persons
@@ -44,11 +45,26 @@ def trait_holders(key: str, value_holds: str, parameters: Parameters, who: str =
 
 def group_holders(group_type: str, trait: str, value_holds: str, parameters: Parameters) -> str:
     """The groups (one column, their keys) of a type (SQL) for whose trait `value_holds`, as above."""
+    return f"SELECT who FROM ({group_values(group_type, trait, parameters)}) WHERE {value_holds}"
+
+
+def person_values(trait: str, parameters: Parameters) -> str:
+    """Rows (who, value): the JSON text of a trait of those people who have it."""
+    of_kind = f"{join_persons(False)} {_OF_PROJECT} AND e.kind IN {IDENTIFIES}"
+    return _values(PERSON, trait, of_kind, parameters)
+
+
+def group_values(group_type: str, trait: str, parameters: Parameters) -> str:
+    """Rows (who, value) of the groups of a type (SQL); `who` is a group's key."""
     of_kind = f"{_OF_PROJECT} AND e.kind = 'group' AND e.group_type = {group_type}"
-    return _holders("e.group_key", trait, of_kind, value_holds, parameters)
+    return _values("e.group_key", trait, of_kind, parameters)
 
 
 def _holders(who: str, trait: str, of_kind: str, value_holds: str, parameters: Parameters) -> str:
+    return f"SELECT who FROM ({_values(who, trait, of_kind, parameters)}) WHERE {value_holds}"
+
+
+def _values(who: str, trait: str, of_kind: str, parameters: Parameters) -> str:
     """`of_kind`: joins and conditions that leave the calls about `who`."""
     # A dotted name is the trait of that very name where there is one, else the way into an object.
     names = [trait, *trait.split(".")[:1]] if "." in trait else [trait]
@@ -56,20 +72,20 @@ def _holders(who: str, trait: str, of_kind: str, value_holds: str, parameters: P
     texts, columns = [], []
     for i, place in enumerate(places):
         texts += [
-            f"JSONExtractRaw(e.traits, {place}) AS trait_{i:d}",
-            f"JSONExtractRaw(e.set_once, {place}) AS once_{i:d}",
+            f"{json_text('e.traits', place)} AS trait_{i:d}",
+            f"{json_text('e.set_once', place)} AS once_{i:d}",
         ]
         columns += _folded(f"trait_{i:d}", f"once_{i:d}", f"value_{i:d}")
     value = "value_0"
     if len(names) > 1:
         way = ", ".join(parameters.add(name, "String") for name in trait.split(".")[1:])
-        value = f"if(value_0 != '', value_0, JSONExtractRaw(value_1, {way}))"
+        value = f"if(value_0 != '', value_0, {json_text('value_1', way)})"
     told = " OR ".join(f"{text} != ''" for i in range(len(names)) for text in (f"trait_{i:d}", f"once_{i:d}"))
     folded = (
         f"WITH {', '.join(texts)} SELECT {who} AS who, {', '.join(columns)} {_LOG} {of_kind} AND {_SAYS_TRAITS} "
         f"AND ({told}) GROUP BY who"
     )
-    return f"SELECT who FROM (SELECT who, {value} AS value FROM ({folded})) WHERE value != '' AND ({value_holds})"
+    return f"SELECT who, {value} AS value FROM ({folded}) WHERE value != ''"
 
 
 def _folded(trait: str, once: str, value: str) -> list[str]:

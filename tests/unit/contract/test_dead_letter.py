@@ -1,4 +1,4 @@
-"""A dead letter is written, read and small enough, whatever its payload is."""
+"""A dead letter is written and read whole, and each of its records is small enough, whatever its payload is."""
 
 import json
 from datetime import UTC, datetime
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from services.contract.log.dead_letter import MAX_PAYLOAD_BYTES, DeadLetter, Origin, decode_dead_letter, payload_text
+from services.contract.log.dead_letter import PIECE_CHARS, DeadLetter, Origin, Pieces, decode_dead_letter, payload_text
 from services.contract.log.topics import MAX_RECORD_BYTES
 
 AT = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
@@ -44,10 +44,29 @@ def test_a_payload_is_text(payload: bytes, text: str) -> None:
 
 
 @pytest.mark.parametrize("byte", [b"\0", b'"', b"\xff", b"x"], ids=["NUL", "quote", "no UTF-8", "letter"])
-def test_it_fits_into_a_record(byte: bytes) -> None:
-    payload = byte * (10 * 1024 * 1024)
-    assert len(payload_text(payload)) == MAX_PAYLOAD_BYTES
-    assert len(letter(payload, ORIGINS[1]).encode()) < 2 * MAX_RECORD_BYTES
+@pytest.mark.parametrize("size", [0, 1, PIECE_CHARS, PIECE_CHARS + 1, 10 * 1024 * 1024])
+def test_it_is_whole_and_each_of_its_records_fits_into_the_topic(byte: bytes, size: int) -> None:
+    written = letter(byte * size, ORIGINS[1])
+    assert written.payload == payload_text(byte) * size
+    records = written.records()
+    assert len(records) == max(1, -(-size // PIECE_CHARS))
+    assert max(map(len, records)) < 2 * MAX_RECORD_BYTES
+    pieces = Pieces()
+    *before, last = [pieces.add(decode_dead_letter(record)) for record in reversed(records)]
+    assert before == [None] * (len(records) - 1)
+    assert last == written
+    assert list(pieces.incomplete()) == []
+
+
+def test_pieces_of_several_letters_may_be_mixed_and_repeated_and_missing() -> None:
+    one, two = [letter(byte * (2 * PIECE_CHARS + 5), ORIGINS[0]).records() for byte in (b"a", b"b")]
+    pieces = Pieces()
+    mixed = [one[2], two[0], one[2], one[0], two[2], one[1]]
+    whole = [found for record in mixed if (found := pieces.add(decode_dead_letter(record)))]
+    assert [found.payload for found in whole] == ["a" * (2 * PIECE_CHARS + 5)]
+    (lacking,) = pieces.incomplete()
+    assert lacking.payload == "b" * (PIECE_CHARS + 5)
+    assert lacking.message == "Mend it. (2 of the letter's 3 pieces are in the topic)"
 
 
 @pytest.mark.parametrize("value", [b"", b"{}", b"[]", b"\xff", b'{"code": 1}'])

@@ -93,7 +93,7 @@ def test_the_subject_is_what_the_message_is_called() -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "The body is not valid JSON: input data was truncated."),
+        (b"", "The body is not valid JSON: it is empty, or ends before its last bracket. Send all of it."),
         (b'{"a": }', "The body is not valid JSON: invalid character (byte 6)."),
         (b"[1,]", "The body is not valid JSON: trailing comma in array (byte 3)."),
         (b"{} x", "The body is not valid JSON: trailing characters (byte 4)."),

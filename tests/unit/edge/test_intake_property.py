@@ -25,7 +25,7 @@ TEXTS = st.text(max_size=12)
 JSON = st.recursive(
     st.none()
     | st.booleans()
-    | st.integers()
+    | st.integers(-(10**308), 10**308)
     | st.integers(10**18, 10**308)
     | st.floats(allow_nan=False, allow_infinity=False)
     | TEXTS,

@@ -93,6 +93,7 @@ def test_integers_are_looked_up_among_integers_of_their_own_size() -> None:
         "a",
         [1, 2],
         [9223372036854775808],
+        ["100000000000000000000000"],
         [1.0, 2.0, 0.5, 9223372036854775808.0, 1e23],
     ]
 

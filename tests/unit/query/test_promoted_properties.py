@@ -113,7 +113,7 @@ async def test_statements_go_to_the_whole_cluster() -> None:
     await demote(store, "shop", "plan")
     assert store.sent == [
         "ALTER TABLE events ON CLUSTER 'shop' ADD COLUMN IF NOT EXISTS `property_plan` "
-        "String MATERIALIZED JSONExtractRaw(properties, 'plan')",
+        f"String MATERIALIZED {column_definition('plan')}",
         "ALTER TABLE events ON CLUSTER 'shop' MATERIALIZE COLUMN `property_plan`",
         "KILL MUTATION ON CLUSTER 'shop' WHERE database = 'headrace' AND table = 'events' AND NOT is_done "
         "AND trim(BOTH '()' FROM replaceAll(command, '`', '')) = 'MATERIALIZE COLUMN property_plan'",

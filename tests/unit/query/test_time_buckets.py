@@ -1,12 +1,13 @@
 """Where hours, days, weeks and months begin, in zones whose clocks do odd things."""
 
+from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import Interval
-from services.query.request.time_buckets import MAX_BUCKETS, bucket_starts, local_time
+from services.query.request.time_buckets import MAX_BUCKETS, bucket_starts, complete_buckets, local_time
 from services.query.request.time_window import parse_time_window
 
 
@@ -67,3 +68,39 @@ def test_every_day_of_thirty_years_begins_at_its_first_moment(zone: str) -> None
             first = local_time(start, tz)
             assert local_time(start - 1, tz).date() < first.date()
             assert first.time().hour in (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "interval", "zone", "now", "expected"),
+    [
+        ("2024-03-01", "2024-03-03", "day", "UTC", "2024-03-02T23:59:59.999999Z", [True, False]),
+        ("2024-03-01", "2024-03-03", "day", "UTC", "2024-03-03T00:00:00Z", [True, True]),
+        # Its day has not ended, wherever the window does.
+        ("2024-03-01", "2024-03-02T12:00", "day", "UTC", "2024-03-02T13:00:00Z", [True, False]),
+        ("2024-03-01", "2024-03-02T12:00", "day", "UTC", "2024-02-01T00:00:00Z", [False, False]),
+        # The day of 23 hours, of 25 hours, and the one that was left out.
+        ("2024-03-31", "2024-03-31T12:00", "day", "Europe/Berlin", "2024-03-31T22:00:00Z", [True]),
+        ("2024-10-27", "2024-10-27T12:00", "day", "Europe/Berlin", "2024-10-27T22:59:59Z", [False]),
+        ("2011-12-29", "2011-12-29T12:00", "day", "Pacific/Apia", "2011-12-30T10:00:00Z", [True]),
+        ("2011-12-29", "2011-12-29T12:00", "day", "Pacific/Apia", "2011-12-30T09:59:59Z", [False]),
+        ("2024-03-01T10:30", "2024-03-01T11:30", "hour", "Asia/Kathmandu", "2024-03-01T05:20:00Z", [True, False]),
+        ("2024-03-06", "2024-03-07", "week", "UTC", "2024-03-10T23:00:00Z", [False]),
+        ("2024-03-06", "2024-03-07", "week", "UTC", "2024-03-11T00:00:00Z", [True]),
+        ("2024-02-10", "2024-02-11", "month", "UTC", "2024-02-29T23:00:00Z", [False]),
+        ("2024-02-10", "2024-02-11", "month", "UTC", "2024-03-01T00:00:00Z", [True]),
+        ("2148-12-31", "2149-01-01", "month", "UTC", "2024-03-01T00:00:00Z", [False]),
+    ],
+)
+def test_what_has_ended_is_complete(
+    since: str, until: str, interval: Interval, zone: str, now: str, expected: list[bool]
+) -> None:
+    window = parse_time_window(since, until, zone)
+    starts = bucket_starts(window, interval)
+    assert complete_buckets(starts, window.zone, interval, datetime.fromisoformat(now)) == expected
+
+
+def test_a_week_that_begins_on_sunday_ends_on_saturday() -> None:
+    window = parse_time_window("2024-03-06", "2024-03-07", "UTC")
+    starts = bucket_starts(window, "week", sundays=True)
+    at = [datetime(2024, 3, day, tzinfo=UTC) for day in (9, 10)]
+    assert [complete_buckets(starts, window.zone, "week", now, sundays=True) for now in at] == [[False], [True]]

@@ -1,0 +1,85 @@
+"""Values of stored JSON as text, in the one way in which ClickHouse writes them, and what can be read from it.
+
+A string begins with a quote, a number with a digit or a minus, a missing value is empty. Of a name that stands twice in an
+object the first counts. ClickHouse reads a whole number beyond 64 bits as if it were a string of its digits; here it
+begins with a plus, which no JSON does.
+"""
+
+# The shortest such number has 20 characters, and two quotes.
+_SHORTEST = 22
+# Whole numbers from here on are not all doubles.
+INEXACT_FROM = 2**53
+_INT128_TO = "1.7e38"
+# As SQL. What stands before a number, and the number up to what is cut away.
+_LONG_EXPONENT = r"([:,\\[\\s]-?[0-9.]+)[eE][+]?[0-9]{3,}"
+_LONG_NUMBER = r"([:,\\[\\s]-?[0-9]{20})[0-9]{280,}"
+
+
+def json_text(column: str, *path: str) -> str:
+    """The SQL of the text of a value in a column of JSON objects. `path`: the SQL of the names that lead to it."""
+    names = ", ".join(path)
+    raw = f"JSONExtractRaw({column}, {names})"
+    return f"if({_looks_large(raw)} AND JSONType({_other(column)}, {names}) != 'String', {_large(raw)}, {raw})"
+
+
+def json_members(column: str, *path: str) -> str:
+    """The SQL of the texts of an array's members, an array itself; empty where there is none."""
+    names = ", ".join(path)
+    raws, others = f"JSONExtractArrayRaw({column}, {names})", f"JSONExtractArrayRaw({_other(column)}, {names})"
+    text = f"if({_looks_large('raw')} AND NOT {is_string('other')}, {_large('raw')}, raw)"
+    return f"arrayMap((raw, other) -> {text}, {raws}, arrayResize({others}, length({raws})))"
+
+
+def _looks_large(raw: str) -> str:
+    return f"length({raw}) >= {_SHORTEST:d} AND match({raw}, '^\"-?[0-9]+\"$')"
+
+
+def _large(raw: str) -> str:
+    return f"concat('+', trim(BOTH '\"' FROM {raw}))"
+
+
+def _other(column: str) -> str:
+    """The JSON as the other parser of ClickHouse reads it, which is slower: to it, such a number is a double.
+
+    It fails for numbers that it cannot hold, also for 0e400, and so would the whole query. Only the types matter here:
+    large exponents and very long numbers are shortened first.
+    """
+    shorter = f"replaceRegexpAll({column}, '{_LONG_EXPONENT}', '\\\\1e0')"
+    return f"JSONMergePatch(replaceRegexpAll({shorter}, '{_LONG_NUMBER}', '\\\\1'), '{{}}')"
+
+
+def is_string(text: str) -> str:
+    return f"startsWith({text}, '\"')"
+
+
+def is_number(text: str) -> str:
+    return f"({text} >= '+' AND {text} < ':')"  # + , - . / 0-9 are the characters before ':'
+
+
+def is_large(text: str) -> str:
+    """Whether it is a whole number beyond 64 bits."""
+    return f"startsWith({text}, '+')"
+
+
+def digits(text: str) -> str:
+    """Of a whole number beyond 64 bits, with its minus."""
+    return f"substring({text}, 2)"
+
+
+def double(text: str) -> str:
+    """The nearest double of a number."""
+    return f"if({is_large(text)}, JSONExtractFloat(concat({digits(text)}, 'e0')), JSONExtractFloat({text}))"
+
+
+def inexact_integer(text: str, number: str) -> str:
+    """The whole number where doubles are too coarse for all of them, else 0. `number`: its double."""
+    whole = f"if({is_large(text)}, {digits(text)}, {text})"
+    return (
+        f"multiIf(abs({number}) < {INEXACT_FROM:d} OR abs({number}) >= {_INT128_TO}, toInt128(0), "
+        f"position({text}, 'e') = 0, toInt128OrZero({whole}), toInt128({number}))"
+    )
+
+
+def plain(label: str) -> str:
+    """The JSON of a text that came back."""
+    return label.removeprefix("+")
