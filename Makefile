@@ -6,7 +6,7 @@ READY := .venv/.ready
 JOBS ?= 2
 # Services and tests start hundreds of processes: without compiled files each compiles everything again.
 export PYTHONDONTWRITEBYTECODE :=
-PYTEST := $(BIN)/pytest -q -n $(JOBS) --dist loadgroup
+PYTEST := $(BIN)/pytest -q -n $(JOBS) --no-loadscope-reorder
 
 # The virtual environment, made again whenever the pinned requirements change.
 $(READY): requirements/dev.txt pyproject.toml

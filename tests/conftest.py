@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 from _pytest.terminal import TerminalReporter
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.support.brokers import broker_kinds, stack_setting
 from tests.support.engine import clickhouse, clickhouse_server, engine_kind
@@ -27,7 +29,7 @@ _ENGINE_NAMES = {
 }
 
 _TESTS = Path(__file__).parent
-# They start stacks of processes and look at clocks: one at a time.
+# They start stacks of processes and look at clocks: one such test of each tier at a time.
 _WITH_PROCESSES = {"pipeline", "fault"}
 
 load_profile()
@@ -38,13 +40,26 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The folder is the tier, and its marker. Tests that share something costly run in one process of pytest-xdist."""
-    for item in items:
-        tier = item.path.relative_to(_TESTS).parts[0]
-        item.add_marker(tier)
-        item.add_marker(pytest.mark.xdist_group("processes" if tier in _WITH_PROCESSES else str(item.path)))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """The folder is the tier, and its marker."""
+    item.add_marker(item.path.relative_to(_TESTS).parts[0])
+
+
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+    """A file's tests run in one process of pytest-xdist: they share an engine. So do all tests of a tier that starts
+    stacks of services and looks at clocks.
+
+    By names: `--dist loadgroup` of pytest-xdist 3.8 changes what pytest 9.2 does not look at.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        tier = path.split("/")[1]
+        return tier if tier in _WITH_PROCESSES else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    return ByFile(config, log)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
