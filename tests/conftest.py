@@ -29,7 +29,7 @@ _ENGINE_NAMES = {
 }
 
 _TESTS = Path(__file__).parent
-# They start stacks of processes and look at clocks: one such test of each tier at a time.
+# They start stacks of processes and look at clocks: one at a time.
 _WITH_PROCESSES = {"pipeline", "fault"}
 
 load_profile()
@@ -46,8 +46,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
-    """A file's tests run in one process of pytest-xdist: they share an engine. So do all tests of a tier that starts
-    stacks of services and looks at clocks.
+    """A file's tests run in one process of pytest-xdist: they share an engine. So do all tests that start stacks of
+    services and look at clocks.
 
     By names: `--dist loadgroup` of pytest-xdist 3.8 changes what pytest 9.2 does not look at.
     """
@@ -55,7 +55,7 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
         tier = path.split("/")[1]
-        return tier if tier in _WITH_PROCESSES else path
+        return "processes" if tier in _WITH_PROCESSES else path
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:

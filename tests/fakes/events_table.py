@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from msgspec import Raw
 
@@ -89,7 +90,7 @@ class MemoryEventsTable(ClickHouse):
         if "wanted" in asked:
             found = set(self._found(asked, asked["since"], asked["until"]))
         else:
-            listed = {bytes.fromhex(text) for text in re.findall(r"toUUID\('([0-9a-f]{32})'\)", sql)}
+            listed = {UUID(text).bytes for text in re.findall(r"'([0-9a-f-]{36})'", sql)}
             found = listed & set(self._found({}, asked["since"], math.inf))
         return b"".join(struct.pack("<QQ", *struct.unpack(">QQ", event_id)) for event_id in found)
 

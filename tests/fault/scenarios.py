@@ -45,7 +45,7 @@ SCENARIOS = {
         ),
         Scenario("rolling-restart", "a deploy: workers that keep their names start again", ROLLING, short=1),
         Scenario("store", "ClickHouse slow, refusing, timing out after it stored, cut off", STORE, short=4),
-        Scenario("store-lost-its-tail", "ClickHouse without what it acknowledged last", TAIL, short=2),
+        Scenario("store-lost-its-tail", "ClickHouse without what it acknowledged last", TAIL, short=1),
         Scenario("months", "batches with dates in many months, torn apart", MONTHS, short=4),
         Scenario("store-away", "ClickHouse away for long under load", AWAY, times=1, short=1, beside=True),
         Scenario(

@@ -71,8 +71,9 @@ def _needs_exact_members(condition: Condition) -> bool:
 
 def _trait(condition: Condition, parameters: Parameters) -> str:
     """People (or groups) who have such a value, found once; the opposite operators ask for all others."""
-    _, _, trait = condition.key.removeprefix("group.").partition(".")
-    if condition.group_type is not None and not trait:
+    # A trait's name may be empty.
+    _, has_trait, trait = condition.key.removeprefix("group.").partition(".")
+    if condition.group_type is not None and not has_trait:
         return value_condition(event_group_text(condition.group_type, parameters), condition, parameters)
     positive = condition.positive()
     negation = "" if positive is condition else "NOT "

@@ -2,15 +2,15 @@
 
 from collections.abc import AsyncIterator, Mapping
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
 from services.contract.log.envelope import IDS_HEADER
 from services.worker.record import Record
 
-# So much of a partition at a time: it lies here beside the blocks of fresh records.
-_FETCH_BYTES = 1024 * 1024
-_RECORDS = 500
+# So much of a partition at a time: it lies here beside the blocks of fresh records, and each costs a look-up of all ids.
+_FETCH_BYTES = 4 * 1024 * 1024
+_LIST_BYTES = 8 * 1024 * 1024
 _WAIT_MS = 1000
 
 
@@ -46,27 +46,35 @@ async def _records_of(
 ) -> AsyncIterator[list[Record]]:
     consumer.assign([tp])
     consumer.seek(tp, begin)
+    gathered: list[Record] = []
+    size = 0
     while await consumer.position(tp) < end:
         try:
-            fetched = await consumer.getmany(tp, timeout_ms=_WAIT_MS, max_records=_RECORDS)
+            fetched = await consumer.getmany(tp, timeout_ms=_WAIT_MS)
         except OffsetOutOfRangeError:
             await consumer.seek_to_beginning(tp)
             continue
-        records = [
-            Record(
-                record.topic,
-                record.partition,
-                record.offset,
-                record.value,
-                dict(record.headers).get(IDS_HEADER),
-                _nothing_to_acknowledge,
-                record.timestamp / 1000,
-            )
-            for record in fetched.get(tp, [])
-            if record.offset < end
-        ]
-        if records:
-            yield records
+        for record in fetched.get(tp, []):
+            if record.offset < end:
+                gathered.append(_record(record))
+                size += len(record.value or b"")
+        if size >= _LIST_BYTES:
+            yield gathered
+            gathered, size = [], 0
+    if gathered:
+        yield gathered
+
+
+def _record(record: ConsumerRecord) -> Record:
+    return Record(
+        record.topic,
+        record.partition,
+        record.offset,
+        record.value,
+        dict(record.headers).get(IDS_HEADER),
+        _nothing_to_acknowledge,
+        record.timestamp / 1000,
+    )
 
 
 def _nothing_to_acknowledge() -> None: ...

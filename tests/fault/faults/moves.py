@@ -74,8 +74,11 @@ async def rolling_restart(scene: Scene) -> None:
         worker.overrides["HEADRACE_WORKER_INSTANCE_ID"] = worker.name
         # A busy machine takes long to start one.
         worker.overrides["HEADRACE_WORKER_SESSION_TIMEOUT_S"] = "60"
-    # With the second restart each had its name before.
-    await _restart_each(scene)
+    await asyncio.gather(*[worker.stop() for worker in stack.workers])
+    await asyncio.gather(*[worker.start() for worker in stack.workers])
+    await stack.wait_ready()
+    await stack.wait_all_assigned()
+    await asyncio.sleep(_SETTLE_S)
     held = {worker.name: await stack.partitions_of(worker) for worker in stack.workers}
     logs = {worker.name: worker.log.stat().st_size for worker in stack.workers}
     await _restart_each(scene)
