@@ -79,7 +79,7 @@ def test_joining_step_by_step_leads_to_what_is_computed_as_a_whole(edges: list[E
         )
 
 
-@given(st.integers(0, 2**40), st.integers(0, 2**41), st.integers(0, 2**60))
+@given(st.integers(0, 2**40 - 2), st.integers(0, 2**41), st.integers(0, 2**60))
 def test_whatever_is_computed_as_a_whole_is_newer_than_what_it_replaces(now: int, later: int, versions: int) -> None:
     """Also where the clock went back. And a set that was joined since is older than one that is computed later."""
     one = PersonSet("a", "a", "a", 1, epoch_at(1_577_836_800_000 + now, versions), 0)
