@@ -50,8 +50,9 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     running.close()
 
 
-# They stop all nodes of a cluster, which takes minutes on a busy machine: `make fault` runs them.
-LONG = {"log-truncated", "retention-overtakes"}
+# They stop all nodes of a cluster, or start each worker three times, which takes minutes on a busy machine: `make fault`
+# runs them.
+LONG = {"log-truncated", "retention-overtakes", "rolling-restart"}
 
 
 @pytest.mark.parametrize("name", [name for name in SCENARIOS if name not in LONG])

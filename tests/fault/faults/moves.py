@@ -77,8 +77,7 @@ async def rolling_restart(scene: Scene) -> None:
     await asyncio.gather(*[worker.stop() for worker in stack.workers])
     await asyncio.gather(*[worker.start() for worker in stack.workers])
     await stack.wait_ready()
-    await stack.wait_all_assigned()
-    await asyncio.sleep(_SETTLE_S)
+    await _all_share(scene)
     held = {worker.name: await stack.partitions_of(worker) for worker in stack.workers}
     logs = {worker.name: worker.log.stat().st_size for worker in stack.workers}
     await _restart_each(scene)
@@ -96,6 +95,16 @@ async def _restart_each(scene: Scene) -> None:
         await worker.start()
         await scene.stack.wait_ready()
         await asyncio.sleep(scene.rng.uniform(0.5, 2))
+    await _all_share(scene)
+
+
+async def _all_share(scene: Scene) -> None:
+    """Until each worker has partitions: the first that come take all, and give some back when the last one has joined."""
+
+    async def all_have_some() -> bool:
+        return all([await scene.stack.partitions_of(worker) for worker in scene.stack.workers])
+
+    await until(all_have_some, "each worker has partitions", _MOVED_S)
     await scene.stack.wait_all_assigned()
     await asyncio.sleep(_SETTLE_S)
 
