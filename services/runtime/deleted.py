@@ -7,13 +7,14 @@ up to the request.
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from msgspec import Struct
 
 from services.contract.log.envelope import EventLine
 from services.contract.tables import DELETED_IDS, DELETIONS
 from services.runtime.clickhouse import ClickHouse
+from services.runtime.clock import utc_time
 
 # Clocks of services differ: what was received so long after the request counts as received before it.
 _RECEIVED_AFTER = timedelta(minutes=1)
@@ -62,7 +63,7 @@ async def _deleted_people(store: ClickHouse, project: str, ids: Sequence[str]) -
             "WHERE project_id = {project:String} AND distinct_id IN {ids:Array(String)} GROUP BY distinct_id",
             {"project": project, "ids": list(ids[at : at + _IDS_AT_ONCE])},
         )
-        found |= {distinct_id: _utc_time(before_us) for distinct_id, before_us in rows}
+        found |= {distinct_id: utc_time(before_us) for distinct_id, before_us in rows}
     return found
 
 
@@ -72,8 +73,4 @@ async def _deleted_windows(store: ClickHouse, project: str) -> list[_Window]:
         f"FROM {DELETIONS} FINAL WHERE project_id = {{project:String}} AND distinct_id = ''",
         {"project": project},
     )
-    return [_Window(*map(_utc_time, row)) for row in rows]
-
-
-def _utc_time(microseconds: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=microseconds)
+    return [_Window(*map(utc_time, row)) for row in rows]

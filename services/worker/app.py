@@ -70,8 +70,7 @@ def create_app(settings: WorkerSettings, spread: Partitioning, data_dir: str) ->
     )
     in_log_s = (settings.kafka_retention_hours + settings.worker_dedupe_window_hours) * 3600
     consume(app, topics.events, BlockBuffer(limits, sink.store), in_log_s)
-    identity_store = IdentityStore(store)
-    identity = _identity_step(identity_store, dead_letters.put, gate)
+    identity = _identity_step(IdentityStore(store), dead_letters.put, gate)
     consume(app, topics.identity, BlockBuffer(_IDENTITY_BLOCK, identity), in_log_s)
 
     @app.on_partitions_revoked.connect
@@ -90,7 +89,7 @@ def create_app(settings: WorkerSettings, spread: Partitioning, data_dir: str) ->
         settings.worker_read_again_minutes,
         lambda: cast(ChunkConsumer, app.consumer).read_until(),
         [
-            Again(topics.identity, lambda records: _identity_again(identity_store, records)),
+            Again(topics.identity, lambda records: _identity_again(IdentityStore(store), records)),
             Again(topics.events, EventRestorer(store, settings.worker_dedupe_window_hours * 3600).store_missing),
         ],
     )
@@ -120,9 +119,8 @@ def _identity_step(
 
 async def _identity_again(identity: IdentityStore, records: list[Record]) -> int:
     """Messages that are there change nothing. What is no message became a dead letter when it was first read."""
-    before = identity.appended
     await until_stored(lambda: identity.keep(records))
-    return identity.appended - before
+    return identity.appended
 
 
 async def _prepare(settings: WorkerSettings) -> Partitioning:

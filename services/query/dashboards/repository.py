@@ -16,8 +16,8 @@ from services.contract.tables import DASHBOARDS
 from services.query.dashboards.request import NewDashboard
 from services.query.execution.turns import StoreTurns
 from services.query.request.cursor import Position, read_cursor, write_cursor
-from services.query.request.time_window import utc_time
 from services.runtime.clickhouse import ClickHouse
+from services.runtime.clock import utc_time
 
 _READ = "dashboard_id, name, queries, toUnixTimestamp64Micro(created_at), toUnixTimestamp64Micro(updated_at)"
 # Of a page's rows those that it has bytes for, and the first that is too much. A row is more than its two texts.

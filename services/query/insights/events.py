@@ -13,12 +13,13 @@ from services.query.execution.executor import QueryExecutor
 from services.query.request.cohorts import Rule, parse_cohort
 from services.query.request.cursor import Position, read_cursor, write_cursor
 from services.query.request.filters import Condition, parse_filter
-from services.query.request.time_window import DAY_US, TimeWindow, parse_time_window, utc_time
+from services.query.request.time_window import DAY_US, TimeWindow, parse_time_window
 from services.query.sql.cohorts import in_cohort
 from services.query.sql.conditions import conditions_sql, joins_of
 from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW, in_window, window_parameters
 from services.query.sql.parameters import Parameters, Promoted
 from services.query.sql.persons import people_of_rows, rows_of_page
+from services.runtime.clock import utc_time
 
 _COLUMNS = (
     "e.event_id, e.event, e.distinct_id, toUnixTimestamp64Micro(e.timestamp), toUnixTimestamp64Micro(e.received_at), "

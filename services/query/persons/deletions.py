@@ -20,9 +20,10 @@ from services.contract.api.privacy import Deletion
 from services.contract.log.event_ids import project_prefix
 from services.contract.tables import DELETED_IDS, DELETIONS, EVENTS, IDENTITY_LOG, PERSON_IDS
 from services.query.execution.turns import StoreTurns
-from services.query.request.time_window import TimeWindow, microseconds, utc_time
+from services.query.request.time_window import TimeWindow, microseconds
 from services.query.sql.persons import IDS_OF_PERSON, PERSON_OF
 from services.runtime.clickhouse import ClickHouse, StoreError
+from services.runtime.clock import utc_time
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)

@@ -10,9 +10,9 @@ from services.contract.api.persons import MAX_PERSON_LINKS, PersonLink, PersonMe
 from services.contract.links import Link, Moment, counting
 from services.contract.tables import IDENTITY_LOG
 from services.query.execution.executor import QueryExecutor
-from services.query.request.time_window import utc_time
 from services.query.sql.events import NOT_DELETED, not_deleted
 from services.query.sql.persons import IDS_OF_PERSON
+from services.runtime.clock import utc_time
 
 # More are neither judged nor listed.
 _MAX_ROWS = 200_000

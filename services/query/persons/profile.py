@@ -10,11 +10,11 @@ from services.contract.api.persons import MAX_PERSON_IDS, Person
 from services.contract.tables import IDENTITY_LOG
 from services.query.execution.executor import QueryExecutor
 from services.query.persons.links import find_links
-from services.query.request.time_window import utc_time
 from services.query.sql.events import EVENTS_WITH_DUPLICATES, NOT_DELETED
 from services.query.sql.moments import MOMENT
 from services.query.sql.persons import IDS_OF_PERSON, PERSON_OF
 from services.query.sql.traits import IDENTIFIES
+from services.runtime.clock import utc_time
 
 _OF_PERSON = f"WHERE e.project_id = {{project:String}} AND e.distinct_id IN ({IDS_OF_PERSON}) AND {NOT_DELETED}"
 

@@ -7,7 +7,8 @@ from zoneinfo import ZoneInfo
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import Interval
-from services.query.request.time_window import SECOND_US, TimeWindow, microseconds, utc_time
+from services.query.request.time_window import SECOND_US, TimeWindow, microseconds
+from services.runtime.clock import utc_time
 
 MAX_BUCKETS = 1000
 _HOUR_US = 3600 * SECOND_US

@@ -72,10 +72,6 @@ def microseconds(time: datetime) -> int:
     return (time.replace(tzinfo=None) - _EPOCH - offset) // _MICROSECOND
 
 
-def utc_time(us: int) -> datetime:
-    return _EPOCH_UTC + timedelta(microseconds=us)
-
-
 def time_us(value: object, zone: ZoneInfo = _UTC) -> int:
     """Microseconds since 1970 of a text or a number; `zone` is that of texts without an offset. Raises ValueError."""
     if isinstance(value, int | float) and not isinstance(value, bool):

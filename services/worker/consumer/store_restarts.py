@@ -62,8 +62,8 @@ class StoreRestarts:
             except StoreError:
                 continue  # it is away: what comes back may have started again
             # A partition that has just gone to another worker was read by us when the server started.
-            ends = {**self._held, **self._read_until()}
-            self._held = self._read_until()
+            held_before, self._held = self._held, self._read_until()
+            ends = {**held_before, **self._held}
             if started_s is not None:
                 await self.read_again(started_s - self._minutes * 60, ends)
 

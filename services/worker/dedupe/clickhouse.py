@@ -5,8 +5,6 @@ import time
 from collections.abc import Mapping
 from uuid import UUID
 
-import numpy as np
-
 from services.contract.tables import EVENTS
 from services.runtime.clickhouse import ClickHouse
 from services.worker.dedupe.id_index import IdIndex
@@ -48,28 +46,22 @@ class ClickHouseDedupe:
 
 async def stored_ids(store: ClickHouse, ids: Ids, since_s: float) -> Ids:
     """Those that were received since then and are stored, each once. Raises StoreError."""
-    found = [
+    rows = [
         await _stored(store, Ids(ids.high[at : at + _IDS_A_QUERY], ids.low[at : at + _IDS_A_QUERY]), since_s)
         for at in range(0, len(ids), _IDS_A_QUERY)
     ]
-    return without_repeats(
-        Ids(
-            np.concatenate([np.empty(0, np.uint64), *[part.high for part in found]]),
-            np.concatenate([np.empty(0, np.uint64), *[part.low for part in found]]),
-        )
-    )
+    return without_repeats(ids_from_rows(b"".join(rows)))
 
 
-async def _stored(store: ClickHouse, ids: Ids, since_s: float) -> Ids:
+async def _stored(store: ClickHouse, ids: Ids, since_s: float) -> bytes:
     # As literals: a function of each, such as toUUID, is worked out one by one.
     listed = ",".join(
         f"'{UUID(int=high << 64 | low)}'" for high, low in zip(ids.high.tolist(), ids.low.tolist(), strict=True)
     )
-    rows = await store.raw(
+    return await store.raw(
         f"SELECT DISTINCT event_id FROM {EVENTS} WHERE event_id IN ({listed}) "
         "AND received_at >= fromUnixTimestamp64Milli({since:Int64})",
         {"since": int(since_s * 1000)},
         {**WHOLE_ANSWER, "max_query_size": _MAX_QUERY_BYTES, "max_ast_elements": 10 * _IDS_A_QUERY},
         fmt="RowBinary",
     )
-    return ids_from_rows(rows)

@@ -13,7 +13,6 @@ from services.contract.log.envelope import EventLine
 from services.contract.tables import EVENT_COLUMNS, EVENTS
 from services.runtime.clickhouse import BadDataError, ClickHouse
 from services.runtime.deleted import deleted_lines
-from services.runtime.logs import get_logger
 from services.worker.dedupe.clickhouse import stored_ids
 from services.worker.dedupe.id_index import IdIndex
 from services.worker.dedupe.ids import Ids, Mask, ids_from_bytes
@@ -23,7 +22,6 @@ from services.worker.events.writer import ANY_MONTHS
 from services.worker.record import Record
 from services.worker.until_stored import fresh_token, until_stored
 
-log = get_logger(__name__)
 RESTORED = Counter(
     "headrace_worker_restored_rows_total",
     "Events that ClickHouse had acknowledged and lost, and that were stored again.",

@@ -12,8 +12,8 @@ from services.query.request.time_window import (
     microseconds,
     parse_time_window,
     parse_zone,
-    utc_time,
 )
+from services.runtime.clock import utc_time
 
 
 @pytest.mark.parametrize(
