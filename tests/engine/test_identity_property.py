@@ -220,6 +220,16 @@ def test_an_undone_link_lets_the_next_one_count(tables: Tables) -> None:
     assert tables.people() == {"phone": "bob", "bob": "bob", "ann": "ann"}
 
 
+def test_late_merges_through_a_deleted_id_join_nothing(tables: Tables) -> None:
+    tables.keep([merge("a", "x")])
+    assert tables.delete("a", after(10)) == {"a", "x"}
+    tables.keep([merge("a", "b", 5), merge("a", "c", 5), link("x", "d", 5)])
+    tables.keep([merge("x", "b", 5)])
+    assert {one: tables.people().get(one, one) for one in "bcd"} == {"b": "b", "c": "c", "d": "d"}
+    tables.keep([merge("a", "b", 15), merge("a", "c", 15)])
+    assert tables.people()["b"] == tables.people()["c"] == "b"
+
+
 def test_unmerge_parts_the_set_and_a_later_merge_joins_it_again(tables: Tables) -> None:
     project = tables.project
     tables.keep([merge("a", "b"), merge("b", "c"), merge("c", "d")])

@@ -112,8 +112,8 @@ class _Project:
         match sql:
             case sql_of.ROWS_SQL:
                 return self._rows_of(set(self._asked["ids"]))
-            case sql_of.UNMERGED_SQL:
-                return [(row["old_id"], row["distinct_id"]) for row in self._unmerges]
+            case sql_of.UNMERGED_OR_DELETED_SQL:
+                return [(row["old_id"], row["distinct_id"], "") for row in self._unmerges]
             case sql_of.ROWS_OF_ENDS_SQL:
                 asked = [row for row in self._log if row["old_id"] and _among(row, self._asked["events"])]
                 return self._rows_of(_sides(asked + self._unmerges))

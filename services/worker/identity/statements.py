@@ -24,7 +24,12 @@ LOGGED_SQL = (
     f"SELECT event_id, project_id, kind, old_id, distinct_id FROM {IDENTITY_LOG} "
     "WHERE project_id IN {projects:Array(String)} AND event_id IN {ids:Array(UUID)}"
 )
-UNMERGED_SQL = f"SELECT DISTINCT old_id, distinct_id {_UNMERGES}"
+# All pairs that were ever unmerged; and those of the {events} that were said before one of their sides was deleted.
+UNMERGED_OR_DELETED_SQL = f"""
+    SELECT DISTINCT old_id, distinct_id, '' AS deleted {_UNMERGES}
+    UNION ALL SELECT old_id, distinct_id, toString(event_id) FROM {IDENTITY_LOG}
+    WHERE {_MINE} AND event_id IN {{events:Array(UUID)}} AND old_id != '' AND NOT {_NOT_DELETED}
+"""
 # Ends of the merges and links of some messages, and of all that was ever unmerged (as a rule nothing).
 _ENDS = f"""
     SELECT arrayJoin([old_id, distinct_id]) FROM {IDENTITY_LOG}

@@ -31,7 +31,7 @@ from services.worker.identity.statements import (
     PEOPLE_SQL,
     ROWS_OF_ENDS_SQL,
     ROWS_SQL,
-    UNMERGED_SQL,
+    UNMERGED_OR_DELETED_SQL,
 )
 from services.worker.record import Record
 from services.worker.until_stored import fresh_token
@@ -133,9 +133,18 @@ class IdentityStore:
         As a rule from the rows of their sets. Sets that an unmerged edge lies in or between, or that a link may part, are
         computed as a whole from the log: whoever unmerges reads the log after writing to it, and so knows every merge
         that does not know of this. Sets without a canonical id (from before migration 0007) are as well.
+        A message that comes after a deletion of one of its ids, and was said before it, joins nothing.
         """
         asked = {"project": project_id, "events": [message.event_id for message in messages]}
-        unmerged = [(row[0], row[1]) for row in await self._store.rows(UNMERGED_SQL, asked)]
+        unmerged: list[Edge] = []
+        deleted: set[str] = set()
+        for old_id, new_id, event_id in await self._store.rows(UNMERGED_OR_DELETED_SQL, asked):
+            if event_id:
+                deleted.add(event_id)
+            else:
+                unmerged.append((old_id, new_id))
+        messages = [message for message in messages if message.event_id not in deleted]
+        asked["events"] = [message.event_id for message in messages]
         judged = await self._judge(asked, [m.event_id for m in messages if m.kind == "link"])
         edges = {m.event_id: m.edge for m in messages if m.kind != "link"} | judged.joining
         rows = await self._rows_around(asked, judged.doubtful)
