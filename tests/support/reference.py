@@ -64,17 +64,6 @@ class MetricRow(Struct, array_like=True):
     help: str
 
 
-def pages() -> dict[str, str]:
-    """All reference pages by file name."""
-    return {
-        "settings.md": settings_page(),
-        "metrics.md": metrics_page(),
-        "cli.md": cli_page(),
-        "errors.md": errors_page(),
-        "api.md": api_page(),
-    }
-
-
 def settings_page() -> str:
     """A section for each class of settings, a row for each variable."""
     readers: dict[type[BaseSettings], list[str]] = {}
@@ -355,14 +344,23 @@ def _page(title: str, introduction: str, sections: Sequence[str]) -> str:
     return "\n\n".join([f"{_NOTE}\n# {title}", introduction, *sections]) + "\n"
 
 
+# All pages by file name.
+PAGES = {
+    "settings.md": settings_page,
+    "metrics.md": metrics_page,
+    "cli.md": cli_page,
+    "errors.md": errors_page,
+    "api.md": api_page,
+}
+
+
 def write() -> None:
     """Write all pages; pages that are no longer made go."""
     REFERENCE.mkdir(parents=True, exist_ok=True)
-    made = pages()
-    for name, text in made.items():
-        (REFERENCE / name).write_text(text, encoding="utf-8")
+    for name, page in PAGES.items():
+        (REFERENCE / name).write_text(page(), encoding="utf-8")
     for path in REFERENCE.glob("*.md"):
-        if path.name not in made:
+        if path.name not in PAGES:
             path.unlink()
 
 
