@@ -12,6 +12,7 @@ from xdist.scheduler import LoadScopeScheduling
 from tests.support.brokers import broker_kinds, stack_setting
 from tests.support.engine import clickhouse, clickhouse_server, engine_kind
 from tests.support.examples import load_profile
+from tests.support.nginx import nginx
 from tests.support.pipeline import Pipeline, started_pipeline
 
 __all__ = ["clickhouse", "clickhouse_server"]
@@ -87,6 +88,9 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     terminalreporter.line("engine: " + _ENGINE_NAMES[engine_kind()])
     missing = f"NONE: pages were not opened. Install chromium, or set {PROGRAM} to the path of one."
     terminalreporter.line("browser: " + (chromium() or missing))
+    terminalreporter.line(
+        "nginx: " + (nginx() or "NONE: the gateway's configuration was read, not run. Install nginx.")
+    )
     if weaker_because:
         terminalreporter.line(f"FALLBACK to the embedded broker: {weaker_because}")
 

@@ -56,7 +56,8 @@ def test_halves_by_path(path: str, half: str) -> None:
 @pytest.mark.parametrize("path", ["/", "/docsx", "/metrics", "/health/live", "/health/ready", "/lag", "/v1"])
 def test_what_is_for_operators_stays_inside(path: str) -> None:
     assert half_of(path) is None
-    assert location_of(SERVER, path).one("return").words[0] == "404"
+    assert location_of(SERVER, path).one("return").words == ["404"]
+    assert ["404", "/refused/not_found"] in [each.words for each in SERVER.all("error_page")]
 
 
 def test_the_health_of_the_gateway_is_for_its_own_container() -> None:
@@ -100,7 +101,7 @@ def test_bodies_that_an_edge_can_be_set_to_take_pass() -> None:
 
 
 def own_errors() -> list[Directive]:
-    return [d.one("return") for d in SERVER.all("location") if d.words[0] == "/" or d.words[0].startswith("@")]
+    return [d.one("return") for d in SERVER.all("location") if d.words[-1].startswith(("/refused/", "@"))]
 
 
 @pytest.mark.parametrize("answer", own_errors(), ids=lambda answer: answer.words[0])
