@@ -118,6 +118,14 @@ class MemoryConnection:
                 seen = len(self.transport.written)
         return bytes(self.transport.written)
 
+    async def answer(self, within_s: float) -> bytes:
+        """All that was written, once there is something: also where a thread works on it first."""
+        async with asyncio.timeout(within_s):
+            while not self.transport.written:
+                await asyncio.sleep(0.0005)
+                await self.step()
+        return await self.answers()
+
     async def exchange(self, data: bytes, read_bytes: int = _READ_BYTES) -> bytes:
         await self.send(data, read_bytes)
         return await self.answers()
