@@ -32,6 +32,18 @@ _ENGINE_NAMES = {
 _TESTS = Path(__file__).parent
 # They start stacks of processes and look at clocks: one at a time.
 _WITH_PROCESSES = {"pipeline", "fault"}
+# These take longest, so that they come first, beside the others; and of them last, when the others are done, those that
+# bound how long something takes.
+_TIERS = ["fault", "pipeline", "engine", "unit"]
+_TIMED = {"test_behaviour.py", "test_noisy_neighbour.py"}
+# What these look at is the same on every broker: they run on the strongest.
+_ON_ONE_BROKER = {
+    "test_api_page.py",
+    "test_docs_page.py",
+    "test_documents.py",
+    "test_noisy_neighbour.py",
+    "test_openapi.py",
+}
 
 load_profile()
 
@@ -44,6 +56,10 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_itemcollected(item: pytest.Item) -> None:
     """The folder is the tier, and its marker."""
     item.add_marker(item.path.relative_to(_TESTS).parts[0])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: (_TIERS.index(item.path.relative_to(_TESTS).parts[0]), item.path.name in _TIMED))
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
@@ -65,7 +81,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "pipeline" in metafunc.fixturenames:
-        metafunc.parametrize("pipeline", broker_kinds()[0], indirect=True, scope="session")
+        kinds, _ = broker_kinds()
+        on_one = metafunc.definition.path.name in _ON_ONE_BROKER
+        metafunc.parametrize("pipeline", kinds[:1] if on_one else kinds, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
