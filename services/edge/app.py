@@ -39,12 +39,14 @@ def create_app(settings: EdgeSettings) -> DirectCalls:
     """The edge as an ASGI application. Takes requests at once; is ready when Kafka and the keys are there."""
     store = ClickHouse(settings)
     topic = topics_of(settings).events
-    event_log = KafkaEventLog(settings, lambda count: agreed_partitioning(store, topic, count))
     keys = KeyCache(store, settings.keys_refresh_s)
     rate_limit = RateLimit(
         settings.edge_rate_limit_events_s, settings.edge_rate_limit_requests_s, settings.edge_rate_limit_bytes_s
     )
     bodies = Bodies(settings.edge_max_body_bytes, ByteBudget(settings.edge_max_reading_bytes), rate_limit)
+    event_log = KafkaEventLog(
+        settings, lambda count: agreed_partitioning(store, topic, count), more_to_come=bodies.are_under_way
+    )
     calls = EdgeRoutes(event_log, keys, utc_now, rate_limit, bodies)
 
     async def ready() -> dict[str, bool]:

@@ -27,8 +27,11 @@ from services.runtime.settings import EdgeSettings
 log = get_logger(__name__)
 
 Agree = Callable[[int], Awaitable[Partitioning]]
-# Under a load that never pauses, what was put first leaves after so long.
+# Under a load that never pauses, what was put first leaves after so long; while bodies take turns, after a little more:
+# a record of one body costs the most.
 _GATHER_S = 0.005
+_GATHER_BODIES_S = 0.01
+_LOOK_AGAIN_S = 0.001
 # How often the deadlines of waiting requests are looked at.
 _SWEEP_S = 0.1
 
@@ -39,10 +42,12 @@ PENDING_BYTES = Gauge("headrace_edge_pending_bytes", "Bytes of events waiting fo
 class KafkaEventLog:
     """EventLog on a Kafka producer. Holds at most `edge_max_pending_bytes`; refuses above that instead of growing."""
 
-    def __init__(self, settings: EdgeSettings, agree: Agree) -> None:
-        """`agree` says how ids are spread, given the topic's number of partitions. May raise, see `start`."""
+    def __init__(self, settings: EdgeSettings, agree: Agree, more_to_come: Callable[[], bool] = lambda: False) -> None:
+        """`agree` says how ids are spread, given the topic's number of partitions. May raise, see `start`.
+        `more_to_come`: whether bodies that have arrived are still being read, whose events could share records."""
         self._settings = settings
         self._agree = agree
+        self._more_to_come = more_to_come
         self._topics: Topics = topics_of(settings)
         self._live = LiveProducer(settings)
         self._spread: Partitioning | None = None
@@ -175,9 +180,13 @@ class KafkaEventLog:
 
     def _launch_when_quiet(self, loop: asyncio.AbstractEventLoop, latest: float) -> None:
         """Once in a pass of the loop, which reads whatever has arrived: a pass without events is the end of the rush."""
-        if self._put_since_last_look and loop.time() < latest:
+        now = loop.time()
+        if self._put_since_last_look and now < latest:
             self._put_since_last_look = False
             loop.call_soon(self._launch_when_quiet, loop, latest)
+            return
+        if now < latest + _GATHER_BODIES_S - _GATHER_S and self._more_to_come():
+            loop.call_later(_LOOK_AGAIN_S, self._launch_when_quiet, loop, latest)
             return
         self._is_launch_due = False
         for queue in self._queues.values():

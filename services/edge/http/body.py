@@ -75,6 +75,10 @@ class Bodies:
         self._turns = Turns()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="large-bodies")
 
+    def are_under_way(self) -> bool:
+        """Whether a body that is not small is being worked on, or waits for its turn."""
+        return self._turns.are_taken
+
     async def read(self, request: Request, project_id: str) -> Body:
         """The decompressed body, at most `max_bytes`. Raises ApiError 400, 413, 415, 429, 503, and ClientDisconnect."""
         _check_media_type(request)

@@ -22,6 +22,11 @@ class Turns:
         # Waiting by project; the first project is the next.
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
 
+    @property
+    def are_taken(self) -> bool:
+        """Whether somebody works, or waits for a turn."""
+        return self._is_taken or bool(self._waiting)
+
     async def take(self, project_id: str) -> None:
         """Returns when it is this one's turn."""
         if self._is_taken:

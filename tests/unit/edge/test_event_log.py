@@ -95,8 +95,11 @@ async def agree(count: int) -> Partitioning:
 
 
 class Log(Struct):
+    """`bodies`: whether bodies are still being read."""
+
     log: KafkaEventLog
     producer: MemoryProducer
+    bodies: list[bool]
 
 
 async def ready_log(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Log:
@@ -111,9 +114,10 @@ async def ready_log(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Log:
     monkeypatch.setattr("services.edge.event_log.kafka.ensure_topics", no_topics)
     monkeypatch.setattr("services.edge.event_log.producer.topic_settings", no_settings)
     monkeypatch.setattr("services.edge.event_log.producer.make_producer", lambda *_, **__: producer)
-    log = KafkaEventLog(EdgeSettings(**settings), agree)
+    bodies = [False]
+    log = KafkaEventLog(EdgeSettings(**settings), agree, lambda: bodies[0])
     await log.start()
-    return Log(log, producer)
+    return Log(log, producer, bodies)
 
 
 @pytest.fixture
@@ -196,6 +200,20 @@ async def test_requests_that_come_one_after_the_other_share_a_record_while_they_
         await asyncio.sleep(0)
     await asyncio.gather(*appends)
     assert [len(record.events) for record in kafka.producer.sent] == [20]
+
+
+async def test_bodies_that_take_turns_share_records_but_not_for_long(kafka: Log) -> None:
+    kafka.bodies[0] = True
+    ids = [bytes([0, 0]) + i[2:] for i in fresh_ids(3)]
+    first, second = (asyncio.create_task(kafka.log.append_events([i], lines_for([i]))) for i in ids[:2])
+    await settle()
+    assert kafka.producer.sent == []
+    kafka.bodies[0] = False
+    await asyncio.gather(first, second)
+    assert [len(record.events) for record in kafka.producer.sent] == [2]
+    kafka.bodies[0] = True
+    async with asyncio.timeout(2):
+        await kafka.log.append_events(ids[2:], lines_for(ids[2:]))
 
 
 async def test_a_rush_that_does_not_end_holds_nothing_back_for_long(kafka: Log) -> None:
