@@ -174,7 +174,7 @@ class KeyCache:
         return await self.authorize_key(given[1], scope)
 
     async def authorize_key(self, token: str, scope: Scope) -> Key:
-        key = await self.find(token)
+        key = self._keys.get(hash_of(token)) or await self.find(token)
         if key is None:
             if not self._up_to_date:  # it may be a key that was just made
                 message = "This project key is not known here, and keys cannot be read now. Retry."

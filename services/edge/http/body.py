@@ -82,7 +82,9 @@ class Bodies:
     async def read(self, request: Request, project_id: str) -> Body:
         """The decompressed body, at most `max_bytes`. Raises ApiError 400, 413, 415, 429, 503, and ClientDisconnect."""
         _check_media_type(request)
-        encoding = (header(request, b"content-encoding") or "").strip().lower()
+        encoding = header(request, b"content-encoding") or ""
+        if encoding:
+            encoding = encoding.strip().lower()
         announced = header(request, b"content-length") or "0"
         if announced.isdecimal() and float(announced) > self._max_bytes:  # float: takes any number of digits
             raise _too_large(self._max_bytes)
@@ -183,7 +185,10 @@ def _too_large(max_bytes: int) -> ApiError:
 
 
 def _check_media_type(request: Request) -> None:
-    media_type = (header(request, b"content-type") or "").partition(";")[0].strip().lower()
+    given = header(request, b"content-type") or ""
+    if given in _MEDIA_TYPES:
+        return
+    media_type = given.partition(";")[0].strip().lower()
     if media_type not in _MEDIA_TYPES:
         raise ApiError(
             ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"Content-Type `{media_type[:100]}` is not taken. Send application/json."

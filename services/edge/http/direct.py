@@ -10,7 +10,7 @@ from starlette.types import Scope as HttpScope
 
 from services.contract.api.errors import ApiError
 from services.edge.loop_metrics import BOUNDS_S, LoopHistogram
-from services.runtime.http import bug_response, error_response
+from services.runtime.http import HEADERS_BY_NAME, bug_response, error_response
 
 SECONDS = LoopHistogram(
     "headrace_edge_request_seconds",
@@ -52,6 +52,11 @@ class DirectCalls:
         self._endpoints = endpoints
 
     async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
-        is_direct = scope["type"] == "http" and scope["method"] == "POST" and b"origin" not in dict(scope["headers"])
-        endpoint = self._endpoints.get(scope["path"]) if is_direct else None
+        endpoint = None
+        if scope["type"] == "http" and scope["method"] == "POST":
+            headers = dict(scope["headers"])
+            if b"origin" not in headers:
+                endpoint = self._endpoints.get(scope["path"])
+            if len(headers) == len(scope["headers"]):
+                scope[HEADERS_BY_NAME] = headers
         await (endpoint or self._app)(scope, receive, send)

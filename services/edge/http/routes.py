@@ -62,12 +62,15 @@ class EdgeRoutes:
         header_key, warnings = _idempotency_header(request)
         with await self._bodies.read(request, key.project_id) as body:
             now = self._clock.now()
-            intake = await self._take(
-                body,
-                now,
-                lambda data: take_clean_track(data, key.project_id, now, header_key),
-                lambda data: track_by_event(data, key.project_id, now, header_key),
-            )
+            intake = None if body.is_large else take_clean_track(body.data, key.project_id, now, header_key)
+            if intake is not None:
+                self._clock.passed(now, len(intake.lines))
+            else:
+                intake = await self._take_slowly(
+                    body,
+                    lambda data: take_clean_track(data, key.project_id, now, header_key),
+                    lambda data: track_by_event(data, key.project_id, now, header_key),
+                )
         intake.warnings += warnings
         return await self._keep("track", intake, key.project_id, now)
 
@@ -76,27 +79,26 @@ class EdgeRoutes:
         header_key, warnings = _idempotency_header(request)
         with await self._bodies.read(request, key.project_id) as body:
             now = self._clock.now()
-            intake = await self._take(
-                body,
-                now,
-                lambda data: take_clean_batch(data, key.project_id, now, header_key),
-                lambda data: batch_by_event(data, key.project_id, now, header_key),
-            )
+            intake = None if body.is_large else take_clean_batch(body.data, key.project_id, now, header_key)
+            if intake is not None:
+                self._clock.passed(now, len(intake.lines))
+            else:
+                intake = await self._take_slowly(
+                    body,
+                    lambda data: take_clean_batch(data, key.project_id, now, header_key),
+                    lambda data: batch_by_event(data, key.project_id, now, header_key),
+                )
         intake.warnings += warnings
         return await self._keep("batch", intake, key.project_id, now)
 
-    async def _take(
-        self, body: Body, now: datetime, clean: Callable[[bytes], Intake | None], by_event: Callable[[bytes], Intake]
+    async def _take_slowly(
+        self, body: Body, clean: Callable[[bytes], Intake | None], by_event: Callable[[bytes], Intake]
     ) -> Intake:
-        """The clean pass, and the second where there is a fault. What comes from the thread is received when it is done:
-        others were received meanwhile."""
+        """What is large, or has a fault. What comes from the thread is received when it is done: others were received
+        meanwhile."""
         if body.is_large:
             intake = await body.in_thread(lambda data: clean(data) or by_event(data))
         else:
-            taken = clean(body.data)
-            if taken is not None:
-                self._clock.passed(now, len(taken.lines))
-                return taken
             is_long = len(body.data) > _SECOND_PASS_BYTES
             intake = await body.in_thread(by_event) if is_long else by_event(body.data)
         now = self._clock.now()

@@ -20,4 +20,4 @@ class ReceiveClock:
 
     def passed(self, first: datetime, events: int) -> None:
         """So many events were received, the first at that time and each a microsecond after the one before."""
-        self._next = max(self._next, first + events * _STEP)
+        self._next = max(self._next, first + (_STEP if events == 1 else events * _STEP))
