@@ -3,6 +3,7 @@
 A certificate is renewed by writing its file again. Each new connection looks at the files, so none needs a restart.
 """
 
+import contextlib
 import ssl
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,15 @@ def _state(path: str) -> tuple[int, int, int] | None:
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
+class _BriefGoodbye(ssl.SSLObject):
+    """asyncio and uvloop wait up to 30 s for the server's goodbye, and aiokafka waits for them. A broker that is busy with
+    a request reads ours only then: a worker would stand still for that long when it closes a connection."""
+
+    def unwrap(self) -> None:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            super().unwrap()
+
+
 class FreshContext(ssl.SSLContext):
     """A context whose connections are made with the files as they are then. Files that cannot be used (a key without
     its new certificate yet) leave it as it is."""
@@ -95,7 +105,7 @@ class FreshContext(ssl.SSLContext):
     def of(cls, files: TlsFiles) -> "FreshContext":
         """Raises TlsFilesError."""
         context = cls(ssl.PROTOCOL_TLS_CLIENT)
-        context._files, context._state, context._newest = files, files.state(), files.context()
+        context._files, context._state, context._newest = files, files.state(), _brief(files.context())
         return context
 
     def wrap_bio(self, *arguments: Any, **options: Any) -> ssl.SSLObject:
@@ -104,10 +114,15 @@ class FreshContext(ssl.SSLContext):
         if state != self._state:
             self._state = state
             try:
-                self._newest = self._files.context()
+                self._newest = _brief(self._files.context())
             except TlsFilesError as error:
                 log.warning("certificate_not_renewed", reason=str(error))
         return self._newest.wrap_bio(*arguments, **options)
+
+
+def _brief(context: ssl.SSLContext) -> ssl.SSLContext:
+    context.sslobject_class = _BriefGoodbye
+    return context
 
 
 # Reasons of OpenSSL, as Python spells them, of a server that refuses what the client shows.
@@ -137,12 +152,14 @@ def tls_advice(error: BaseException, settings: str) -> str | None:
 
     `settings`: what the names of the settings begin with.
     """
-    found = next((e for e in causes(error) if isinstance(e, ssl.SSLError)), None)
-    if isinstance(found, ssl.SSLCertVerificationError):
-        return _advice_on_server(found, settings)
-    if found is None:
+    of_tls = [cause for cause in causes(error) if isinstance(cause, ssl.SSLError)]
+    if not of_tls:
         return None
-    reason = found.reason or str(found)
+    # aiohttp's own are kinds of these, without what OpenSSL says.
+    for cause in of_tls:
+        if isinstance(cause, ssl.SSLCertVerificationError) and hasattr(cause, "verify_code"):
+            return _advice_on_server(cause, settings)
+    reason = next((cause.reason for cause in of_tls if getattr(cause, "reason", None)), str(of_tls[-1]))
     if any(refused in reason for refused in _CLIENT_REFUSED):
         return (
             f"the server refuses the client's certificate ({reason}): is {settings}CERTIFICATE_FILE set, signed by a CA "

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import structlog
+from aiohttp import ClientConnectorCertificateError
+from aiohttp.client_reqrep import ConnectionKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -34,8 +36,10 @@ def server(authority: Authority) -> Pair:
     return authority.issue("server", "broker.test")
 
 
-def shake_hands(client: ssl.SSLContext, pair: Pair, host: str = "broker.test", asks_for: Path | None = None) -> None:
-    """A handshake, and a byte each way: a client of TLS 1.3 is refused only then."""
+def shake_hands(
+    client: ssl.SSLContext, pair: Pair, host: str = "broker.test", asks_for: Path | None = None
+) -> ssl.SSLObject:
+    """A handshake, and a byte each way: a client of TLS 1.3 is refused only then. The client's end."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair.both)
     if asks_for:
@@ -54,6 +58,7 @@ def shake_hands(client: ssl.SSLContext, pair: Pair, host: str = "broker.test", a
             if is_client:
                 raise
     assert theirs.read(1) == b"x"
+    return ours
 
 
 def test_what_the_ca_signed_is_trusted(authority: Authority, server: Pair) -> None:
@@ -91,6 +96,21 @@ def test_each_failure_names_what_to_change(authority: Authority, server: Pair, f
         advice = tls_advice(wrapped, PREFIX)
         assert advice is not None
         assert re.search(says, advice), advice
+
+
+def test_what_aiohttp_makes_of_a_refused_certificate_is_understood(authority: Authority, folder: Path) -> None:
+    expired = authority.issue("expired", "broker.test", expired=True)
+    with pytest.raises(ssl.SSLCertVerificationError) as failed:
+        shake_hands(FreshContext.of(TlsFiles(PREFIX, str(authority.file))), expired)
+    key = ConnectionKey("broker.test", 1, True, True, None, None, None)
+    wrapped = ClientConnectorCertificateError(key, failed.value)
+    wrapped.__cause__ = failed.value
+    assert "has expired" in (tls_advice(wrapped, PREFIX) or "")
+    assert tls_advice(ClientConnectorCertificateError(key, failed.value), PREFIX)
+
+
+def test_a_connection_is_closed_without_a_wait_for_the_other_side(authority: Authority, server: Pair) -> None:
+    shake_hands(FreshContext.of(TlsFiles(PREFIX, str(authority.file))), server).unwrap()
 
 
 def test_other_failures_are_none_of_tls() -> None:
