@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from services import __version__
-from services.cli import dead_letters, identity, keys, partitions, processes, properties, tables
+from services.cli import check, dead_letters, identity, keys, partitions, processes, properties, tables
 from services.runtime.operator_errors import errors_for_operators
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app = typer.Typer(
 )
 app.add_typer(processes.app)
 app.add_typer(tables.app)
+app.add_typer(check.app)
 for name, group in {
     "keys": keys.app,
     "properties": properties.app,

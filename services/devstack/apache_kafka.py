@@ -43,11 +43,13 @@ class Voter:
 
 @dataclass(frozen=True, slots=True)
 class Quorum:
-    """What all nodes of one cluster agree on. `settings` go into every node's server.properties as they are."""
+    """What all nodes of one cluster agree on. `settings` go into every node's server.properties as they are, and
+    `format_options` to what formats its storage (`--add-scram` makes users)."""
 
     voters: Sequence[Voter]
     cluster_id: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    format_options: Sequence[str] = ()
 
     @property
     def replication(self) -> int:
@@ -121,7 +123,7 @@ class ApacheKafka:
         return [self._jars.java, log4j, "-cp", self._jars.class_path, *arguments]
 
     def _format(self) -> None:
-        arguments = ("format", "-t", self._cluster_id(), "-c", str(self._properties))
+        arguments = ("format", "-t", self._cluster_id(), "-c", str(self._properties), *self._quorum.format_options)
         tool = ChildProcess(
             "kafka-storage", self._java("kafka.tools.StorageTool", *arguments), log=self.data_dir / "format.log"
         )

@@ -23,7 +23,7 @@ from services.edge.intake.timestamps import EARLIEST
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import utc_now
 from services.runtime.deleted import deleted_lines
-from services.runtime.kafka import count_partitions, topics_of
+from services.runtime.kafka import client_options, count_partitions, topics_of
 from services.runtime.partitioning import agreed_partitioning
 from services.runtime.settings import EdgeSettings, KafkaSettings
 
@@ -54,9 +54,7 @@ async def read_letters(settings: KafkaSettings) -> AsyncIterator[StoredLetter]:
     partitions = [TopicPartition(topic, p) for p in range(await count_partitions(settings, topic))]
     if not partitions:
         return  # the topic was not made yet
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka_bootstrap.split(","), auto_offset_reset="earliest", enable_auto_commit=False
-    )
+    consumer = AIOKafkaConsumer(**client_options(settings), auto_offset_reset="earliest", enable_auto_commit=False)
     pieces = Pieces()
     await consumer.start()
     try:
@@ -64,6 +62,8 @@ async def read_letters(settings: KafkaSettings) -> AsyncIterator[StoredLetter]:
         ends = await consumer.end_offsets(partitions)
         for tp in partitions:
             async for record in _records(consumer, tp, ends[tp]):
+                if record.value is None:
+                    continue  # of `headrace check`
                 if letter := pieces.add(decode_dead_letter(record.value)):
                     yield StoredLetter(partition=tp.partition, offset=record.offset, letter=letter)
         for letter in pieces.incomplete():

@@ -4,7 +4,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from services.contract.log.topics import Partitioning
 from services.runtime.clickhouse import ClickHouse
-from services.runtime.kafka import count_partitions, topics_of
+from services.runtime.kafka import client_options, count_partitions, topics_of
 from services.runtime.partitioning import PartitioningError, read_partitioning, write_partitioning
 from services.runtime.settings import WorkerSettings
 
@@ -31,9 +31,7 @@ async def use_partitions(store: ClickHouse, settings: WorkerSettings, count: int
 
 async def _behind(settings: WorkerSettings, topic: str, partitions: int) -> int:
     """Records that the workers' group has not committed. Nobody may belong to the group: its offsets would move."""
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.kafka_bootstrap.split(","), group_id=settings.worker_group, enable_auto_commit=False
-    )
+    consumer = AIOKafkaConsumer(**client_options(settings), group_id=settings.group, enable_auto_commit=False)
     await consumer.start()
     try:
         every = [TopicPartition(topic, partition) for partition in range(partitions)]

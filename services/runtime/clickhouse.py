@@ -18,6 +18,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from services.runtime.operator_errors import OperatorError
 from services.runtime.settings import ClickHouseSettings
+from services.runtime.tls import tls_advice
 
 Version = tuple[int, ...]  # of ClickHouse, as far as it matters
 Parameters = Mapping[str, Any]
@@ -149,8 +150,10 @@ class ClickHouse:
             host=url.hostname or "127.0.0.1",
             port=url.port or (8443 if url.scheme == "https" else 8123),
             interface=url.scheme,
-            username=self._settings.clickhouse_user,
+            proxy_path=url.path.rstrip("/"),
+            username=self._settings.clickhouse_login,
             password=self._settings.clickhouse_password,
+            **_tls_options(self._settings),
             database=self.database,
             compress=False,
             query_limit=0,
@@ -218,6 +221,18 @@ class ClickHouse:
         return True
 
 
+def _tls_options(settings: ClickHouseSettings) -> dict[str, Any]:
+    """A certificate logs in where there is no password; beside one, it only lets us connect."""
+    options: dict[str, Any] = {}
+    if settings.clickhouse_ca_file:
+        options["ca_cert"] = settings.clickhouse_ca_file
+    if settings.clickhouse_certificate_file:
+        options["client_cert"] = settings.clickhouse_certificate_file
+        options["client_cert_key"] = settings.clickhouse_key_file or settings.clickhouse_certificate_file
+        options["tls_mode"] = "strict" if settings.clickhouse_password else "mutual"
+    return options
+
+
 def is_older(version: str, lowest: Version) -> bool:
     """`version` as ClickHouse says it, such as 26.8.15.10."""
     return tuple(int(part) for part in re.findall(r"\d+", version)[: len(lowest)]) < lowest
@@ -243,7 +258,9 @@ def _translate(error: BaseException) -> StoreError:
     code = getattr(error, "code", None)
     message = str(error) or type(error).__name__
     if not isinstance(code, int):
-        return StoreUnavailableError(message)
+        return StoreUnavailableError(tls_advice(error, "HEADRACE_CLICKHOUSE_") or message)
+    if advice := _ADVICE.get(code):
+        return StoreError(f"{advice} [{message}]", code)
     if code in _LIMIT_CODES:
         return LimitExceededError(message, code)
     if code in _BAD_DATA_CODES:
@@ -255,6 +272,12 @@ def _translate(error: BaseException) -> StoreError:
     return StoreError(message, code)
 
 
+# What to change, for errors of the operator's.
+_ADVICE = {
+    497: "ClickHouse does not allow this to our user: give it the role that `headrace roles` prints "
+    "(docs/how-to/clickhouse-rights.md)",
+    516: "ClickHouse refuses the log-in: are HEADRACE_CLICKHOUSE_USER and HEADRACE_CLICKHOUSE_PASSWORD right?",
+}
 _UNAVAILABLE_CODES = {
     3,  # UNEXPECTED_END_OF_FILE
     24,  # CANNOT_WRITE_TO_OSTREAM

@@ -57,6 +57,12 @@ def read_settings(kind: type[S]) -> S:
         raise SettingsError("\n".join(lines)) from None
 
 
+def refuse(prefix: str, wrong: Iterable[str]) -> None:
+    """For checks of several settings together: lines of `NAME: what to change`. Raises SettingsError if there is one."""
+    if lines := [prefix + line for line in wrong]:
+        raise SettingsError("\n".join(lines))
+
+
 def variables_of(kinds: Iterable[type[BaseSettings]]) -> set[str]:
     """The names of all variables that these settings are read from, those that name files left out."""
     return {variable for kind in kinds for variable in _variables(kind).values()}

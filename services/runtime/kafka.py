@@ -1,16 +1,21 @@
-"""Kafka clients as every service sets them up, and the topics as they are created."""
+"""Kafka clients as every service and tool sets them up: where the brokers are, and how one logs in to them."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import lru_cache
+from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, UnknownTopicOrPartitionError, for_code
+from aiokafka.errors import KafkaConnectionError, KafkaError, UnknownTopicOrPartitionError, for_code
 
 from services.contract.log.topics import MAX_RECORD_BYTES, Topics
+from services.runtime.kafka_failures import KafkaRefusedError, why_unreachable
 from services.runtime.logs import get_logger
 from services.runtime.settings import KafkaSettings
+from services.runtime.tls import FreshContext
+from services.runtime.tokens import ClientCredentials, Fetch, Tokens, load_hook
 
 log = get_logger(__name__)
 
@@ -19,10 +24,48 @@ def topics_of(settings: KafkaSettings) -> Topics:
     return Topics(settings.kafka_topic_prefix)
 
 
+def client_options(settings: KafkaSettings) -> dict[str, Any]:
+    """What every client of aiokafka is made with."""
+    return {"bootstrap_servers": settings.kafka_bootstrap.split(","), **login_options(settings)}
+
+
+def login_options(settings: KafkaSettings) -> dict[str, Any]:
+    """The security protocol and what it needs."""
+    options: dict[str, Any] = {"security_protocol": settings.kafka_security_protocol}
+    if settings.kafka_has_tls:
+        options["ssl_context"] = FreshContext.of(settings.kafka_tls_files)
+    if settings.kafka_security_protocol.startswith("SASL_"):
+        options["sasl_mechanism"] = settings.kafka_sasl_mechanism
+        if settings.kafka_sasl_mechanism == "OAUTHBEARER":
+            options["sasl_oauth_token_provider"] = _tokens(settings)
+        else:
+            options["sasl_plain_username"] = settings.kafka_sasl_username
+            options["sasl_plain_password"] = settings.kafka_sasl_password
+    return options
+
+
+@lru_cache
+def _tokens(settings: KafkaSettings) -> Tokens:
+    """One for all clients of the process: they share its token."""
+    fetch: Fetch
+    if settings.kafka_oauth_hook:
+        fetch = load_hook(settings.kafka_oauth_hook)
+    else:
+        fetch = ClientCredentials(
+            settings.kafka_oauth_token_url,
+            settings.kafka_oauth_client_id,
+            settings.kafka_oauth_client_secret,
+            settings.kafka_oauth_scope,
+            settings.kafka_ca_file,
+        )
+    pairs = settings.kafka_oauth_extensions.split(",") if settings.kafka_oauth_extensions else []
+    return Tokens(fetch, dict(pair.split("=", 1) for pair in pairs))
+
+
 def make_producer(settings: KafkaSettings, *, timeout_s: float) -> AIOKafkaProducer:
     """A producer whose sends are acknowledged by all in-sync replicas, or fail after about `timeout_s`."""
     return AIOKafkaProducer(
-        bootstrap_servers=settings.kafka_bootstrap.split(","),
+        **client_options(settings),
         acks="all",
         enable_idempotence=settings.kafka_idempotence,
         compression_type=None if settings.kafka_compression == "none" else settings.kafka_compression,
@@ -34,43 +77,25 @@ def make_producer(settings: KafkaSettings, *, timeout_s: float) -> AIOKafkaProdu
     )
 
 
-async def ensure_topics(settings: KafkaSettings) -> None:
-    """Create the topics that are missing. Raises KafkaError (also when no broker answers)."""
-    topics = topics_of(settings)
-    configs = {
-        "min.insync.replicas": str(settings.kafka_min_insync_replicas),
-        "retention.ms": str(settings.kafka_retention_hours * 3_600_000),
-        "max.message.bytes": str(2 * MAX_RECORD_BYTES),
-        # The brokers' clock counts: an edge whose clock is wrong is refused nothing, and the window of ids is of one time.
-        "message.timestamp.type": "LogAppendTime",
-    }
-    async with _admin(settings) as admin:
-        there = set(await admin.list_topics())
-        wanted = {
-            topics.events: settings.kafka_partitions,
-            topics.identity: settings.kafka_partitions,
-            topics.dead_letters: 1,
-        }
-        missing = [
-            NewTopic(name, partitions, settings.kafka_replication, topic_configs=configs)
-            for name, partitions in wanted.items()
-            if name not in there
-        ]
-        if missing:
-            _check(await admin.create_topics(missing))
-
-
-def _check(response: object) -> None:
-    """create_topics answers an error code a topic instead of raising."""
-    for topic, code, *_ in getattr(response, "topic_errors", []):
-        error = for_code(code)
-        if code != 0 and error is not TopicAlreadyExistsError:
-            raise error(f"creating {topic}")
+@asynccontextmanager
+async def admin_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
+    """Connected. Raises KafkaRefusedError, which says what to change, where no broker lets us in."""
+    admin = AIOKafkaAdminClient(**client_options(settings), request_timeout_ms=10_000)
+    try:
+        try:
+            await admin.start()
+            if not admin._client.cluster.brokers():
+                raise KafkaConnectionError("no broker is named")
+        except KafkaConnectionError as error:
+            raise KafkaRefusedError(await why_unreachable(settings, login_options(settings))) from error
+        yield admin
+    finally:
+        await admin.close()
 
 
 async def count_partitions(settings: KafkaSettings, topic: str) -> int:
     """How many partitions a topic has. Raises KafkaError, also when there is no such topic."""
-    async with _admin(settings) as admin:
+    async with admin_client(settings) as admin:
         described = (await admin.describe_topics([topic]))[0]
         if described["error_code"] != 0:
             raise for_code(described["error_code"])(f"describing {topic}")
@@ -82,25 +107,20 @@ async def count_partitions(settings: KafkaSettings, topic: str) -> int:
 async def topic_settings(settings: KafkaSettings, topics: Sequence[str]) -> dict[str, dict[str, str]]:
     """The settings in force of each topic, as Kafka names them. None of a topic about which the broker says nothing:
     it is not there, or we may not ask (ACL: DescribeConfigs), or the broker does not know the request."""
-    async with _admin(settings) as admin:
-        try:
-            answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in topics])
-        except (KafkaError, TimeoutError) as error:
-            log.warning("topic_settings_not_read", reason=repr(error))
-            return {}
+    async with admin_client(settings) as admin:
+        return await settings_in_force(admin, topics)
+
+
+async def settings_in_force(admin: AIOKafkaAdminClient, topics: Sequence[str]) -> dict[str, dict[str, str]]:
+    """As `topic_settings`."""
+    try:
+        answers = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, name) for name in topics])
+    except (KafkaError, TimeoutError) as error:
+        log.warning("topic_settings_not_read", reason=repr(error))
+        return {}
     return {
         name: {entry[0]: entry[1] for entry in entries if entry[1] is not None}
         for answer in answers
         for code, _, _, name, entries in answer.resources
         if code == 0
     }
-
-
-@asynccontextmanager
-async def _admin(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap.split(","), request_timeout_ms=10_000)
-    try:
-        await admin.start()
-        yield admin
-    finally:
-        await admin.close()

@@ -17,15 +17,16 @@ async def retry_until_done(
     log: structlog.stdlib.BoundLogger,
     not_done: str,
 ) -> R:
-    """The first result. Logs `not_done` with the reason of the first failure; other errors than `failures` are raised."""
-    said = False
+    """The first result. Logs `not_done` whenever the reason is another one; other errors than `failures` are raised."""
+    said = ""
     while True:
         try:
             return await attempt()
         except failures as error:
-            if not said:
-                log.warning(not_done, reason=str(error) or repr(error))
-            said = True
+            reason = str(error) or repr(error)
+            if reason != said:
+                log.warning(not_done, reason=reason)
+            said = reason
             await asyncio.sleep(every_s)
 
 

@@ -2,14 +2,26 @@
 
 import os
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
+from urllib.parse import unquote, urlsplit
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from services.runtime.connections import ConnectionLimits
-from services.runtime.environment import Settings, UnknownVariable, unknown_variables, variables_of
+from services.runtime.environment import (
+    Settings,
+    SettingsError,
+    UnknownVariable,
+    refuse,
+    unknown_variables,
+    variables_of,
+)
 from services.runtime.key_strength import weakness_of
+from services.runtime.operator_errors import OperatorError
+from services.runtime.tls import TlsFiles
+from services.runtime.tokens import load_hook
 
 _LEAST_QUERY_MEMORY_BYTES = 8 * 1024**2
 
@@ -18,7 +30,9 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 
 _HOST = r"(\[[0-9a-fA-F:.]+\]|[^\s,:/@?#\[\]]+)"
 _BROKER = rf"{_HOST}(:\d{{1,5}})?"
-_HTTP_ADDRESS = rf"https?://{_HOST}(:(?P<port>\d{{1,5}}))?/?"
+# A user may stand before the host, and a path behind it: of a gateway that leads to several servers.
+_HTTP_ADDRESS = rf"https?://((?P<user>[^\s:/@?#]+)@)?{_HOST}(:(?P<port>\d{{1,5}}))?(?P<path>/[^\s?#]*)?"
+_EXTENSION = r"[a-zA-Z]+=[^\s,=]+"
 
 
 def _brokers(value: str) -> str:
@@ -28,11 +42,22 @@ def _brokers(value: str) -> str:
 
 
 def _http_address(value: str) -> str:
-    """A user, a database or a port in the wrong place would be passed over in silence."""
+    """A database or a port in the wrong place would be passed over in silence."""
     parts = re.fullmatch(_HTTP_ADDRESS, value)
     if parts is None or int(parts["port"] or 0) > 65535:
-        raise ValueError("write http://host:port or https://host:port, and nothing behind it")
+        raise ValueError(
+            "write http://host:port or https://user@host:port/path: the password and the database have settings of "
+            "their own"
+        )
     return value
+
+
+def _refuse_unusable(use: Callable[[], object]) -> None:
+    """Of files and functions that settings name. Raises SettingsError."""
+    try:
+        use()
+    except OperatorError as error:
+        raise SettingsError(str(error)) from None
 
 
 class KafkaSettings(Settings):
@@ -63,13 +88,96 @@ class KafkaSettings(Settings):
     kafka_compression: Literal["none", "gzip", "lz4", "snappy", "zstd"] = Field(
         default="zstd", description="Compression of records."
     )
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="How brokers are spoken to: SSL is TLS, SASL is with a log-in."
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"] = Field(
+        default="PLAIN", description="How to log in to the brokers, where the protocol has SASL."
+    )
+    kafka_sasl_username: str = Field(default="", description="User for PLAIN and SCRAM.")
+    kafka_sasl_password: str = Field(default="", repr=False, description="Password of that user.")
+    kafka_oauth_token_url: str = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="For OAUTHBEARER: where tokens are asked for with client credentials.",
+    )
+    kafka_oauth_client_id: str = Field(default="", description="For OAUTHBEARER: id of the client.")
+    kafka_oauth_client_secret: str = Field(default="", repr=False, description="For OAUTHBEARER: secret of the client.")
+    kafka_oauth_scope: str = Field(default="", description="For OAUTHBEARER: scope of the tokens, where it is needed.")
+    kafka_oauth_extensions: str = Field(
+        default="",
+        pattern=rf"^({_EXTENSION}(,{_EXTENSION})*)?$",
+        description="For OAUTHBEARER: SASL extensions, name=value[,name=value], where brokers want some.",
+    )
+    kafka_oauth_hook: str = Field(
+        default="",
+        pattern=r"^([\w.]+:\w+)?$",
+        description="For OAUTHBEARER, in the place of client credentials: module:function of a function that returns a token "
+        "and the Unix time at which it expires.",
+    )
+    kafka_ca_file: str = Field(
+        default="", description="PEM file of the CA of the brokers' certificates; empty: what the system trusts."
+    )
+    kafka_certificate_file: str = Field(default="", description="PEM file of the client's certificate, for mutual TLS.")
+    kafka_key_file: str = Field(
+        default="", description="PEM file of that certificate's key; empty: the key is in the same file."
+    )
+
+    @model_validator(mode="after")
+    def _kafka_is_whole(self) -> Self:
+        refuse("HEADRACE_KAFKA_", [*self._wrong_replicas(), *self._wrong_login(), *self._wrong_tls()])
+        if self.kafka_has_tls:
+            _refuse_unusable(self.kafka_tls_files.context)
+        if self.kafka_oauth_hook:
+            _refuse_unusable(lambda: load_hook(self.kafka_oauth_hook))
+        return self
+
+    def _wrong_replicas(self) -> Iterator[str]:
+        if self.kafka_min_insync_replicas > self.kafka_replication:
+            yield (
+                f"MIN_INSYNC_REPLICAS: {self.kafka_min_insync_replicas} of HEADRACE_KAFKA_REPLICATION="
+                f"{self.kafka_replication} replicas can never be in sync: no event would be taken"
+            )
+
+    def _wrong_login(self) -> Iterator[str]:
+        logs_in = self.kafka_security_protocol.startswith("SASL_")
+        is_oauth = logs_in and self.kafka_sasl_mechanism == "OAUTHBEARER"
+        has_user, has_hook = bool(self.kafka_sasl_username), bool(self.kafka_oauth_hook)
+        has_client = bool(self.kafka_oauth_token_url or self.kafka_oauth_client_id)
+        if (has_user or has_client or has_hook) and not logs_in:
+            yield f"SECURITY_PROTOCOL: {self.kafka_security_protocol} does not log in; SASL_SSL does"
+        elif is_oauth and has_client == has_hook:
+            yield "SASL_MECHANISM: OAUTHBEARER needs HEADRACE_KAFKA_OAUTH_TOKEN_URL or HEADRACE_KAFKA_OAUTH_HOOK, one of both"
+        elif is_oauth and has_client:
+            for name in ("TOKEN_URL", "CLIENT_ID", "CLIENT_SECRET"):
+                if not getattr(self, f"kafka_oauth_{name.lower()}"):
+                    yield f"OAUTH_{name}: is missing"
+        elif logs_in and not is_oauth:
+            for name in ("USERNAME", "PASSWORD"):
+                if not getattr(self, f"kafka_sasl_{name.lower()}"):
+                    yield f"SASL_{name}: {self.kafka_sasl_mechanism} needs one"
+
+    def _wrong_tls(self) -> Iterator[str]:
+        if not self.kafka_has_tls and (self.kafka_ca_file or self.kafka_certificate_file or self.kafka_key_file):
+            yield f"SECURITY_PROTOCOL: {self.kafka_security_protocol} has no TLS; SSL and SASL_SSL have"
+        if self.kafka_key_file and not self.kafka_certificate_file:
+            yield "CERTIFICATE_FILE: HEADRACE_KAFKA_KEY_FILE is the key of no certificate"
+
+    @property
+    def kafka_has_tls(self) -> bool:
+        return self.kafka_security_protocol in ("SSL", "SASL_SSL")
+
+    @property
+    def kafka_tls_files(self) -> TlsFiles:
+        return TlsFiles("HEADRACE_KAFKA_", self.kafka_ca_file, self.kafka_certificate_file, self.kafka_key_file)
 
 
 class ClickHouseSettings(Settings):
     """Where the store is."""
 
     clickhouse_url: Annotated[str, AfterValidator(_http_address)] = Field(
-        default="http://127.0.0.1:8123", description="HTTP(S) address of ClickHouse."
+        default="http://127.0.0.1:8123",
+        description="HTTP(S) address of ClickHouse. A user may stand before the host, a path behind it.",
     )
     clickhouse_database: str = Field(
         default="headrace", pattern=r"^[a-zA-Z_][a-zA-Z0-9_]{0,63}$", description="Name of the database."
@@ -82,6 +190,45 @@ class ClickHouseSettings(Settings):
         description="Name of the cluster for ON CLUSTER and Replicated tables; empty: one server, plain tables.",
     )
     clickhouse_timeout_s: float = Field(default=60, gt=0, description="How long one request to ClickHouse may take.")
+    clickhouse_ca_file: str = Field(
+        default="",
+        description="PEM file of the CA of ClickHouse's certificate, beside what the system trusts.",
+    )
+    clickhouse_certificate_file: str = Field(
+        default="", description="PEM file of the client's certificate. Without a password it logs in by itself."
+    )
+    clickhouse_key_file: str = Field(
+        default="",
+        description="PEM file of the key of HEADRACE_CLICKHOUSE_CERTIFICATE_FILE; empty: it is in the same file.",
+    )
+
+    @model_validator(mode="after")
+    def _clickhouse_is_whole(self) -> Self:
+        refuse("HEADRACE_CLICKHOUSE_", self._wrong_clickhouse())
+        if self.clickhouse_url.startswith("https:"):
+            _refuse_unusable(self.clickhouse_tls_files.context)
+        return self
+
+    def _wrong_clickhouse(self) -> Iterator[str]:
+        has_file = self.clickhouse_ca_file or self.clickhouse_certificate_file or self.clickhouse_key_file
+        if has_file and not self.clickhouse_url.startswith("https:"):
+            yield "URL: HEADRACE_CLICKHOUSE_CA_FILE and certificates are for https://"
+        if self.clickhouse_key_file and not self.clickhouse_certificate_file:
+            yield "CERTIFICATE_FILE: HEADRACE_CLICKHOUSE_KEY_FILE is the key of no certificate"
+        in_url = urlsplit(self.clickhouse_url).username
+        if in_url and self.clickhouse_user not in ("default", unquote(in_url)):
+            yield "USER: HEADRACE_CLICKHOUSE_URL has another user in it: keep one"
+
+    @property
+    def clickhouse_login(self) -> str:
+        """The user to log in as, wherever it is set."""
+        return unquote(urlsplit(self.clickhouse_url).username or "") or self.clickhouse_user
+
+    @property
+    def clickhouse_tls_files(self) -> TlsFiles:
+        return TlsFiles(
+            "HEADRACE_CLICKHOUSE_", self.clickhouse_ca_file, self.clickhouse_certificate_file, self.clickhouse_key_file
+        )
 
 
 class LogSettings(Settings):
@@ -157,7 +304,9 @@ class WorkerSettings(KafkaSettings, ClickHouseSettings, LogSettings):
     worker_host: str = Field(default="127.0.0.1", description="Address of health and metrics.")
     worker_port: Port = Field(default=8003, description="Port of health and metrics.")
     worker_group: str = Field(
-        default="headrace-worker", pattern=r"^[a-zA-Z0-9_.-]{1,200}$", description="Consumer group."
+        default="",
+        pattern=r"^[a-zA-Z0-9_.-]{0,200}$",
+        description="Consumer group; empty: HEADRACE_KAFKA_TOPIC_PREFIX with -worker behind it.",
     )
     worker_block_events: int = Field(
         default=100_000, ge=1, description="A block is inserted when it holds so many events."
@@ -204,6 +353,11 @@ class WorkerSettings(KafkaSettings, ClickHouseSettings, LogSettings):
         "power is stored again. 0: never.",
     )
     worker_drain_timeout_s: int = Field(default=30, ge=1, description="On SIGTERM: how long the last insert may take.")
+
+    @property
+    def group(self) -> str:
+        """Installations that share a Kafka have other prefixes: their workers must not be of one group."""
+        return self.worker_group or f"{self.kafka_topic_prefix}-worker"
 
 
 class QuerySettings(HttpSettings, ClickHouseSettings, LogSettings):

@@ -13,7 +13,9 @@ from aiokafka.errors import KafkaError
 from services.contract.log.dead_letter import DeadLetter
 from services.contract.log.topics import Partitioning
 from services.runtime.clickhouse import ClickHouse, StoreError
-from services.runtime.kafka import count_partitions, ensure_topics, topics_of
+from services.runtime.kafka import count_partitions, topics_of
+from services.runtime.kafka_rights import Client
+from services.runtime.kafka_topics import ensure_topics
 from services.runtime.logs import get_logger
 from services.runtime.memory import keep_large_blocks, memory_limit_bytes
 from services.runtime.partitioning import PartitioningError, agreed_partitioning
@@ -29,6 +31,7 @@ from services.worker.consumer.faust_app import (
     partitions_of_topic,
     raw_topic,
 )
+from services.worker.consumer.former_group import take_over_former_group
 from services.worker.consumer.health import add_health
 from services.worker.consumer.lag import LagMeter
 from services.worker.consumer.store_restarts import Again, StoreRestarts
@@ -54,8 +57,9 @@ _INDEX_SHARE = 0.6
 def create_app(settings: WorkerSettings, spread: Partitioning, data_dir: str) -> faust.App:
     """The Faust application. `spread`: of the events topic; `data_dir`: an empty folder for Faust."""
     topics = topics_of(settings)
-    app = FaustApp(settings.worker_group, **faust_settings(settings, data_dir))
+    app = FaustApp(settings.group, **faust_settings(settings, data_dir))
     app.transport = ChunkTransport(app.conf.broker_consumer, app)
+    app.transport.kafka = settings
     store = ClickHouse(settings, lowest_version=LOWEST_VERSION)
     dedupe = _make_dedupe(settings, store, spread)
     dead_letter_topic = raw_topic(app, topics.dead_letters)
@@ -85,7 +89,7 @@ def create_app(settings: WorkerSettings, spread: Partitioning, data_dir: str) ->
     app.task(lag.run)
     restarts = StoreRestarts(
         store,
-        settings.kafka_bootstrap,
+        settings,
         settings.worker_read_again_minutes,
         lambda: cast(ChunkConsumer, app.consumer).read_until(),
         [
@@ -128,7 +132,8 @@ async def _prepare(settings: WorkerSettings) -> Partitioning:
     topic, store = topics_of(settings).events, ClickHouse(settings)
 
     async def agree() -> Partitioning:
-        await ensure_topics(settings)
+        await ensure_topics(settings, Client.WORKER, settings.group)
+        await take_over_former_group(settings)
         return await agreed_partitioning(store, topic, await count_partitions(settings, topic), write=True)
 
     failures = (KafkaError, OSError, StoreError, PartitioningError)

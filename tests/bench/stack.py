@@ -21,7 +21,8 @@ from services.devstack.broker import ApacheKafka, Broker, EmbeddedBroker, KafkaU
 from services.devstack.child_process import ChildProcess, free_port
 from services.devstack.clickhouse_server import ClickHouseProcess
 from services.runtime.clickhouse import ClickHouse
-from services.runtime.kafka import ensure_topics
+from services.runtime.kafka_rights import Client
+from services.runtime.kafka_topics import ensure_topics
 from services.runtime.keys import Scope, create_key, new_key
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.schema.migrate import migrate
@@ -153,7 +154,7 @@ class Pipeline:
         return self
 
     async def _prepare(self) -> None:
-        await ensure_topics(self.kafka)
+        await ensure_topics(self.kafka, Client.EDGE)
         await migrate(self.clickhouse)
         store = await ClickHouse.connect(self.clickhouse)
         await create_key(store, self.key, PROJECT, {Scope.INGEST, Scope.QUERY})

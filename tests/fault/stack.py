@@ -20,7 +20,9 @@ from services.devstack.broker import ApacheKafka, EmbeddedBroker, find_kafka_jar
 from services.devstack.clickhouse_server import ClickHouseProcess
 from services.query.sql.events import EVENTS_ONCE
 from services.runtime.clickhouse import ClickHouse
-from services.runtime.kafka import ensure_topics, topics_of
+from services.runtime.kafka import topics_of
+from services.runtime.kafka_rights import Client
+from services.runtime.kafka_topics import ensure_topics
 from services.runtime.keys import Scope, create_key, new_key
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.schema.migrate import migrate
@@ -299,7 +301,7 @@ async def ensure_topics_at_last(settings: KafkaSettings, timeout_s: float = 30) 
     deadline = time.monotonic() + timeout_s
     while True:
         try:
-            await ensure_topics(settings)
+            await ensure_topics(settings, Client.EDGE)
             return
         except (KafkaError, OSError):
             if time.monotonic() > deadline:

@@ -10,6 +10,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from services.devstack.apache_kafka import ApacheKafka
+from services.runtime.settings import KafkaSettings
 from services.worker.consumer.log_range import records_since
 
 TIMEOUT_S = 20
@@ -38,7 +39,9 @@ async def producer(apache: ApacheKafka) -> AsyncIterator[AIOKafkaProducer]:
 async def read(apache: ApacheKafka, since_s: float, ends: dict[TopicPartition, int]) -> list[tuple[int, int]]:
     """Partition and offset of each record, in the order of reading."""
     async with asyncio.timeout(TIMEOUT_S):
-        found = [records async for records in records_since(apache.bootstrap, since_s, ends)]
+        found = [
+            records async for records in records_since(KafkaSettings(kafka_bootstrap=apache.bootstrap), since_s, ends)
+        ]
     assert all(len({record.partition for record in records}) == 1 for records in found)
     return [(record.partition, record.offset) for records in found for record in records]
 

@@ -20,7 +20,9 @@ from services.contract.log.topics import MAX_RECORD_BYTES, Partitioning, Topics
 from services.edge.event_log.partition_queue import Append, Part, PartitionQueue, record_bytes
 from services.edge.event_log.port import LogUnavailableError
 from services.edge.event_log.producer import LiveProducer
-from services.runtime.kafka import ensure_topics, topics_of
+from services.runtime.kafka import topics_of
+from services.runtime.kafka_rights import Client
+from services.runtime.kafka_topics import ensure_topics
 from services.runtime.logs import get_logger
 from services.runtime.settings import EdgeSettings
 
@@ -64,7 +66,7 @@ class KafkaEventLog:
 
     async def start(self) -> None:
         """Connect and make missing topics. Raises KafkaError, and what `agree` raises; may be called again."""
-        await ensure_topics(self._settings)
+        await ensure_topics(self._settings, Client.EDGE)
         counts = await self._live.start()
         self._spread = await self._agree(counts[self._topics.events])
         self._identity_partitions = counts[self._topics.identity]

@@ -8,10 +8,17 @@ end. What is under way on the old producer ends there, acknowledged or not.
 import asyncio
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, KafkaTimeoutError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaError,
+    KafkaTimeoutError,
+    TopicAuthorizationFailedError,
+)
 from prometheus_client import Counter
 
 from services.runtime.kafka import make_producer, topic_settings, topics_of
+from services.runtime.kafka_rights import Client
+from services.runtime.kafka_topics import ensure_topics
 from services.runtime.logs import get_logger
 from services.runtime.retry import retry_until_done
 from services.runtime.settings import EdgeSettings
@@ -87,9 +94,13 @@ class LiveProducer:
 
     async def _renew(self, refused: AIOKafkaProducer, error: KafkaError) -> None:
         log.error("producer_renewed", reason=repr(error))
-        self._current = await retry_until_done(
-            self._make, (KafkaError, OSError), _RENEW_EVERY_S, log, "producer_not_renewed"
-        )
+
+        async def make() -> AIOKafkaProducer:
+            if isinstance(error, TopicAuthorizationFailedError | ClusterAuthorizationFailedError):
+                await ensure_topics(self._settings, Client.EDGE)  # says which right is missing, and waits for it
+            return await self._make()
+
+        self._current = await retry_until_done(make, (KafkaError, OSError), _RENEW_EVERY_S, log, "producer_not_renewed")
         RENEWALS.inc()
         retiring = asyncio.create_task(refused.stop())
         self._retiring.add(retiring)

@@ -25,6 +25,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from services.runtime.logs import get_logger
+from services.runtime.settings import KafkaSettings
 from services.worker.consumer.log_reader import LogReader
 from services.worker.consumer.place import Place, Reading, decode_note
 from services.worker.consumer.positions import find_places, still_there, tell_of_losses
@@ -113,7 +114,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         """Raises nothing: where Kafka does not answer, the group is joined again, and the place is found then."""
         marks = {tp: last for tp in doubtful if tp in self.readings and (last := self.readings[tp].last)}
         try:
-            async with LogReader.connected(self._bootstrap) as reader:
+            async with LogReader.connected(self._kafka) as reader:
                 same = await still_there(reader, marks)
         except (KafkaError, OSError, TimeoutError) as error:
             log.warning("log_not_read", reason=repr(error))
@@ -153,7 +154,7 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         wanted = consumer.assignment()
         found = await consumer._coordinator.fetch_committed_offsets(list(wanted))
         committed = {tp: found.get(tp, _NOTHING_COMMITTED) for tp in wanted}
-        async with LogReader.connected(self._bootstrap) as reader:
+        async with LogReader.connected(self._kafka) as reader:
             places = await find_places(reader, committed)
         # A partition whose leader is away must not hold up the others: it is looked at when it has come back.
         for tp in wanted - places.keys():
@@ -179,9 +180,10 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
                 log.warning("places_not_committed", reason=str(error))
 
     @property
-    def _bootstrap(self) -> str:
+    def _kafka(self) -> KafkaSettings:
         transport: Any = self.transport
-        return ",".join(driver.server_list(transport.url, transport.default_port))
+        kafka: KafkaSettings = transport.kafka
+        return kafka
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         """Each with its note. False when the group has gone on without us; other failures end the worker."""

@@ -6,9 +6,11 @@ import time
 from typing import Any
 
 import faust
+from faust.auth import Credentials, OAuthCredentials, SASLCredentials, SSLCredentials
 from faust.types import TP, EventT
 
 from services.contract.log.envelope import IDS_HEADER
+from services.runtime.kafka import login_options
 from services.runtime.logs import get_logger
 from services.runtime.settings import WorkerSettings
 from services.worker.consumer.transport import chunk_of
@@ -25,6 +27,7 @@ def faust_settings(settings: WorkerSettings, data_dir: str) -> dict[str, Any]:
     """Only as much is buffered before the buffer as keeps it busy: memory must not follow the lag."""
     return {
         "broker": [f"kafka://{address}" for address in settings.kafka_bootstrap.split(",")],
+        "broker_credentials": faust_credentials(settings),
         "datadir": data_dir,
         "store": "memory://",
         "topic_allow_declare": False,
@@ -44,6 +47,22 @@ def faust_settings(settings: WorkerSettings, data_dir: str) -> dict[str, Any]:
         "web_host": settings.worker_host,
         "web_port": settings.worker_port,
     }
+
+
+def faust_credentials(settings: WorkerSettings) -> Credentials | None:
+    """The log-in of all clients, in Faust's form."""
+    options = login_options(settings)
+    context = options.get("ssl_context")
+    if provider := options.get("sasl_oauth_token_provider"):
+        return OAuthCredentials(oauth_cb=provider, ssl_context=context)
+    if mechanism := options.get("sasl_mechanism"):
+        return SASLCredentials(
+            username=options["sasl_plain_username"],
+            password=options["sasl_plain_password"],
+            mechanism=mechanism,
+            ssl_context=context,
+        )
+    return SSLCredentials(context) if context else None
 
 
 def partitions_of_topic(topic: str, partitions: set[TP]) -> set[int]:

@@ -3,8 +3,7 @@ long the log keeps them."""
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 
 import faust
 from aiokafka import TopicPartition
@@ -12,7 +11,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 from prometheus_client import Gauge
 
-from services.runtime.kafka import topic_settings
+from services.runtime.kafka import admin_client, topic_settings
 from services.runtime.logs import get_logger
 from services.runtime.settings import WorkerSettings
 from services.worker.consumer.log_reader import LogReader
@@ -46,8 +45,7 @@ class LagMeter:
         self.records: int | None = None
 
     async def run(self) -> None:
-        bootstrap = self._settings.kafka_bootstrap
-        async with LogReader.connected(bootstrap) as self._reader, _admin(bootstrap) as self._admin:
+        async with LogReader.connected(self._settings) as self._reader, admin_client(self._settings) as self._admin:
             while True:
                 await self.measure()
                 await asyncio.sleep(_EVERY_S)
@@ -71,7 +69,7 @@ class LagMeter:
         if not assigned:
             OLDEST.clear()
             return 0 if self._app.unassigned else None
-        committed = await admin.list_consumer_group_offsets(self._settings.worker_group, partitions=assigned)
+        committed = await admin.list_consumer_group_offsets(self._settings.group, partitions=assigned)
         bounds = await reader.bounds(assigned)
         if len(bounds) < len(assigned):
             raise KafkaError("some partitions have no leader that answers")
@@ -105,13 +103,3 @@ class LagMeter:
                 retention_ms = int(found.get("retention.ms", -1))
                 RETENTION.labels(topic).set(retention_ms / 1000 if retention_ms >= 0 else float("inf"))
             self._retention_due_at = time.monotonic() + _RETENTION_EVERY_S
-
-
-@asynccontextmanager
-async def _admin(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap.split(","), request_timeout_ms=10_000)
-    try:
-        await admin.start()
-        yield admin
-    finally:
-        await admin.close()

@@ -6,6 +6,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
 from services.contract.log.envelope import IDS_HEADER
+from services.runtime.kafka import client_options
+from services.runtime.settings import KafkaSettings
 from services.worker.record import Record
 
 # So much of a partition at a time: it lies here beside the blocks of fresh records, and each costs a look-up of all ids.
@@ -15,7 +17,7 @@ _WAIT_MS = 1000
 
 
 async def records_since(
-    bootstrap: str, since_s: float, ends: Mapping[TopicPartition, int]
+    kafka: KafkaSettings, since_s: float, ends: Mapping[TopicPartition, int]
 ) -> AsyncIterator[list[Record]]:
     """The records of each partition that were written at `since_s` (Unix time) or later, and lie before its end.
 
@@ -24,7 +26,7 @@ async def records_since(
     if not ends:
         return  # asked for the times of no partition, aiokafka never answers
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap.split(","),
+        **client_options(kafka),
         enable_auto_commit=False,
         auto_offset_reset="none",
         max_partition_fetch_bytes=_FETCH_BYTES,

@@ -8,7 +8,9 @@ from typing import Self
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 
+from services.runtime.kafka import client_options
 from services.runtime.logs import get_logger
+from services.runtime.settings import KafkaSettings
 from services.worker.consumer.place import Bounds
 
 log = get_logger(__name__)
@@ -23,9 +25,9 @@ class LogReader:
     A partition whose leader does not answer is missing in an answer, and holds up the others for seconds only.
     """
 
-    def __init__(self, bootstrap: str) -> None:
+    def __init__(self, kafka: KafkaSettings) -> None:
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=bootstrap.split(","),
+            **client_options(kafka),
             enable_auto_commit=False,
             auto_offset_reset="none",
             request_timeout_ms=int(_ANSWER_S * 1000),
@@ -35,8 +37,8 @@ class LogReader:
 
     @classmethod
     @asynccontextmanager
-    async def connected(cls, bootstrap: str) -> AsyncIterator[Self]:
-        reader = cls(bootstrap)
+    async def connected(cls, kafka: KafkaSettings) -> AsyncIterator[Self]:
+        reader = cls(kafka)
         try:
             await reader._consumer.start()
             yield reader

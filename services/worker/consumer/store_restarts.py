@@ -16,6 +16,7 @@ from prometheus_client import Counter, Gauge
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.logs import get_logger
 from services.runtime.retry import retry_until_done
+from services.runtime.settings import KafkaSettings
 from services.worker.consumer.log_range import records_since
 from services.worker.record import Record
 
@@ -42,10 +43,10 @@ class StoreRestarts:
     """`read_until`: of each assigned partition, the offset before which all was read. `minutes`: 0 turns it off."""
 
     def __init__(
-        self, store: ClickHouse, bootstrap: str, minutes: int, read_until: Callable[[], Ends], topics: list[Again]
+        self, store: ClickHouse, kafka: KafkaSettings, minutes: int, read_until: Callable[[], Ends], topics: list[Again]
     ) -> None:
         self._store = store
-        self._bootstrap = bootstrap
+        self._kafka = kafka
         self._minutes = minutes
         self._read_until = read_until
         self._topics = topics
@@ -98,7 +99,7 @@ class StoreRestarts:
 
     async def _read_topic(self, topic: Again, since_s: float, ends: Ends) -> None:
         read = missing = 0
-        async for records in records_since(self._bootstrap, since_s, ends):
+        async for records in records_since(self._kafka, since_s, ends):
             read += len(records)
             missing += await topic.store_missing(records)
         log.warning("read_again", topic=topic.topic, since=since_s, records=read, missing=missing)

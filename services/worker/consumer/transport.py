@@ -16,6 +16,7 @@ from faust.types import TP, Message
 from faust.types.tuples import ConsumerMessage
 from msgspec import Struct
 
+from services.runtime.settings import KafkaSettings
 from services.worker.consumer.chunk_thread import ChunkThread
 from services.worker.dedupe.port import Membership
 
@@ -108,7 +109,10 @@ class ChunkConsumer(driver.Consumer):
 
 
 class ChunkTransport(driver.Transport):
+    """`kafka`: for who looks into the log beside Faust's consumer."""
+
     Consumer = ChunkConsumer
+    kafka: KafkaSettings
 
 
 def chunk_of(message: Message) -> Chunk:

@@ -32,7 +32,20 @@ def test_the_version_is_that_of_the_package() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    ["", "edge", "worker", "query", "dev", "demo", "migrate", "keys", "properties", "identity", "dead-letters"],
+    [
+        "",
+        "edge",
+        "worker",
+        "query",
+        "dev",
+        "demo",
+        "migrate",
+        "check",
+        "keys",
+        "properties",
+        "identity",
+        "dead-letters",
+    ],
 )
 def test_help_says_which_settings_count(command: str) -> None:
     result = CliRunner().invoke(app, [*command.split(), "--help"])

@@ -105,7 +105,7 @@ class Log(Struct):
 async def ready_log(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Log:
     producer = MemoryProducer()
 
-    async def no_topics(_: EdgeSettings) -> None:
+    async def no_topics(*_: Any) -> None:
         return None
 
     async def no_settings(*_: Any) -> dict[str, dict[str, str]]:

@@ -138,18 +138,31 @@ def test_every_setting_of_every_part_is_known(monkeypatch: pytest.MonkeyPatch) -
     assert {variable.name for variable in unknown_settings()} == {"HEADRACE_API_KEY"}
 
 
-@pytest.mark.parametrize("url", ["http://h", "https://h:8443", "http://[::1]:8123/", "http://click.house:8123"])
+@pytest.mark.parametrize(
+    "url", ["http://h", "https://h:8443", "http://[::1]:8123/", "http://click.house:8123", "https://u@h:1/a/b"]
+)
 def test_addresses_of_clickhouse(url: str) -> None:
     assert ClickHouseSettings(clickhouse_url=url).clickhouse_url == url
 
 
 @pytest.mark.parametrize(
     "url",
-    ["", "h:8123", "tcp://h:9000", "http://h:", "http://h:99999", "http://u:p@h:1", "http://h:1/db", "http://h?x"],
+    [
+        "",
+        "h:8123",
+        "tcp://h:9000",
+        "http://h:",
+        "http://h:99999",
+        "http://u:p@h:1",
+        "http://h:1/?database=db",
+        "http://h?x",
+    ],
 )
 def test_addresses_that_are_none_of_clickhouse(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("HEADRACE_CLICKHOUSE_URL", url)
-    with pytest.raises(SettingsError, match=r"^HEADRACE_CLICKHOUSE_URL: write http://host:port or https://host:port"):
+    with pytest.raises(
+        SettingsError, match=r"^HEADRACE_CLICKHOUSE_URL: write http://host:port or https://user@host:port/path"
+    ):
         read_settings(ClickHouseSettings)
 
 

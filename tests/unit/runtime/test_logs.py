@@ -21,6 +21,7 @@ from services.runtime.settings import LogSettings
 from tests.fakes.keys import MemoryKeyStore
 
 LIBRARIES = ("aiokafka", "faust", "mode", "uvicorn.access", "asyncio")
+CHANGED = (*LIBRARIES, "aiokafka.conn")
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +35,7 @@ def logs_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(structlog, "configure", configure_without_cache)
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
-    levels = {name: logging.getLogger(name).level for name in LIBRARIES}
+    levels = {name: logging.getLogger(name).level for name in CHANGED}
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
@@ -71,6 +72,12 @@ def test_below_the_level_nothing_is_written(capsys: pytest.CaptureFixture[str]) 
 def test_chatty_libraries_are_kept_quiet_unless_debugging(level: Any, expected: int) -> None:
     configure_logs(LogSettings(log_level=level), "worker")
     assert {logging.getLogger(name).level for name in LIBRARIES} == {expected}
+
+
+def test_requests_to_kafka_are_never_written_whole() -> None:
+    """They hold passwords and people's events."""
+    configure_logs(LogSettings(log_level="debug"), "edge")
+    assert not logging.getLogger("aiokafka.conn").isEnabledFor(logging.DEBUG)
 
 
 def test_people_may_read_lines_without_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from services.runtime.clickhouse import ClickHouse, StoreUnavailableError
-from services.runtime.settings import ClickHouseSettings
+from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.worker.consumer import store_restarts
 from services.worker.consumer.store_restarts import StoreRestarts
 
@@ -36,7 +36,7 @@ def restarts(store: ClickHouse, clock: list[float], monkeypatch: pytest.MonkeyPa
     moments = iter(clock)
     clocks = SimpleNamespace(monotonic=lambda: next(moments), time=lambda: NOW_S)
     monkeypatch.setattr(store_restarts, "time", clocks)
-    return StoreRestarts(store, "127.0.0.1:1", 10, dict, [])
+    return StoreRestarts(store, KafkaSettings(kafka_bootstrap="127.0.0.1:1"), 10, dict, [])
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,9 @@ async def test_a_partition_that_has_just_gone_is_read_again_as_well(monkeypatch:
         asked.append((since_s, ends))
         raise KeyboardInterrupt
 
-    watch = StoreRestarts(AgedStore(("a", 100), None, ("a", 1)), "127.0.0.1:1", 10, lambda: held.pop(0), [])
+    watch = StoreRestarts(
+        AgedStore(("a", 100), None, ("a", 1)), KafkaSettings(kafka_bootstrap="127.0.0.1:1"), 10, lambda: held.pop(0), []
+    )
     monkeypatch.setattr(store_restarts, "_LOOK_EVERY_S", 0)
     monkeypatch.setattr(watch, "read_again", read_again)
     with pytest.raises(KeyboardInterrupt):
@@ -87,4 +89,4 @@ async def test_a_partition_that_has_just_gone_is_read_again_as_well(monkeypatch:
 
 
 async def test_it_can_be_turned_off() -> None:
-    await StoreRestarts(AgedStore(), "127.0.0.1:1", 0, dict, []).run()
+    await StoreRestarts(AgedStore(), KafkaSettings(kafka_bootstrap="127.0.0.1:1"), 0, dict, []).run()

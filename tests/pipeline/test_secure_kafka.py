@@ -1,0 +1,189 @@
+"""Kafka as managed ones are: each way to log in, each way to fail, and the rights exactly as they are documented."""
+
+import asyncio
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import NewTopic
+from aiokafka.structs import OffsetAndMetadata
+
+from services.runtime.kafka import admin_client, client_options, topics_of
+from services.runtime.kafka_failures import KafkaRefusedError
+from services.runtime.kafka_rights import Client, MissingRightsError, Operation
+from services.runtime.kafka_topics import NoTopicsError, UnfitTopicsError, ensure_topics
+from services.runtime.settings import KafkaSettings, WorkerSettings
+from services.worker.consumer.former_group import FormerGroupBusyError, take_over_former_group
+from tests.support.secure_kafka import PASSWORD, Acl, SecureKafka, documented_acls, token_server
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "how-to" / "kafka-acls.md"
+DOCUMENTED = [acl for acl in documented_acls(DOCUMENT.read_text()) if acl.operation is not Operation.CREATE]
+
+
+@pytest.fixture(scope="module")
+def kafka(secure_kafka: SecureKafka) -> SecureKafka:
+    """With the topics, as its administrator makes them, and the rights of the document."""
+    asyncio.run(_prepare(secure_kafka))
+    return secure_kafka
+
+
+async def _prepare(kafka: SecureKafka) -> None:
+    await ensure_topics(KafkaSettings(kafka_bootstrap=kafka.bootstrap("PLAINTEXT"), kafka_partitions=2), Client.EDGE)
+    await kafka.allow(*DOCUMENTED)
+
+
+def settings_of(values: dict[str, str], **more: Any) -> KafkaSettings:
+    return KafkaSettings.model_validate({f"kafka_{name}": value for name, value in (values | more).items()})
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", "certificate"])
+async def test_each_way_to_log_in(kafka: SecureKafka, mechanism: str) -> None:
+    if mechanism == "OAUTHBEARER":
+        with token_server() as (url, asked):
+            await ensure_topics(settings_of(kafka.as_token("edge", url)), Client.EDGE)
+        assert len(asked) == 1, "connections share a token"
+        return
+    values = kafka.as_certificate("edge") if mechanism == "certificate" else kafka.as_user("edge", mechanism)
+    await ensure_topics(settings_of(values), Client.EDGE)
+
+
+async def refusal(settings: KafkaSettings) -> str:
+    with pytest.raises(KafkaRefusedError) as refused:
+        await ensure_topics(settings, Client.EDGE)
+    assert PASSWORD[:8] not in str(refused.value)
+    return str(refused.value)
+
+
+async def test_a_log_in_that_fails_names_what_to_change(kafka: SecureKafka) -> None:
+    user = kafka.as_user("edge")
+    cases = [
+        ({"sasl_password": "wrong-sesame"}, "HEADRACE_KAFKA_SASL_PASSWORD right"),
+        ({"sasl_username": "stranger"}, "HEADRACE_KAFKA_SASL_USERNAME and"),
+        ({"bootstrap": kafka.bootstrap("SSL")}, "certificate"),
+        ({"bootstrap": kafka.bootstrap("EXPIRED")}, "server's certificate has expired"),
+        ({"bootstrap": kafka.bootstrap("OTHER_NAME")}, "server's certificate is for another name"),
+        ({"ca_file": str(kafka.strangers.file)}, "unknown CA .* HEADRACE_KAFKA_CA_FILE"),
+        ({"ca_file": ""}, "unknown CA .* HEADRACE_KAFKA_CA_FILE"),
+        ({"bootstrap": kafka.bootstrap("PLAINTEXT")}, "HEADRACE_KAFKA_SECURITY_PROTOCOL|does not speak TLS"),
+        ({"bootstrap": "127.0.0.1:1"}, "nobody listens there: is HEADRACE_KAFKA_BOOTSTRAP right"),
+        ({"bootstrap": "no-such-name.invalid:9092"}, "this name is not known"),
+    ]
+    for changed, says in cases:
+        said = await refusal(settings_of(user, **changed))
+        assert re.search(says, said), (changed, said)
+    said = await refusal(KafkaSettings(kafka_bootstrap=kafka.bootstrap("SASL_SSL")))
+    assert "HEADRACE_KAFKA_SECURITY_PROTOCOL=PLAINTEXT" in said
+    plain = {"security_protocol": "SASL_PLAINTEXT", "ca_file": "", "bootstrap": kafka.bootstrap("PLAINTEXT")}
+    said = await refusal(settings_of(user, **plain))
+    assert "takes no log-in" in said
+
+
+async def test_a_client_certificate_that_is_refused(kafka: SecureKafka) -> None:
+    values = kafka.as_certificate("edge")
+    stranger = kafka.strangers.issue("stranger", common_name="edge")
+    old = kafka.authority.issue("old", common_name="edge", expired=True)
+    cases = [
+        {"certificate_file": "", "key_file": ""},
+        {"certificate_file": str(stranger.certificate), "key_file": str(stranger.key)},
+        {"certificate_file": str(old.certificate), "key_file": str(old.key)},
+    ]
+    for changed in cases:
+        said = await refusal(settings_of(values, **changed))
+        assert "HEADRACE_KAFKA_CERTIFICATE_FILE" in said, said
+
+
+async def test_a_token_that_is_not_given_or_not_taken(kafka: SecureKafka) -> None:
+    with token_server() as (url, _):
+        said = await refusal(settings_of(kafka.as_token("edge", url), oauth_client_secret="wrong-sesame"))
+        assert "401 invalid_client. Are HEADRACE_KAFKA_OAUTH_CLIENT_ID" in said
+    said = await refusal(settings_of(kafka.as_token("edge", url)))
+    assert "Is HEADRACE_KAFKA_OAUTH_TOKEN_URL right" in said
+    with token_server(life_s=-60) as (url, _):
+        said = await refusal(settings_of(kafka.as_token("edge", url)))
+        assert "the log-in is refused: the brokers do not take the token" in said
+
+
+@pytest.mark.parametrize("client", Client)
+async def test_each_right_of_the_document_is_needed_and_no_more(kafka: SecureKafka, client: Client) -> None:
+    """One taken away: the error names it, with a command that gives it back."""
+    settings = settings_of(kafka.as_user(client.value))
+    await ensure_topics(settings, client, "headrace-worker")
+    for acl in [acl for acl in DOCUMENTED if acl.user == client and acl.operation is not Operation.DESCRIBE_CONFIGS]:
+        await kafka.take_away(acl)
+        try:
+            with pytest.raises(MissingRightsError) as refused:
+                await ensure_topics(settings, client, "headrace-worker")
+        finally:
+            await kafka.allow(acl)
+        assert f"Kafka does not allow us: {acl.operation} on {acl.kind} {acl.name}. " in str(refused.value), acl
+        (given,) = documented_acls("\n".join(str(refused.value).splitlines()[1:]))
+        assert given == acl
+    await ensure_topics(settings, client, "headrace-worker")
+
+
+async def test_without_a_right_to_look_topics_are_not_checked(
+    kafka: SecureKafka, capsys: pytest.CaptureFixture[str]
+) -> None:
+    acl = Acl("edge", Operation.DESCRIBE_CONFIGS, "topic", "headrace.events")
+    await kafka.take_away(acl)
+    try:
+        await ensure_topics(settings_of(kafka.as_user("edge")), Client.EDGE)
+    finally:
+        await kafka.allow(acl)
+    said = capsys.readouterr()
+    assert "topics_not_checked" in said.out + said.err
+
+
+async def test_who_may_not_make_topics_is_told_the_commands(kafka: SecureKafka) -> None:
+    settings = settings_of(kafka.as_user("edge"), topic_prefix="shop")
+    for name in ("shop.events", "shop.identity", "shop.dead-letters"):
+        await kafka.allow(Acl("edge", Operation.WRITE, "topic", name))
+    with pytest.raises(NoTopicsError, match=r"kafka-topics\.sh .* --create --topic shop\.events --partitions 8"):
+        await ensure_topics(settings, Client.EDGE)
+    await kafka.allow(Acl("edge", Operation.CREATE, "topic", "shop.", 4))
+    await ensure_topics(settings, Client.EDGE)
+
+
+async def test_topics_of_others_that_would_lose_events_are_refused(kafka: SecureKafka) -> None:
+    root = KafkaSettings(kafka_bootstrap=kafka.bootstrap("PLAINTEXT"), kafka_topic_prefix="foreign", kafka_partitions=1)
+    async with admin_client(root) as admin:
+        names = ("foreign.events", "foreign.identity", "foreign.dead-letters")
+        unclean = {"unclean.leader.election.enable": "true"}
+        await admin.create_topics([NewTopic(name, 1, 1, topic_configs=unclean) for name in names])
+    with pytest.raises(UnfitTopicsError, match=r"--alter --topic foreign\.events --add-config unclean"):
+        await ensure_topics(root, Client.EDGE)
+
+
+async def test_workers_take_over_what_the_former_group_has_committed(kafka: SecureKafka) -> None:
+    settings = WorkerSettings(
+        kafka_bootstrap=kafka.bootstrap("PLAINTEXT"), kafka_topic_prefix="old", kafka_partitions=2
+    )
+    topics = topics_of(settings)
+    await ensure_topics(settings, Client.WORKER, settings.group)
+    await take_over_former_group(settings)  # a new installation has nothing to take
+    tp = TopicPartition(topics.events, 1)
+    former = AIOKafkaConsumer(
+        topics.events, **client_options(settings), group_id="headrace-worker", enable_auto_commit=False
+    )
+    await former.start()
+    try:
+        assert tp in former.assignment()
+        await former.commit({tp: OffsetAndMetadata(7, "marks1 9")})
+        with pytest.raises(FormerGroupBusyError, match=r"still read old\.events\. Stop them"):
+            await take_over_former_group(settings)
+    finally:
+        await former.stop()
+    await take_over_former_group(settings)
+    async with admin_client(settings) as admin:
+        assert await admin.list_consumer_group_offsets("old-worker") == {tp: OffsetAndMetadata(7, "marks1 9")}
+        # Once only: what the new group commits stays.
+    ours = AIOKafkaConsumer(**client_options(settings), group_id="old-worker", enable_auto_commit=False)
+    await ours.start()
+    ours.assign([tp])
+    await ours.commit({tp: OffsetAndMetadata(8, "")})
+    await ours.stop()
+    await take_over_former_group(settings)
+    async with admin_client(settings) as admin:
+        assert (await admin.list_consumer_group_offsets("old-worker"))[tp].offset == 8
