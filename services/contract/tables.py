@@ -9,6 +9,9 @@ API_KEYS = "api_keys"
 DASHBOARDS = "dashboards"
 DELETIONS = "deletions"
 DELETED_IDS = "deleted_ids"
+TAKEN_IDS = "taken_ids"
+DELETION_QUEUES = "deletion_queues"
+DELETION_SWEEPS = "deletion_sweeps"
 PARTITIONING = "partitioning"
 
 EVENT_COLUMNS: tuple[str, ...] = EventLine.__struct_fields__

@@ -65,6 +65,14 @@ class KafkaSettings(Settings):
     )
 
 
+class GroupSettings(Settings):
+    """Who reads the event log."""
+
+    worker_group: str = Field(
+        default="headrace-worker", pattern=r"^[a-zA-Z0-9_.-]{1,200}$", description="Consumer group."
+    )
+
+
 class ClickHouseSettings(Settings):
     """Where the store is."""
 
@@ -151,14 +159,11 @@ class EdgeSettings(HttpSettings, KafkaSettings, ClickHouseSettings, LogSettings)
     )
 
 
-class WorkerSettings(KafkaSettings, ClickHouseSettings, LogSettings):
+class WorkerSettings(GroupSettings, KafkaSettings, ClickHouseSettings, LogSettings):
     """The worker."""
 
     worker_host: str = Field(default="127.0.0.1", description="Address of health and metrics.")
     worker_port: Port = Field(default=8003, description="Port of health and metrics.")
-    worker_group: str = Field(
-        default="headrace-worker", pattern=r"^[a-zA-Z0-9_.-]{1,200}$", description="Consumer group."
-    )
     worker_block_events: int = Field(
         default=100_000, ge=1, description="A block is inserted when it holds so many events."
     )
@@ -172,7 +177,7 @@ class WorkerSettings(KafkaSettings, ClickHouseSettings, LogSettings):
         default=2000, ge=1, description="A block is inserted when it holds so many Kafka records."
     )
     worker_dedupe_window_hours: int = Field(
-        default=168, ge=1, description="How far back a repeated idempotency key is recognised."
+        default=168, ge=1, le=8760, description="How far back a repeated idempotency key is recognised."
     )
     worker_dedupe: Literal["memory", "clickhouse"] = Field(
         default="memory",
@@ -206,7 +211,7 @@ class WorkerSettings(KafkaSettings, ClickHouseSettings, LogSettings):
     worker_drain_timeout_s: int = Field(default=30, ge=1, description="On SIGTERM: how long the last insert may take.")
 
 
-class QuerySettings(HttpSettings, ClickHouseSettings, LogSettings):
+class QuerySettings(GroupSettings, HttpSettings, KafkaSettings, ClickHouseSettings, LogSettings):
     """The query service."""
 
     query_host: str = Field(default="127.0.0.1", description="Address to listen on.")
@@ -234,7 +239,17 @@ class QuerySettings(HttpSettings, ClickHouseSettings, LogSettings):
         "queries are refused.",
     )
     query_deletions_per_project: int = Field(
-        default=10, ge=1, description="Deletions of one project that are under way at once; above it: 429."
+        default=10_000, ge=1, description="Deletions of one project that are not done yet; above it: 429."
+    )
+    query_deletions_pause_s: float = Field(
+        default=3,
+        ge=0,
+        le=3600,
+        description="Deletions of a project are done together when none was asked for during so long, or after ten times that. "
+        "Longer rewrites large tables less often.",
+    )
+    query_deletions_sweep_s: float = Field(
+        default=3600, gt=0, description="How often data of deleted people that came in late are looked for and deleted."
     )
     query_drain_timeout_s: int = Field(
         default=20, ge=1, description="On SIGTERM: how long requests under way may take."

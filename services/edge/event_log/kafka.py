@@ -16,6 +16,7 @@ from prometheus_client import Gauge
 
 from services.contract.log.dead_letter import DeadLetter
 from services.contract.log.envelope import Envelope, EventLine, IdentityLine, pack
+from services.contract.log.marks import identity_partition
 from services.contract.log.topics import MAX_RECORD_BYTES, Partitioning, Topics
 from services.edge.event_log.partition_queue import Append, Part, PartitionQueue, record_bytes
 from services.edge.event_log.port import LogUnavailableError
@@ -114,7 +115,7 @@ class KafkaEventLog:
         if self._identity_partitions == 0:
             raise LogUnavailableError("the event log has not answered yet")
         # crc32-like spreading is not needed: any fixed function of the project keeps a project's order.
-        partition = sum(lines[0].project_id.encode()) % self._identity_partitions
+        partition = identity_partition(lines[0].project_id, self._identity_partitions)
         await self._put([(self._topics.identity, partition, pack(ids, lines))])
 
     async def append_dead_letters(self, letters: Sequence[DeadLetter]) -> None:
