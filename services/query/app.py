@@ -22,6 +22,7 @@ from services.query.persons.deletion_sweep import DeletionSweep
 from services.query.persons.deletions import Deletions
 from services.query.request.time_window import zone_names
 from services.runtime.api_reference import api_reference_routes
+from services.runtime.background import in_background
 from services.runtime.byte_budget import ByteBudget
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import Clock, utc_now
@@ -62,8 +63,12 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now, event_log: Delet
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         zone_names()  # once, before the first request needs it
         # Connects as well, again and again until ClickHouse answers.
-        forever = (keys.refresh_forever(), columns.refresh_forever(), queues.run_forever(), sweep.run_forever())
-        working = [asyncio.create_task(work) for work in forever]
+        working = [
+            in_background("keys", keys.refresh_forever()),
+            in_background("promoted properties", columns.refresh_forever()),
+            in_background("deletions", queues.run_forever()),
+            in_background("sweep of deletions", sweep.run_forever()),
+        ]
         yield
         for task in working:
             task.cancel()

@@ -44,15 +44,21 @@ async def ensure_topics(settings: KafkaSettings) -> None:
         # The brokers' clock counts: an edge whose clock is wrong is refused nothing, and the window of ids is of one time.
         "message.timestamp.type": "LogAppendTime",
     }
+    compacted = {
+        "min.insync.replicas": str(settings.kafka_min_insync_replicas),
+        "cleanup.policy": "compact",
+    }
     async with _admin(settings) as admin:
         there = set(await admin.list_topics())
         wanted = {
             topics.events: settings.kafka_partitions,
             topics.identity: settings.kafka_partitions,
             topics.dead_letters: 1,
+            topics.known: 1,
         }
+        configs_of = dict.fromkeys(wanted, configs) | {topics.known: compacted}
         missing = [
-            NewTopic(name, partitions, settings.kafka_replication, topic_configs=configs)
+            NewTopic(name, partitions, settings.kafka_replication, topic_configs=configs_of[name])
             for name, partitions in wanted.items()
             if name not in there
         ]

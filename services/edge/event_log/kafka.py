@@ -21,6 +21,7 @@ from services.contract.log.topics import MAX_RECORD_BYTES, Partitioning, Topics
 from services.edge.event_log.partition_queue import Append, Part, PartitionQueue, record_bytes
 from services.edge.event_log.port import LogUnavailableError
 from services.edge.event_log.producer import LiveProducer
+from services.runtime.background import in_background
 from services.runtime.kafka import ensure_topics, topics_of
 from services.runtime.logs import get_logger
 from services.runtime.settings import EdgeSettings
@@ -64,7 +65,7 @@ class KafkaEventLog:
         counts = await self._live.start()
         self._spread = await self._agree(counts[self._topics.events])
         self._identity_partitions = counts[self._topics.identity]
-        self._sweeper = asyncio.create_task(self._sweep())
+        self._sweeper = in_background("deadlines of appends", self._sweep())
 
     async def stop(self) -> None:
         """Wait for what is under way, then disconnect."""

@@ -53,7 +53,10 @@ async def test_all_topics_are_made_with_their_settings(monkeypatch: pytest.Monke
         "blue.events": 5,
         "blue.identity": 5,
         "blue.dead-letters": 1,
+        "blue.known": 1,
     }
+    known = made.pop("blue.known")
+    assert known.topic_configs == {"min.insync.replicas": "2", "cleanup.policy": "compact"}
     for topic in made.values():
         assert topic.replication_factor == 3
         assert topic.topic_configs["min.insync.replicas"] == "2"
@@ -62,7 +65,7 @@ async def test_all_topics_are_made_with_their_settings(monkeypatch: pytest.Monke
 
 
 async def test_topics_that_are_there_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    admin = Admin(["blue.events", "blue.dead-letters", "green.identity"])
+    admin = Admin(["blue.events", "blue.dead-letters", "blue.known", "green.identity"])
     await run(monkeypatch, admin)
     assert [topic.name for topic in admin.created] == ["blue.identity"]
 
@@ -70,7 +73,7 @@ async def test_topics_that_are_there_are_left_alone(monkeypatch: pytest.MonkeyPa
 async def test_somebody_else_may_have_been_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     admin = Admin([], TopicAlreadyExistsError.errno)
     await run(monkeypatch, admin)
-    assert len(admin.created) == 3
+    assert len(admin.created) == 4
 
 
 async def test_a_refusal_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
