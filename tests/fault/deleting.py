@@ -86,14 +86,19 @@ class Round:
 
             await until(is_done, f"the deletion {deletion_id} is done", DONE_WITHIN_S)
 
-    async def send_again(self) -> None:
-        """The keys of deleted people are taken; those of the window are free."""
-        again = [event for event in self.sent.values() if event["distinct_id"] in self.gone]
-        await self._accepted("/batch", {"events": [self._changed(event) for event in again]})
+    async def fill_again(self) -> None:
+        """The keys of the window are free."""
         window = [self._changed(event) for key, event in self.sent.items() if key.startswith("window")]
         await self._accepted("/batch", {"events": window})
         for event in window:
             self.left[event["idempotency_key"]] = "again"
+        with suppress(TimeoutError):
+            await until(self._is_all_there, "the window is filled", STORED_WITHIN_S)
+
+    async def send_again(self) -> None:
+        """The keys of deleted people are taken."""
+        again = [event for event in self.sent.values() if event["distinct_id"] in self.gone]
+        await self._accepted("/batch", {"events": [self._changed(event) for event in again]})
 
     async def compare(self) -> None:
         """Waits until as much is there as must be; then all is looked at, in answers and in the table."""

@@ -21,6 +21,7 @@ async def _delete(scene: Scene, disturb: Callable[[Scene], Awaitable[None]]) -> 
     finally:
         await disturbing
     await one.wait_done(deletion_ids)
+    await one.fill_again()
     # Whoever starts now knows of the deleted events only what is kept of them.
     for worker in scene.stack.workers:
         await worker.kill()
