@@ -32,6 +32,7 @@ from services.runtime.logs import get_logger
 from services.runtime.settings import QuerySettings
 from services.runtime.start import start_service
 from services.runtime.store_version import LOWEST_VERSION, refuse_old_version
+from services.schema.agreement import agree_with_schema
 
 log = get_logger(__name__)
 
@@ -96,6 +97,7 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now, event_log: Delet
 def main() -> None:
     settings = start_service(QuerySettings, "query")
     asyncio.run(refuse_old_version(settings))
+    asyncio.run(agree_with_schema(settings))
     log.info("query_starting", host=settings.query_host, port=settings.query_port)
     serve(
         create_app(settings),

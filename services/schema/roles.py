@@ -20,6 +20,7 @@ from services.contract.tables import (
     IDENTITY_LOG,
     PARTITIONING,
     PERSON_IDS,
+    SCHEMA_MIGRATIONS,
     TAKEN_IDS,
 )
 
@@ -61,6 +62,7 @@ _RIGHTS = {
             DELETED_IDS: _ADD,
             TAKEN_IDS: _READ,
             PARTITIONING: _ADD,
+            SCHEMA_MIGRATIONS: _READ,
         }
     ),
     # Queries only read. Dashboards and deletions are kept here; a deletion rewrites what it deletes from.
@@ -76,6 +78,7 @@ _RIGHTS = {
             TAKEN_IDS: _ADD,
             DELETION_QUEUES: _ADD,
             DELETION_SWEEPS: _ADD,
+            SCHEMA_MIGRATIONS: _READ,
         },
         server=("SELECT ON system.mutations",),
     ),
