@@ -60,11 +60,15 @@ async def _look(services: list[Service], *, write: bool) -> "list[Row]":
     from services.schema.roles import Role
 
     edge, worker, query = tool_settings(EdgeSettings), read_settings(WorkerSettings), read_settings(QuerySettings)
-    clients = {Service.EDGE: Client.EDGE, Service.WORKER: Client.WORKER, Service.ADMIN: Client.TOOLS}
+    clients = {
+        Service.EDGE: (Client.EDGE, edge),
+        Service.WORKER: (Client.WORKER, worker),
+        Service.QUERY: (Client.QUERY, query),
+        Service.ADMIN: (Client.TOOLS, edge),
+    }
     rows = []
     for service in services:
-        if client := clients.get(service):
-            kafka = worker if service is Service.WORKER else edge
-            rows += [row async for row in check_kafka(service, kafka, client, worker.group, write=write)]
+        client, kafka = clients[service]
+        rows += [row async for row in check_kafka(service, kafka, client, worker.group, write=write)]
         rows += [row async for row in check_clickhouse(service, query, Role(service.value))]
     return rows

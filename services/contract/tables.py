@@ -9,7 +9,11 @@ API_KEYS = "api_keys"
 DASHBOARDS = "dashboards"
 DELETIONS = "deletions"
 DELETED_IDS = "deleted_ids"
+TAKEN_IDS = "taken_ids"
+DELETION_QUEUES = "deletion_queues"
+DELETION_SWEEPS = "deletion_sweeps"
 PARTITIONING = "partitioning"
+SCHEMA_MIGRATIONS = "schema_migrations"
 
 EVENT_COLUMNS: tuple[str, ...] = EventLine.__struct_fields__
 IDENTITY_COLUMNS: tuple[str, ...] = IdentityLine.__struct_fields__

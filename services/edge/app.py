@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import Lifespan
 
+from services.contract.log.topics import Partitioning
 from services.edge.event_log.kafka import KafkaEventLog
 from services.edge.http.body import Bodies
 from services.edge.http.cors import CORS
@@ -18,12 +19,14 @@ from services.edge.http.direct import DirectCalls
 from services.edge.http.rate_limit import RateLimit
 from services.edge.http.routes import EdgeRoutes
 from services.runtime.api_reference import api_reference_routes
+from services.runtime.background import in_background
 from services.runtime.byte_budget import ByteBudget
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.clock import utc_now
 from services.runtime.http import exact_addresses, exception_handlers, operation_routes, serve
 from services.runtime.kafka import topics_of
 from services.runtime.keys import KeyCache
+from services.runtime.known import KnownTopic
 from services.runtime.logs import get_logger
 from services.runtime.memory import keep_large_blocks
 from services.runtime.partitioning import PartitioningError, agreed_partitioning
@@ -39,13 +42,14 @@ def create_app(settings: EdgeSettings) -> DirectCalls:
     """The edge as an ASGI application. Takes requests at once; is ready when Kafka and the keys are there."""
     store = ClickHouse(settings)
     topic = topics_of(settings).events
-    keys = KeyCache(store, settings.keys_refresh_s)
+    known = KnownTopic(settings)
+    keys = KeyCache(store, settings.keys_refresh_s, known)
     rate_limit = RateLimit(
         settings.edge_rate_limit_events_s, settings.edge_rate_limit_requests_s, settings.edge_rate_limit_bytes_s
     )
     bodies = Bodies(settings.edge_max_body_bytes, ByteBudget(settings.edge_max_reading_bytes), rate_limit)
     event_log = KafkaEventLog(
-        settings, lambda count: agreed_partitioning(store, topic, count), more_to_come=bodies.are_under_way
+        settings, lambda count: _agree(store, known, topic, count), more_to_come=bodies.are_under_way
     )
     calls = EdgeRoutes(event_log, keys, utc_now, rate_limit, bodies)
 
@@ -54,7 +58,10 @@ def create_app(settings: EdgeSettings) -> DirectCalls:
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(_start_log(event_log)), asyncio.create_task(keys.refresh_forever())]
+        tasks = [
+            in_background("event log", _start_log(event_log)),
+            in_background("keys", keys.refresh_forever()),
+        ]
         yield
         for task in tasks:
             task.cancel()
@@ -85,6 +92,23 @@ def compose(
     )
     exact_addresses(app)
     return DirectCalls(app, endpoints)
+
+
+async def _agree(store: ClickHouse, known: KnownTopic, topic: str, count: int) -> Partitioning:
+    """Where ClickHouse is away, as it was before. Raises StoreError when nobody knows, KafkaError, PartitioningError."""
+    try:
+        spread = await agreed_partitioning(store, topic, count)
+    except StoreError:
+        before = await known.read_spread()
+        if before is None or count < before.partitions:
+            raise
+        log.warning("partitions_of_before", partitions=before.partitions)
+        return before
+    try:
+        await known.write_spread(spread)
+    except (KafkaError, OSError, TimeoutError) as error:
+        log.warning("partitions_not_kept", reason=repr(error))
+    return spread
 
 
 async def _start_log(event_log: KafkaEventLog) -> None:

@@ -13,7 +13,7 @@ from msgspec import Struct
 from services.runtime.clickhouse import ClickHouse, StoreError, is_older
 from services.runtime.clock import utc_now
 from services.runtime.kafka import admin_client, make_producer, topics_of
-from services.runtime.kafka_rights import Client, Right, acl_commands
+from services.runtime.kafka_rights import Client, Operation, Right, acl_commands, rights_of
 from services.runtime.kafka_topics import Look, create_commands, look_closely, wanted_topics
 from services.runtime.operator_errors import OperatorError
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
@@ -64,7 +64,10 @@ async def check_kafka(
     for row in _topics_and_rights(service, settings, look):
         yield row
     letters = topics_of(settings).dead_letters
-    may_write = letters in look.facts.topics and not any(right.name == letters for right in _needed(look))
+    right = Right("topic", letters, Operation.WRITE)
+    may_write = (
+        right in rights_of(client, settings, group) and letters in look.facts.topics and right not in _needed(look)
+    )
     if write and may_write:
         yield await _kafka_clock(service, settings)
 

@@ -16,9 +16,13 @@ from services.query.http.dashboards import DashboardRoutes
 from services.query.http.persons import PersonRoutes
 from services.query.http.queries import QueryRoutes
 from services.query.insights.runner import InsightRunner
+from services.query.persons.deletion_log import DeletionLog, KafkaDeletionLog
+from services.query.persons.deletion_queue import DeletionQueues
+from services.query.persons.deletion_sweep import DeletionSweep
 from services.query.persons.deletions import Deletions
 from services.query.request.time_window import zone_names
 from services.runtime.api_reference import api_reference_routes
+from services.runtime.background import in_background
 from services.runtime.byte_budget import ByteBudget
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import Clock, utc_now
@@ -28,12 +32,16 @@ from services.runtime.logs import get_logger
 from services.runtime.settings import QuerySettings
 from services.runtime.start import start_service
 from services.runtime.store_version import LOWEST_VERSION, refuse_old_version
+from services.schema.agreement import agree_with_schema
 
 log = get_logger(__name__)
 
 
-def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
-    """The query service as an ASGI application. Takes requests at once; is ready when ClickHouse and the keys are."""
+def create_app(settings: QuerySettings, clock: Clock = utc_now, event_log: DeletionLog | None = None) -> Starlette:
+    """The query service as an ASGI application. Takes requests at once; is ready when ClickHouse and the keys are.
+
+    `event_log`: Kafka, when it is not given.
+    """
     store = ClickHouse(settings, lowest_version=LOWEST_VERSION)
     keys = KeyCache(store, settings.keys_refresh_s)
     limits = Limits.of(settings)
@@ -43,7 +51,10 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
     insights = InsightRunner(turns, columns)
     queries = QueryRoutes(insights, answers, keys)
     dashboards = DashboardRoutes(insights, Dashboards(store, turns), answers, keys, clock)
-    deletions = Deletions(store, turns, settings.query_deletions_per_project)
+    event_log = event_log or KafkaDeletionLog(settings)
+    queues = DeletionQueues(store, event_log, clock, settings.query_deletions_pause_s)
+    sweep = DeletionSweep(store, event_log, queues, settings.query_deletions_sweep_s)
+    deletions = Deletions(store, turns, event_log, queues, settings.query_deletions_per_project)
     persons = PersonRoutes(turns, deletions, answers, keys, clock)
 
     async def ready() -> dict[str, bool]:
@@ -53,13 +64,19 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         zone_names()  # once, before the first request needs it
         # Connects as well, again and again until ClickHouse answers.
-        forever = (keys.refresh_forever(), columns.refresh_forever(), deletions.sweep_forever())
-        working = [asyncio.create_task(work) for work in forever]
+        working = [
+            in_background("keys", keys.refresh_forever()),
+            in_background("promoted properties", columns.refresh_forever()),
+            in_background("deletions", queues.run_forever()),
+            in_background("sweep of deletions", sweep.run_forever()),
+        ]
         yield
         for task in working:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        await queues.stop()
+        await event_log.stop()
         await store.close()
 
     app = Starlette(
@@ -80,6 +97,7 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
 def main() -> None:
     settings = start_service(QuerySettings, "query")
     asyncio.run(refuse_old_version(settings))
+    asyncio.run(agree_with_schema(settings))
     log.info("query_starting", host=settings.query_host, port=settings.query_port)
     serve(
         create_app(settings),

@@ -1,25 +1,20 @@
 """What deletions took away, for whoever brings old events back: nothing that was deleted may return by that way.
 
-The rules are those of deleting (contract, "Deleting a person" and "Deleting a window"): of a person's ids everything that was
-received up to a minute after the request, and what is dated more than an hour before it; of a window what was received
-up to the request.
+The rules are those of deleting: see contract/deletions.py.
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from msgspec import Struct
 
+from services.contract.deletions import is_covered
 from services.contract.log.envelope import EventLine
 from services.contract.tables import DELETED_IDS, DELETIONS
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import utc_time
 
-# Clocks of services differ: what was received so long after the request counts as received before it.
-_RECEIVED_AFTER = timedelta(minutes=1)
-# What is dated so long before the request is not what somebody did who came back.
-_DATED_BEFORE = timedelta(hours=1)
 # They travel in the address of the request.
 _IDS_AT_ONCE = 100
 
@@ -45,9 +40,7 @@ async def deleted_lines(store: ClickHouse, lines: Sequence[EventLine]) -> list[b
 
 
 def _covers_person(requested_at: datetime | None, line: EventLine) -> bool:
-    if requested_at is None:
-        return False
-    return line.received_at <= requested_at + _RECEIVED_AFTER or line.timestamp < requested_at - _DATED_BEFORE
+    return requested_at is not None and is_covered(requested_at, line.received_at, line.timestamp)
 
 
 def _covers_window(window: _Window, line: EventLine) -> bool:

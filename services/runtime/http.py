@@ -16,6 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from services.contract.api.errors import ApiError, ErrorBody, ErrorCode
+from services.runtime.background import dead_tasks
 from services.runtime.clickhouse import LimitExceededError, StoreError
 from services.runtime.connections import NO_LIMITS, ConnectionLimits, Connections
 from services.runtime.http_metrics import HTTP_ERRORS
@@ -188,9 +189,11 @@ def exact_addresses(app: Starlette) -> None:
 
 
 def operation_routes(ready: Callable[[], Awaitable[dict[str, bool]]]) -> list[Route]:
-    """/health/live, /health/ready (503 while any named check is false), /metrics."""
+    """/health/live (503 when a task of the service has died), /health/ready (503 while any named check is false), /metrics."""
 
     async def live(request: Request) -> Response:
+        if dead := dead_tasks():
+            return PlainTextResponse(f"ended: {', '.join(dead)}\n", 503)
         return PlainTextResponse("ok\n")
 
     async def readiness(request: Request) -> Response:

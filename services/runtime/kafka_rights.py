@@ -37,6 +37,7 @@ class Client(StrEnum):
 
     EDGE = "edge"
     WORKER = "worker"
+    QUERY = "query"
     TOOLS = "tools"
 
 
@@ -75,14 +76,21 @@ class Right(Struct, frozen=True, order=True):
 def rights_of(client: Client, settings: KafkaSettings, group: str) -> list[Right]:
     """What a client needs, Describe left out where another right gives it. `group`: of the workers."""
     topics = topics_of(settings)
-    every = (topics.events, topics.identity, topics.dead_letters)
     of_topics = {
-        Client.EDGE: {name: [Operation.WRITE] for name in every},
+        Client.EDGE: {
+            topics.events: [Operation.WRITE],
+            topics.identity: [Operation.WRITE],
+            topics.dead_letters: [Operation.WRITE],
+            # The keys and the partitions that it knew last.
+            topics.known: [Operation.READ, Operation.WRITE],
+        },
         Client.WORKER: {
             topics.events: [Operation.READ],
             topics.identity: [Operation.READ],
             topics.dead_letters: [Operation.WRITE],
         },
+        # Deletions have a place in the log, and wait until workers have passed it.
+        Client.QUERY: {topics.events: [Operation.WRITE], topics.identity: [Operation.WRITE]},
         # `dead-letters` reads letters and puts events back; `partitions use` compares the group with the topic.
         Client.TOOLS: {
             topics.events: [Operation.WRITE],
@@ -91,7 +99,7 @@ def rights_of(client: Client, settings: KafkaSettings, group: str) -> list[Right
         },
     }[client]
     rights = [Right("topic", name, operation) for name, operations in of_topics.items() for operation in operations]
-    rights += [Right("topic", name, Operation.DESCRIBE_CONFIGS, needed=False) for name in every]
+    rights += [Right("topic", name, Operation.DESCRIBE_CONFIGS, needed=False) for name in of_topics]
     if client is not Client.EDGE:
         rights.append(Right("group", group, Operation.READ if client is Client.WORKER else Operation.DESCRIBE))
     return rights

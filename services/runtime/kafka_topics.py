@@ -73,8 +73,14 @@ class Look(Struct):
     unread: list[str]
 
 
-def topic_configs(settings: KafkaSettings) -> dict[str, str]:
-    """Of new topics: what differs from the brokers' own settings, or may."""
+def topic_configs(settings: KafkaSettings, topic: str) -> dict[str, str]:
+    """Of a new topic: what differs from the brokers' own settings, or may."""
+    if topic == topics_of(settings).known:
+        return {
+            "cleanup.policy": "compact",
+            "min.insync.replicas": str(settings.kafka_min_insync_replicas),
+            "unclean.leader.election.enable": "false",
+        }
     retention_ms = settings.kafka_retention_hours * _HOUR_MS
     return {
         "cleanup.policy": "delete",
@@ -98,6 +104,7 @@ def wanted_topics(settings: KafkaSettings) -> dict[str, int]:
         topics.events: settings.kafka_partitions,
         topics.identity: settings.kafka_partitions,
         topics.dead_letters: 1,
+        topics.known: 1,
     }
 
 
@@ -141,9 +148,11 @@ async def _make_missing(admin: AIOKafkaAdminClient, settings: KafkaSettings, fac
     names = [name for name in wanted if name not in facts.topics and name not in facts.unseen]
     if not names:
         return
-    configs = topic_configs(settings)
     answer = await admin.create_topics(
-        [NewTopic(name, wanted[name], settings.kafka_replication, topic_configs=configs) for name in names]
+        [
+            NewTopic(name, wanted[name], settings.kafka_replication, topic_configs=topic_configs(settings, name))
+            for name in names
+        ]
     )
     _check(settings, getattr(answer, "topic_errors", []))
     # The controller has them; the brokers hear of them a moment later.
@@ -178,17 +187,26 @@ def _check(settings: KafkaSettings, answers: Sequence[Sequence[object]]) -> None
 
 def create_commands(settings: KafkaSettings, names: Sequence[str]) -> list[str]:
     wanted = wanted_topics(settings)
-    configs = " ".join(f"--config {name}={value}" for name, value in topic_configs(settings).items())
     return [
         f"{tool('kafka-topics.sh', settings)} --create --topic {name} --partitions {wanted[name]} "
-        f"--replication-factor {settings.kafka_replication} {configs}"
+        f"--replication-factor {settings.kafka_replication} "
+        + " ".join(f"--config {one}={value}" for one, value in topic_configs(settings, name).items())
         for name in names
     ]
 
 
 def check_topic(settings: KafkaSettings, topic: str, replicas: int, found: Mapping[str, str]) -> list[Finding]:
     """`found`: the topic's settings; one that the broker does not name is passed over."""
+    if topic == topics_of(settings).known:
+        return list(_forgets(settings, topic, found))
     return [*_losses(settings, topic, replicas, found), *_discomforts(settings, topic, replicas, found)]
+
+
+def _forgets(settings: KafkaSettings, topic: str, found: Mapping[str, str]) -> Iterator[Finding]:
+    """It holds copies of what ClickHouse has: nothing is lost without them."""
+    if (policy := found.get("cleanup.policy", "compact")) != "compact":
+        what = f"cleanup.policy={policy}: edges that start while ClickHouse is away know no keys after a while"
+        yield Finding(topic, what, _alter(settings, topic, "cleanup.policy", "compact"))
 
 
 def _losses(settings: KafkaSettings, topic: str, replicas: int, found: Mapping[str, str]) -> Iterator[Finding]:

@@ -8,8 +8,10 @@ import hashlib
 import re
 import secrets
 import time
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from typing import Protocol
 
 from msgspec import Struct
 
@@ -28,6 +30,7 @@ _BEARER = re.compile(r"bearer +([!-~]+) *", re.IGNORECASE | re.ASCII)
 _MAX_PROJECT_CHARS = 200
 # An unknown key asks ClickHouse at once, so that a new key works immediately; but not more often than this.
 _ASK_AGAIN_S = 0.5
+_READ_BACKUP_EVERY_S = 300.0
 
 
 class Scope(StrEnum):
@@ -65,6 +68,10 @@ class NoProjectError(OperatorError):
     """A key needs a project that can be told apart; the message says what is wrong with the one given."""
 
 
+# The clock of this machine may be behind that of the one that wrote the row before: the later word counts all the same.
+_NEXT = f"greatest({{version:UInt64}}, (SELECT max(version) + 1 FROM {API_KEYS} WHERE key_hash = {{hash:String}}))"
+
+
 async def create_key(store: ClickHouse, key: str, project_id: str, scopes: set[Scope], name: str = "") -> None:
     """Put a key in, or change the project, scopes and name of the one that is there (and take back its revocation).
 
@@ -75,8 +82,8 @@ async def create_key(store: ClickHouse, key: str, project_id: str, scopes: set[S
             f"a project's name has 1 to {_MAX_PROJECT_CHARS} printable characters, and no blank at its ends"
         )
     await store.command(
-        f"INSERT INTO {API_KEYS} (key_hash, project_id, scopes, name, created_at, revoked, version) VALUES "
-        "({hash:String}, {project:String}, {scopes:Array(String)}, {name:String}, now64(6), false, {version:UInt64})",
+        f"INSERT INTO {API_KEYS} (key_hash, project_id, scopes, name, created_at, revoked, version) SELECT "
+        f"{{hash:String}}, {{project:String}}, {{scopes:Array(String)}}, {{name:String}}, now64(6), false, {_NEXT}",
         {
             "hash": hash_of(key),
             "project": project_id,
@@ -101,23 +108,41 @@ async def list_keys(store: ClickHouse) -> list[KeyRecord]:
 
 async def revoke_key(store: ClickHouse, key_id: str) -> int:
     """Revoke the keys whose hash begins with `key_id` (at least 8 digits); the number of keys revoked."""
-    found = await store.rows(
-        f"SELECT count() FROM {API_KEYS} FINAL WHERE startsWith(key_hash, {{id:String}}) AND NOT revoked",
-        {"id": key_id},
-    )
+    valid = f"SELECT count() FROM {API_KEYS} FINAL WHERE startsWith(key_hash, {{id:String}}) AND NOT revoked"
+    ((before,),) = await store.rows(valid, {"id": key_id})
     await store.command(
-        f"INSERT INTO {API_KEYS} SELECT * REPLACE (true AS revoked, {{version:UInt64}} AS version) "
+        f"INSERT INTO {API_KEYS} SELECT * REPLACE "
+        "(true AS revoked, greatest({version:UInt64}, k.version + 1) AS version) "
         # Unqualified, `revoked` would be the value that replaces it.
         f"FROM {API_KEYS} AS k FINAL WHERE startsWith(k.key_hash, {{id:String}}) AND NOT k.revoked",
         {"id": key_id, "version": time.time_ns()},
     )
-    return int(found[0][0])
+    ((after,),) = await store.rows(valid, {"id": key_id})
+    return int(before) - int(after)
+
+
+class KeysNotKeptError(Exception):
+    """The backup of keys does not answer."""
+
+
+class KeyBackup(Protocol):
+    """Where the last known keys are, by their hashes, when ClickHouse is away. Methods raise KeysNotKeptError."""
+
+    async def read(self) -> dict[str, Key]: ...
+
+    async def write(self, changes: Mapping[str, Key | None]) -> None:
+        """None: the key is no more."""
 
 
 class KeyCache:
-    """All valid keys, in memory. Goes on with what it has while ClickHouse is away; knows nothing before `refresh`."""
+    """All valid keys, in memory. Goes on with what it has while ClickHouse is away. Before the first `refresh` it knows what
+    the `backup` has, if there is one."""
 
-    def __init__(self, store: ClickHouse, refresh_s: float) -> None:
+    def __init__(self, store: ClickHouse, refresh_s: float, backup: KeyBackup | None = None) -> None:
+        self._backup = backup
+        self._backed_up: dict[str, Key] | None = None
+        self._backup_read_at = 0.0
+        self._backup_failed = False
         self._store = store
         self._refresh_s = refresh_s
         self._keys: dict[str, Key] = {}
@@ -142,7 +167,46 @@ class KeyCache:
         self._up_to_date = True
 
     async def refresh_forever(self) -> None:
-        await repeat_forever(self.refresh, (StoreError,), self._refresh_s, log, "keys_not_refreshed")
+        await repeat_forever(self._refresh_both, (StoreError,), self._refresh_s, log, "keys_not_refreshed")
+
+    async def _refresh_both(self) -> None:
+        try:
+            await self.refresh()
+        except StoreError:
+            if self.loaded_at is None and self._backup is not None:
+                await self._restore(self._backup)
+            raise
+        if self._backup is not None:
+            await self._back_up(self._backup)
+
+    async def _restore(self, backup: KeyBackup) -> None:
+        """Not up to date: of a key that is not among these nobody says that it is unknown."""
+        try:
+            known = await backup.read()
+        except KeysNotKeptError as error:
+            log.warning("keys_not_restored", reason=str(error))
+            return
+        async with self._lock:
+            if known and self.loaded_at is None:
+                self._keys, self.loaded_at = known, utc_now()
+                log.warning("keys_of_before", keys=len(known))
+
+    async def _back_up(self, backup: KeyBackup) -> None:
+        """What differs. Now and then the backup is read again: another edge may have written what it knew long ago."""
+        keys = self._keys
+        try:
+            if self._backed_up is None or time.monotonic() - self._backup_read_at > _READ_BACKUP_EVERY_S:
+                self._backed_up, self._backup_read_at = await backup.read(), time.monotonic()
+            there = self._backed_up
+            gone: dict[str, Key | None] = dict.fromkeys(there.keys() - keys.keys())
+            changes = gone | {name: key for name, key in keys.items() if there.get(name) != key}
+            if changes:
+                await backup.write(changes)
+            self._backed_up, self._backup_failed = keys, False
+        except KeysNotKeptError as error:
+            if not self._backup_failed:
+                log.warning("keys_not_kept", reason=str(error))
+            self._backup_failed = True
 
     async def find(self, key: str) -> Key | None:
         digest = hash_of(key)

@@ -172,6 +172,21 @@ class KafkaSettings(Settings):
         return TlsFiles("HEADRACE_KAFKA_", self.kafka_ca_file, self.kafka_certificate_file, self.kafka_key_file)
 
 
+class GroupSettings(KafkaSettings):
+    """Who reads the event log."""
+
+    worker_group: str = Field(
+        default="",
+        pattern=r"^[a-zA-Z0-9_.-]{0,200}$",
+        description="Consumer group; empty: HEADRACE_KAFKA_TOPIC_PREFIX with -worker behind it.",
+    )
+
+    @property
+    def group(self) -> str:
+        """Installations that share a Kafka have other prefixes: their workers must not be of one group."""
+        return self.worker_group or f"{self.kafka_topic_prefix}-worker"
+
+
 class ClickHouseSettings(Settings):
     """Where the store is."""
 
@@ -298,16 +313,11 @@ class EdgeSettings(HttpSettings, KafkaSettings, ClickHouseSettings, LogSettings)
     )
 
 
-class WorkerSettings(KafkaSettings, ClickHouseSettings, LogSettings):
+class WorkerSettings(GroupSettings, ClickHouseSettings, LogSettings):
     """The worker."""
 
     worker_host: str = Field(default="127.0.0.1", description="Address of health and metrics.")
     worker_port: Port = Field(default=8003, description="Port of health and metrics.")
-    worker_group: str = Field(
-        default="",
-        pattern=r"^[a-zA-Z0-9_.-]{0,200}$",
-        description="Consumer group; empty: HEADRACE_KAFKA_TOPIC_PREFIX with -worker behind it.",
-    )
     worker_block_events: int = Field(
         default=100_000, ge=1, description="A block is inserted when it holds so many events."
     )
@@ -321,7 +331,7 @@ class WorkerSettings(KafkaSettings, ClickHouseSettings, LogSettings):
         default=2000, ge=1, description="A block is inserted when it holds so many Kafka records."
     )
     worker_dedupe_window_hours: int = Field(
-        default=168, ge=1, description="How far back a repeated idempotency key is recognised."
+        default=168, ge=1, le=8760, description="How far back a repeated idempotency key is recognised."
     )
     worker_dedupe: Literal["memory", "clickhouse"] = Field(
         default="memory",
@@ -354,13 +364,8 @@ class WorkerSettings(KafkaSettings, ClickHouseSettings, LogSettings):
     )
     worker_drain_timeout_s: int = Field(default=30, ge=1, description="On SIGTERM: how long the last insert may take.")
 
-    @property
-    def group(self) -> str:
-        """Installations that share a Kafka have other prefixes: their workers must not be of one group."""
-        return self.worker_group or f"{self.kafka_topic_prefix}-worker"
 
-
-class QuerySettings(HttpSettings, ClickHouseSettings, LogSettings):
+class QuerySettings(GroupSettings, HttpSettings, ClickHouseSettings, LogSettings):
     """The query service."""
 
     query_host: str = Field(default="127.0.0.1", description="Address to listen on.")
@@ -388,7 +393,17 @@ class QuerySettings(HttpSettings, ClickHouseSettings, LogSettings):
         "queries are refused.",
     )
     query_deletions_per_project: int = Field(
-        default=10, ge=1, description="Deletions of one project that are under way at once; above it: 429."
+        default=10_000, ge=1, description="Deletions of one project that are not done yet; above it: 429."
+    )
+    query_deletions_pause_s: float = Field(
+        default=3,
+        ge=0,
+        le=3600,
+        description="Deletions of a project are done together when none was asked for during so long, or after ten times that. "
+        "Longer rewrites large tables less often.",
+    )
+    query_deletions_sweep_s: float = Field(
+        default=3600, gt=0, description="How often data of deleted people that came in late are looked for and deleted."
     )
     query_drain_timeout_s: int = Field(
         default=20, ge=1, description="On SIGTERM: how long requests under way may take."

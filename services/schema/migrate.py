@@ -11,10 +11,11 @@ from importlib import resources
 from msgspec import Struct
 
 from services.contract.log.topics import BUCKETS, NO_BUCKETS
-from services.contract.tables import EVENTS, PARTITIONING
-from services.runtime.clickhouse import ClickHouse
+from services.contract.tables import EVENTS, PARTITIONING, SCHEMA_MIGRATIONS
+from services.runtime.clickhouse import MAX_TIMEOUT_MULTIPLIER, ClickHouse, timeout_multiplier
 from services.runtime.operator_errors import OperatorError
 from services.runtime.settings import ClickHouseSettings
+from services.schema.lock import migration_lock
 
 _REPLICA = "'/clickhouse/tables/{uuid}/{shard}', '{replica}'"
 
@@ -41,24 +42,43 @@ def load_migrations(cluster: str = "") -> list[Migration]:
 async def migrate(settings: ClickHouseSettings, *, dry_run: bool = False) -> list[str]:
     """Bring the database up to date; the names of the files that were (or, with `dry_run`, would be) applied.
 
-    Safe to repeat and to run from several places at once: every statement is IF NOT EXISTS or the like. Raises
-    MigrationError when an applied file has changed, StoreError when ClickHouse refuses.
+    Safe to repeat, and to run from several places at once: one waits for the other. A statement may take as long as a
+    cluster needs. Raises MigrationError when an applied file has changed, StoreError when ClickHouse refuses.
     """
     migrations = load_migrations(settings.clickhouse_cluster)
     store = await ClickHouse.connect(settings, database="default")
+    usual = timeout_multiplier.set(MAX_TIMEOUT_MULTIPLIER)
     try:
-        applied = await _applied(store, settings)
-        _check_unchanged(migrations, applied)
-        pending = [m for m in migrations if m.name not in applied]
-        if pending and not dry_run:
-            await _prepare(store, settings)
-            for migration in pending:
-                await _apply(store, settings, migration)
-        if not dry_run:
-            await _keep_spread(store, settings)
+        pending = await _pending(store, settings, migrations)
+        if dry_run:
+            return [m.name for m in pending]
+        if pending:
+            pending = await _apply_pending(store, settings, migrations)
+        await _keep_spread(store, settings)
         return [m.name for m in pending]
     finally:
+        timeout_multiplier.reset(usual)
         await store.close()
+
+
+async def _pending(store: ClickHouse, settings: ClickHouseSettings, migrations: list[Migration]) -> list[Migration]:
+    applied = await _applied(store, settings)
+    _check_unchanged(migrations, applied)
+    return [m for m in migrations if m.name not in applied]
+
+
+async def _apply_pending(
+    store: ClickHouse, settings: ClickHouseSettings, migrations: list[Migration]
+) -> list[Migration]:
+    """Those that nobody else has applied meanwhile."""
+    cluster = settings.clickhouse_cluster
+    await _prepare(store, settings)
+    engine = _render("{replacing_merge_tree}", cluster)
+    async with migration_lock(store, settings.clickhouse_database, on_cluster(cluster), engine):
+        pending = await _pending(store, settings, migrations)
+        for migration in pending:
+            await _apply(store, settings, migration)
+    return pending
 
 
 async def _keep_spread(store: ClickHouse, settings: ClickHouseSettings) -> None:
@@ -96,12 +116,12 @@ def on_cluster(cluster: str) -> str:
 
 async def _applied(store: ClickHouse, settings: ClickHouseSettings) -> dict[str, str]:
     there = await store.rows(
-        "SELECT 1 FROM system.tables WHERE database = {database:String} AND name = 'schema_migrations'",
+        f"SELECT 1 FROM system.tables WHERE database = {{database:String}} AND name = '{SCHEMA_MIGRATIONS}'",
         {"database": settings.clickhouse_database},
     )
     if not there:
         return {}
-    rows = await store.rows(f"SELECT name, checksum FROM {settings.clickhouse_database}.schema_migrations")
+    rows = await store.rows(f"SELECT name, checksum FROM {settings.clickhouse_database}.{SCHEMA_MIGRATIONS}")
     return {row[0]: row[1] for row in rows}
 
 
@@ -121,7 +141,7 @@ async def _prepare(store: ClickHouse, settings: ClickHouseSettings) -> None:
     engine = _render("{replacing_merge_tree}", settings.clickhouse_cluster)
     await store.command(f"CREATE DATABASE IF NOT EXISTS {database} {everywhere}")
     await store.command(
-        f"CREATE TABLE IF NOT EXISTS {database}.schema_migrations {everywhere} "
+        f"CREATE TABLE IF NOT EXISTS {database}.{SCHEMA_MIGRATIONS} {everywhere} "
         "(name String, checksum String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3)) "
         f"ENGINE = {engine} ORDER BY name"
     )
@@ -135,7 +155,7 @@ async def _apply(store: ClickHouse, settings: ClickHouseSettings, migration: Mig
     finally:
         await target.close()
     await store.command(
-        f"INSERT INTO {settings.clickhouse_database}.schema_migrations (name, checksum) "
+        f"INSERT INTO {settings.clickhouse_database}.{SCHEMA_MIGRATIONS} (name, checksum) "
         "VALUES ({name:String}, {checksum:String})",
         {"name": migration.name, "checksum": migration.checksum},
     )

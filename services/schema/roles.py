@@ -13,11 +13,15 @@ from services.contract.tables import (
     API_KEYS,
     DASHBOARDS,
     DELETED_IDS,
+    DELETION_QUEUES,
+    DELETION_SWEEPS,
     DELETIONS,
     EVENTS,
     IDENTITY_LOG,
     PARTITIONING,
     PERSON_IDS,
+    SCHEMA_MIGRATIONS,
+    TAKEN_IDS,
 )
 
 _READ = ("SELECT",)
@@ -47,9 +51,19 @@ class _Rights(Struct, frozen=True):
 _RIGHTS = {
     # Keys and the spread of ids, and nothing of what is sent.
     Role.EDGE: _Rights({API_KEYS: _READ, PARTITIONING: _READ}),
-    # What it adds to, and the ids and merges that it reads to add each event once. No keys, no dashboards.
+    # What it adds to, and the ids and merges that it reads to add each event once. Of a deletion it says which ids are the
+    # person's. No keys, no dashboards.
     Role.WORKER: _Rights(
-        {EVENTS: _ADD, IDENTITY_LOG: _ADD, PERSON_IDS: _ADD, DELETED_IDS: _READ, DELETIONS: _READ, PARTITIONING: _ADD}
+        {
+            EVENTS: _ADD,
+            IDENTITY_LOG: _ADD,
+            PERSON_IDS: _ADD,
+            DELETIONS: _ADD,
+            DELETED_IDS: _ADD,
+            TAKEN_IDS: _READ,
+            PARTITIONING: _ADD,
+            SCHEMA_MIGRATIONS: _READ,
+        }
     ),
     # Queries only read. Dashboards and deletions are kept here; a deletion rewrites what it deletes from.
     Role.QUERY: _Rights(
@@ -61,6 +75,10 @@ _RIGHTS = {
             DASHBOARDS: _ADD,
             DELETIONS: _ADD,
             DELETED_IDS: _ADD,
+            TAKEN_IDS: _ADD,
+            DELETION_QUEUES: _ADD,
+            DELETION_SWEEPS: _ADD,
+            SCHEMA_MIGRATIONS: _READ,
         },
         server=("SELECT ON system.mutations",),
     ),

@@ -23,6 +23,7 @@ from services.runtime.retry import retry_until_done
 from services.runtime.settings import WorkerSettings
 from services.runtime.start import start_service
 from services.runtime.store_version import LOWEST_VERSION, refuse_old_version
+from services.schema.agreement import agree_with_schema
 from services.worker.consumer.faust_app import (
     FaustApp,
     FaustWorker,
@@ -148,6 +149,7 @@ def main() -> None:
     keep_large_blocks()
     uvloop.install()  # Faust's own loop and that of its consumer's thread
     asyncio.run(refuse_old_version(settings))
+    asyncio.run(agree_with_schema(settings))
     spread = asyncio.run(_prepare(settings))
     log.info("worker_starting", partitions=spread.partitions, host=settings.worker_host, port=settings.worker_port)
     # Faust wants a folder for tables, which are not used here: always the same, so that a killed worker leaves nothing.

@@ -7,22 +7,31 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from msgspec import Raw
+from xxhash import xxh3_64_hexdigest
 
 from services.contract.api.endpoints import BASE_PATH
+from services.contract.deletions import is_covered
 from services.contract.log.envelope import IdentityLine
-from services.contract.tables import DELETED_IDS, EVENTS, IDENTITY_LOG, PERSON_IDS
-from services.query.execution.executor import QueryExecutor
-from services.query.execution.limits import Limits
-from services.query.execution.turns import StoreTurns
-from services.query.persons.deletions import Deletions
+from services.contract.log.marks import MARK_IDS_CHANGED
+from services.contract.log.topics import Partitioning
+from services.contract.tables import DELETED_IDS, DELETION_SWEEPS, DELETIONS, EVENTS, IDENTITY_LOG, PERSON_IDS
+from services.query.persons.deletion_queue import DeletionQueues
+from services.query.persons.deletion_sweep import DeletionSweep
 from services.runtime.clickhouse import ClickHouse
-from services.runtime.settings import ClickHouseSettings, QuerySettings
+from services.runtime.clock import utc_now
+from services.runtime.settings import ClickHouseSettings
 from services.schema.roles import Role
+from services.worker.dedupe.clickhouse import ClickHouseDedupe
+from services.worker.dedupe.ids import ids_from_bytes
+from services.worker.dedupe.memory import MemoryDedupe
+from services.worker.dedupe.port import Dedupe
 from services.worker.identity.writer import IdentityStore
+from tests.fakes.deletion_log import WorkersAtTheEnd
 from tests.support import oracle
 from tests.support.counting import check_all_counts
 from tests.support.engine import as_role, insert_lines, send_sql
@@ -30,7 +39,8 @@ from tests.support.examples import examples
 from tests.support.histories import IDS, NAMES, ODD_MOMENTS, windows
 from tests.support.oracle import Event
 from tests.support.oracle_cohorts import cohort, cohorts
-from tests.support.oracle_people import PeopleHistory, filtered
+from tests.support.oracle_links import Said
+from tests.support.oracle_people import Call, PeopleHistory, filtered
 from tests.support.people import people_histories, store_people, trait_filters
 from tests.support.pipeline import eventually
 from tests.support.query_client import QueryClient, insert_keys
@@ -79,9 +89,13 @@ def done(client: QueryClient, key: str, deletion_id: str) -> dict[str, Any]:
 def without(history: PeopleHistory, ids: set[str], until: datetime) -> PeopleHistory:
     return replace(
         history,
-        events=[e for e in history.events if e.distinct_id not in ids or e.time > until],
-        calls=[c for c in history.calls if c.distinct_id not in ids or c.time > until],
+        events=[e for e in history.events if e.distinct_id not in ids or not covers(until, e)],
+        calls=[c for c in history.calls if c.distinct_id not in ids or not covers(until, c)],
     )
+
+
+def covers(until: datetime, said: Event | Call) -> bool:
+    return is_covered(until, said.received or said.time, said.time)
 
 
 def rows_of(clickhouse: ClickHouseSettings, table: str, project: str) -> int:
@@ -135,7 +149,9 @@ def test_a_person_is_gone_at_once_and_late_events_stay_out(
     answer = done(client, key, deletion_id)
     assert answer["finished_at"] >= answer["requested_at"]
     assert rows_of(clickhouse, EVENTS, name) == 1
-    assert rows_of(clickhouse, PERSON_IDS, name) == 0
+    # Each id is alone, which keeps a worker that was stalled from joining them again.
+    rows = send_sql(clickhouse, f"SELECT DISTINCT distinct_id, person_id FROM {PERSON_IDS} WHERE project_id = '{name}'")
+    assert sorted(rows.split()) == ["a", "a", "b", "b"]
     store_people(clickhouse, {name: PeopleHistory([event("b", "late", -3), event("b", "returned", 3650)])})
     assert people() == ["c", "b"]
     assert client.send("GET", f"{BASE_PATH}/persons/a", key).status_code == 404
@@ -144,10 +160,12 @@ def test_a_person_is_gone_at_once_and_late_events_stay_out(
 
 
 async def swept(clickhouse: ClickHouseSettings) -> int:
-    store = ClickHouse(as_role(clickhouse, Role.QUERY))
+    """All of history: what tests say came late has long been received."""
+    send_sql(clickhouse, f"TRUNCATE TABLE {DELETION_SWEEPS}")
+    store, event_log = ClickHouse(as_role(clickhouse, Role.QUERY)), WorkersAtTheEnd(as_role(clickhouse, Role.WORKER))
     try:
-        limits = Limits.of(QuerySettings())
-        return await Deletions(store, StoreTurns(QueryExecutor(store, limits), limits), 10).sweep()
+        queues = DeletionQueues(store, event_log, utc_now, 0)
+        return await DeletionSweep(store, event_log, queues, 3600).sweep()
     finally:
         await store.close()
 
@@ -194,7 +212,7 @@ def test_what_another_user_said_with_a_link_from_a_deleted_id_stays_without_the_
     assert (bob["traits"], bob["links"], bob["distinct_ids"]) == ({"name": "Bob"}, [], ["bob"])
     left = send_sql(clickhouse, f"SELECT count() FROM {IDENTITY_LOG} WHERE project_id = '{name}' AND old_id = 'phone'")
     assert int(left) == 0
-    keep(said("phone", "bob", 2, "{}"))
+    keep(said("phone", "bob", 3, "{}"))
     assert sorted(client.send("GET", f"{BASE_PATH}/persons/bob", key).json()["distinct_ids"]) == ["bob", "phone"]
 
 
@@ -227,9 +245,9 @@ def event(distinct_id: str, name: str, days_from_now: int) -> Event:
     return Event(str(uuid.uuid4()), name, distinct_id, datetime.now(UTC) + timedelta(days=days_from_now))
 
 
-def mutations(clickhouse: ClickHouseSettings, ids: list[str]) -> int:
-    found = " OR ".join(f"position(command, '{deletion_id}') > 0" for deletion_id in ids)
-    return int(send_sql(clickhouse, f"SELECT count() FROM system.mutations WHERE {found}"))
+def mutations(clickhouse: ClickHouseSettings, project: str) -> int:
+    tag = xxh3_64_hexdigest(project.encode())
+    return int(send_sql(clickhouse, f"SELECT count() FROM system.mutations WHERE position(command, '{tag}') > 0"))
 
 
 def test_unknown_ids_make_no_mutation_and_hide_what_comes_late(
@@ -237,14 +255,15 @@ def test_unknown_ids_make_no_mutation_and_hide_what_comes_late(
 ) -> None:
     name, key = project
     store_people(clickhouse, {name: PeopleHistory([event("known", "home", -1)])})
-    ids = [delete(client, key, {"distinct_id": f"nobody {n}"}) for n in range(40)]
-    assert mutations(clickhouse, ids) == 0
-    assert {state(client, key, deletion_id)["state"] for deletion_id in ids} == {"done"}
+    ids = [delete(client, key, {"distinct_id": f"nobody {n}"}) for n in range(10)]
+    for deletion_id in ids:
+        done(client, key, deletion_id)
+    assert mutations(clickhouse, name) == 0
     store_people(clickhouse, {name: PeopleHistory([event("nobody 7", "late", -1)])})
     window = {"since": "2000-01-01", "until": "2100-01-01"}
     assert [e["distinct_id"] for e in client.ask("/query/events", key, window)["events"]] == ["known"]
-    empty = delete(client, key, {"since": "2001-01-01", "until": "2001-02-01"})
-    assert (mutations(clickhouse, [empty]), state(client, key, empty)["state"]) == (0, "done")
+    done(client, key, delete(client, key, {"since": "2001-01-01", "until": "2001-02-01"}))
+    assert mutations(clickhouse, name) == 0
     client.run(swept(clickhouse))
     eventually(lambda: rows_of(clickhouse, EVENTS, name), lambda rows: rows == 1, within_s=30)
 
@@ -254,32 +273,171 @@ def test_only_tables_that_have_something_are_rewritten(
 ) -> None:
     name, key = project
     store_people(clickhouse, {name: PeopleHistory([event("a", "home", -1)])})
-    deletion_id = delete(client, key, {"distinct_id": "a"})
-    assert mutations(clickhouse, [deletion_id]) == 1
-    assert done(client, key, deletion_id)
+    done(client, key, delete(client, key, {"distinct_id": "a"}))
+    assert mutations(clickhouse, name) == 1
 
 
-def test_so_many_deletions_of_a_project_are_under_way_at_once(
+def test_many_deletions_in_a_row_make_a_mutation_a_table(
     clickhouse: ClickHouseSettings, project: tuple[str, str]
 ) -> None:
     name, key = project
-    store_people(clickhouse, {name: PeopleHistory([event(f"p{n}", "home", -1) for n in range(8)])})
-    send_sql(clickhouse, f"SYSTEM STOP MERGES {EVENTS}")
-    try:
-        with QueryClient.started(clickhouse, projects=1, query_deletions_per_project=3) as few:
-            ids = [delete(few, key, {"distinct_id": f"p{n}"}) for n in range(3)]
-            refused = few.post("/privacy/delete", key, {"distinct_id": "p3"})
-            assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limited")
-            assert refused.headers["retry-after"]
-            send_sql(clickhouse, f"SYSTEM START MERGES {EVENTS}")
-            for deletion_id in ids:
-                eventually(lambda one=deletion_id: mutations_done(clickhouse, one), bool, within_s=30)  # type: ignore[misc]
-            # Nobody has asked for the states; whoever wants another deletion makes the service look.
-            assert delete(few, key, {"distinct_id": "p3"})
-    finally:
-        send_sql(clickhouse, f"SYSTEM START MERGES {EVENTS}")
+    gone = [f"p{n}" for n in range(40)]
+    history = [event(one, "home", -1) for one in [*gone, "stays"]]
+    store_people(clickhouse, {name: PeopleHistory(history, {"device": "p0", "p0": "p0"})})
+    store_people(clickhouse, {name: PeopleHistory([event("device", "home", -2)])})
+    with QueryClient.started(clickhouse, projects=1, query_deletions_pause_s=1) as client:
+        ids = [delete(client, key, {"distinct_id": one}) for one in gone]
+        ids.append(delete(client, key, {"since": "2001-01-01", "until": "2001-02-01"}))
+        for deletion_id in ids:
+            done(client, key, deletion_id)
+        assert rows_of(clickhouse, EVENTS, name) == 1
+        assert mutations(clickhouse, name) == 2  # events and person_ids; nothing was said in the identity log
 
 
-def mutations_done(clickhouse: ClickHouseSettings, deletion_id: str) -> bool:
-    sql = f"SELECT count() FROM system.mutations WHERE position(command, '{deletion_id}') > 0 AND NOT is_done"
-    return send_sql(clickhouse, sql).strip() == "0"
+def test_so_many_deletions_of_a_project_wait_at_once(clickhouse: ClickHouseSettings, project: tuple[str, str]) -> None:
+    name, key = project
+    store_people(clickhouse, {name: PeopleHistory([event(f"p{n}", "home", -1) for n in range(4)])})
+    with QueryClient.started(clickhouse, projects=1, query_deletions_per_project=3) as few:
+        few.event_log.is_held = True
+        ids = [delete(few, key, {"distinct_id": f"p{n}"}) for n in range(3)]
+        refused = few.post("/privacy/delete", key, {"distinct_id": "p3"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limited")
+        assert refused.headers["retry-after"]
+        few.run(few.event_log.let_go())
+        for deletion_id in ids:
+            done(few, key, deletion_id)
+        assert delete(few, key, {"distinct_id": "p3"})
+
+
+def keep(client: QueryClient, clickhouse: ClickHouseSettings, *lines: IdentityLine) -> None:
+    """As a worker does."""
+
+    async def stored() -> None:
+        store = ClickHouse(as_role(clickhouse, Role.WORKER))
+        try:
+            await IdentityStore(store).keep_lines(lines)
+        finally:
+            await store.close()
+
+    client.run(stored())
+
+
+def merged(project: str, old_id: str, new_id: str, received: datetime) -> IdentityLine:
+    return identity_line(project, Said("alias", old_id, new_id, received, received, str(uuid.uuid4())))
+
+
+def test_merges_that_were_logged_before_a_deletion_belong_to_it_and_later_ones_do_not(
+    clickhouse: ClickHouseSettings, project: tuple[str, str]
+) -> None:
+    name, key = project
+    now = datetime.now(UTC)
+    ids = ["anon", "user", "other", "stranger"]
+    store_people(clickhouse, {name: PeopleHistory([event(one, "home", -1) for one in ids])})
+    window = {"since": "2000-01-01", "until": "2100-01-01"}
+    with QueryClient.started(clickhouse, projects=1) as client:
+
+        def people() -> list[str]:
+            return sorted(e["distinct_id"] for e in client.ask("/query/events", key, window)["events"])
+
+        client.event_log.is_held = True
+        deletion_id = delete(client, key, {"distinct_id": "user"})
+        assert people() == ["anon", "other", "stranger"]
+        # The edge had acknowledged it; the worker comes to it only now. Its edge's clock was ahead.
+        keep(client, clickhouse, merged(name, "anon", "user", now + timedelta(seconds=20)))
+        client.run(client.event_log.let_go())
+        assert people() == ["other", "stranger"]
+        # Within the minute of the clocks it is the deleted id's, and joins nothing; afterwards it counts, and stays.
+        keep(client, clickhouse, merged(name, "user", "stranger", now + timedelta(seconds=40)))
+        keep(client, clickhouse, merged(name, "user", "other", now + timedelta(minutes=5)))
+        done(client, key, deletion_id)
+        client.run(swept(clickhouse))
+        assert people() == ["other", "stranger"]
+        assert rows_of(clickhouse, EVENTS, name) == 2
+        person = client.send("GET", f"{BASE_PATH}/persons/other", key).json()
+        assert sorted(person["distinct_ids"]) == ["other", "user"]
+        assert client.send("GET", f"{BASE_PATH}/persons/stranger", key).json()["distinct_ids"] == ["stranger"]
+
+
+def test_what_was_stamped_ahead_is_gone_too(
+    client: QueryClient, clickhouse: ClickHouseSettings, project: tuple[str, str]
+) -> None:
+    name, key = project
+    now = datetime.now(UTC)
+    ahead = Event(str(uuid.uuid4()), "home", "a", now + timedelta(minutes=30), received=now)
+    behind = Event(str(uuid.uuid4()), "back", "a", now - timedelta(minutes=30), received=now + timedelta(minutes=5))
+    store_people(clickhouse, {name: PeopleHistory([ahead, behind])})
+    done(client, key, delete(client, key, {"distinct_id": "a"}))
+    window = {"since": "2000-01-01", "until": "2100-01-01"}
+    # Who comes back with a clock that is half an hour behind is seen.
+    assert [e["event"] for e in client.ask("/query/events", key, window)["events"]] == ["back"]
+    assert rows_of(clickhouse, EVENTS, name) == 1
+
+
+@pytest.mark.parametrize("where", ["memory", "clickhouse"])
+def test_keys_of_a_deleted_person_stay_taken_and_those_of_a_window_are_free(
+    client: QueryClient, clickhouse: ClickHouseSettings, project: tuple[str, str], where: str
+) -> None:
+    """Also for a worker that starts afterwards."""
+    name, key = project
+    of_person, of_window, stays = event("gone", "home", -1), event("b", "home", -3), event("b", "home", -1)
+    store_people(clickhouse, {name: PeopleHistory([of_person, of_window, stays])})
+    call = merged(name, "device", "gone", datetime.now(UTC))
+    keep(client, clickhouse, call)
+    spread = Partitioning(1)
+
+    async def duplicates() -> list[bool]:
+        store = ClickHouse(as_role(clickhouse, Role.WORKER))
+        week_s = 7 * 24 * 3600
+        dedupe: Dedupe = MemoryDedupe(store, week_s, spread) if where == "memory" else ClickHouseDedupe(store, week_s)
+        try:
+            await dedupe.load({0: datetime.now(UTC).timestamp()})
+            ids = ids_from_bytes(b"".join(uuid.UUID(e.event_id).bytes for e in (of_person, of_window, stays)))
+            return [bool(one) for one in await dedupe.duplicates(ids)]
+        finally:
+            await store.close()
+
+    assert client.run(duplicates()) == [True, True, True]
+    day = of_window.time - timedelta(hours=1)
+    ids = [
+        delete(client, key, {"distinct_id": "gone"}),
+        delete(client, key, {"since": day.isoformat(), "until": (day + timedelta(hours=2)).isoformat()}),
+    ]
+    for deletion_id in ids:
+        done(client, key, deletion_id)
+    assert rows_of(clickhouse, EVENTS, name) == 1
+    assert client.run(duplicates()) == [True, False, True]
+    assert MARK_IDS_CHANGED in client.event_log.marks
+    again = msgspec.structs.replace(call, received_at=datetime.now(UTC) + timedelta(hours=1))
+    again.timestamp = again.received_at
+    keep(client, clickhouse, again)
+    assert client.send("GET", f"{BASE_PATH}/persons/device", key).status_code == 404
+
+
+def test_a_deletion_that_the_log_did_not_take_is_announced_again(
+    clickhouse: ClickHouseSettings, project: tuple[str, str]
+) -> None:
+    name, key = project
+    store_people(clickhouse, {name: PeopleHistory([event("a", "home", -1)])})
+    with QueryClient.started(clickhouse, projects=1) as client:
+        client.event_log.is_away = True
+        refused = client.post("/privacy/delete", key, {"distinct_id": "a", "idempotency_key": "k"})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "log_unavailable")
+        assert refused.headers["retry-after"]
+        client.event_log.is_away = False
+        done(client, key, delete(client, key, {"distinct_id": "a", "idempotency_key": "k"}))
+        assert len(client.event_log.announced) == 1
+    assert rows_of(clickhouse, EVENTS, name) == 0
+
+
+def test_a_deletion_of_a_service_that_died_is_done_by_another(
+    clickhouse: ClickHouseSettings, project: tuple[str, str]
+) -> None:
+    name, key = project
+    store_people(clickhouse, {name: PeopleHistory([event("a", "home", -1)])})
+    deletion_id = str(uuid.uuid4())
+    long_ago = datetime.now(UTC) - timedelta(minutes=5)
+    row = {"project_id": name, "deletion_id": deletion_id, "distinct_id": "a", "version": 1}
+    insert_lines(clickhouse, DELETIONS, json.dumps({**row, "requested_at": long_ago.isoformat()}).encode())
+    with QueryClient.started(clickhouse, projects=1) as client:
+        done(client, key, deletion_id)
+    assert rows_of(clickhouse, EVENTS, name) == 0

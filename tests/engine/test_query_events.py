@@ -233,3 +233,23 @@ def test_the_latest_events_are_found_wherever_the_window_ends(project: Project, 
         page = project.page({"since": since, "until": until, "order": order, "limit": 2})
         assert [int(e["distinct_id"]) for e in page["events"]] == expected
         assert page["next_cursor"]
+
+
+@pytest.mark.parametrize("order", ["asc", "desc"])
+def test_a_page_ends_early_when_it_has_8_mib(project: Project, order: str) -> None:
+    """Also with a filter, that no bound is looked up for; an event larger than all others has a page of its own."""
+    project.store(*[json.dumps({"n": n, "filler": "x" * 500_000}) for n in range(36)])
+    for conditions in ({}, {"n": {"gte": 0}}):
+        places: list[int] = []
+        cursor: dict[str, Any] = {}
+        pages = 0
+        while True:
+            page = project.page({"filter": conditions, "order": order, **cursor})
+            assert len(json.dumps(page)) <= 8 * 1024 * 1024
+            places += [int(e["distinct_id"]) for e in page["events"]]
+            pages += 1
+            if "next_cursor" not in page:
+                break
+            cursor = {"cursor": page["next_cursor"]}
+        assert places == sorted(range(36), reverse=order == "desc")
+        assert pages == 3

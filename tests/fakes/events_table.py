@@ -50,6 +50,10 @@ class MemoryEventsTable(ClickHouse):
     def ids(self) -> list[str]:
         return [line["event_id"] for line in self.lines]
 
+    def delete(self, *event_ids: bytes) -> None:
+        gone = {event_id.hex() for event_id in event_ids}
+        self._rows = [row for row in self._rows if row["event_id"] not in gone]
+
     async def insert_lines(
         self,
         table: str,

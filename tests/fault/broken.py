@@ -79,6 +79,40 @@ def never_again() -> None:
     StoreRestarts.run = run  # type: ignore[method-assign]
 
 
+def merges_by_chance() -> None:
+    """The worker takes a deletion for that of the one id that was named: of merges counts what was applied by chance."""
+    from collections.abc import Sequence
+
+    from services.contract.log.marks import DeletionLine
+    from services.runtime.clickhouse import ClickHouse
+    from services.worker.identity import deletions
+
+    async def ids_of(
+        store: ClickHouse, project_id: str, lines: Sequence[DeletionLine]
+    ) -> tuple[dict[str, set[str]], set[str]]:
+        return {line.deletion_id: {line.distinct_id} for line in lines}, set()
+
+    deletions._ids_of_people = ids_of
+
+
+def keys_not_taken() -> None:
+    """The query service keeps nothing of a deleted person's events."""
+    from services.query.persons.rewriting import Rewriting
+
+    async def note_taken(self: Rewriting, table: str, where: str) -> None: ...
+
+    Rewriting._note_taken = note_taken  # type: ignore[method-assign]
+
+
+def ids_kept() -> None:
+    """The worker goes on with the ids that it has, whatever was deleted."""
+    from services.worker.dedupe.memory import MemoryDedupe
+
+    def changed(self: MemoryDedupe, partition: int) -> None: ...
+
+    MemoryDedupe.changed = changed  # type: ignore[method-assign]
+
+
 BUILDS: dict[str, Callable[[], None]] = {
     "commit-first": commit_first,
     "no-rebuild": no_rebuild,
@@ -86,6 +120,9 @@ BUILDS: dict[str, Callable[[], None]] = {
     "automatic-reset": automatic_reset,
     "follow-topic": follow_topic,
     "never-again": never_again,
+    "merges-by-chance": merges_by_chance,
+    "keys-not-taken": keys_not_taken,
+    "ids-kept": ids_kept,
 }
 
 

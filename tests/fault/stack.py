@@ -282,6 +282,7 @@ def _settings(shape: Shape, brokers: list[ApacheKafka] | list[EmbeddedBroker]) -
         # More than a disk may be behind, and less than the usual: many scenarios kill ClickHouse.
         "HEADRACE_WORKER_READ_AGAIN_MINUTES": "1",
         "HEADRACE_WORKER_GROUP": "fault-worker",
+        "HEADRACE_QUERY_DELETIONS_PAUSE_S": "0.5",
     }
 
 

@@ -195,3 +195,42 @@ def test_unknown_addresses_and_methods_have_the_one_error_shape(pipeline: Pipeli
     ):
         assert response.status_code == status
         assert response.json()["error"]["code"] == code
+
+
+def deleted(pipeline: Pipeline, body: dict[str, Any]) -> str:
+    deletion_id: str = pipeline.ask("/privacy/delete", body)["deletion_id"]
+    return deletion_id
+
+
+def until_done(pipeline: Pipeline, *deletion_ids: str) -> None:
+    for deletion_id in deletion_ids:
+        eventually(
+            lambda one=deletion_id: pipeline.client.get(f"/privacy/delete/{one}").json()["state"],  # type: ignore[misc]
+            lambda state: state == "done",
+            within_s=60,
+        )
+
+
+def test_deletions_know_what_was_said_before_and_a_deleted_window_can_be_filled_again(pipeline: Pipeline) -> None:
+    anonymous, user, name = unique("anon"), unique("user"), unique("visit")
+    stay = unique("stay")
+    times = [datetime(2024, 5, 1, tzinfo=UTC) + timedelta(hours=hours) for hours in range(3)]
+    filled = [
+        {"event": name, "distinct_id": stay, "timestamp": at.isoformat(), "idempotency_key": unique("k")}
+        for at in times
+    ]
+    assert pipeline.ask("/batch", {"events": filled})["accepted"] == 3
+    for distinct_id in (anonymous, user, stay):
+        key = f"key of {distinct_id}"
+        pipeline.ask("/track", {"event": name, "distinct_id": distinct_id, "idempotency_key": key})
+    pipeline.ask("/alias", {"old_id": anonymous, "new_id": user})
+    person = deleted(pipeline, {"distinct_id": user})
+    window = {"since": times[0].isoformat(), "until": times[2].isoformat()}
+    until_done(pipeline, person, deleted(pipeline, window))
+    everything = {"since": "2024-01-01", "until": "2100-01-01", "filter": {"event": name}}
+    # Those of the person stay taken, those of the window are free.
+    pipeline.ask("/track", {"event": name, "distinct_id": anonymous, "idempotency_key": f"key of {anonymous}"})
+    assert len(pipeline.walk(everything)) == 2
+    assert pipeline.ask("/batch", {"events": filled})["accepted"] == 3
+    found = eventually(lambda: pipeline.walk(everything), lambda events: len(events) >= 4)
+    assert [event["distinct_id"] for event in found] == [stay] * 4

@@ -19,6 +19,11 @@ from services.contract.log.topics import Partitioning
 from services.devstack.apache_kafka import ApacheKafka
 from services.edge.event_log.kafka import KafkaEventLog
 from services.edge.event_log.port import LogUnavailableError
+from services.runtime.kafka import topic_settings, topics_of
+from services.runtime.kafka_rights import Client
+from services.runtime.kafka_topics import ensure_topics
+from services.runtime.keys import Key, Scope
+from services.runtime.known import KnownTopic
 from services.runtime.settings import EdgeSettings
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
@@ -113,3 +118,16 @@ async def test_the_brokers_clock_counts_on_our_topics(log: KafkaEventLog, monkey
     two_hours_ahead = time.time() + 7200
     monkeypatch.setattr("services.edge.event_log.record_batch.time.time", lambda: two_hours_ahead)
     await append(log, SMALL)
+
+
+async def test_the_last_known_keys_and_partitions_are_in_a_compacted_topic(settings: EdgeSettings) -> None:
+    await ensure_topics(settings, Client.EDGE)
+    known = KnownTopic(settings)
+    assert (await known.read(), await known.read_spread()) == ({}, None)
+    shop, blog = Key("shop", frozenset({Scope.INGEST})), Key("blog", frozenset({Scope.INGEST, Scope.QUERY}))
+    await known.write({"a": shop, "b": shop})
+    await known.write({"a": None, "b": blog})
+    await known.write_spread(Partitioning(7))
+    assert (await known.read(), await known.read_spread()) == ({"b": blog}, Partitioning(7))
+    found = await topic_settings(settings, [topics_of(settings).known])
+    assert found[topics_of(settings).known]["cleanup.policy"] == "compact"

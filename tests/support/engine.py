@@ -120,13 +120,19 @@ def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serv
 @pytest.fixture(scope="module")
 def clickhouse(clickhouse_server: Server) -> Iterator[ClickHouseSettings]:
     """Settings of a fresh database; dropped afterwards."""
-    with _database(clickhouse_server) as database:
-        settings = as_role(
-            ClickHouseSettings(clickhouse_url=clickhouse_server.url, clickhouse_database=database), Role.ADMIN
-        )
+    with new_database(clickhouse_server) as settings:
         asyncio.run(migrate(settings))
         yield settings
-        send_sql(settings, f"DROP DATABASE {database} SYNC", database="default")
+
+
+@contextlib.contextmanager
+def new_database(server: Server) -> Iterator[ClickHouseSettings]:
+    """Without tables; dropped afterwards."""
+    with _database(server) as database:
+        given = ClickHouseSettings(clickhouse_url=server.url, clickhouse_database=database)
+        settings = as_role(given, Role.ADMIN)
+        yield settings
+        send_sql(settings, f"DROP DATABASE IF EXISTS {database} SYNC", database="default")
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from services.query.app import create_app
 from services.runtime.keys import hash_of
 from services.runtime.settings import ClickHouseSettings, QuerySettings
 from services.schema.roles import Role
+from tests.fakes.deletion_log import WorkersAtTheEnd
 from tests.support.engine import as_role, insert_lines
 
 T = TypeVar("T")
@@ -26,8 +27,11 @@ _EXAMPLES = 3000
 class QueryClient:
     """Sends requests to the service; `projects` gives projects that have a key, each once."""
 
-    def __init__(self, app: Starlette, runner: asyncio.Runner, keys: list[tuple[str, str]]) -> None:
+    def __init__(
+        self, app: Starlette, runner: asyncio.Runner, keys: list[tuple[str, str]], event_log: WorkersAtTheEnd
+    ) -> None:
         self._runner = runner
+        self.event_log = event_log
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://query"
         )
@@ -68,11 +72,13 @@ class QueryClient:
     ) -> Iterator[Self]:
         keys = list(itertools.islice(project_keys(), projects))
         insert_keys(settings, [(project, key, ["query"]) for project, key in keys])
-        app = create_app(QuerySettings(**{**as_role(settings, Role.QUERY).model_dump(), **options}))
+        given = {**as_role(settings, Role.QUERY).model_dump(), "query_deletions_pause_s": 0, **options}
+        event_log = WorkersAtTheEnd(as_role(settings, Role.WORKER))
+        app = create_app(QuerySettings(**given), event_log=event_log)
         with asyncio.Runner() as runner:
             lifespan = app.router.lifespan_context(app)
             runner.run(lifespan.__aenter__())
-            client = cls(app, runner, keys)
+            client = cls(app, runner, keys, event_log)
             try:
                 if wait:
                     client.run(client.until_ready())

@@ -94,6 +94,7 @@ QUERY_CALLS = (
             ErrorCode.INVALID_TIMESTAMP,
             ErrorCode.INVALID_WINDOW,
             ErrorCode.INVALID_TIMEZONE,
+            ErrorCode.LOG_UNAVAILABLE,
         ),
         parameters=(_KEY_HEADER,),
     ),

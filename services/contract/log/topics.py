@@ -22,6 +22,11 @@ class Topics(Struct, frozen=True):
         return f"{self.prefix}.identity"
 
     @property
+    def known(self) -> str:
+        """The last keys and the last spread of ids that edges knew. Compacted."""
+        return f"{self.prefix}.known"
+
+    @property
     def dead_letters(self) -> str:
         """What could not be taken, with the reason and the origin."""
         return f"{self.prefix}.dead-letters"

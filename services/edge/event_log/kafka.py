@@ -16,10 +16,12 @@ from prometheus_client import Gauge
 
 from services.contract.log.dead_letter import DeadLetter
 from services.contract.log.envelope import Envelope, EventLine, IdentityLine, pack
+from services.contract.log.marks import identity_partition
 from services.contract.log.topics import MAX_RECORD_BYTES, Partitioning, Topics
 from services.edge.event_log.partition_queue import Append, Part, PartitionQueue, record_bytes
 from services.edge.event_log.port import LogUnavailableError
 from services.edge.event_log.producer import LiveProducer
+from services.runtime.background import in_background
 from services.runtime.kafka import topics_of
 from services.runtime.kafka_rights import Client
 from services.runtime.kafka_topics import ensure_topics
@@ -70,7 +72,7 @@ class KafkaEventLog:
         counts = await self._live.start()
         self._spread = await self._agree(counts[self._topics.events])
         self._identity_partitions = counts[self._topics.identity]
-        self._sweeper = asyncio.create_task(self._sweep())
+        self._sweeper = in_background("deadlines of appends", self._sweep())
 
     async def stop(self) -> None:
         """Wait for what is under way, then disconnect."""
@@ -121,7 +123,7 @@ class KafkaEventLog:
         if self._identity_partitions == 0:
             raise LogUnavailableError("the event log has not answered yet")
         # crc32-like spreading is not needed: any fixed function of the project keeps a project's order.
-        partition = sum(lines[0].project_id.encode()) % self._identity_partitions
+        partition = identity_partition(lines[0].project_id, self._identity_partitions)
         await self._put([(self._topics.identity, partition, pack(ids, lines))])
 
     async def append_dead_letters(self, letters: Sequence[DeadLetter]) -> None:

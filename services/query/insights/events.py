@@ -33,6 +33,11 @@ _SHARED_READING = (
 )
 
 
+# A page ends early when it has so many bytes. Of an event these are its properties, and more than the rest can be.
+_MAX_PAGE_BYTES = 8 * 1024 * 1024
+_BYTES = "(length(e.properties) + 6 * (length(e.event) + 2 * length(e.distinct_id) + length(e.idempotency_key)) + 400)"
+
+
 class EventsSpec(Struct, frozen=True):
     """`after`: the last event of the page before. One without its receipt was given out by a version that did not order by
     it: the walk that it belongs to goes on as it began."""
@@ -72,7 +77,7 @@ def parse_events(query: EventsQuery, project_id: str) -> EventsSpec:
 
 async def run_events(store: QueryExecutor, project_id: str, spec: EventsSpec, promoted: Promoted) -> EventsResult:
     rows = await store.rows(*events_sql(project_id, spec, promoted, bounded=spec.can_be_bounded))
-    if spec.can_be_bounded and 0 < len(rows) <= spec.limit and rows[0][9]:
+    if spec.can_be_bounded and rows and rows[0][10] <= spec.limit and rows[0][9]:
         # Rows that are stored twice were counted twice.
         rows = await store.rows(*events_sql(project_id, spec, promoted, bounded=False))
     page = rows[: spec.limit]
@@ -82,7 +87,7 @@ async def run_events(store: QueryExecutor, project_id: str, spec: EventsSpec, pr
         asked = {row[8] for row in page}
         people = people_of_rows(await store.rows(*people_sql(project_id, asked)))
     result = EventsResult(events=[_event(row, people) for row in page])
-    if len(rows) > len(page):
+    if page and page[0][10] > len(page):
         last = page[-1]
         received_us = last[4] if spec.by_receipt else None
         result.next_cursor = write_cursor(Position(last[3], last[0].bytes, received_us), spec.identity(project_id))
@@ -90,7 +95,8 @@ async def run_events(store: QueryExecutor, project_id: str, spec: EventsSpec, pr
 
 
 def events_sql(project_id: str, spec: EventsSpec, promoted: Promoted, *, bounded: bool) -> tuple[str, dict[str, Any]]:
-    """One row more than the limit, to know whether there is a next page. The last column: whether a bound was set.
+    """At most as many rows as the limit and bytes as a page may have. The last columns: whether a bound was set, and how many
+    rows there are; one more than the limit says that there is a next page.
 
     `bounded`: so many times are looked up first, in the day where the page begins, and only rows up to the last of
     them are read in full. Should a row that is stored twice be among them, rows are missing at the end of the page.
@@ -111,9 +117,15 @@ def events_sql(project_id: str, spec: EventsSpec, promoted: Promoted, *, bounded
     # sorts by its second half first, the number made of it does not.
     receipt = f", e.received_at {direction}" if spec.by_receipt else ""
     order = f"toDate(e.timestamp) {direction}, e.timestamp {direction}{receipt}, toUInt128(e.event_id) {direction}"
+    place = f"({'e.timestamp, e.received_at' if spec.by_receipt else 'e.timestamp'}, toUInt128(e.event_id))"
+    found = (
+        f"{given}SELECT {_COLUMNS}, {is_bounded} AS bounded, {place} AS place, {_BYTES} AS bytes FROM {EVENTS_ONCE} {joins} "
+        f"WHERE {IN_WINDOW}{where}{in_bound} ORDER BY {order} LIMIT {{limit:UInt32}}"
+    )
+    so_far = f"sum(bytes) OVER (ORDER BY place {direction} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
     return (
-        f"{given}SELECT {_COLUMNS}, {is_bounded} FROM {EVENTS_ONCE} {joins} "
-        f"WHERE {IN_WINDOW}{where}{in_bound} ORDER BY {order} LIMIT {{limit:UInt32}} {_SHARED_READING}"
+        f"SELECT * EXCEPT (place, bytes, so_far) FROM (SELECT *, count() OVER () AS in_all, {so_far} AS so_far "
+        f"FROM ({found})) WHERE so_far <= {_MAX_PAGE_BYTES:d} OR so_far = bytes ORDER BY place {direction} {_SHARED_READING}"
     ), parameters
 
 
@@ -155,7 +167,7 @@ def _after(position: Position, descending: bool, parameters: dict[str, Any]) -> 
 
 
 def _event(row: Sequence[Any], people: Mapping[int, str]) -> StoredEvent:
-    event_id, event, distinct_id, time_us, received_us, properties, key, original, distinct_hash, _ = row
+    event_id, event, distinct_id, time_us, received_us, properties, key, original, distinct_hash, *_ = row
     return StoredEvent(
         event_id=str(event_id),
         event=event,

@@ -5,6 +5,7 @@ answer a duplicate would change read EVENTS_ONCE; those that take duplicates awa
 which costs a third.
 """
 
+from services.contract.deletions import uncovered_sql
 from services.contract.tables import DELETED_IDS, EVENTS
 from services.query.request.time_window import TimeWindow
 
@@ -20,8 +21,8 @@ SETTINGS = {
     "query_plan_join_swap_table": "false",
 }
 
-# Of an id that was deleted, what happened up to then, also where it came in later. Holds for the identity log too. One
-# statement within the other, and the same text twice, which is asked once: each costs milliseconds before a row is read.
+# What a deletion of an id covers, also where it comes in later. Holds for the identity log too. One statement within the
+# other, and the same text twice, which is asked once: each costs milliseconds before a row is read.
 _DELETED_IDS = (
     "(SELECT (groupArray(distinct_hash), groupArray(before)) FROM (SELECT distinct_hash, max(before) AS before "
     f"FROM {DELETED_IDS} WHERE project_id = {{project:String}} GROUP BY distinct_hash))"
@@ -32,7 +33,7 @@ def not_deleted(hash_column: str) -> str:
     """A condition on a row `e`, about the id that the column is the hash of. Where nothing was deleted the first part is a
     constant, and no row is looked at."""
     before = f"transform({hash_column}, {_DELETED_IDS}.1, {_DELETED_IDS}.2, toDateTime64(0, 6, 'UTC'))"
-    return f"(empty({_DELETED_IDS}.1) OR e.timestamp > {before})"
+    return f"(empty({_DELETED_IDS}.1) OR {uncovered_sql(before, 'e.')})"
 
 
 NOT_DELETED = not_deleted("e.distinct_hash")

@@ -10,6 +10,7 @@ from typing import Any, cast
 import zstandard
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.codec import zstd_decode as decode_zstd_of_any_kind
+from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.record._crecords import default_records
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
@@ -44,6 +45,29 @@ def decode_zstd(data: bytes | memoryview) -> bytes:
 
 # aiokafka looks the name up for every batch; there is no other way to choose a decoder.
 default_records.zstd_decode = decode_zstd
+
+# Of one partition at a time, decompressed: what compresses well is hundreds of times as large as the fetch that it came in.
+CHUNK_BYTES = 4 * 1024 * 1024
+
+
+def take_bounded(self: FetchResult, max_records: int | None = None) -> list[ConsumerRecord]:
+    """aiokafka's `getall`, which bounds the number of records only. The others stay compressed until the next call."""
+    if not self.check_assignment(self._topic_partition) or not self.has_more():
+        return []
+    taken: list[ConsumerRecord] = []
+    size = 0
+    for record in self._partition_records:
+        taken.append(record)
+        size += len(record.value or b"")
+        if size >= CHUNK_BYTES or len(taken) == max_records:
+            self._update_position()
+            return taken
+    self._update_position()
+    self._partition_records = None
+    return taken
+
+
+FetchResult.getall = take_bounded
 
 
 class ChunkConsumer(driver.Consumer):

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from uuid import UUID
 
-from services.contract.tables import EVENTS
+from services.contract.tables import EVENTS, TAKEN_IDS
 from services.runtime.clickhouse import ClickHouse
 from services.worker.dedupe.id_index import IdIndex
 from services.worker.dedupe.ids import Ids, Mask, ids_from_rows, without_repeats
@@ -32,6 +32,8 @@ class ClickHouseDedupe:
 
     def remember(self, ids: Ids) -> None: ...
 
+    def changed(self, partition: int) -> None: ...
+
     def revoked(self, partitions: set[int]) -> None: ...
 
     def assigned(self, partitions: set[int], membership: Membership) -> None: ...
@@ -45,7 +47,8 @@ class ClickHouseDedupe:
 
 
 async def stored_ids(store: ClickHouse, ids: Ids, since_s: float) -> Ids:
-    """Those that were received since then and are stored, each once. Raises StoreError."""
+    """Those that were received since then and are stored, or were and are a deleted person's: their keys stay taken. Each
+    once. Raises StoreError."""
     rows = [
         await _stored(store, Ids(ids.high[at : at + _IDS_A_QUERY], ids.low[at : at + _IDS_A_QUERY]), since_s)
         for at in range(0, len(ids), _IDS_A_QUERY)
@@ -58,10 +61,10 @@ async def _stored(store: ClickHouse, ids: Ids, since_s: float) -> bytes:
     listed = ",".join(
         f"'{UUID(int=high << 64 | low)}'" for high, low in zip(ids.high.tolist(), ids.low.tolist(), strict=True)
     )
+    asked = f"WHERE event_id IN ({listed}) AND received_at >= fromUnixTimestamp64Milli({{since:Int64}})"
     return await store.raw(
-        f"SELECT DISTINCT event_id FROM {EVENTS} WHERE event_id IN ({listed}) "
-        "AND received_at >= fromUnixTimestamp64Milli({since:Int64})",
+        f"SELECT event_id FROM {EVENTS} {asked} UNION DISTINCT SELECT event_id FROM {TAKEN_IDS} {asked}",
         {"since": int(since_s * 1000)},
-        {**WHOLE_ANSWER, "max_query_size": _MAX_QUERY_BYTES, "max_ast_elements": 10 * _IDS_A_QUERY},
+        {**WHOLE_ANSWER, "max_query_size": _MAX_QUERY_BYTES, "max_ast_elements": 20 * _IDS_A_QUERY},
         fmt="RowBinary",
     )

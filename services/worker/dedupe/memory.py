@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from prometheus_client import Gauge, Histogram
 
 from services.contract.log.topics import PARTITION_SQL, Partitioning
-from services.contract.tables import EVENTS
+from services.contract.tables import EVENTS, TAKEN_IDS
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.logs import get_logger
 from services.worker.dedupe.id_index import IdIndex
@@ -31,6 +31,13 @@ BYTES_PER_ID = 22
 _WARN_FROM = 0.8
 # As a time: later than any that is stored.
 _FOR_EVER_S = 4_000_000_000
+
+
+# Of the events that are stored, and of those of deleted people, whose keys stay taken.
+_SINCE = (
+    f"WHERE {PARTITION_SQL} IN {{wanted:Array(UInt16)}} AND received_at >= fromUnixTimestamp64Milli({{since:Int64}})"
+)
+_UNTIL = "AND received_at < fromUnixTimestamp64Milli({until:Int64})"
 
 
 class WindowTooLargeError(Exception):
@@ -79,6 +86,12 @@ class MemoryDedupe:
         self._loaded = kept
         self._suspended = {}
         self._membership = membership
+
+    def changed(self, partition: int) -> None:
+        """Read its ids again before the next look-up."""
+        self._forget({partition} & (self._loaded.keys() | self._suspended.keys()))
+        self._loaded.pop(partition, None)
+        self._suspended.pop(partition, None)
 
     def _forget(self, partitions: AbstractSet[int]) -> None:
         if partitions:
@@ -151,8 +164,8 @@ class MemoryDedupe:
 
     async def _count(self, partitions: set[int], since_s: float) -> int:
         rows = await self._store.rows(
-            f"SELECT count() FROM {EVENTS} WHERE {PARTITION_SQL} IN {{wanted:Array(UInt16)}} "
-            "AND received_at >= fromUnixTimestamp64Milli({since:Int64})",
+            f"SELECT sum(ids) FROM (SELECT count() AS ids FROM {EVENTS} {_SINCE} "
+            f"UNION ALL SELECT count() FROM {TAKEN_IDS} {_SINCE})",
             {
                 "partitions": self._spread.partitions,
                 "buckets": self._spread.buckets,
@@ -165,9 +178,8 @@ class MemoryDedupe:
 
     async def _read(self, partitions: set[int], since_s: int, until_s: int) -> Ids:
         rows = await self._store.raw(
-            f"SELECT event_id FROM {EVENTS} WHERE {PARTITION_SQL} IN {{wanted:Array(UInt16)}} "
-            "AND received_at >= fromUnixTimestamp64Milli({since:Int64}) "
-            "AND received_at < fromUnixTimestamp64Milli({until:Int64})",
+            f"SELECT event_id FROM {EVENTS} {_SINCE} {_UNTIL} UNION ALL "
+            f"SELECT event_id FROM {TAKEN_IDS} {_SINCE} {_UNTIL}",
             {
                 "partitions": self._spread.partitions,
                 "buckets": self._spread.buckets,

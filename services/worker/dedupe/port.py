@@ -30,6 +30,9 @@ class Dedupe(Protocol):
     def remember(self, ids: Ids) -> None:
         """These ids are stored now."""
 
+    def changed(self, partition: int) -> None:
+        """Some ids of this partition are not stored any more: they were deleted, and may be stored again."""
+
     def revoked(self, partitions: set[int]) -> None:
         """These partitions were taken away; others may store ids in them."""
 

@@ -18,6 +18,7 @@ from prometheus_client import Counter, Histogram
 
 from services.contract.log.dead_letter import DeadLetter
 from services.contract.log.envelope import ID_BYTES, Envelope
+from services.contract.log.marks import MARK_IDS_CHANGED, MARKS
 from services.contract.log.topics import Partitioning
 from services.contract.tables import EVENT_COLUMNS, EVENTS
 from services.runtime.clickhouse import BadDataError, ClickHouse
@@ -73,6 +74,20 @@ class EventWriter:
         Waits as long as ClickHouse is away. Raises PoisonFloodError, MisplacedIdsError, and KafkaError from the
         dead letters.
         """
+        begin = 0
+        for at, record in enumerate(records):
+            # Only marks, and records of foreign producers, have no ids.
+            if record.ids is None and record.value in MARKS:
+                await self._store_between(records[begin:at])
+                begin = at + 1
+                if record.value == MARK_IDS_CHANGED:
+                    self._dedupe.changed(record.partition)
+        await self._store_between(records[begin:] if begin else records)
+
+    async def _store_between(self, records: list[Record]) -> None:
+        """A block, or what of it lies between two marks."""
+        if not records:
+            return
         envelopes, bad = unpack_all(records)
         ids = ids_from_bytes(b"".join([envelope.ids for envelope in envelopes]))
         self._check_places(records, envelopes, ids)

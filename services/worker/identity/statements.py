@@ -1,17 +1,19 @@
 """The SQL of the identity tables: rows of ids and sets, and the merges and links around them."""
 
-from services.contract.tables import DELETED_IDS, IDENTITY_LOG, PERSON_IDS
+from services.contract.deletions import uncovered_sql
+from services.contract.tables import DELETED_IDS, DELETIONS, IDENTITY_LOG, PERSON_IDS, TAKEN_IDS
 
 _MINE = "project_id = {project:String}"
-# A merge or a link that was said before one of its sides was deleted is no more, also while ClickHouse still has the row.
+# A merge or a link that the deletion of one of its sides covers is no more, also while ClickHouse still has the row. Only
+# deletions that this project's log has come to: what was logged before one still counts, and may say whose an id is.
 _DELETED = (
     "(SELECT (groupArray(distinct_hash), groupArray(before)) FROM (SELECT distinct_hash, max(before) AS before "
-    f"FROM {DELETED_IDS} WHERE {_MINE} GROUP BY distinct_hash))"
+    f"FROM {DELETED_IDS} WHERE {_MINE} AND settled GROUP BY distinct_hash))"
 )
 _NOT_DELETED = (
     f"(empty({_DELETED}.1) OR "
     + " AND ".join(
-        f"timestamp > transform({side}, {_DELETED}.1, {_DELETED}.2, toDateTime64(0, 6, 'UTC'))"
+        uncovered_sql(f"transform({side}, {_DELETED}.1, {_DELETED}.2, toDateTime64(0, 6, 'UTC'))")
         for side in ("old_hash", "distinct_hash")
     )
     + ")"
@@ -19,12 +21,22 @@ _NOT_DELETED = (
 _RECEIVED = "(received_at, toUInt128(event_id))"
 _UNMERGES = f"FROM {IDENTITY_LOG} WHERE {_MINE} AND kind = 'unmerge'"
 
-# {ids:Array(UUID)} -> what the log has of them.
+# {ids:Array(UUID)} -> what the log has of them; of those that a deletion took away, that their keys are taken.
 LOGGED_SQL = (
     f"SELECT event_id, project_id, kind, old_id, distinct_id FROM {IDENTITY_LOG} "
-    "WHERE project_id IN {projects:Array(String)} AND event_id IN {ids:Array(UUID)}"
+    "WHERE project_id IN {projects:Array(String)} AND event_id IN {ids:Array(UUID)} "
+    f"UNION ALL SELECT event_id, '', '', '', '' FROM {TAKEN_IDS} WHERE event_id IN {{ids:Array(UUID)}}"
 )
-# All pairs that were ever unmerged; and those of the {events} that were said before one of their sides was deleted.
+# Deletions of a project that a worker has settled, and the versions of the rows of the others.
+DELETIONS_SQL = (
+    f"SELECT toString(deletion_id), version, toUnixTimestamp64Micro(settled_at) FROM {DELETIONS} FINAL "
+    f"WHERE {_MINE} AND deletion_id IN {{deletions:Array(UUID)}}"
+)
+NOTED_SQL = (
+    f"SELECT toString(deletion_id), distinct_id FROM {DELETED_IDS} "
+    f"WHERE {_MINE} AND deletion_id IN {{deletions:Array(UUID)}} AND settled"
+)
+# All pairs that were ever unmerged; and those of the {events} that a deletion of one of their sides covers.
 UNMERGED_OR_DELETED_SQL = f"""
     SELECT DISTINCT old_id, distinct_id, '' AS deleted {_UNMERGES}
     UNION ALL SELECT old_id, distinct_id, toString(event_id) FROM {IDENTITY_LOG}

@@ -7,6 +7,7 @@ or do it.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from itertools import groupby
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -16,9 +17,11 @@ from prometheus_client import Counter
 from services.contract.links import Moment
 from services.contract.log.dead_letter import DeadLetter, Origin
 from services.contract.log.envelope import IdentityLine
+from services.contract.log.marks import DeletionLine, decode_deletion, is_deletion
 from services.contract.tables import IDENTITY_COLUMNS, IDENTITY_LOG, PERSON_IDS
 from services.runtime.clickhouse import BadDataError, ClickHouse
 from services.worker.dead_letters import dead_letter
+from services.worker.identity.deletions import DELETIONS_AT_ONCE, settle_deletions
 from services.worker.identity.person_rows import PersonRow, StoredRow, person_row, stored_set
 from services.worker.identity.person_sets import Edge, Joined, PersonSet, join
 from services.worker.identity.region import in_chunks, recomputed_rows
@@ -68,14 +71,22 @@ class IdentityStore:
 
     async def keep(self, records: Sequence[Record]) -> list[DeadLetter]:
         """Store the messages of some records of one partition; those that are no messages, and those that the tables
-        refuse, come back."""
+        refuse, come back. Deletions stand between them: what was said before one belongs to it."""
         messages, bad = _decode_records(records)
-        return bad + await self._keep_each(messages)
+        for deletion, group in groupby(messages, key=_deletion_of_project):
+            run = list(group)
+            if deletion is None:
+                bad += await self._keep_each([message for message in run if isinstance(message.line, IdentityLine)])
+                continue
+            lines = [message.line for message in run if isinstance(message.line, DeletionLine)]
+            for at in range(0, len(lines), DELETIONS_AT_ONCE):
+                await settle_deletions(self._store, deletion, lines[at : at + DELETIONS_AT_ONCE])
+        return bad
 
     async def _keep_each(self, messages: Sequence["_ReadLine"]) -> list[DeadLetter]:
         """In order. A refused message is found by halving, and costs itself only."""
         try:
-            await self.keep_lines([message.line for message in messages])
+            await self.keep_lines([m.line for m in messages if isinstance(m.line, IdentityLine)])
         except BadDataError as error:
             if len(messages) == 1:
                 return [dead_letter(messages[0].text, str(error)[:500], messages[0].origin)]
@@ -133,7 +144,7 @@ class IdentityStore:
         As a rule from the rows of their sets. Sets that an unmerged edge lies in or between, or that a link may part, are
         computed as a whole from the log: whoever unmerges reads the log after writing to it, and so knows every merge
         that does not know of this. Sets without a canonical id (from before migration 0007) are as well.
-        A message that comes after a deletion of one of its ids, and was said before it, joins nothing.
+        A message that comes after a deletion of one of its ids, and is covered by it, joins nothing.
         """
         asked = {"project": project_id, "events": [message.event_id for message in messages]}
         unmerged: list[Edge] = []
@@ -240,9 +251,25 @@ class IdentityStore:
 class _ReadLine(NamedTuple):
     """A line of the log, as it was read and as it stood there."""
 
-    line: IdentityLine
+    line: IdentityLine | DeletionLine
     text: bytes
     origin: Origin
+
+
+def _decode_line(text: bytes) -> IdentityLine | DeletionLine:
+    """Raises msgspec.DecodeError, and ValueError where the id is none."""
+    if is_deletion(text):
+        deletion = decode_deletion(text)
+        UUID(deletion.deletion_id)
+        return deletion
+    line = _decode(text)
+    UUID(line.event_id)
+    return line
+
+
+def _deletion_of_project(message: _ReadLine) -> str | None:
+    """The project of a deletion; None for any other message."""
+    return message.line.project_id if isinstance(message.line, DeletionLine) else None
 
 
 def _decode_records(records: Sequence[Record]) -> tuple[list[_ReadLine], list[DeadLetter]]:
@@ -253,9 +280,7 @@ def _decode_records(records: Sequence[Record]) -> tuple[list[_ReadLine], list[De
                 service="worker", topic=record.topic, partition=record.partition, offset=record.offset, line=i
             )
             try:
-                line = _decode(text)
-                UUID(line.event_id)
-                messages.append(_ReadLine(line, text, origin))
+                messages.append(_ReadLine(_decode_line(text), text, origin))
             except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
                 bad.append(dead_letter(text, str(error), origin))
     return messages, bad

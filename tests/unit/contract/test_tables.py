@@ -11,6 +11,8 @@ from services.contract.tables import (
     API_KEYS,
     DASHBOARDS,
     DELETED_IDS,
+    DELETION_QUEUES,
+    DELETION_SWEEPS,
     DELETIONS,
     EVENT_COLUMNS,
     EVENTS,
@@ -18,6 +20,7 @@ from services.contract.tables import (
     IDENTITY_LOG,
     PARTITIONING,
     PERSON_IDS,
+    TAKEN_IDS,
 )
 from services.schema.migrate import load_migrations
 
@@ -48,6 +51,9 @@ def test_every_table_that_has_a_name_in_the_contract_is_made() -> None:
         DELETIONS,
         DELETED_IDS,
         PARTITIONING,
+        TAKEN_IDS,
+        DELETION_QUEUES,
+        DELETION_SWEEPS,
     }
 
 

@@ -23,7 +23,7 @@ SETTINGS = KafkaSettings(
     kafka_topic_prefix="blue", kafka_partitions=5, kafka_replication=3, kafka_min_insync_replicas=2
 )
 ALL_RIGHTS = frozenset(Operation)
-EVERY = ["blue.events", "blue.identity", "blue.dead-letters"]
+EVERY = ["blue.events", "blue.identity", "blue.dead-letters", "blue.known"]
 
 
 class Created(Struct):
@@ -36,7 +36,9 @@ class Admin:
     def __init__(self, there: Sequence[str] = (), code: int = 0, **in_force: str) -> None:
         self.there = list(there)
         self.code = code
-        self.in_force = topic_configs(SETTINGS) | {name.replace("_", "."): value for name, value in in_force.items()}
+        self.in_force = topic_configs(SETTINGS, "blue.events") | {
+            name.replace("_", "."): value for name, value in in_force.items()
+        }
         self.created: list[Any] = []
         self.rights: frozenset[Operation] | None = ALL_RIGHTS
         self.unseen: set[str] = set()
@@ -73,8 +75,17 @@ async def test_all_topics_are_made_with_their_settings(monkeypatch: pytest.Monke
         "blue.events": 5,
         "blue.identity": 5,
         "blue.dead-letters": 1,
+        "blue.known": 1,
+    }
+    (known,) = [topic for topic in admin.created if topic.name == "blue.known"]
+    assert known.topic_configs == {
+        "cleanup.policy": "compact",
+        "min.insync.replicas": "2",
+        "unclean.leader.election.enable": "false",
     }
     for topic in admin.created:
+        if topic is known:
+            continue
         assert topic.replication_factor == 3
         assert topic.topic_configs == {
             "cleanup.policy": "delete",
@@ -89,7 +100,7 @@ async def test_all_topics_are_made_with_their_settings(monkeypatch: pytest.Monke
 
 
 async def test_topics_that_are_there_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    admin = Admin(["blue.events", "blue.dead-letters", "green.identity"])
+    admin = Admin(["blue.events", "blue.dead-letters", "blue.known", "green.identity"])
     await run(monkeypatch, admin)
     assert [topic.name for topic in admin.created] == ["blue.identity"]
 
@@ -97,7 +108,7 @@ async def test_topics_that_are_there_are_left_alone(monkeypatch: pytest.MonkeyPa
 async def test_somebody_else_may_have_been_faster(monkeypatch: pytest.MonkeyPatch) -> None:
     admin = Admin([], TopicAlreadyExistsError.errno)
     await run(monkeypatch, admin)
-    assert len(admin.created) == 3
+    assert len(admin.created) == 4
 
 
 async def test_a_refusal_is_raised_with_what_the_broker_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +121,7 @@ async def test_without_the_right_to_make_topics_the_commands_are_said(
     monkeypatch: pytest.MonkeyPatch, error: type[TopicAuthorizationFailedError]
 ) -> None:
     with pytest.raises(NoTopicsError) as refused:
-        await run(monkeypatch, Admin(["blue.identity"], error.errno))
+        await run(monkeypatch, Admin(["blue.identity", "blue.known"], error.errno))
     lines = str(refused.value).splitlines()
     assert len(lines) == 6  # the reason, a command a topic, "or", and a right a topic
     assert lines[1].startswith(
@@ -155,7 +166,7 @@ async def test_what_costs_only_comfort_is_not_refused(monkeypatch: pytest.Monkey
 
 
 def test_new_topics_are_as_they_should_be() -> None:
-    assert check_topic(SETTINGS, "t", 3, topic_configs(SETTINGS)) == []
+    assert check_topic(SETTINGS, "t", 3, topic_configs(SETTINGS, "blue.events")) == []
 
 
 def test_a_broker_that_names_no_settings_is_believed() -> None:
@@ -183,7 +194,7 @@ def test_a_broker_that_names_no_settings_is_believed() -> None:
     ],
 )
 def test_what_is_wrong_comes_with_what_mends_it(replicas: int, name: str, value: str, loses: bool, mend: str) -> None:
-    found = check_topic(SETTINGS, "t", replicas, topic_configs(SETTINGS) | {name: value})
+    found = check_topic(SETTINGS, "t", replicas, topic_configs(SETTINGS, "blue.events") | {name: value})
     named = [finding for finding in found if mend in finding.mend]
     assert [finding.loses for finding in named] == [loses]
     assert any(finding.loses for finding in found) == loses
@@ -191,7 +202,7 @@ def test_what_is_wrong_comes_with_what_mends_it(replicas: int, name: str, value:
 
 def test_one_replica_that_acknowledges_is_said_where_there_are_three() -> None:
     settings = KafkaSettings(kafka_topic_prefix="blue")
-    (finding,) = check_topic(settings, "t", 3, topic_configs(settings))
+    (finding,) = check_topic(settings, "t", 3, topic_configs(settings, "blue.events"))
     assert not finding.loses
     assert "min.insync.replicas=2" in finding.mend
 

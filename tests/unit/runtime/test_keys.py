@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +16,7 @@ from services.runtime.clickhouse import Parameters, Settings, StoreUnavailableEr
 from services.runtime.keys import (
     Key,
     KeyCache,
+    KeysNotKeptError,
     NoProjectError,
     Scope,
     create_key,
@@ -94,9 +95,77 @@ async def test_keys_are_listed_by_the_first_digits_of_their_hash() -> None:
 
 
 async def test_revoking_says_how_many_keys_it_hit() -> None:
-    store = RecordingStore([(2,)])
+    class Revoking(RecordingStore):
+        async def command(
+            self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None
+        ) -> None:
+            await super().command(sql, parameters, settings)
+            self.answer = [(1,)]
+
+    store = Revoking([(3,)])
     assert await revoke_key(store, "0123abcd") == 2
-    assert [parameters["id"] for _, parameters in store.told] == ["0123abcd"] * 2
+    assert [parameters["id"] for _, parameters in store.told] == ["0123abcd"] * 3
+
+
+class MemoryBackup:
+    """Counts how often it is written; raises while it is away."""
+
+    def __init__(self) -> None:
+        self.keys: dict[str, Key] = {}
+        self.writes = 0
+        self.is_away = False
+
+    async def read(self) -> dict[str, Key]:
+        if self.is_away:
+            raise KeysNotKeptError("away")
+        return dict(self.keys)
+
+    async def write(self, changes: Mapping[str, Key | None]) -> None:
+        if self.is_away:
+            raise KeysNotKeptError("away")
+        self.writes += 1
+        for name, key in changes.items():
+            if key is None:
+                del self.keys[name]
+            else:
+                self.keys[name] = key
+
+
+async def refreshed_for_a_while(keys: KeyCache, until: Callable[[], bool]) -> None:
+    task = asyncio.create_task(keys.refresh_forever())
+    async with asyncio.timeout(5):
+        while not until():  # noqa: ASYNC110 (nobody tells us)
+            await asyncio.sleep(0.001)
+    task.cancel()
+
+
+async def test_who_starts_while_clickhouse_is_away_knows_the_last_keys(store: MemoryKeyStore) -> None:
+    backup = MemoryBackup()
+    before = KeyCache(store, 0.001, backup)
+    await refreshed_for_a_while(before, lambda: backup.writes == 1 and store.asked > 3)
+    assert backup.keys == {hash_of(KEY): Key("shop", frozenset({Scope.INGEST, Scope.QUERY}))}
+    store.available = False
+    keys = KeyCache(store, 0.001, backup)
+    assert keys.loaded_at is None
+    await refreshed_for_a_while(keys, lambda: keys.loaded_at is not None)
+    assert (await keys.authorize_key(KEY, Scope.INGEST)).project_id == "shop"
+    with pytest.raises(ApiError) as caught:  # it may have been made since
+        await keys.authorize_key("hr_other", Scope.INGEST)
+    assert caught.value.code is ErrorCode.STORE_UNAVAILABLE
+
+
+async def test_a_revoked_key_leaves_the_backup_also_when_that_was_away(store: MemoryKeyStore) -> None:
+    backup = MemoryBackup()
+    keys = KeyCache(store, 0.001, backup)
+    await refreshed_for_a_while(keys, lambda: bool(backup.keys))
+    backup.is_away = True
+    store.revoke(KEY)
+    asked = store.asked
+    with capture_logs() as said:
+        await refreshed_for_a_while(keys, lambda: store.asked > asked + 5)
+    assert [line["event"] for line in said] == ["keys_not_kept"]
+    backup.is_away = False
+    await refreshed_for_a_while(keys, lambda: not backup.keys)
 
 
 async def test_a_known_key_is_found_without_asking(store: MemoryKeyStore) -> None:

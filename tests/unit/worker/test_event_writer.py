@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaTimeoutError
 
 from services.contract.log.dead_letter import DeadLetter
 from services.contract.log.envelope import Envelope, pack
+from services.contract.log.marks import MARK_IDS_CHANGED, MARK_PLACE
 from services.contract.log.topics import Partitioning
 from services.runtime.clickhouse import BadDataError, LimitExceededError, StoreError, StoreUnavailableError
 from services.worker.dead_letters import PoisonFloodError, PoisonGate
@@ -457,3 +458,19 @@ async def test_an_id_in_a_partition_that_is_not_its_own_stops_the_worker() -> No
     with pytest.raises(MisplacedIdsError, match=rf"partition 2, offset {wrong.offset}"):
         await worker.sink.store([good, wrong])
     assert worker.sink._store.ids == []  # type: ignore[attr-defined]
+
+
+async def test_a_mark_makes_the_worker_read_ids_again_at_its_place_in_the_log() -> None:
+    """Events of a window were deleted: before the mark their keys are taken, behind it they are free."""
+    table = MemoryEventsTable()
+    log, worker = Log(), Worker(table)
+    await worker.store(log.envelope([event_id(1), event_id(2)]), log.envelope([event_id(1, 1)]))
+    table.delete(event_id(1), event_id(1, 1))
+    again, other = log.envelope([event_id(1)]), log.envelope([event_id(1, 1)])
+    refilled = log.envelope([event_id(1), event_id(2)], event="refilled")
+    await worker.store(again, log.record(0, MARK_PLACE, None))
+    await worker.store(other, again, log.record(0, MARK_IDS_CHANGED, None), refilled, log.envelope([event_id(3)]))
+    stored = {line["event_id"]: line["event"] for line in table.lines}
+    # Nothing was said of the other partition.
+    assert stored == {event_id(2).hex(): "a", event_id(1).hex(): "refilled", event_id(3).hex(): "a"}
+    assert not worker.letters

@@ -9,7 +9,9 @@ import faust
 import pytest
 import zstandard
 from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.consumer.fetcher import FetchResult, PartitionRecords
 from aiokafka.record.default_records import DefaultRecordBatch, DefaultRecordBatchBuilder
+from aiokafka.record.memory_records import MemoryRecords
 from faust.types import TP
 from faust.types.tuples import ConsumerMessage
 
@@ -165,3 +167,47 @@ def test_aiokafka_decodes_batches_with_it(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr("services.worker.consumer.transport._decode_zstd", asked)
     assert [record.value for record in DefaultRecordBatch(builder.build())] == [LINES]
     asked.assert_called_once()
+
+
+class Assignment:
+    """Of one partition, which follows what is taken."""
+
+    active = True
+    paused = False
+    position = 0
+
+    def state_value(self, tp: TopicPartition) -> "Assignment":
+        return self
+
+    def consumed_to(self, offset: int) -> None:
+        self.position = offset
+
+
+def fetched(sizes: list[int], assignment: Assignment) -> FetchResult:
+    """Records of such sizes, each a compressed batch, as one fetch brings them."""
+    data = b""
+    for offset, size in enumerate(sizes):
+        builder = DefaultRecordBatchBuilder(2, 4, False, -1, -1, -1, 16 * 1024 * 1024)
+        builder.append(0, 1_700_000_000_000, None, bytes(size), [])
+        batch = bytearray(builder.build())
+        batch[:8] = offset.to_bytes(8, "big")
+        data += bytes(batch)
+    records = PartitionRecords(PARTITION, MemoryRecords(data), [], 0, None, None, False, 0)
+    return FetchResult(PARTITION, assignment=assignment, partition_records=records, backoff=0)
+
+
+def test_a_chunk_is_bounded_by_its_decompressed_bytes() -> None:
+    """What compresses to nothing would fill the process."""
+    assignment = Assignment()
+    fetch = fetched([1024 * 1024] * 9 + [10] * 5, assignment)
+    chunks = []
+    while fetch.has_more():
+        chunks.append([one.offset for one in fetch.getall(2000)])
+    assert chunks == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11, 12, 13]]
+    assert assignment.position == 14
+
+
+def test_a_chunk_is_bounded_by_its_records_too() -> None:
+    fetch = fetched([10] * 5, Assignment())
+    assert [[one.offset for one in fetch.getall(2)] for _ in range(3)] == [[0, 1], [2, 3], [4]]
+    assert not fetch.has_more()

@@ -1,0 +1,33 @@
+"""What a person's deletion covers: one rule for queries, workers, the rewriting of tables, and whoever brings old events
+back.
+
+Of a deleted id: everything that was received up to a minute after the request, because the clocks of services differ; and
+what comes later, and is dated more than an hour before the request: somebody who came back did not do that. Of a window:
+what was received up to the request.
+"""
+
+from datetime import datetime, timedelta
+
+RECEIVED_AFTER = timedelta(minutes=1)
+DATED_BEFORE = timedelta(hours=1)
+
+
+def is_covered(requested_at: datetime, received_at: datetime, timestamp: datetime) -> bool:
+    """Whether a row of an id belongs to the id's deletion."""
+    return received_at <= requested_at + RECEIVED_AFTER or timestamp < requested_at - DATED_BEFORE
+
+
+def covered_sql(before: str, row: str = "") -> str:
+    """`is_covered` in ClickHouse. `before` is SQL of the request's time; `row` the prefix of the row's columns."""
+    return (
+        f"({row}received_at <= addSeconds({before}, {RECEIVED_AFTER.total_seconds():.0f}) "
+        f"OR {row}timestamp < subtractSeconds({before}, {DATED_BEFORE.total_seconds():.0f}))"
+    )
+
+
+def uncovered_sql(before: str, row: str = "") -> str:
+    """The opposite. Of an id that was never deleted `before` is 1970."""
+    return (
+        f"({row}received_at > addSeconds({before}, {RECEIVED_AFTER.total_seconds():.0f}) "
+        f"AND {row}timestamp >= subtractSeconds({before}, {DATED_BEFORE.total_seconds():.0f}))"
+    )

@@ -1,0 +1,152 @@
+"""How deleted data leave the tables: one mutation a table for many deletions, with numbers in it and no subquery.
+
+What rows are concerned is said twice: once to note the ids of a person's events and calls, whose keys stay taken, and once to
+delete. So both speak of what was received up to a time before which all is stored, and mean the same rows.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from services.contract.deletions import covered_sql
+from services.contract.tables import EVENTS, IDENTITY_LOG, PERSON_IDS, TAKEN_IDS
+from services.query.persons.deletion_rows import DeletionRow
+from services.query.request.time_window import microseconds
+from services.runtime.clickhouse import ClickHouse
+from services.runtime.logs import get_logger
+
+log = get_logger(__name__)
+# So many ids of people one mutation names: 60 bytes each.
+MAX_IDS = 20_000
+_LARGE_QUERY = {"max_query_size": 16 * 1024**2, "max_ast_elements": 1_000_000, "max_expanded_ast_elements": 2_000_000}
+_OF_PROJECT = "project_id = {project:String}"
+
+
+class DeletedId(NamedTuple):
+    """By its hash. Rows of person_ids below the version are of before the deletion."""
+
+    distinct_hash: int
+    before_us: int
+    version: int
+
+
+class _Mutation(NamedTuple):
+    """`ALTER TABLE table ...`: what is done to the rows for which a condition holds, in this order."""
+
+    table: str
+    actions: Sequence[tuple[str, str]]
+
+    @property
+    def where(self) -> str:
+        return " OR ".join(f"({where})" for _, where in self.actions)
+
+
+class Rewriting:
+    """Of one project; its mutations have a name of the project in them. Methods raise StoreError; each may be repeated."""
+
+    def __init__(self, store: ClickHouse, project_id: str, tag: str) -> None:
+        self._store = store
+        self._parameters = {"project": project_id, "tag": tag}
+
+    async def begin(
+        self, ids: Sequence[DeletedId], windows: Sequence[DeletionRow], received_us: int | None = None
+    ) -> int:
+        """The number of mutations: none for a table that has nothing of it. `received_us`: also what came in late, as far
+        as it was received by then; else what each deletion's request found."""
+        mutations = []
+        events = [_events_of(ids, received_us)] if ids else []
+        if ids:
+            await self._note_taken(EVENTS, events[0])
+            identity = _identity_of(ids, received_us)
+            await self._note_taken(IDENTITY_LOG, identity.actions[-1][1])
+            mutations += [identity, _Mutation(PERSON_IDS, [("DELETE", _person_ids_of(ids))])]
+        events += [_window_sql(window) for window in windows]
+        if events:
+            mutations.append(_Mutation(EVENTS, [("DELETE", " OR ".join(events))]))
+        return sum([await self._mutate(mutation) for mutation in mutations])
+
+    async def under_way(self) -> int:
+        """How many of the project's mutations are not done. ClickHouse forgets the others some time."""
+        rows = await self._store.rows(
+            "SELECT count(), any(latest_fail_reason) FROM system.mutations WHERE database = currentDatabase() "
+            "AND NOT is_done AND position(command, {tag:String}) > 0",
+            self._parameters,
+        )
+        if rows[0][1]:
+            log.warning("mutation_fails", reason=str(rows[0][1])[:500])
+        return int(rows[0][0])
+
+    async def _note_taken(self, table: str, where: str) -> None:
+        await self._store.command(
+            f"INSERT INTO {TAKEN_IDS} (event_id, received_at) SELECT event_id, received_at FROM {table} "
+            f"WHERE {_OF_PROJECT} AND ({where})",
+            self._parameters,
+            _LARGE_QUERY,
+        )
+
+    async def _mutate(self, mutation: _Mutation) -> int:
+        concerned = f"SELECT 1 FROM {mutation.table} WHERE {_OF_PROJECT} AND ({mutation.where}) LIMIT 1"
+        if not await self._store.rows(concerned, self._parameters, _LARGE_QUERY):
+            return 0
+        actions = ", ".join(
+            f"{action} WHERE {_OF_PROJECT} AND notEmpty({{tag:String}}) AND ({where})"
+            for action, where in mutation.actions
+        )
+        await self._store.command(
+            f"ALTER TABLE {mutation.table} {actions}", self._parameters, {**_LARGE_QUERY, "mutations_sync": 0}
+        )
+        return 1
+
+
+def _events_of(ids: Sequence[DeletedId], received_us: int | None) -> str:
+    return _covered(ids, "distinct_hash", received_us)
+
+
+def _identity_of(ids: Sequence[DeletedId], received_us: int | None) -> _Mutation:
+    """What another user said with a link from a deleted id is that user's; only the id goes."""
+    of_old = _covered(ids, "old_hash", received_us)
+    return _Mutation(
+        IDENTITY_LOG,
+        [
+            ("UPDATE old_id = ''", f"kind = 'link' AND {of_old}"),
+            ("DELETE", f"({_covered(ids, 'distinct_hash', received_us)}) OR (kind != 'link' AND {of_old})"),
+        ],
+    )
+
+
+def _person_ids_of(ids: Sequence[DeletedId]) -> str:
+    return f"{_is_one(ids, 'distinct_hash')} AND version < {_of_id(ids, 'distinct_hash', [i.version for i in ids])}"
+
+
+def _covered(ids: Sequence[DeletedId], column: str, received_us: int | None) -> str:
+    before = f"fromUnixTimestamp64Micro({_of_id(ids, column, [i.before_us for i in ids])}, 'UTC')"
+    if received_us is None:
+        return f"{_is_one(ids, column)} AND received_at <= {before}"
+    return f"{_is_one(ids, column)} AND received_at <= {_time(received_us)} AND {covered_sql(before)}"
+
+
+def _is_one(ids: Sequence[DeletedId], column: str) -> str:
+    return f"{column} IN ({','.join(f'{i.distinct_hash:d}' for i in ids)})"
+
+
+def _of_id(ids: Sequence[DeletedId], column: str, values: Sequence[int]) -> str:
+    """SQL: the value of the row's id. Of many there are as a rule few different ones only in tests."""
+    hashes = ",".join(f"{i.distinct_hash:d}" for i in ids)
+    numbers = ",".join(f"{value:d}" for value in values)
+    return f"transform({column}, CAST([{hashes}], 'Array(UInt64)'), CAST([{numbers}], 'Array(Int64)'), toInt64(0))"
+
+
+def _window_sql(window: DeletionRow) -> str:
+    """What was received after the request is another matter: the window can be filled again."""
+    return (
+        f"(received_at <= {_time(microseconds(window.requested_at))} "
+        f"AND timestamp >= {_time(microseconds(window.since))} AND timestamp < {_time(microseconds(window.until))})"
+    )
+
+
+def _time(unix_us: int) -> str:
+    return f"fromUnixTimestamp64Micro({unix_us:d}, 'UTC')"
+
+
+async def deleted_ids_of(store: ClickHouse, sql: str, parameters: dict[str, Any]) -> list[DeletedId]:
+    """The rows (hash, before, version) that a statement gives."""
+    return [DeletedId(*row) for row in await store.rows(sql, parameters)]
