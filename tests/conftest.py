@@ -87,6 +87,11 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     terminalreporter.line("engine: " + _ENGINE_NAMES[engine_kind()])
     missing = f"NONE: pages were not opened. Install chromium, or set {PROGRAM} to the path of one."
     terminalreporter.line("browser: " + (chromium() or missing))
+    if any("/test_sdks" in report.nodeid for report in reports):
+        from tests.support.sdks.running import missing_because
+
+        not_run = missing_because()
+        terminalreporter.line(f"SDKs of npm: {f'NONE were run: {not_run}' if not_run else 'run'}")
     if weaker_because:
         terminalreporter.line(f"FALLBACK to the embedded broker: {weaker_because}")
 
