@@ -5,7 +5,7 @@ What the calls mean is in services/edge/protocols, and for people in docs/how-to
 
 import re
 
-FAMILIES = ("segment",)
+FAMILIES = ("segment", "posthog")
 
 _SEGMENT_CALLS = ("track", "t", "identify", "i", "page", "p", "screen", "s", "group", "g", "alias", "a")
 _SEGMENT_BATCHES = ("batch", "b", "import")
@@ -19,7 +19,17 @@ POST_PATHS: dict[str, tuple[str, ...]] = {
         *(f"/api/s/{name}" for name in _JITSU_CALLS),
         *(f"/api/s/s2s/{name}" for name in _JITSU_CALLS),
     ),
-    "posthog": ("/batch", "/capture", "/e", "/i/v0/e", "/i/v1/analytics/events", "/flags", "/decide", "/s"),
+    "posthog": (
+        "/batch",
+        "/capture",
+        "/e",
+        "/i/v0/e",
+        "/i/v0/ai/batch",
+        "/i/v1/analytics/events",
+        "/flags",
+        "/decide",
+        "/s",
+    ),
     "amplitude": ("/2/httpapi", "/batch"),
     "mixpanel": ("/track", "/import", "/engage", "/groups"),
 }

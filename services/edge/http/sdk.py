@@ -15,6 +15,7 @@ from starlette.types import Scope as HttpScope
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.sdk import GET_PATHS, POST_PATHS, sdk_path
+from services.contract.api.validation import invalid_json
 from services.edge.event_log.port import EventLog, LogUnavailableError
 from services.edge.http.body import Bodies, Body
 from services.edge.http.direct import SECONDS
@@ -23,6 +24,7 @@ from services.edge.http.routes import EVENTS, unavailable
 from services.edge.intake.receive_clock import ReceiveClock
 from services.edge.loop_metrics import LoopCounter
 from services.edge.protocols.family import Answer, Family, Incoming, Parsed, none_valid
+from services.edge.protocols.messages import FAULTS
 from services.edge.protocols.taken import Taken
 from services.runtime.byte_budget import BudgetExceededError, ByteBudget
 from services.runtime.http import bug_response, request_id_of
@@ -95,7 +97,7 @@ class SdkCalls:
         incoming = _incoming(request)
         family = families[0]
         try:
-            page = family.page(incoming) if request.method == "GET" else None
+            page = family.page(incoming)
             if page is not None:
                 return _response(page)
             return await self._take(request, incoming, families)
@@ -110,13 +112,15 @@ class SdkCalls:
 
     async def _take(self, request: Request, incoming: Incoming, families: list[Family]) -> Response:
         deadline = asyncio.get_running_loop().time() + self._hold_s
-        key = await self._held(lambda: self._key_before_body(incoming, families[0]), deadline)
+        family = families[0]
+        key = await self._held(lambda: self._key_before_body(incoming, family), deadline)
         body = await self._bodies.read_as_sent(request, None if key is None else key.project_id)
         with body:
             incoming.data = body.data
             if request.method == "GET":
                 incoming.data = incoming.query.get("data", "").encode()
-            family = next((one for one in families if one.is_its(incoming)), families[0])
+            if len(families) > 1:
+                family = next((one for one in families if one.is_its(incoming)), family)
             try:
                 parsed, key, taken = await self._read(body, incoming, family, key, deadline)
             except ApiError as error:
@@ -257,7 +261,11 @@ def _passed_over(task: "asyncio.Future[None]") -> None:
 
 
 async def _work(body: Body, work: Callable[[bytes], T]) -> T:
-    return await body.in_thread(work) if body.is_large else work(body.data)
+    """Raises ApiError, also for JSON that turns out to be none on a closer look."""
+    try:
+        return await body.in_thread(work) if body.is_large else work(body.data)
+    except FAULTS as error:
+        raise invalid_json(error) from error
 
 
 def _incoming(request: Request) -> Incoming:
@@ -277,7 +285,12 @@ def _incoming(request: Request) -> Incoming:
 
 
 def _response(answer: Answer) -> Response:
-    return Response(answer.body, answer.status, {"cache-control": "no-store"}, answer.media_type)
+    return Response(
+        answer.body,
+        answer.status,
+        {"cache-control": "no-store", "x-content-type-options": "nosniff"},
+        answer.media_type,
+    )
 
 
 def _refusal(family: Family, incoming: Incoming, error: ApiError) -> Response:

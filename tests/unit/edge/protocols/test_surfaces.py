@@ -6,20 +6,28 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from services.contract.api.errors import ErrorCode
 from services.contract.api.sdk import FAMILIES as NAMES
 from services.contract.api.sdk import GET_PATHS, POST_PATHS
 from services.edge.http.rate_limit import RateLimit
 from services.edge.protocols.families import FAMILIES
+from services.runtime.byte_budget import ByteBudget
+from services.runtime.keys import KeyCache
 from services.runtime.settings import EdgeSettings
-from tests.unit.edge.protocols.conftest import KEY, SdkEdge
+from tests.fakes.event_log import MemoryEventLog
+from tests.fakes.keys import MemoryKeyStore
+from tests.unit.edge.protocols.conftest import KEY, SdkEdge, sdk_edge_app
 
 PAGE = "https://shop.example"
 # Of each family: an address, and a body with one event that holds the key.
 CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "segment": ("/v1/track", {"event": "e", "userId": "u", "messageId": "m", "writeKey": KEY}),
+    "posthog": ("/e/", {"event": "e", "distinct_id": "u", "uuid": "m", "api_key": KEY}),
 }
 every_family = pytest.mark.parametrize("family", list(CALLS))
 
@@ -167,3 +175,74 @@ async def test_a_large_body_is_received_when_it_is_done(sdk: SdkEdge) -> None:
     assert response.status_code == 200
     assert len({event["received_at"] for event in sdk.events}) == 4
     assert all(event["timestamp"] == event["received_at"] for event in sdk.events)
+
+
+# Whatever comes.
+
+_texts = st.sampled_from(["e", "", "$identify", "null", "a\0b", "\ud800", "2026-11-20T12:00:00Z", KEY])
+_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), _texts),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(_texts, inner, max_size=3)),
+    max_leaves=6,
+)
+_names = st.sampled_from(
+    [
+        "type",
+        "event",
+        "userId",
+        "anonymousId",
+        "messageId",
+        "traits",
+        "context",
+        "properties",
+        "groupId",
+        "previousId",
+        "timestamp",
+        "sentAt",
+        "distinct_id",
+        "uuid",
+        "$set",
+        "$unset",
+        "offset",
+        "token",
+        "time",
+        "insert_id",
+        "device_id",
+        "user_id",
+        "event_type",
+        "user_properties",
+        "groups",
+        "$token",
+        "$distinct_id",
+    ]
+)
+_bodies = st.one_of(
+    st.binary(max_size=60),
+    st.builds(
+        lambda messages, field: json.dumps({"api_key": KEY, "writeKey": KEY, "token": KEY, field: messages}).encode(),
+        st.one_of(_values, st.lists(st.dictionaries(_names, _values, max_size=8), max_size=3)),
+        st.sampled_from(["batch", "events", "data"]),
+    ),
+    st.builds(lambda message: json.dumps(message).encode(), st.dictionaries(_names, _values, max_size=8)),
+    st.builds(lambda text: b"data=" + text, st.binary(max_size=30)),
+)
+_DEEP = b'{"batch":[{"type":"track","event":"e","distinct_id":"u","properties":' + b"[" * 3000 + b"]" * 3000 + b"}]}"
+
+
+@every_family
+@given(body=_bodies)
+@example(body=_DEEP)
+@example(body=_DEEP.replace(b"batch", b"events"))
+@example(body=_DEEP[10:-2])
+@example(body=b"data=" + b"&" * 500)
+async def test_nothing_that_comes_is_a_fault_of_the_server(family: str, body: bytes) -> None:
+    log, store = MemoryEventLog(), MemoryKeyStore()
+    store.put(KEY, "shop", "ingest")
+    keys = KeyCache(store, refresh_s=60)
+    await keys.refresh()
+    app = sdk_edge_app(log, keys, ByteBudget(1 << 20))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://edge") as client:
+        for path in POST_PATHS[family]:
+            response = await client.post(path, content=body, headers={"authorization": f"Bearer {KEY}"})
+            assert response.status_code in (200, 400), (path, response.text)
