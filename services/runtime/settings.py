@@ -145,8 +145,8 @@ class EdgeSettings(HttpSettings, KafkaSettings, ClickHouseSettings, LogSettings)
     edge_drain_timeout_s: int = Field(default=20, ge=1, description="On SIGTERM: how long requests under way may take.")
     edge_sdk_families: str = Field(
         default="segment,posthog",
-        pattern=r"^((segment|posthog)(,(segment|posthog))*)?$",
-        description="Families of SDKs whose calls are answered: segment, posthog, comma-separated; empty: none.",
+        pattern=r"^((segment|posthog|amplitude|mixpanel)(,(segment|posthog|amplitude|mixpanel))*)?$",
+        description="Families of SDKs whose calls are answered: segment, posthog, amplitude, mixpanel, comma-separated; empty: none.",
     )
     edge_sdk_group_type: str = Field(
         default="group",

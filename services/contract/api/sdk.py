@@ -5,7 +5,7 @@ What the calls mean is in services/edge/protocols, and for people in docs/how-to
 
 import re
 
-FAMILIES = ("segment", "posthog")
+FAMILIES = ("segment", "posthog", "amplitude", "mixpanel")
 
 _SEGMENT_CALLS = ("track", "t", "identify", "i", "page", "p", "screen", "s", "group", "g", "alias", "a")
 _SEGMENT_BATCHES = ("batch", "b", "import")

@@ -129,6 +129,9 @@ class SdkCalls:
             await self._keep(family, taken, len(incoming.data), deadline)
         except ApiError as error:
             return _refusal(family, incoming, error)
+        if taken.rejected and not taken.messages:
+            HTTP_ERRORS.labels("edge", none_valid(taken).code.code).inc()
+            return _response(family.nothing_valid(incoming, parsed, taken))
         return _response(family.answer(incoming, parsed, taken))
 
     async def _read(
@@ -145,8 +148,8 @@ class SdkCalls:
         project_id = key.project_id
         now = self._clock.now()
 
-        def translate(data: bytes) -> Taken:
-            taken = Taken(project_id, now, data)
+        def translate(_: bytes) -> Taken:
+            taken = Taken(project_id, now, parsed.text)
             family.take(incoming, parsed, taken)
             return taken
 
@@ -185,14 +188,13 @@ class SdkCalls:
     async def _keep(self, family: Family, taken: Taken, size: int, deadline: float) -> None:
         """Raises ApiError. All of it is in the log when this returns."""
         for kind, count in taken.lost.items():
-            LOST.labels(family.name, kind).inc(count)
+            if count:
+                LOST.labels(family.name, kind).inc(count)
         project_id, count = taken.project_id, taken.messages + len(taken.rejected)
         await self._held(lambda: self._charge(project_id, count), deadline, project_id, size)
         await self._held(lambda: self._append(taken, deadline), deadline, project_id, size)
         EVENTS.labels(family.name, "accepted").inc(taken.messages)
         EVENTS.labels(family.name, "rejected").inc(len(taken.rejected))
-        if taken.rejected and not taken.messages:
-            raise none_valid(taken)
 
     async def _charge(self, project_id: str, messages: int) -> None:
         self._rate_limit.take_many(project_id, messages)

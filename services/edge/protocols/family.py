@@ -32,11 +32,12 @@ class Incoming(Struct):
 
 
 class Parsed(Struct):
-    """A body as its family has read it. `key`: the project key in it."""
+    """A body as its family has read it. `key`: the project key in it. `text`: the JSON in it."""
 
     messages: Any
-    envelope: Any = None
-    key: str | None = None
+    envelope: Any
+    key: str | None
+    text: bytes
 
 
 class Answer(Struct):
@@ -75,6 +76,10 @@ class Family(ABC):
     @abstractmethod
     def answer(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> Answer:
         """To a request of which something was taken, or that had nothing in it."""
+
+    def nothing_valid(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> Answer:
+        """To a request that had messages, and none that could be taken."""
+        return self.refuse(incoming, none_valid(taken))
 
     def refuse(self, incoming: Incoming, error: ApiError) -> Answer:
         """Our error as this family's SDKs have to read it."""

@@ -1,10 +1,7 @@
 """PostHog: events alone, in arrays, in batches, in forms; capture v1; and what its SDKs ask for when they start."""
 
-from base64 import b64decode
-from binascii import Error as Base64Error
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qs
 
 import msgspec
 from msgspec import Raw, Struct, field
@@ -12,6 +9,7 @@ from msgspec import Raw, Struct, field
 from services.contract.api.errors import ApiError, ErrorCode
 from services.edge.intake.timestamps import read_time
 from services.edge.protocols.family import Answer, Family, Incoming, Parsed, corrected, json_answer, text_of_id
+from services.edge.protocols.forms import form_of, unpacked
 from services.edge.protocols.messages import (
     FAULTS,
     Messages,
@@ -28,7 +26,6 @@ from services.edge.protocols.taken import Taken, encode, merged, with_members
 
 _Id = str | int | float | None
 _V1 = "/i/v1/analytics/events"
-_MAX_FORM_FIELDS = 100
 _RECORDINGS = frozenset(["$snapshot", "$snapshot_items", "$performance_event"])
 # They stamp each try with its time; posthog-node keeps the time of the first.
 _STAMP_EACH_TRY = frozenset(["posthog-python"])
@@ -102,24 +99,25 @@ class PostHog(Family):
     # --- Translation ---
 
     def parse(self, incoming: Incoming) -> Parsed:
-        text = text_of(plain_body(incoming.data))
+        form = form_of(incoming.data)
+        text = text_of(incoming.data if form is None else unpacked(form["data"]))
         if incoming.path == "/s":
-            return Parsed(Messages([], list, set()), _Envelope())
+            return Parsed(Messages([], list, set()), _Envelope(), None, b"")
         if text.lstrip().startswith(b"["):
-            return _parsed(read_list(text, _Event), _Envelope())
+            return _parsed(read_list(text, _Event), _Envelope(), text)
         if not may_hold_many(text):
             try:
                 body = _decode_batch(text)
             except FAULTS:
                 pass
             else:
-                return _parsed(list_messages(body.batch, text, "batch"), body)
+                return _parsed(list_messages(body.batch, text, "batch"), body, text)
         members = members_of(text)
         envelope = read_envelope(members, _Envelope)
         for name in ("batch", "data"):
             if members.get(name, b"").lstrip().startswith(b"["):
-                return _parsed(read_list(members[name], _Event), envelope)
-        return _parsed(read_one(text, _Event), envelope)
+                return _parsed(read_list(members[name], _Event), envelope, text)
+        return _parsed(read_one(text, _Event), envelope, text)
 
     def take(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> None:
         if incoming.path == "/s":
@@ -175,14 +173,14 @@ class PostHog(Family):
         return None
 
 
-def _parsed(messages: Messages[_Event], envelope: Any) -> Parsed:
+def _parsed(messages: Messages[_Event], envelope: Any, text: bytes) -> Parsed:
     key = envelope.api_key or envelope.token
     for message in messages.items:
         if key:
             break
         if isinstance(message, _Event):
             key = message.api_key or message.token or _token_of(message.properties)
-    return Parsed(messages, envelope, key)
+    return Parsed(messages, envelope, key, text)
 
 
 def _token_of(properties: Raw) -> str | None:
@@ -194,28 +192,6 @@ def _token_of(properties: Raw) -> str | None:
         if name in fields:
             return text_of_id(_decode_any(fields[name]))
     return None
-
-
-def plain_body(body: bytes) -> bytes:
-    """What a form holds: `data` as JSON, or as base64 of it."""
-    if not body.startswith(b"data="):
-        return body
-    try:
-        fields = parse_qs(body.decode("latin-1"), keep_blank_values=True, max_num_fields=_MAX_FORM_FIELDS)
-    except ValueError as error:
-        raise ApiError(ErrorCode.INVALID_FIELD, f"The form has more than {_MAX_FORM_FIELDS} fields.") from error
-    return unpacked(fields["data"][0])
-
-
-def unpacked(data: str) -> bytes:
-    """Base64 or text. Raises ApiError."""
-    raw = data.strip().encode("utf-8", "surrogatepass")
-    if raw[:1] in (b"{", b"["):
-        return raw
-    try:
-        return b64decode(raw.replace(b" ", b"+").replace(b"-", b"+").replace(b"_", b"/") + b"=" * (-len(raw) % 4))
-    except (Base64Error, ValueError) as error:
-        raise ApiError(ErrorCode.INVALID_ENCODING, "`data` is neither JSON nor base64.", field="data") from error
 
 
 def has_events(data: bytes) -> bool:

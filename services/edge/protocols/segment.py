@@ -105,7 +105,7 @@ class Segment(Family):
         if given is not None:
             kind, _, rest = given.strip().partition(" ")
             if kind.lower() == "basic":
-                key = user_of_basic(rest)
+                key, _ = basic_of(rest)
                 if key:
                     return key
             elif kind.lower() == "bearer" and rest.strip():
@@ -123,7 +123,7 @@ class Segment(Family):
         if _call_of(incoming.path) not in _BATCHES:
             messages = read_one(text, _Message)
             key = next((one.write_key for one in messages.items if isinstance(one, _Message)), None)
-            return Parsed(messages, _Envelope(), key)
+            return Parsed(messages, _Envelope(), key, text)
         if not may_hold_many(text):
             try:
                 body = _decode_batch(text)
@@ -131,12 +131,12 @@ class Segment(Family):
                 pass
             else:
                 key = body.write_key or next((one.write_key for one in body.batch if one.write_key), None)
-                return Parsed(list_messages(body.batch, text, "batch"), body, key)
+                return Parsed(list_messages(body.batch, text, "batch"), body, key, text)
         members = members_of(text)
         if "batch" not in members:
             raise ApiError(ErrorCode.MISSING_FIELD, "`batch` is required.", field="batch")
         envelope = read_envelope(members, _Envelope)
-        return Parsed(read_list(members["batch"], _Message), envelope, envelope.write_key)
+        return Parsed(read_list(members["batch"], _Message), envelope, envelope.write_key, text)
 
     def take(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> None:
         kind = _call_of(incoming.path)
@@ -324,12 +324,13 @@ def _library(context: Raw) -> str:
     return name if isinstance(name, str) else ""
 
 
-def user_of_basic(credentials: str) -> str | None:
-    """The user of HTTP Basic, or None where it is none."""
+def basic_of(credentials: str) -> tuple[str, str]:
+    """User and password of HTTP Basic, empty where it is none."""
     try:
-        return b64decode(credentials.strip(), validate=True).decode().partition(":")[0] or None
+        user, _, password = b64decode(credentials.strip(), validate=True).decode().partition(":")
     except (Base64Error, ValueError):
-        return None
+        return "", ""
+    return user, password
 
 
 def _rudder_source(incoming: Incoming) -> dict[str, Any]:

@@ -61,12 +61,12 @@ def sdk_edge_app(
     held: ByteBudget,
     *,
     options: Options | None = None,
-    rate_limit: RateLimit | None = None,
+    requests_s: int = 0,
     hold_s: float = 0.0,
     clock: Callable[[], datetime] = lambda: NOW,
     families: tuple[str, ...] = tuple(FAMILIES),
 ) -> DirectCalls:
-    rate_limit = rate_limit or RateLimit(0)
+    rate_limit = RateLimit(0, requests_s)
     bodies = Bodies(MAX_BODY_BYTES, ByteBudget(64 * 1024 * 1024), rate_limit)
     calls = EdgeRoutes(log, keys, clock, rate_limit, bodies)
     surfaces = [FAMILIES[name](options or Options()) for name in families]

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from services.contract.api.errors import ErrorCode
 from services.contract.api.sdk import FAMILIES as NAMES
 from services.contract.api.sdk import GET_PATHS, POST_PATHS
-from services.edge.http.rate_limit import RateLimit
 from services.edge.protocols.families import FAMILIES
 from services.runtime.byte_budget import ByteBudget
 from services.runtime.keys import KeyCache
@@ -28,6 +27,8 @@ PAGE = "https://shop.example"
 CALLS: dict[str, tuple[str, dict[str, Any]]] = {
     "segment": ("/v1/track", {"event": "e", "userId": "u", "messageId": "m", "writeKey": KEY}),
     "posthog": ("/e/", {"event": "e", "distinct_id": "u", "uuid": "m", "api_key": KEY}),
+    "amplitude": ("/2/httpapi", {"api_key": KEY, "events": [{"event_type": "e", "user_id": "u", "insert_id": "m"}]}),
+    "mixpanel": ("/track", {"event": "e", "properties": {"distinct_id": "u", "token": KEY, "$insert_id": "m"}}),
 }
 every_family = pytest.mark.parametrize("family", list(CALLS))
 
@@ -43,7 +44,7 @@ def holding(hold_s: float, **more: Any) -> Callable[[Callable[..., Any]], Any]:
 
 def test_every_family_has_its_calls() -> None:
     assert set(CALLS) == set(FAMILIES)
-    assert set(FAMILIES) == set(NAMES) <= set(POST_PATHS)
+    assert set(FAMILIES) == set(NAMES) == set(POST_PATHS) == set(GET_PATHS)
     assert set(EdgeSettings.model_fields["edge_sdk_families"].default.split(",")) <= set(FAMILIES)
 
 
@@ -85,15 +86,14 @@ async def test_not_more_is_held_than_there_is_room_for(sdk: SdkEdge) -> None:
     assert sdk.held.held_bytes == 0
 
 
-@every_family
-@holding(3.0, rate_limit=RateLimit(0, 1))
-async def test_a_request_waits_for_its_turn_of_a_limit(sdk: SdkEdge, family: str) -> None:
+@holding(3.0, requests_s=1)
+async def test_a_request_waits_for_its_turn_of_a_limit(sdk: SdkEdge) -> None:
     """The bucket holds two."""
-    assert [(await send(sdk, family)).status_code for _ in range(3)] == [200, 200, 200]
+    assert [(await send(sdk, "segment")).status_code for _ in range(3)] == [200, 200, 200]
 
 
 @every_family
-@holding(0.0, rate_limit=RateLimit(0, 1))
+@holding(0.0, requests_s=1)
 async def test_a_limit_is_said_so_that_nothing_is_lost(sdk: SdkEdge, family: str) -> None:
     """posthog-js loses what gets a 429; the others send it again."""
     responses = [await send(sdk, family) for _ in range(3)]
@@ -226,6 +226,12 @@ _bodies = st.one_of(
     st.builds(lambda message: json.dumps(message).encode(), st.dictionaries(_names, _values, max_size=8)),
     st.builds(lambda text: b"data=" + text, st.binary(max_size=30)),
 )
+FUZZED = {
+    "segment": ("/v1/batch", "/v1/identify"),
+    "posthog": ("/batch", "/i/v1/analytics/events"),
+    "amplitude": ("/2/httpapi",),
+    "mixpanel": ("/track", "/engage", "/groups"),
+}
 _DEEP = b'{"batch":[{"type":"track","event":"e","distinct_id":"u","properties":' + b"[" * 3000 + b"]" * 3000 + b"}]}"
 
 
@@ -243,6 +249,6 @@ async def test_nothing_that_comes_is_a_fault_of_the_server(family: str, body: by
     app = sdk_edge_app(log, keys, ByteBudget(1 << 20))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://edge") as client:
-        for path in POST_PATHS[family]:
+        for path in FUZZED[family]:
             response = await client.post(path, content=body, headers={"authorization": f"Bearer {KEY}"})
-            assert response.status_code in (200, 400), (path, response.text)
+            assert response.status_code in (200, 400, 401), (path, response.text)
