@@ -109,6 +109,11 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     terminalreporter.line(
         "nginx: " + (nginx() or "NONE: the gateway's configuration was read, not run. Install nginx.")
     )
+    if any("/test_sdks" in report.nodeid for report in reports):
+        from tests.support.sdks.running import missing_because
+
+        not_run = missing_because()
+        terminalreporter.line(f"SDKs of npm: {f'NONE were run: {not_run}' if not_run else 'run'}")
     if weaker_because:
         terminalreporter.line(f"FALLBACK to the embedded broker: {weaker_because}")
 

@@ -19,6 +19,7 @@ from yarl import URL
 
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.sdk import sdk_path
 from services.runtime.http import error_response, exact_addresses, exception_handlers, serve
 from services.runtime.logs import get_logger
 from services.runtime.operator_errors import errors_for_operators
@@ -89,7 +90,8 @@ class Gateway:
         """None for an address that neither service has."""
         if path.startswith(_QUERY_CALLS):
             return self.query
-        return self.edge if path in _REFERENCE or path.startswith((_API, "/docs/")) else None
+        is_edge = path in _REFERENCE or path.startswith((_API, "/docs/")) or sdk_path(path) is not None
+        return self.edge if is_edge else None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)

@@ -7,6 +7,7 @@ when it has stored everything (the embedded broker forgets what it holds), then 
 import asyncio
 import http.client
 import json
+import os
 import shlex
 import sys
 import time
@@ -14,6 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
 from typing import Any
 
+from services.contract.api.sdk import FAMILIES
 from services.devstack.broker import ApacheKafka, Broker, EmbeddedBroker, KafkaUnavailableError, find_kafka_jars
 from services.devstack.child_process import ChildProcess, free_port
 from services.devstack.clickhouse_server import ClickHouseProcess
@@ -33,6 +35,7 @@ _READY_TIMEOUT_S = 60
 # Longer than the services give themselves to finish what is under way.
 _STOP_TIMEOUT_S = 45
 _POLL_S = 0.05
+_SDKS = "HEADRACE_EDGE_SDK_FAMILIES"
 
 
 class StackError(OperatorError):
@@ -123,6 +126,7 @@ class Stack:
         environment = {
             "HEADRACE_CLICKHOUSE_CLUSTER": "",
             "HEADRACE_KAFKA_BOOTSTRAP": self._settings.broker,
+            _SDKS: os.environ.get(_SDKS, ",".join(FAMILIES)),
             **{f"HEADRACE_{name.upper()}_PORT": str(port) for name, port in self._ports.items()},
         }
         if broker is not None:

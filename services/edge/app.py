@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, suppress
 from aiokafka.errors import KafkaError
 from starlette.applications import Starlette
 from starlette.routing import Route
-from starlette.types import Lifespan
+from starlette.types import ASGIApp, Lifespan
 
 from services.contract.log.topics import Partitioning
 from services.edge.event_log.kafka import KafkaEventLog
@@ -18,6 +18,9 @@ from services.edge.http.cors import CORS
 from services.edge.http.direct import DirectCalls
 from services.edge.http.rate_limit import RateLimit
 from services.edge.http.routes import EdgeRoutes
+from services.edge.http.sdk import SdkCalls
+from services.edge.protocols.families import FAMILIES
+from services.edge.protocols.family import Options
 from services.runtime.api_reference import api_reference_routes
 from services.runtime.background import in_background
 from services.runtime.byte_budget import ByteBudget
@@ -47,11 +50,29 @@ def create_app(settings: EdgeSettings) -> DirectCalls:
     rate_limit = RateLimit(
         settings.edge_rate_limit_events_s, settings.edge_rate_limit_requests_s, settings.edge_rate_limit_bytes_s
     )
-    bodies = Bodies(settings.edge_max_body_bytes, ByteBudget(settings.edge_max_reading_bytes), rate_limit)
+    reading = ByteBudget(settings.edge_max_reading_bytes)
+    bodies = Bodies(settings.edge_max_body_bytes, reading, rate_limit)
     event_log = KafkaEventLog(
         settings, lambda count: _agree(store, known, topic, count), more_to_come=bodies.are_under_way
     )
     calls = EdgeRoutes(event_log, keys, utc_now, rate_limit, bodies)
+    options = Options(settings.edge_sdk_group_type, settings.edge_sdk_request_properties)
+    sdks = [FAMILIES[name](options) for name in settings.edge_sdk_families.split(",") if name]
+
+    def in_front(app: ASGIApp) -> ASGIApp:
+        """The SDK surfaces: with none of them nothing is in front."""
+        if not sdks:
+            return app
+        return SdkCalls(
+            app,
+            sdks,
+            log=event_log,
+            keys=keys,
+            clock=calls.clock,
+            rate_limit=rate_limit,
+            bodies=bodies,
+            held=reading,
+        )
 
     async def ready() -> dict[str, bool]:
         return {"kafka": await event_log.is_ready(), "keys": keys.loaded_at is not None}
@@ -70,15 +91,16 @@ def create_app(settings: EdgeSettings) -> DirectCalls:
         await event_log.stop()
         await store.close()
 
-    return compose(calls, ready, lifespan)
+    return compose(calls, ready, lifespan, in_front)
 
 
 def compose(
     calls: EdgeRoutes,
     ready: Callable[[], Awaitable[dict[str, bool]]],
     lifespan: Lifespan[Starlette] | None = None,
+    in_front: Callable[[ASGIApp], ASGIApp] = lambda app: app,
 ) -> DirectCalls:
-    """The calls and the pages of operation as one application."""
+    """The calls and the pages of operation as one application. `in_front` of what is no native call."""
     endpoints = calls.endpoints()
     app = Starlette(
         routes=[
@@ -91,7 +113,7 @@ def compose(
         lifespan=lifespan,
     )
     exact_addresses(app)
-    return DirectCalls(app, endpoints)
+    return DirectCalls(in_front(app), endpoints)
 
 
 async def _agree(store: ClickHouse, known: KnownTopic, topic: str, count: int) -> Partitioning:

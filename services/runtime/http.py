@@ -16,6 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from services.contract.api.errors import ApiError, ErrorBody, ErrorCode
+from services.contract.api.sdk import sdk_path
 from services.runtime.background import dead_tasks
 from services.runtime.clickhouse import LimitExceededError, StoreError
 from services.runtime.connections import NO_LIMITS, ConnectionLimits, Connections
@@ -107,7 +108,7 @@ def error_of_store(error: StoreError, path: str) -> ApiError:
 def call_of(path: str) -> str:
     """What of a path names the call, for logs: the rest may be the id of a person, or whatever a stranger wrote."""
     found = _CALL.match(path)
-    return found[0] if found else "other"
+    return found[0] if found else sdk_path(path) or "other"
 
 
 def _without_values(reason: str) -> str:

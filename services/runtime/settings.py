@@ -305,6 +305,21 @@ class EdgeSettings(HttpSettings, KafkaSettings, ClickHouseSettings, LogSettings)
         "project, requests are refused.",
     )
     edge_drain_timeout_s: int = Field(default=20, ge=1, description="On SIGTERM: how long requests under way may take.")
+    edge_sdk_families: str = Field(
+        default="segment,posthog",
+        pattern=r"^((segment|posthog|amplitude|mixpanel)(,(segment|posthog|amplitude|mixpanel))*)?$",
+        description="Families of SDKs whose calls are answered: segment, posthog, amplitude, mixpanel, comma-separated; empty: none.",
+    )
+    edge_sdk_group_type: str = Field(
+        default="group",
+        min_length=1,
+        max_length=200,
+        description="Type of the groups of SDKs that name none (Segment, RudderStack, Jitsu).",
+    )
+    edge_sdk_request_properties: bool = Field(
+        default=False,
+        description="Events of SDKs get the IP and User-Agent of their request as `$ip` and `$user_agent`.",
+    )
     keys_refresh_s: float = Field(
         default=2,
         gt=0,

@@ -3,7 +3,7 @@
 from services.contract.api.errors import ApiError, ErrorCode
 
 _BOM = b"\xef\xbb\xbf"
-_COMPRESSED = {
+COMPRESSED = {
     b"\x1f\x8b": "gzip",
     b"\x28\xb5\x2f\xfd": "zstd",
     b"\x78\x01": "deflate",
@@ -17,7 +17,7 @@ _UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"\0")
 
 def plain_text(body: bytes) -> bytes:
     """The body without a byte order mark. Raises ApiError for compressed bodies and for other encodings."""
-    for begin, encoding in _COMPRESSED.items():
+    for begin, encoding in COMPRESSED.items():
         if body.startswith(begin):
             raise ApiError(
                 ErrorCode.INVALID_ENCODING,

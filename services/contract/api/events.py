@@ -37,7 +37,8 @@ class SavedEvents(EventsQuery, kw_only=True, tag_field="type", tag="events"):
 
 
 class StoredEvent(Struct, kw_only=True):
-    """One event as it is stored. `original_timestamp`: the time as sent, where it was too far ahead to be believed."""
+    """One event as it is stored. `original_timestamp`: the time as sent, where it was too far ahead to be believed, or
+    by an SDK's clock that was wrong."""
 
     event_id: Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
     event: str

@@ -18,6 +18,7 @@ EventName = Annotated[
 Id = Annotated[
     str, Meta(min_length=1, max_length=MAX_ID_CHARS, description="Stable id of the acting user.", examples=["user_42"])
 ]
+GroupType = Annotated[str, Meta(min_length=1, max_length=MAX_EVENT_NAME_CHARS, examples=["company"])]
 IdempotencyKey = Annotated[
     str,
     Meta(
@@ -109,7 +110,7 @@ class Group(Struct, forbid_unknown_fields=True):
     """Put a distinct id into a group from `timestamp` on, and optionally describe the group."""
 
     distinct_id: Id
-    group_type: Annotated[str, Meta(min_length=1, max_length=MAX_EVENT_NAME_CHARS, examples=["company"])]
+    group_type: GroupType
     group_key: Annotated[str, Meta(min_length=1, max_length=MAX_ID_CHARS)]
     traits: Traits = field(default_factory=Raw)
     set_once: SetOnce = field(default_factory=Raw)

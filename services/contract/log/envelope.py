@@ -21,7 +21,8 @@ _LARGE_BYTES = 8 * 1024
 class EventLine(Struct, gc=False, omit_defaults=True):
     """One row of the events table. Times are UTC; `properties` is a JSON object on one line. Empty columns are left out.
 
-    `event_id` is 32 hexadecimal digits. `original_timestamp` keeps a time too far in the future, as it was sent.
+    `event_id` is 32 hexadecimal digits. `original_timestamp` keeps the time as it was sent, where that is
+    another one: too far in the future, or by a clock that was wrong.
     """
 
     project_id: str

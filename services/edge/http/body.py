@@ -16,6 +16,7 @@ from typing import TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
+from services.contract.api.encoding import COMPRESSED
 from services.contract.api.errors import ApiError, ErrorCode
 from services.edge.http.inflate import SEND_FEWER, inflate, inflate_some
 from services.edge.http.rate_limit import RateLimit
@@ -32,6 +33,8 @@ _SMALL_BYTES = 16 * 1024
 # Larger ones are worked on in a thread; a thread costs some tenths of a millisecond.
 _LARGE_BYTES = 1024 * 1024
 _RETRY_AFTER_S = 1
+NO_LIMIT = RateLimit(0)
+_BEGIN_OF_TEXT = (b"{", b"[", b"d", b"")  # JSON, or a form
 
 
 class Body:
@@ -98,8 +101,30 @@ class Bodies:
             return Body(data)
         return await self._read_slowly(request, message, project_id, encoding)
 
-    async def _read_slowly(self, request: Request, message: Message, project_id: str, encoding: str) -> Body:
-        incoming = _Incoming(self._memory, self._rate_limit, project_id, self._max_bytes)
+    async def read_as_sent(self, request: Request, project_id: str | None) -> Body:
+        """As `read`, of an SDK: whatever its headers say, its first bytes tell how it is compressed. `project_id` is None
+        where the body has the key: nobody is charged then."""
+        rate_limit = NO_LIMIT if project_id is None else self._rate_limit
+        message = await request.receive()
+        data: bytes = message.get("body", b"")
+        is_whole = message["type"] == "http.request" and not message.get("more_body", False)
+        if is_whole and len(data) <= _SMALL_BYTES and not _encoding_of(request, data):
+            rate_limit.charge_bytes(project_id or "", len(data))
+            if len(data) > self._max_bytes:
+                raise _too_large(self._max_bytes)
+            return Body(data)
+        return await self._read_slowly(request, message, project_id or "", None, rate_limit)
+
+    async def _read_slowly(
+        self,
+        request: Request,
+        message: Message,
+        project_id: str,
+        encoding: str | None,
+        rate_limit: RateLimit | None = None,
+    ) -> Body:
+        rate_limit = rate_limit or self._rate_limit
+        incoming = _Incoming(self._memory, rate_limit, project_id, self._max_bytes)
         try:
             data = await incoming.read(request, message)
             await self._turns.take(project_id)
@@ -107,10 +132,12 @@ class Bodies:
             incoming.free()
             raise
         body = Body(data, self, project_id, incoming.reserved)
+        if encoding is None:
+            encoding = _encoding_of(request, data)
         try:
             if encoding not in ("", "identity"):
                 body.data = await self._inflate(data, encoding)
-                self._rate_limit.charge_bytes(project_id, max(0, len(body.data) - len(data)))
+                rate_limit.charge_bytes(project_id, max(0, len(body.data) - len(data)))
         except BaseException:
             body.__exit__(None, None, None)
             raise
@@ -178,6 +205,15 @@ class _Incoming:
 
     def free(self) -> None:
         self._memory.free(self._project_id, self.reserved)
+
+
+def _encoding_of(request: Request, data: bytes) -> str:
+    """How a body is compressed, by its first bytes. Raw deflate has none that tell."""
+    for begin, encoding in COMPRESSED.items():
+        if data.startswith(begin):
+            return encoding
+    said = (header(request, b"content-encoding") or "").strip().lower()
+    return "deflate" if said == "deflate" and data[:1] not in _BEGIN_OF_TEXT else ""
 
 
 def _too_large(max_bytes: int) -> ApiError:

@@ -38,6 +38,12 @@ class RateLimit:
         if self._events.rate_s:
             self._events.take(project_id, events, now_s)
 
+    def take_many(self, project_id: str, events: int, now_s: float | None = None) -> None:
+        """As `take`, of batches that may hold more than the bucket: what is beyond a native batch is owed."""
+        if self._events.rate_s:
+            self._events.take(project_id, min(events, MAX_BATCH_EVENTS), now_s)
+            self._events.charge(project_id, max(0, events - MAX_BATCH_EVENTS), now_s)
+
 
 class _Buckets:
     """A bucket for each project. `unit` is what they hold."""

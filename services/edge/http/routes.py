@@ -42,7 +42,7 @@ class EdgeRoutes:
     def __init__(self, log: EventLog, keys: KeyCache, clock: Clock, rate_limit: RateLimit, bodies: Bodies) -> None:
         self._log = log
         self._keys = keys
-        self._clock = ReceiveClock(clock)
+        self.clock = self._clock = ReceiveClock(clock)
         self._rate_limit = rate_limit
         self._bodies = bodies
 
@@ -129,7 +129,7 @@ class EdgeRoutes:
             if accepted:
                 await self._log.append_events(*intake.hand_over())
         except LogUnavailableError as error:
-            raise _unavailable(error) from error
+            raise unavailable(error) from error
         _ACCEPTED[call].inc(accepted)
         if rejected == 0:
             if accepted == 1 and not intake.warnings:
@@ -161,7 +161,7 @@ class EdgeRoutes:
             try:
                 await self._log.append_identity(intake.ids, intake.lines)
             except LogUnavailableError as error:
-                raise _unavailable(error) from error
+                raise unavailable(error) from error
         _ACCEPTED[call].inc()
         return intake
 
@@ -207,7 +207,7 @@ def _none_valid(intake: Intake) -> ApiError:
     return ApiError(code, first.error.message + more, field=first.error.field, index=first.index)
 
 
-def _unavailable(error: LogUnavailableError) -> ApiError:
+def unavailable(error: LogUnavailableError) -> ApiError:
     return ApiError(
         ErrorCode.LOG_UNAVAILABLE,
         f"The events cannot be kept now: {error}. Send them again with the same idempotency keys.",

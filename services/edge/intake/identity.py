@@ -9,7 +9,7 @@ from xxhash import xxh3_128_digest
 
 from services.contract.api.encoding import plain_text
 from services.contract.api.errors import ApiError, ErrorCode
-from services.contract.api.ingest import MAX_EVENT_BYTES, Alias, Group, Identify
+from services.contract.api.ingest import MAX_EVENT_BYTES, Alias, Group, GroupType, Id, IdempotencyKey, Identify
 from services.contract.api.validation import invalid_message
 from services.contract.log.envelope import IdentityLine
 from services.contract.log.event_ids import fresh_ids, id_of_key
@@ -31,7 +31,20 @@ class IdentityIntake(Struct):
     warnings: list[str] = field(default_factory=list)
 
 
-M = TypeVar("M", Identify, Alias, Group)
+class GroupTraits(Struct, forbid_unknown_fields=True):
+    """Of a group that nobody says as its member: only SDKs send it."""
+
+    group_type: GroupType
+    group_key: Id
+    traits: Raw = field(default_factory=Raw)
+    set_once: Raw = field(default_factory=Raw)
+    timestamp: Raw = field(default_factory=Raw)
+    idempotency_key: IdempotencyKey | None = None
+
+
+M = TypeVar("M", Identify, Alias, Group, GroupTraits)
+# A key names one message of one kind of call; an identify may become a line of another kind.
+_KINDS: dict[type, str] = {Identify: "identify", Alias: "alias", Group: "group", GroupTraits: "group"}
 
 
 def take_identify(body: bytes, project_id: str, now: datetime, header_key: str | None) -> IdentityIntake:
@@ -91,6 +104,23 @@ def take_alias(body: bytes, project_id: str, now: datetime, header_key: str | No
 def take_group(body: bytes, project_id: str, now: datetime, header_key: str | None) -> IdentityIntake:
     """Raises ApiError."""
     message, warnings = _decode(body, Group)
+    return _take_group(message, message.distinct_id, project_id, now, header_key, warnings)
+
+
+def take_group_traits(body: bytes, project_id: str, now: datetime, header_key: str | None) -> IdentityIntake:
+    """A group without a member. Raises ApiError."""
+    message, warnings = _decode(body, GroupTraits)
+    return _take_group(message, "", project_id, now, header_key, warnings)
+
+
+def _take_group(
+    message: Group | GroupTraits,
+    distinct_id: str,
+    project_id: str,
+    now: datetime,
+    header_key: str | None,
+    warnings: list[str],
+) -> IdentityIntake:
     return _intake(
         message,
         header_key,
@@ -99,7 +129,7 @@ def take_group(body: bytes, project_id: str, now: datetime, header_key: str | No
             project_id=project_id,
             event_id="",
             kind="group",
-            distinct_id=message.distinct_id,
+            distinct_id=distinct_id,
             timestamp=_time_of(message, now, warnings),
             received_at=now,
             group_type=message.group_type,
@@ -115,7 +145,7 @@ def _traits(value: Raw, name: str) -> Raw:
     return Raw(first_of_each_name(bytes(json_object(value, name))))
 
 
-def _time_of(message: Identify | Group, now: datetime, warnings: list[str]) -> datetime:
+def _time_of(message: Identify | Group | GroupTraits, now: datetime, warnings: list[str]) -> datetime:
     time, original = resolve_time(read_time(message.timestamp), now)
     if original:
         warnings.append(f"timestamp is more than 1 h ahead ({original}): the receive time is used")
@@ -123,11 +153,10 @@ def _time_of(message: Identify | Group, now: datetime, warnings: list[str]) -> d
 
 
 def _intake(
-    message: Identify | Alias | Group, header_key: str | None, warnings: list[str], line: IdentityLine
+    message: Identify | Alias | Group | GroupTraits, header_key: str | None, warnings: list[str], line: IdentityLine
 ) -> IdentityIntake:
     key = message.idempotency_key or header_key
-    kind = type(message).__name__.lower()  # of the call: an identify may become a line of another kind
-    event_id = fresh_ids(1)[0] if key is None else id_of_key(line.project_id, key, kind)
+    event_id = fresh_ids(1)[0] if key is None else id_of_key(line.project_id, key, _KINDS[type(message)])
     line.event_id = event_id.hex()
     line.idempotency_key = key or ""
     return IdentityIntake([event_id], [line], warnings)

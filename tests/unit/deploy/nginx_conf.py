@@ -1,4 +1,4 @@
-"""Reads an nginx configuration, and says which location answers a path (exact and prefix locations only)."""
+"""Reads an nginx configuration, and says which location answers a path (exact ones, prefixes, expressions)."""
 
 import re
 from collections.abc import Iterator
@@ -34,10 +34,14 @@ def read_conf(text: str) -> Directive:
 
 
 def location_of(server: Directive, path: str) -> Directive:
-    """The location that nginx picks: the exact one, or the one with the longest prefix."""
+    """The location that nginx picks: the exact one, the first whose expression matches, or the one with the longest
+    prefix."""
     exact = [d for d in server.all("location") if d.words == ["=", path]]
     if exact:
         return exact[0]
+    by_expression = [d for d in server.all("location") if d.words[0] == "~" and re.search(d.words[1], path)]
+    if by_expression:
+        return by_expression[0]
     plain = [d for d in server.all("location") if len(d.words) == 1 and d.words[0].startswith("/")]
     return max((d for d in plain if path.startswith(d.words[0])), key=lambda d: len(d.words[0]))
 

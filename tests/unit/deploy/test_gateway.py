@@ -8,6 +8,7 @@ import pytest
 from services.contract.api.endpoints import BASE_PATH, INGEST_CALLS, Call
 from services.contract.api.errors import ErrorCode
 from services.contract.api.openapi import CALLS
+from services.contract.api.sdk import GET_PATHS, POST_PATHS, sdk_path
 from services.runtime.settings import EdgeSettings
 from tests.unit.deploy.compose import environment_of, load_compose
 from tests.unit.deploy.env_file import DEPLOY
@@ -69,7 +70,7 @@ def test_the_health_of_the_gateway_is_for_its_own_container() -> None:
 def test_there_are_no_locations_that_this_test_cannot_judge() -> None:
     for location in SERVER.all("location"):
         first = location.words[0]
-        assert first == "=" or first.startswith(("/", "@")), location.words
+        assert first in ("=", "~") or first.startswith(("/", "@")), location.words
 
 
 @pytest.mark.parametrize("half", ["edge", "query"])
@@ -127,7 +128,8 @@ def logged(uri: str) -> str:
         if entry.name.startswith("~"):
             found = re.search(entry.name[1:].replace("(?<", "(?P<"), uri)
             if found:
-                return found[entry.words[0].removeprefix("$")]
+                shown = entry.words[0]
+                return found[shown.removeprefix("$")] if shown.startswith("$") else shown
     return calls.one("default").words[0]
 
 
@@ -157,6 +159,25 @@ def test_what_is_logged_of_a_path_names_the_call_and_nobody(uri: str, shown: str
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
 def test_every_call_is_logged_by_its_name(call: Call) -> None:
     assert logged(example(call)) == (BASE_PATH + call.path).partition("/{")[0]
+
+
+SDK_PATHS = sorted({path for paths in (*POST_PATHS.values(), *GET_PATHS.values()) for path in paths})
+
+
+@pytest.mark.parametrize("path", SDK_PATHS)
+@pytest.mark.parametrize("end", ["", "/"])
+def test_the_addresses_of_sdks_go_to_the_edge_and_are_logged_without_keys(path: str, end: str) -> None:
+    asked = path.replace("*", "hr_secret") + end
+    assert half_of(asked) == "edge"
+    assert logged(asked) == path
+    assert sdk_path(asked) == path
+
+
+@pytest.mark.parametrize("path", ["/v1/tracks", "/v1/batch/x", "/xe", "/array/a/b/config", "/v1/projects//settings"])
+def test_what_looks_like_an_address_of_sdks_is_none(path: str) -> None:
+    assert half_of(path) is None
+    assert logged(path) == "other"
+    assert sdk_path(path) is None
 
 
 def test_keys_in_addresses_are_not_logged() -> None:

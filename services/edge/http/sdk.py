@@ -1,0 +1,330 @@
+"""The SDK surfaces over HTTP: keys, limits, the log and answers for the families of services/edge/protocols.
+
+They lie beside the native calls: a request comes here when it is none of those.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from time import perf_counter
+from typing import TypeVar
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as HttpScope
+
+from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.sdk import GET_PATHS, POST_PATHS, sdk_path
+from services.contract.api.validation import invalid_json
+from services.edge.event_log.port import EventLog, LogUnavailableError
+from services.edge.http.body import Bodies, Body
+from services.edge.http.direct import SECONDS
+from services.edge.http.rate_limit import RateLimit
+from services.edge.http.routes import EVENTS, unavailable
+from services.edge.intake.receive_clock import ReceiveClock
+from services.edge.loop_metrics import LoopCounter
+from services.edge.protocols.family import Answer, Family, Incoming, Parsed, none_valid
+from services.edge.protocols.messages import FAULTS
+from services.edge.protocols.taken import Taken
+from services.runtime.byte_budget import BudgetExceededError, ByteBudget
+from services.runtime.http import bug_response, request_id_of
+from services.runtime.http_metrics import HTTP_ERRORS
+from services.runtime.keys import Key, KeyCache, Scope
+
+T = TypeVar("T")
+# Some SDKs give up within a second, and all wait for ten at least: so long a request waits for a log that is away.
+HOLD_S = 8.0
+_ASK_AGAIN_S = 0.2
+_LEAST_S = 1.0  # the log has so long for an answer, however long the request has waited before
+_METHODS = "GET, POST, OPTIONS"
+LOST = LoopCounter(
+    "headrace_edge_sdk_lost", "Parts of SDK messages that have no place in ours, by kind.", ["family", "kind"]
+)
+
+
+class SdkCalls:
+    """An application in front of another one: answers the addresses of the families, and passes all else on."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        families: Sequence[Family],
+        *,
+        log: EventLog,
+        keys: KeyCache,
+        clock: ReceiveClock,
+        rate_limit: RateLimit,
+        bodies: Bodies,
+        held: ByteBudget,
+        hold_s: float = HOLD_S,
+    ) -> None:
+        self._app = app
+        self._log = log
+        self._keys = keys
+        self._clock = clock
+        self._rate_limit = rate_limit
+        self._bodies = bodies
+        self._held_bytes = held
+        self._hold_s = hold_s
+        self._post: dict[str, list[Family]] = {}
+        self._get: dict[str, list[Family]] = {}
+        for family in families:
+            for table, paths in ((self._post, POST_PATHS), (self._get, GET_PATHS)):
+                for path in paths[family.name]:
+                    table.setdefault(path, []).append(family)
+
+    async def __call__(self, scope: HttpScope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        shown = sdk_path(scope["path"]) or ""
+        post, get = self._post.get(shown), self._get.get(shown)
+        method = scope["method"]
+        families = {"POST": post, "GET": get, "OPTIONS": post or get}.get(method)
+        if not families:
+            await self._app(scope, receive, send)
+            return
+        request = Request(scope, receive, send)
+        if method == "OPTIONS":
+            response = Response(status_code=204, headers=_preflight(request))
+        else:
+            response = await self._respond(request, families)
+        response.headers.update(_cors(request))
+        await response(scope, receive, send)
+
+    async def _respond(self, request: Request, families: list[Family]) -> Response:
+        started = perf_counter()
+        incoming = _incoming(request)
+        family = families[0]
+        try:
+            page = family.page(incoming)
+            if page is not None:
+                return _response(page)
+            return await self._take(request, incoming, families)
+        except ApiError as error:
+            return _refusal(family, incoming, error)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody is there to read it
+        except Exception as error:
+            return bug_response(request, error, "edge")
+        finally:
+            SECONDS.labels(family.name).observe(perf_counter() - started)
+
+    async def _take(self, request: Request, incoming: Incoming, families: list[Family]) -> Response:
+        deadline = asyncio.get_running_loop().time() + self._hold_s
+        family = families[0]
+        key = await self._held(lambda: self._key_before_body(incoming, family), deadline)
+        body = await self._bodies.read_as_sent(request, None if key is None else key.project_id)
+        with body:
+            incoming.data = body.data
+            if request.method == "GET":
+                incoming.data = incoming.query.get("data", "").encode()
+            if len(families) > 1:
+                family = next((one for one in families if one.is_its(incoming)), family)
+            try:
+                parsed, key, taken = await self._read(body, incoming, family, key, deadline)
+            except ApiError as error:
+                return _refusal(family, incoming, error)
+        try:
+            await self._keep(family, taken, len(incoming.data), deadline)
+        except ApiError as error:
+            return _refusal(family, incoming, error)
+        if taken.rejected and not taken.messages:
+            HTTP_ERRORS.labels("edge", none_valid(taken).code.code).inc()
+            return _response(family.nothing_valid(incoming, parsed, taken))
+        return _response(family.answer(incoming, parsed, taken))
+
+    async def _read(
+        self, body: Body, incoming: Incoming, family: Family, key: Key | None, deadline: float
+    ) -> tuple[Parsed, Key, Taken]:
+        """The body as messages of ours. Raises ApiError."""
+        parsed = await _work(body, lambda _: family.parse(incoming))
+        if key is None:
+            given = parsed.key
+            if given is None:
+                raise ApiError(ErrorCode.UNAUTHORIZED, "There is no project key: give it to the SDK as its key.")
+            key = await self._held(lambda: self._key_elsewhere(given), deadline)
+            self._rate_limit.charge_bytes(key.project_id, len(incoming.data))
+        project_id = key.project_id
+        now = self._clock.now()
+
+        def translate(_: bytes) -> Taken:
+            taken = Taken(project_id, now, parsed.text)
+            family.take(incoming, parsed, taken)
+            return taken
+
+        taken = await _work(body, translate)
+        if body.is_large:  # others were received meanwhile
+            now = self._clock.now()
+            taken.receive(now)
+        self._clock.passed(now, taken.lines)
+        return parsed, key, taken
+
+    # --- Keys ---
+
+    async def _key_before_body(self, incoming: Incoming, family: Family) -> Key | None:
+        in_headers = family.key_in_headers(incoming)
+        if in_headers is not None:
+            key = await self._keys.authorize_key(in_headers, Scope.INGEST)
+            self._rate_limit.take_request(key.project_id)
+            return key
+        in_query = family.key_in_query(incoming)
+        return None if in_query is None else await self._key_elsewhere(in_query)
+
+    async def _key_elsewhere(self, token: str) -> Key:
+        """A key that is not in a header: addresses end up in logs, and bodies of web pages are read by their visitors."""
+        key = await self._keys.authorize_key(token, Scope.INGEST)
+        self._rate_limit.take_request(key.project_id)
+        if key.scopes != {Scope.INGEST}:
+            raise ApiError(
+                ErrorCode.FORBIDDEN,
+                "A key in an address or a body must have the scope `ingest` alone. Make one: "
+                "`headrace keys create --project <project> --scope ingest`.",
+            )
+        return key
+
+    # --- Keeping ---
+
+    async def _keep(self, family: Family, taken: Taken, size: int, deadline: float) -> None:
+        """Raises ApiError. All of it is in the log when this returns."""
+        for kind, count in taken.lost.items():
+            if count:
+                LOST.labels(family.name, kind).inc(count)
+        project_id, count = taken.project_id, taken.messages + len(taken.rejected)
+        await self._held(lambda: self._charge(project_id, count), deadline, project_id, size)
+        await self._held(lambda: self._append(taken, deadline), deadline, project_id, size)
+        EVENTS.labels(family.name, "accepted").inc(taken.messages)
+        EVENTS.labels(family.name, "rejected").inc(len(taken.rejected))
+
+    async def _charge(self, project_id: str, messages: int) -> None:
+        self._rate_limit.take_many(project_id, messages)
+
+    async def _append(self, taken: Taken, deadline: float) -> None:
+        """Raises ApiError 503 when the log has not taken it by then; it may do so later, and a resend is the same messages."""
+        appending = asyncio.ensure_future(self._append_all(taken))
+        left = deadline - asyncio.get_running_loop().time()
+        done, _ = await asyncio.wait([appending], timeout=max(_LEAST_S, left))
+        if not done:
+            appending.add_done_callback(_passed_over)
+            raise unavailable(LogUnavailableError("it did not acknowledge in time"))
+        appending.result()
+
+    async def _append_all(self, taken: Taken) -> None:
+        try:
+            if taken.rejected:
+                letters = [rejected.dead_letter(taken.project_id, taken.now) for rejected in taken.rejected]
+                await self._log.append_dead_letters(letters)
+            appends = []
+            if taken.identity:
+                appends.append(self._log.append_identity(taken.identity_ids, taken.identity))
+            if taken.events:
+                appends.append(self._log.append_events(taken.event_ids, taken.events))
+            await asyncio.gather(*appends)
+        except LogUnavailableError as error:
+            raise unavailable(error) from error
+
+    async def _held(
+        self, attempt: Callable[[], Awaitable[T]], deadline: float, project_id: str = "", size: int = 0
+    ) -> T:
+        """What the attempt returns. One that is refused for now is made again until the deadline; `size` bytes are held
+        meanwhile, and where too many are, the refusal stands."""
+        reserved = 0
+        try:
+            while True:
+                try:
+                    return await attempt()
+                except ApiError as error:
+                    pause = _pause(error)
+                    if pause is None or asyncio.get_running_loop().time() + pause > deadline:
+                        raise
+                    if size and not reserved:
+                        try:
+                            self._held_bytes.reserve(project_id, size)
+                        except BudgetExceededError:
+                            raise error from None
+                        reserved = size
+                await asyncio.sleep(pause)
+        finally:
+            if reserved:
+                self._held_bytes.free(project_id, reserved)
+
+
+def _pause(error: ApiError) -> float | None:
+    """How long to wait before the next attempt; None for what stays refused."""
+    if error.code is ErrorCode.RATE_LIMITED:
+        return float(error.retry_after_s or 1)
+    return _ASK_AGAIN_S if error.code.status == 503 else None
+
+
+def _passed_over(task: "asyncio.Future[None]") -> None:
+    """Nobody waits for it."""
+    if not task.cancelled():
+        task.exception()
+
+
+async def _work(body: Body, work: Callable[[bytes], T]) -> T:
+    """Raises ApiError, also for JSON that turns out to be none on a closer look."""
+    try:
+        return await body.in_thread(work) if body.is_large else work(body.data)
+    except FAULTS as error:
+        raise invalid_json(error) from error
+
+
+def _incoming(request: Request) -> Incoming:
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.scope["headers"]}
+    client = request.scope.get("client")
+    # The gateway writes the address that it has seen behind whatever the client wrote.
+    forwarded = headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+    scheme = headers.get("x-forwarded-proto") or request.scope["scheme"]
+    return Incoming(
+        path=request.scope["path"].removesuffix("/"),
+        query=dict(request.query_params) if request.scope["query_string"] else {},
+        headers=headers,
+        address=forwarded or (client[0] if client else ""),
+        base_url=f"{scheme}://{headers.get('host', '')}",
+        request_id=request_id_of(request),
+    )
+
+
+def _response(answer: Answer) -> Response:
+    return Response(
+        answer.body,
+        answer.status,
+        {"cache-control": "no-store", "x-content-type-options": "nosniff"},
+        answer.media_type,
+    )
+
+
+def _refusal(family: Family, incoming: Incoming, error: ApiError) -> Response:
+    HTTP_ERRORS.labels("edge", error.code.code).inc()
+    response = _response(family.refuse(incoming, error))
+    response.headers["x-request-id"] = incoming.request_id
+    if error.retry_after_s is not None and response.status_code in (429, 503):
+        response.headers["retry-after"] = str(error.retry_after_s)
+    return response
+
+
+# Some browser SDKs send with credentials, and then a browser reads no answer to `*`. No cookie means anything here.
+
+
+def _cors(request: Request) -> Mapping[str, str]:
+    origin = request.headers.get("origin")
+    if origin is None:
+        return {}
+    return {
+        "access-control-allow-origin": origin,
+        "access-control-allow-credentials": "true",
+        "access-control-expose-headers": "Retry-After, X-Request-Id",
+        "vary": "Origin",
+    }
+
+
+def _preflight(request: Request) -> Mapping[str, str]:
+    asked = request.headers.get("access-control-request-headers", "")
+    return {
+        "access-control-allow-methods": _METHODS,
+        "access-control-allow-headers": asked,
+        "access-control-allow-private-network": "true",
+        "access-control-max-age": "86400",
+        "allow": _METHODS,
+    }

@@ -1,0 +1,290 @@
+"""Amplitude: events of HTTP V2 and of its batch call."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from services.contract.api.errors import ApiError, ErrorCode
+from services.edge.intake.lenient import mended
+from services.edge.intake.timestamps import read_time
+from services.edge.protocols.family import (
+    Answer,
+    Family,
+    Incoming,
+    Parsed,
+    corrected,
+    json_answer,
+    none_valid,
+    text_of_id,
+)
+from services.edge.protocols.messages import (
+    FAULTS,
+    Payload,
+    list_messages,
+    may_hold_many,
+    members_of,
+    read_envelope,
+    read_list,
+    text_of,
+)
+from services.edge.protocols.posthog import has_events
+from services.edge.protocols.taken import Taken, encode, with_members
+
+_Id = str | int | float | None
+_NO_OBJECT = frozenset([b"", b"null", b"{}"])
+# What of an event describes the device and the place: one property with all of it.
+_CONTEXT = [
+    "session_id",
+    "event_id",
+    "app_version",
+    "version_name",
+    "platform",
+    "os_name",
+    "os_version",
+    "device_brand",
+    "device_manufacturer",
+    "device_model",
+    "device_type",
+    "carrier",
+    "country",
+    "region",
+    "city",
+    "dma",
+    "language",
+    "location_lat",
+    "location_lng",
+    "ip",
+    "idfa",
+    "idfv",
+    "adid",
+    "android_id",
+    "app_set_id",
+    "android_app_set_id",
+    "library",
+    "user_agent",
+    "start_version",
+]
+# What was paid, as properties of the event.
+_REVENUE = [
+    "price",
+    "quantity",
+    "revenue",
+    "productId",
+    "product_id",
+    "revenueType",
+    "revenue_type",
+    "currency",
+    "receipt",
+    "receiptSig",
+]
+_LOST = frozenset(["plan", "ingestion_metadata", "partner_id", "extra"])
+
+
+class _Event(Struct, gc=False):
+    """The other fields are looked for by name, see `_Translation`."""
+
+    event_type: str = ""
+    user_id: _Id = None
+    device_id: _Id = None
+    time: Raw = field(default_factory=Raw)
+    insert_id: _Id = None
+    event_properties: Raw = field(default_factory=Raw)
+    user_properties: Raw = field(default_factory=Raw)
+    groups: Raw = field(default_factory=Raw)
+    group_properties: Raw = field(default_factory=Raw)
+
+
+class _Batch(Struct):
+    events: list[_Event]
+    api_key: str | None = None
+    client_upload_time: Raw = field(default_factory=Raw)
+
+
+class _Envelope(Struct):
+    api_key: str | None = None
+    client_upload_time: Raw = field(default_factory=Raw)
+
+
+_decode_batch = msgspec.json.Decoder(_Batch).decode
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_any = msgspec.json.decode
+_KNOWN = frozenset([*_Event.__struct_fields__, *_CONTEXT, *_REVENUE, *_LOST])
+
+
+class Amplitude(Family):
+    """The SDKs read `code` in the body. A 400 without lists of bad events makes them send all again."""
+
+    name = "amplitude"
+
+    def is_its(self, incoming: Incoming) -> bool:
+        return incoming.path != "/batch" or has_events(incoming.data)
+
+    def parse(self, incoming: Incoming) -> Parsed:
+        text = text_of(incoming.data)
+        if not may_hold_many(text):
+            try:
+                body = _decode_batch(text)
+            except FAULTS:
+                pass
+            else:
+                return Parsed(list_messages(body.events, text, "events"), body, body.api_key, text)
+        members = members_of(text)
+        if "events" not in members:
+            raise ApiError(ErrorCode.MISSING_FIELD, "`events` is required.", field="events")
+        envelope = read_envelope(members, _Envelope)
+        return Parsed(read_list(members["events"], _Event), envelope, envelope.api_key, text)
+
+    def take(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> None:
+        translation = _Translation(taken, parsed.envelope, self.request_members(incoming))
+        parsed.messages.unknown.clear()  # they are looked at with the event
+        taken.each(parsed.messages, translation.add)
+
+    def answer(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> Answer:
+        body = {
+            "code": 200,
+            "events_ingested": taken.messages,
+            "payload_size_bytes": len(incoming.data),
+            "server_upload_time": int(taken.now.timestamp() * 1000),
+        }
+        return json_answer(body)
+
+    def nothing_valid(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> Answer:
+        indexes = [rejected.index for rejected in taken.rejected]
+        body = {"code": 400, "error": none_valid(taken).message, "events_with_invalid_fields": {"event": indexes}}
+        return json_answer(body, 400)
+
+    def refuse(self, incoming: Incoming, error: ApiError) -> Answer:
+        """Where the key is wrong, `Invalid API key:` makes the SDKs stop."""
+        status, message = error.code.status, error.message
+        if status in (401, 403):
+            status, message = 400, f"Invalid API key: {message}"
+        body: dict[str, Any] = {"code": status, "error": message, "request_id": incoming.request_id}
+        if error.code is ErrorCode.MISSING_FIELD:
+            body["missing_field"] = error.field
+        return json_answer(body, status)
+
+
+class _Translation:
+    """Of one request."""
+
+    def __init__(self, taken: Taken, envelope: Any, request_members: list[bytes]) -> None:
+        self._taken = taken
+        self._request_members = request_members
+        self._sent: datetime | None = None
+        try:
+            sent = read_time(envelope.client_upload_time)
+        except ApiError:
+            return
+        self._sent = sent if sent is None or sent.tzinfo else sent.replace(tzinfo=UTC)
+
+    def add(self, event: _Event, payload: Payload) -> None:
+        """Raises ApiError."""
+        user, device = text_of_id(event.user_id), text_of_id(event.device_id)
+        distinct_id = user if user is not None else device
+        if event.event_type == "$groupidentify":
+            self._group(event)
+            return
+        if distinct_id is None:
+            raise ApiError(ErrorCode.MISSING_FIELD, "`user_id` or `device_id` is required.", field="user_id")
+        insert_id = self._taken.key_of(text_of_id(event.insert_id))
+        key = None if insert_id is None else self._taken.key_of(f"{device or user}:{insert_id}")
+        time, sent = self._time(event)
+        traits, set_once = self._traits(event.user_properties, "user_properties")
+        if event.event_type == "$identify":
+            prior = device if user is not None and device is not None else distinct_id
+            self._taken.identify(prior, user, traits, time, key, set_once=set_once, payload=payload)
+            for number, (group_type, group_key) in enumerate(self._groups(event.groups)):
+                of_group = key and self._taken.key_of(f"{number}:{key}")
+                self._taken.group(distinct_id, group_type, group_key, b"{}", time, of_group)
+            return
+        properties = self._taken.object_of(event.event_properties, "event_properties")
+        members = self._members(event, payload)
+        if user is not None and device is not None:
+            members["$device_id"] = encode(device)
+        all_groups = list(self._groups(event.groups))
+        groups = dict(all_groups)
+        self._taken.lost["groups"] += len(all_groups) - len(groups)
+        if groups:
+            members["$groups"] = encode(groups)
+        own = _decode_fields(properties) if any(b'"%b"' % name.encode() in properties for name in members) else {}
+        added = [encode(name) + b":" + value for name, value in members.items() if name not in own]
+        text = self._taken.object_of(
+            Raw(with_members(properties, [*added, *self._request_members])), "event_properties"
+        )
+        self._taken.event(event.event_type, distinct_id, text, time, key, sent)
+        if traits != b"{}" or set_once != b"{}":
+            self._taken.identify(distinct_id, None, traits, time, key, set_once=set_once, payload=payload)
+
+    def _members(self, event: _Event, payload: Payload) -> dict[str, bytes]:
+        """What stands beside the event's own properties. What nobody knows is counted."""
+        fields = _decode_fields(mended(payload.text)[0])
+        members: dict[str, bytes] = {}
+        context = {name: fields[name] for name in _CONTEXT if name in fields and bytes(fields[name]) != b"null"}
+        if bytes(context.get("ip", b"")) == b'"$remote"':
+            del context["ip"]
+        if context:
+            members["$context"] = encode(context)
+        members.update({name: bytes(fields[name]) for name in _REVENUE if bytes(fields.get(name, b"null")) != b"null"})
+        for name in fields.keys() - _KNOWN:
+            self._taken.lost["unknown_field"] += bytes(fields[name]) != b"null"
+        for name in _LOST.intersection(fields):
+            self._taken.lost[name] += bytes(fields[name]) not in _NO_OBJECT
+        return members
+
+    def _group(self, event: _Event) -> None:
+        """Of the groups alone: nobody becomes a member."""
+        insert_id = self._taken.key_of(text_of_id(event.insert_id))
+        traits, set_once = self._traits(event.group_properties, "group_properties")
+        time, _ = self._time(event)
+        groups = list(self._groups(event.groups))
+        if not groups:
+            raise ApiError(ErrorCode.MISSING_FIELD, "`groups` is required.", field="groups")
+        for number, (group_type, group_key) in enumerate(groups):
+            key = insert_id and self._taken.key_of(f"{number}:{insert_id}")
+            self._taken.group(None, group_type, group_key, traits, time, key, set_once=set_once)
+
+    def _groups(self, value: Raw) -> Iterator[tuple[str, str]]:
+        """Types and keys; of a type there may be several."""
+        groups = _decode_any(self._taken.object_of(value, "groups"))
+        for group_type, keys in groups.items():
+            for group_key in keys if isinstance(keys, list) else [keys]:
+                text = text_of_id(group_key)
+                if text is not None:
+                    yield group_type, text
+
+    def _traits(self, value: Raw, name: str) -> tuple[bytes, bytes]:
+        """What is set and removed, and what is set once. Without operations all of it is set."""
+        text = self._taken.object_of(value, name)
+        if text in _NO_OBJECT:
+            return b"{}", b"{}"
+        fields = _decode_fields(text)
+        if not any(operation[:1] == "$" for operation in fields):
+            return text, b"{}"
+        traits: dict[str, Any] = {}
+        set_once = b"{}"
+        for operation, operand in fields.items():
+            if operation == "$set":
+                traits.update(_decode_fields(self._taken.object_of(operand, "$set")))
+            elif operation == "$setOnce":
+                set_once = self._taken.object_of(operand, "$setOnce")
+            elif operation == "$unset":
+                traits.update(dict.fromkeys(_decode_fields(self._taken.object_of(operand, "$unset"))))
+            elif operation[:1] == "$":
+                self._taken.lost[operation if operation in _OPERATIONS else "unknown_operation"] += 1
+            else:
+                traits[operation] = operand
+        return encode(traits), set_once
+
+    def _time(self, event: _Event) -> tuple[datetime | None, str]:
+        """`client_upload_time` is of each try."""
+        time = read_time(event.time)
+        if time is None:
+            return None, ""
+        right = corrected(time, self._sent, self._taken.now, True)
+        return right, "" if right is time else time.isoformat().replace("+00:00", "Z")
+
+
+_OPERATIONS = frozenset(["$add", "$append", "$prepend", "$preInsert", "$postInsert", "$remove", "$clearAll"])

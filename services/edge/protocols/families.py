@@ -1,0 +1,14 @@
+"""The families by the names that the setting HEADRACE_EDGE_SDK_FAMILIES has."""
+
+from services.edge.protocols.amplitude import Amplitude
+from services.edge.protocols.family import Family
+from services.edge.protocols.mixpanel import Mixpanel
+from services.edge.protocols.posthog import PostHog
+from services.edge.protocols.segment import Segment
+
+FAMILIES: dict[str, type[Family]] = {
+    "segment": Segment,
+    "posthog": PostHog,
+    "amplitude": Amplitude,
+    "mixpanel": Mixpanel,
+}

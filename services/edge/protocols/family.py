@@ -1,0 +1,144 @@
+"""What HTTP needs of a family of SDKs: its calls, its translation, its answers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from services.contract.api.errors import ApiError, ErrorCode
+from services.edge.protocols.taken import Taken, encode
+
+
+class Options(Struct, frozen=True):
+    """What an operator can set. `request_properties`: whether events get the IP and User-Agent of their request."""
+
+    group_type: str = "group"
+    request_properties: bool = False
+
+
+class Incoming(Struct):
+    """A request. `path` has no slash at its end. `data` is the body, decompressed."""
+
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    address: str = ""
+    base_url: str = ""
+    request_id: str = ""
+    data: bytes = b""
+
+
+class Parsed(Struct):
+    """A body as its family has read it. `key`: the project key in it. `text`: the JSON in it."""
+
+    messages: Any
+    envelope: Any
+    key: str | None
+    text: bytes
+
+
+class Answer(Struct):
+    status: int
+    body: bytes
+    media_type: str = "application/json"
+
+
+class Family(ABC):
+    """A surface. All methods are pure."""
+
+    name: str
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+
+    def is_its(self, incoming: Incoming) -> bool:
+        """Of families that share an address: whether this request is of this one."""
+        return True
+
+    def key_in_headers(self, incoming: Incoming) -> str | None:
+        """The key that headers have. Raises ApiError."""
+        return None
+
+    def key_in_query(self, incoming: Incoming) -> str | None:
+        return None
+
+    @abstractmethod
+    def parse(self, incoming: Incoming) -> Parsed:
+        """Reads the body. Raises ApiError."""
+
+    @abstractmethod
+    def take(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> None:
+        """Translates what was read. Raises ApiError where nothing can be taken."""
+
+    @abstractmethod
+    def answer(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> Answer:
+        """To a request of which something was taken, or that had nothing in it."""
+
+    def nothing_valid(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> Answer:
+        """To a request that had messages, and none that could be taken."""
+        return self.refuse(incoming, none_valid(taken))
+
+    def refuse(self, incoming: Incoming, error: ApiError) -> Answer:
+        """Our error as this family's SDKs have to read it."""
+        body = {"error": error.detail(), "request_id": incoming.request_id}
+        return Answer(error.code.status, encode(body))
+
+    def page(self, incoming: Incoming) -> Answer | None:
+        """The answer to a request that takes nothing in: what an SDK asks for when it starts. None: it is no such call."""
+        return None
+
+    def request_members(self, incoming: Incoming) -> list[bytes]:
+        """`$ip` and `$user_agent` as members of properties, where they are asked for."""
+        if not self.options.request_properties:
+            return []
+        found = {"$ip": incoming.address, "$user_agent": incoming.headers.get("user-agent", "")}
+        return [encode(name) + b":" + encode(value) for name, value in found.items() if value]
+
+
+def none_valid(taken: Taken) -> ApiError:
+    """Of a request of which nothing was taken."""
+    first = taken.rejected[0]
+    others = len(taken.rejected) - 1
+    more = f" (and {others} more: no message of the request is valid)" if others else ""
+    code = first.error.code if first.error.code.status == 400 else ErrorCode.INVALID_FIELD
+    return ApiError(code, first.error.message + more, field=first.error.field, index=first.index)
+
+
+def text_of_id(value: Any) -> str | None:
+    """An id as SDKs write it: numbers become text; null, "" and what is neither text nor number are none."""
+    if isinstance(value, str):
+        return value or None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value)
+
+
+def json_answer(body: Any, status: int = 200) -> Answer:
+    return Answer(status, msgspec.json.encode(body))
+
+
+# How far a clock may be ahead before it is certainly wrong, and how far behind one that stamps each try.
+_AHEAD_S = 5
+_BEHIND_S = 60
+
+
+def corrected(time: datetime, sent: datetime | None, now: datetime, stamps_each_try: bool) -> datetime:
+    """The time of a client whose clock is wrong, as ours would have shown it.
+
+    `sent`: when the client says that it sent the request. In the future it is certainly wrong. In the past it may be an
+    old one: most SDKs keep it when they send again, so it counts only for those that do not.
+    """
+    if sent is None:
+        return time
+    ahead = sent - now
+    if ahead.total_seconds() > _AHEAD_S or (stamps_each_try and ahead.total_seconds() < -_BEHIND_S):
+        try:
+            return time - ahead
+        except OverflowError:
+            return time
+    return time

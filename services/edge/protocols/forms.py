@@ -1,0 +1,32 @@
+"""Bodies that are forms, and base64 in the place of JSON."""
+
+from base64 import b64decode
+from binascii import Error as Base64Error
+from urllib.parse import parse_qs
+
+from services.contract.api.errors import ApiError, ErrorCode
+
+_MAX_FIELDS = 100
+_BEGIN_OF_JSON = (b"{", b"[")
+
+
+def form_of(body: bytes) -> dict[str, str] | None:
+    """The fields of a form that has `data`, each once; None for a body that is none. Raises ApiError."""
+    if body[:1] in _BEGIN_OF_JSON or (not body.startswith(b"data=") and b"&data=" not in body):
+        return None
+    try:
+        fields = parse_qs(body.decode("latin-1"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+    except ValueError as error:
+        raise ApiError(ErrorCode.INVALID_FIELD, f"The form has more than {_MAX_FIELDS} fields.") from error
+    return {name: values[0] for name, values in fields.items()}
+
+
+def unpacked(data: str) -> bytes:
+    """JSON, or base64 of it, as text of JSON. Raises ApiError."""
+    raw = data.strip().encode("utf-8", "surrogatepass")
+    if raw[:1] in _BEGIN_OF_JSON:
+        return raw
+    try:
+        return b64decode(raw.replace(b" ", b"+").replace(b"-", b"+").replace(b"_", b"/") + b"=" * (-len(raw) % 4))
+    except (Base64Error, ValueError) as error:
+        raise ApiError(ErrorCode.INVALID_ENCODING, "`data` is neither JSON nor base64.", field="data") from error

@@ -1,0 +1,211 @@
+"""Mixpanel: /track and /import for events, /engage for people, /groups for groups."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from services.contract.api.errors import ApiError, ErrorCode
+from services.edge.intake.timestamps import read_time
+from services.edge.protocols.family import Answer, Family, Incoming, Parsed, json_answer, text_of_id
+from services.edge.protocols.forms import form_of, unpacked
+from services.edge.protocols.messages import Messages, Payload, read_list, read_one, text_of
+from services.edge.protocols.segment import basic_of
+from services.edge.protocols.taken import Taken, encode, merged, with_members
+
+_Id = str | int | float | None
+# Of properties: what is no property of the event, but the key, an id, a time.
+_NOT_PROPERTIES = ("token", "distinct_id", "time", "$insert_id")
+_OPERATIONS = ("$add", "$append", "$union", "$remove", "$delete")
+_BEGIN_OF_JSON = (b"{", b"[")
+
+
+class _Event(Struct, gc=False, forbid_unknown_fields=True):
+    event: str = ""
+    properties: Raw = field(default_factory=Raw)
+
+
+class _Update(Struct, gc=False, forbid_unknown_fields=True):
+    """Of a profile or a group."""
+
+    token: str | None = field(default=None, name="$token")
+    distinct_id: _Id = field(default=None, name="$distinct_id")
+    group_type: _Id = field(default=None, name="$group_key")
+    group_key: _Id = field(default=None, name="$group_id")
+    time: Raw = field(default_factory=Raw, name="$time")
+    set_: Raw = field(default_factory=Raw, name="$set")
+    set_once: Raw = field(default_factory=Raw, name="$set_once")
+    unset: Raw = field(default_factory=Raw, name="$unset")
+    add: Raw = field(default_factory=Raw, name="$add")
+    append: Raw = field(default_factory=Raw, name="$append")
+    union: Raw = field(default_factory=Raw, name="$union")
+    remove: Raw = field(default_factory=Raw, name="$remove")
+    delete: Raw = field(default_factory=Raw, name="$delete")
+    # Known, and nothing that we need.
+    ip: Raw = field(default_factory=Raw, name="$ip")
+    ignore_time: Raw = field(default_factory=Raw, name="$ignore_time")
+    ignore_alias: Raw = field(default_factory=Raw, name="$ignore_alias")
+    device_id: Raw = field(default_factory=Raw, name="$device_id")
+    user_id: Raw = field(default_factory=Raw, name="$user_id")
+    had_persisted: Raw = field(default_factory=Raw, name="$had_persisted_distinct_id")
+
+
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_any = msgspec.json.decode
+
+
+class Mixpanel(Family):
+    """Success is the body `1`, or `"status":1` where the request says `verbose`."""
+
+    name = "mixpanel"
+
+    def key_in_headers(self, incoming: Incoming) -> str | None:
+        """Basic with the key as its user, or behind the name of a service account."""
+        kind, _, rest = incoming.headers.get("authorization", "").strip().partition(" ")
+        if kind.lower() != "basic":
+            return None
+        user, password = basic_of(rest)
+        return password or user or None
+
+    def key_in_query(self, incoming: Incoming) -> str | None:
+        return incoming.query.get("api_key") or incoming.query.get("token")
+
+    def parse(self, incoming: Incoming) -> Parsed:
+        data = incoming.data
+        form = form_of(data)
+        if form is not None:
+            text = text_of(unpacked(form["data"]))
+        else:
+            text = text_of(data if data[:1] in _BEGIN_OF_JSON else unpacked(data.decode("latin-1")))
+        kind: type[Any] = _Event if incoming.path in ("/track", "/import") else _Update
+        is_list = text.lstrip().startswith(b"[")
+        messages: Messages[Any] = read_list(text, kind) if is_list else read_one(text, kind)
+        token = next((token for token in map(_token_of, messages.items) if token), None)
+        is_verbose = (form or incoming.query).get("verbose") == "1" or data[:1] in _BEGIN_OF_JSON
+        return Parsed(messages, is_verbose, token, text)
+
+    def take(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> None:
+        translation = _Translation(taken, parsed.key, self.request_members(incoming))
+        add = {"/engage": translation.profile, "/groups": translation.group}.get(incoming.path, translation.event)
+        taken.each(parsed.messages, add)
+
+    def answer(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> Answer:
+        if not parsed.envelope:
+            return Answer(200, b"1", "text/plain")
+        return json_answer({"status": 1, "error": None, "code": 200, "num_records_imported": taken.messages})
+
+    def refuse(self, incoming: Incoming, error: ApiError) -> Answer:
+        body = {"status": 0, "error": error.message, "code": error.code.status, "request_id": incoming.request_id}
+        return json_answer(body, error.code.status)
+
+
+def _token_of(message: Any) -> str | None:
+    if isinstance(message, _Update):
+        return message.token
+    if not isinstance(message, _Event) or bytes(message.properties)[:1] != b"{":
+        return None
+    return _text(_decode_fields(message.properties), "token")
+
+
+class _Translation:
+    """Of one request. Messages with another token than the first are refused: they are another project's."""
+
+    def __init__(self, taken: Taken, token: str | None, request_members: list[bytes]) -> None:
+        self._taken = taken
+        self._token = token
+        self._request_members = request_members
+
+    def event(self, message: _Event, payload: Payload) -> None:
+        """Raises ApiError."""
+        fields = _decode_fields(self._taken.object_of(message.properties, "properties"))
+        self._check(_text(fields, "token"))
+        given = _text(fields, "distinct_id") or _text(fields, "$user_id") or _text(fields, "$device_id")
+        time = read_time(fields.get("time", Raw()))
+        if message.event in ("$identify", "$create_alias", "$merge"):
+            self._identity(message.event, fields, given, time, payload)
+            return
+        if given is None:
+            raise ApiError(ErrorCode.MISSING_FIELD, "`distinct_id` is required.", field="properties.distinct_id")
+        key = self._key(message.event, given, fields)
+        own = encode({name: value for name, value in fields.items() if name not in _NOT_PROPERTIES})
+        text = self._taken.object_of(Raw(with_members(own, self._request_members)), "properties")
+        self._taken.event(message.event, given, text, time, key)
+
+    def _identity(
+        self, kind: str, fields: dict[str, Raw], given: str | None, time: datetime | None, payload: Payload
+    ) -> None:
+        key = self._key(kind, given or "", fields)
+        if kind == "$identify":
+            user = _required(_text(fields, "$identified_id") or given, "distinct_id")
+            prior = _text(fields, "$anon_distinct_id") or _text(fields, "$anon_id") or user
+            self._taken.identify(prior, user, b"{}", time, key, payload=payload)
+        elif kind == "$create_alias":
+            alias = _required(_text(fields, "alias"), "alias")
+            self._taken.alias(_required(given, "distinct_id"), alias, key)
+        else:
+            ids = _decode_any(fields.get("$distinct_ids", Raw(b"[]")))
+            texts = [text for text in map(text_of_id, ids if isinstance(ids, list) else []) if text is not None]
+            if len(texts) < 2:
+                raise ApiError(
+                    ErrorCode.MISSING_FIELD, "`$distinct_ids` needs two ids.", field="properties.$distinct_ids"
+                )
+            for number, other in enumerate(texts[1:]):
+                self._taken.alias(texts[0], other, key and self._taken.key_of(f"{number}:{key}"))
+
+    def profile(self, message: _Update, payload: Payload) -> None:
+        """Raises ApiError."""
+        self._check(message.token)
+        distinct_id = _required(text_of_id(message.distinct_id), "$distinct_id")
+        traits, set_once = self._traits(message)
+        if self._count_lost(message) and traits == set_once == b"{}":
+            return
+        self._taken.identify(
+            distinct_id, None, traits, read_time(message.time), None, set_once=set_once, payload=payload
+        )
+
+    def group(self, message: _Update, payload: Payload) -> None:
+        """Raises ApiError."""
+        self._check(message.token)
+        group_type = _required(text_of_id(message.group_type), "$group_key")
+        group_key = _required(text_of_id(message.group_key), "$group_id")
+        traits, set_once = self._traits(message)
+        if self._count_lost(message) and traits == set_once == b"{}":
+            return
+        self._taken.group(None, group_type, group_key, traits, read_time(message.time), None, set_once=set_once)
+
+    def _traits(self, message: _Update) -> tuple[bytes, bytes]:
+        names = _decode_any(message.unset) if message.unset else None
+        unset = encode({str(name): None for name in names}) if isinstance(names, list) else b"{}"
+        return merged(unset, self._taken.object_of(message.set_, "$set")), self._taken.object_of(
+            message.set_once, "$set_once"
+        )
+
+    def _count_lost(self, message: _Update) -> bool:
+        """Whether there is an operation that has no place with us."""
+        operations = (message.add, message.append, message.union, message.remove, message.delete)
+        found = [name for name, operand in zip(_OPERATIONS, operations, strict=True) if operand]
+        self._taken.lost.update(found)
+        return bool(found)
+
+    def _key(self, event: str, distinct_id: str, fields: dict[str, Raw]) -> str | None:
+        insert_id = self._taken.key_of(_text(fields, "$insert_id"))
+        if insert_id is None:
+            return None
+        time = bytes(fields.get("time", Raw())).decode()
+        return self._taken.key_of(f"{event}:{distinct_id}:{time}:{insert_id}")
+
+    def _check(self, token: str | None) -> None:
+        if token is not None and token != self._token:
+            message = "The messages of a request must have one token. This one has another."
+            raise ApiError(ErrorCode.INVALID_FIELD, message, field="token")
+
+
+def _text(fields: dict[str, Raw], name: str) -> str | None:
+    return text_of_id(_decode_any(fields[name])) if name in fields else None
+
+
+def _required(value: str | None, name: str) -> str:
+    if value is None:
+        raise ApiError(ErrorCode.MISSING_FIELD, f"`{name}` is required.", field=name)
+    return value

@@ -1,0 +1,386 @@
+"""PostHog: events alone, in arrays, in batches, in forms; capture v1; and what its SDKs ask for when they start."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from services.contract.api.errors import ApiError, ErrorCode
+from services.edge.intake.timestamps import read_time
+from services.edge.protocols.family import Answer, Family, Incoming, Parsed, corrected, json_answer, text_of_id
+from services.edge.protocols.forms import form_of, unpacked
+from services.edge.protocols.messages import (
+    FAULTS,
+    Messages,
+    Payload,
+    list_messages,
+    may_hold_many,
+    members_of,
+    read_envelope,
+    read_list,
+    read_one,
+    text_of,
+)
+from services.edge.protocols.taken import Taken, encode, merged, with_members
+
+_Id = str | int | float | None
+_V1 = "/i/v1/analytics/events"
+_RECORDINGS = frozenset(["$snapshot", "$snapshot_items", "$performance_event"])
+# They stamp each try with its time; posthog-node keeps the time of the first.
+_STAMP_EACH_TRY = frozenset(["posthog-python"])
+# They say alias(previous, new); all others alias(id, alias), where the alias is the earlier one.
+_ALIAS_IS_NEW = frozenset(["posthog-python"])
+# Of properties: what is no property of the event, but the key, an id, or a trait of the person.
+_NOT_PROPERTIES = ("token", "api_key", "distinct_id", "$set", "$set_once", "$unset", "$insert_id")
+_MARKS = tuple(b'"%b"' % name.encode() for name in _NOT_PROPERTIES)
+
+
+class _Event(Struct, gc=False, forbid_unknown_fields=True):
+    event: str = ""
+    distinct_id: _Id = None
+    uuid: str | None = None
+    properties: Raw = field(default_factory=Raw)
+    timestamp: Raw = field(default_factory=Raw)
+    sent_at: Raw = field(default_factory=Raw)
+    offset: int | float | None = None
+    set_: Raw = field(default_factory=Raw, name="$set")
+    set_once: Raw = field(default_factory=Raw, name="$set_once")
+    unset: Raw = field(default_factory=Raw, name="$unset")
+    session_id: str | None = None
+    window_id: str | None = None
+    options: Raw = field(default_factory=Raw)
+    api_key: str | None = None
+    token: str | None = None
+    # Known, and nothing that we need.
+    type: Raw = field(default_factory=Raw)
+    library: Raw = field(default_factory=Raw)
+    library_version: Raw = field(default_factory=Raw)
+    context: Raw = field(default_factory=Raw)
+    message_id: Raw = field(default_factory=Raw, name="messageId")
+    send_feature_flags: Raw = field(default_factory=Raw)
+    disable_geoip: Raw = field(default_factory=Raw, name="$geoip_disable")
+    historical_migration: Raw = field(default_factory=Raw)
+
+
+class _Batch(Struct):
+    batch: list[_Event]
+    api_key: str | None = None
+    token: str | None = None
+    sent_at: Raw = field(default_factory=Raw)
+
+
+class _Envelope(Struct):
+    api_key: str | None = None
+    token: str | None = None
+    sent_at: Raw = field(default_factory=Raw)
+
+
+_decode_batch = msgspec.json.Decoder(_Batch).decode
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_any = msgspec.json.decode
+
+
+class PostHog(Family):
+    """Never answers 429: posthog-js loses what gets one."""
+
+    name = "posthog"
+
+    def is_its(self, incoming: Incoming) -> bool:
+        return incoming.path != "/batch" or not has_events(incoming.data)
+
+    def key_in_headers(self, incoming: Incoming) -> str | None:
+        kind, _, rest = incoming.headers.get("authorization", "").strip().partition(" ")
+        return (rest.strip() or None) if kind.lower() == "bearer" else None
+
+    def key_in_query(self, incoming: Incoming) -> str | None:
+        return incoming.query.get("api_key") or incoming.query.get("token")
+
+    # --- Translation ---
+
+    def parse(self, incoming: Incoming) -> Parsed:
+        form = form_of(incoming.data)
+        text = text_of(incoming.data if form is None else unpacked(form["data"]))
+        if incoming.path == "/s":
+            return Parsed(Messages([], list, set()), _Envelope(), None, b"")
+        if text.lstrip().startswith(b"["):
+            return _parsed(read_list(text, _Event), _Envelope(), text)
+        if not may_hold_many(text):
+            try:
+                body = _decode_batch(text)
+            except FAULTS:
+                pass
+            else:
+                return _parsed(list_messages(body.batch, text, "batch"), body, text)
+        members = members_of(text)
+        envelope = read_envelope(members, _Envelope)
+        for name in ("batch", "data"):
+            if members.get(name, b"").lstrip().startswith(b"["):
+                return _parsed(read_list(members[name], _Event), envelope, text)
+        return _parsed(read_one(text, _Event), envelope, text)
+
+    def take(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> None:
+        if incoming.path == "/s":
+            taken.lost["recording"] += 1
+            return
+        members = self.request_members(incoming)
+        library, _, version = incoming.headers.get("posthog-sdk-info", "").partition("/")
+        if incoming.path == _V1 and library:  # as capture v1 says: these come from the header alone
+            members += [b'"$lib":' + encode(library), b'"$lib_version":' + encode(version)]
+        translation = _Translation(taken, parsed.envelope, members, library)
+        taken.each(parsed.messages, translation.add)
+
+    # --- Answers ---
+
+    def answer(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> Answer:
+        if incoming.path != _V1:
+            return Answer(200, b'{"status":1}')
+        refused = {rejected.index: rejected.error.message for rejected in taken.rejected}
+        results: dict[str, dict[str, str]] = {}
+        for index, message in enumerate(parsed.messages.items):
+            if isinstance(message, _Event) and message.uuid:
+                details = refused.get(index)
+                results[message.uuid] = {"result": "ok"} if details is None else {"result": "drop", "details": details}
+        return json_answer({"results": results})
+
+    def refuse(self, incoming: Incoming, error: ApiError) -> Answer:
+        detail = error.detail()
+        status = 503 if error.code is ErrorCode.RATE_LIMITED else error.code.status
+        kind = (
+            "authentication_error" if status in (401, 403) else "validation_error" if status < 500 else "server_error"
+        )
+        body = {
+            "type": kind,
+            "code": detail.code,
+            "detail": detail.message,
+            "error": detail,
+            "request_id": incoming.request_id,
+        }
+        return Answer(status, encode(body))
+
+    def page(self, incoming: Incoming) -> Answer | None:
+        """Flags: there are none. The configuration: send events, and nothing else."""
+        if incoming.path in ("/flags", "/decide"):
+            return json_answer(_flags(incoming))
+        if incoming.path.startswith("/array/"):
+            _, _, key, name = incoming.path.split("/")
+            config = encode(_config(key))
+            if name == "config":
+                return Answer(200, config)
+            start = b"(function(){var c=window._POSTHOG_REMOTE_CONFIG=window._POSTHOG_REMOTE_CONFIG||{};c["
+            script = start + encode(key) + b"]={config:" + config + b",siteApps:[]};})();"
+            return Answer(200, script.replace(b"<", b"\\u003c"), "application/javascript")
+        return None
+
+
+def _parsed(messages: Messages[_Event], envelope: Any, text: bytes) -> Parsed:
+    key = envelope.api_key or envelope.token
+    for message in messages.items:
+        if key:
+            break
+        if isinstance(message, _Event):
+            key = message.api_key or message.token or _token_of(message.properties)
+    return Parsed(messages, envelope, key, text)
+
+
+def _token_of(properties: Raw) -> str | None:
+    text = bytes(properties)
+    if text[:1] != b"{":
+        return None
+    fields = _decode_fields(text)
+    for name in ("token", "api_key"):
+        if name in fields:
+            return text_of_id(_decode_any(fields[name]))
+    return None
+
+
+def has_events(data: bytes) -> bool:
+    """Whether a body is Amplitude's: it has `events`, where PostHog's has `batch`."""
+    try:
+        members: Any = _decode_fields(data)
+    except FAULTS:
+        try:
+            members = members_of(data)
+        except ApiError:
+            return False
+    return "events" in members and "batch" not in members
+
+
+class _Translation:
+    """Of one request."""
+
+    def __init__(self, taken: Taken, envelope: Any, request_members: list[bytes], library: str) -> None:
+        self._taken = taken
+        self._sent = envelope.sent_at
+        self._request_members = request_members
+        self._library = library
+
+    def add(self, message: _Event, payload: Payload) -> None:
+        """Raises ApiError."""
+        if message.event in _RECORDINGS:
+            self._taken.lost["recording"] += 1
+            return
+        properties = self._taken.object_of(message.properties, "properties")
+        apart: dict[str, Raw] = {}
+        if any(mark in properties for mark in _MARKS) or message.event in _KINDS:
+            apart = _decode_fields(properties)
+            properties = encode({name: value for name, value in apart.items() if name not in _NOT_PROPERTIES})
+        distinct_id = text_of_id(message.distinct_id) or _text(apart, "distinct_id")
+        if distinct_id is None:
+            raise ApiError(ErrorCode.MISSING_FIELD, "`distinct_id` is required.", field="distinct_id")
+        key = self._taken.key_of(message.uuid or _text(apart, "$insert_id"))
+        time, sent = self._time(message, properties)
+        if message.options and bytes(message.options) not in (b"{}", b"null"):
+            self._taken.lost["options"] += 1
+        translate = _KINDS.get(message.event)
+        if translate is not None:
+            translate(self, message, apart, distinct_id, time, key, payload)
+            return
+        members = [
+            b'"%b":%b' % (name, encode(value))
+            for name, value in ((b"$session_id", message.session_id), (b"$window_id", message.window_id))
+            if value is not None
+        ]
+        text = with_members(properties, [*members, *self._request_members])
+        self._taken.event(message.event, distinct_id, self._taken.object_of(Raw(text), "properties"), time, key, sent)
+        if apart or message.set_ or message.set_once or message.unset:
+            traits, set_once = self._traits(message, apart)
+            if traits != b"{}" or set_once != b"{}":
+                self._taken.identify(distinct_id, None, traits, time, key, set_once=set_once, payload=payload)
+
+    def identify(
+        self,
+        message: _Event,
+        apart: dict[str, Raw],
+        distinct_id: str,
+        time: datetime | None,
+        key: str | None,
+        payload: Payload,
+    ) -> None:
+        prior = _text(apart, "$anon_distinct_id")
+        traits, set_once = self._traits(message, apart)
+        user_id = None if prior is None else distinct_id
+        self._taken.identify(prior or distinct_id, user_id, traits, time, key, set_once=set_once, payload=payload)
+
+    def traits(
+        self,
+        message: _Event,
+        apart: dict[str, Raw],
+        distinct_id: str,
+        time: datetime | None,
+        key: str | None,
+        payload: Payload,
+    ) -> None:
+        traits, set_once = self._traits(message, apart)
+        self._taken.identify(distinct_id, None, traits, time, key, set_once=set_once, payload=payload)
+
+    def alias(
+        self,
+        message: _Event,
+        apart: dict[str, Raw],
+        distinct_id: str,
+        time: datetime | None,
+        key: str | None,
+        payload: Payload,
+    ) -> None:
+        alias = _text(apart, "alias")
+        if alias is None:
+            raise ApiError(ErrorCode.MISSING_FIELD, "`properties.alias` is required.", field="properties.alias")
+        library = _text(apart, "$lib") or self._library
+        if message.event == "$create_alias" and library in _ALIAS_IS_NEW:
+            self._taken.alias(distinct_id, alias, key)
+        else:
+            self._taken.alias(alias, distinct_id, key)
+
+    def group(
+        self,
+        message: _Event,
+        apart: dict[str, Raw],
+        distinct_id: str,
+        time: datetime | None,
+        key: str | None,
+        payload: Payload,
+    ) -> None:
+        """Of the group alone: whose groups an event is in says the event itself."""
+        group_type, group_key = _text(apart, "$group_type"), _text(apart, "$group_key")
+        if group_type is None or group_key is None:
+            raise ApiError(ErrorCode.MISSING_FIELD, "`$group_type` and `$group_key` are required.", field="properties")
+        traits = self._taken.object_of(apart.get("$group_set", Raw(b"{}")), "$group_set")
+        self._taken.group(None, group_type, group_key, traits, time, key)
+
+    def _traits(self, message: _Event, apart: dict[str, Raw]) -> tuple[bytes, bytes]:
+        """What is set and removed, and what is set once; said in the event or in its properties."""
+        traits = set_once = b"{}"
+        for unset in (message.unset, apart.get("$unset", Raw())):
+            names = _decode_any(unset) if unset else None
+            if isinstance(names, list | dict):
+                traits = merged(traits, encode({str(name): None for name in names}))
+        for found in (message.set_, apart.get("$set", Raw())):
+            traits = merged(traits, self._taken.object_of(found, "$set"))
+        for found in (message.set_once, apart.get("$set_once", Raw())):
+            set_once = merged(set_once, self._taken.object_of(found, "$set_once"))
+        return traits, set_once
+
+    def _time(self, message: _Event, properties: bytes) -> tuple[datetime | None, str]:
+        time, now = read_time(message.timestamp), self._taken.now
+        if time is None:
+            ago = message.offset  # milliseconds before the request was sent
+            return (None if ago is None or not 0 <= ago < 1e12 else now - timedelta(milliseconds=ago)), ""
+        given = message.sent_at or self._sent
+        if not given:
+            return time, ""
+        try:
+            sent = read_time(given)
+        except ApiError:
+            return time, ""
+        stamps = any(b'"%b"' % name.encode() in properties for name in _STAMP_EACH_TRY)
+        right = corrected(time, sent, now, stamps)
+        return right, "" if right is time else time.isoformat().replace("+00:00", "Z")
+
+
+_KINDS = {
+    "$identify": _Translation.identify,
+    "$set": _Translation.traits,
+    "$create_alias": _Translation.alias,
+    "$merge_dangerously": _Translation.alias,
+    "$groupidentify": _Translation.group,
+}
+
+
+def _text(fields: dict[str, Raw], name: str) -> str | None:
+    return text_of_id(_decode_any(fields[name])) if name in fields else None
+
+
+def _flags(incoming: Incoming) -> dict[str, Any]:
+    return {
+        "flags": {},
+        "featureFlags": {},
+        "featureFlagPayloads": {},
+        "errorsWhileComputingFlags": False,
+        "requestId": incoming.request_id,
+        "evaluatedAt": 0,
+        **_config(""),
+    }
+
+
+def _config(key: str) -> dict[str, Any]:
+    """Everything off but events."""
+    return {
+        "token": key,
+        "supportedCompression": ["gzip", "gzip-js"],
+        "hasFeatureFlags": False,
+        "captureDeadClicks": False,
+        "capturePerformance": False,
+        "autocapture_opt_out": False,
+        "autocaptureExceptions": False,
+        "analytics": {"endpoint": "/i/v0/e/"},
+        "elementsChainAsString": True,
+        "sessionRecording": False,
+        "heatmaps": False,
+        "surveys": False,
+        "defaultIdentifiedOnly": True,
+        "siteApps": [],
+        "toolbarParams": {},
+        "isAuthenticated": False,
+        "config": {"enable_collect_everything": True},
+    }

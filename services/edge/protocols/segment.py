@@ -1,0 +1,356 @@
+"""Segment, RudderStack, Jitsu: track, page, screen, identify, alias, group, alone or in batches."""
+
+from base64 import b64decode
+from binascii import Error as Base64Error
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
+from msgspec import Raw, Struct, field
+
+from services.contract.api.errors import ApiError, ErrorCode
+from services.edge.intake.timestamps import read_time
+from services.edge.protocols.family import (
+    Answer,
+    Family,
+    Incoming,
+    Parsed,
+    corrected,
+    json_answer,
+    text_of_id,
+)
+from services.edge.protocols.messages import (
+    FAULTS,
+    Payload,
+    list_messages,
+    may_hold_many,
+    members_of,
+    read_envelope,
+    read_list,
+    read_one,
+    text_of,
+)
+from services.edge.protocols.taken import Taken, encode, merged, with_members
+
+_Id = str | int | float | None
+_SHORT = {"t": "track", "i": "identify", "p": "page", "s": "screen", "g": "group", "a": "alias"}
+_BATCHES = frozenset(["batch", "b", "import"])
+# They stamp each try with its time. Others keep the time of the first try, and then it says nothing of their clock.
+_STAMP_EACH_TRY = frozenset(
+    ["analytics-python", "analytics.js", "@segment/analytics-node", "RudderLabs JavaScript SDK"]
+)
+# What they send as a matter of course and what holds nothing: {} and true are what an SDK says when nobody chose.
+_NOTHING = frozenset([b"", b"null", b"{}", b'{"All":true}', b'{"All": true}'])
+
+
+# Known fields that mean nothing here are listed, so that a message with them is read in one pass.
+class _Message(Struct, rename="camel", forbid_unknown_fields=True, gc=False):
+    type: str | None = None
+    message_id: _Id = None
+    user_id: _Id = None
+    anonymous_id: _Id = None
+    previous_id: _Id = None
+    group_id: _Id = None
+    event: _Id = None
+    name: _Id = None
+    category: _Id = None
+    properties: Raw = field(default_factory=Raw)
+    context: Raw = field(default_factory=Raw)
+    traits: Raw = field(default_factory=Raw)
+    timestamp: Raw = field(default_factory=Raw)
+    original_timestamp: Raw = field(default_factory=Raw)
+    sent_at: Raw = field(default_factory=Raw)
+    integrations: Raw = field(default_factory=Raw)
+    metadata: Raw = field(default_factory=Raw, name="_metadata")
+    channel: Raw = field(default_factory=Raw)
+    write_key: str | None = None
+    received_at: Raw = field(default_factory=Raw)
+    version: Raw = field(default_factory=Raw)
+    project_id: Raw = field(default_factory=Raw)
+    action: Raw = field(default_factory=Raw)
+    request_id: Raw = field(default_factory=Raw)
+    user_properties: Raw = field(default_factory=Raw)
+    rudder_id: Raw = field(default_factory=Raw)
+
+
+class _Batch(Struct, rename="camel"):
+    batch: list[_Message]
+    sent_at: Raw = field(default_factory=Raw)
+    write_key: str | None = None
+    context: Raw = field(default_factory=Raw)
+
+
+class _Envelope(Struct, rename="camel"):
+    sent_at: Raw = field(default_factory=Raw)
+    write_key: str | None = None
+    context: Raw = field(default_factory=Raw)
+
+
+_decode_batch = msgspec.json.Decoder(_Batch).decode
+_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_any = msgspec.json.decode
+
+
+class Segment(Family):
+    """One surface for three families: their messages are the same, but for details."""
+
+    name = "segment"
+
+    # --- The project key ---
+
+    def key_in_headers(self, incoming: Incoming) -> str | None:
+        """Basic with the key as its user; or X-Write-Key, where Jitsu writes `id:secret`."""
+        given = incoming.headers.get("authorization")
+        if given is not None:
+            kind, _, rest = given.strip().partition(" ")
+            if kind.lower() == "basic":
+                key, _ = basic_of(rest)
+                if key:
+                    return key
+            elif kind.lower() == "bearer" and rest.strip():
+                return rest.strip()
+        write_key = incoming.headers.get("x-write-key", "").strip()
+        return write_key.rpartition(":")[2] or None
+
+    def key_in_query(self, incoming: Incoming) -> str | None:
+        return incoming.query.get("writeKey") or incoming.query.get("writekey")
+
+    # --- Translation ---
+
+    def parse(self, incoming: Incoming) -> Parsed:
+        text = text_of(incoming.data)
+        if _call_of(incoming.path) not in _BATCHES:
+            messages = read_one(text, _Message)
+            key = next((one.write_key for one in messages.items if isinstance(one, _Message)), None)
+            return Parsed(messages, _Envelope(), key, text)
+        if not may_hold_many(text):
+            try:
+                body = _decode_batch(text)
+            except FAULTS:
+                pass
+            else:
+                key = body.write_key or next((one.write_key for one in body.batch if one.write_key), None)
+                return Parsed(list_messages(body.batch, text, "batch"), body, key, text)
+        members = members_of(text)
+        if "batch" not in members:
+            raise ApiError(ErrorCode.MISSING_FIELD, "`batch` is required.", field="batch")
+        envelope = read_envelope(members, _Envelope)
+        return Parsed(read_list(members["batch"], _Message), envelope, envelope.write_key, text)
+
+    def take(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> None:
+        kind = _call_of(incoming.path)
+        translation = _Translation(self, taken, parsed.envelope, self.request_members(incoming))
+        own_kind = None if kind in _BATCHES or kind == "event" else _SHORT.get(kind, kind)
+        taken.each(parsed.messages, lambda message, payload: translation.add(message, own_kind, payload))
+        taken.lost.update(translation.lost)
+
+    # --- Answers ---
+
+    def answer(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> Answer:
+        return Answer(200, b'{"success":true}')
+
+    def refuse(self, incoming: Incoming, error: ApiError) -> Answer:
+        """`code` and `message` stand at the top, too: without them some send a 4xx again for ever."""
+        detail = error.detail()
+        body = {
+            "success": False,
+            "code": detail.code,
+            "message": detail.message,
+            "error": detail,
+            "request_id": incoming.request_id,
+        }
+        return Answer(error.code.status, encode(body))
+
+    def page(self, incoming: Incoming) -> Answer | None:
+        """What the browser SDKs ask for before they send anything."""
+        if incoming.path == "/sourceConfig":
+            return json_answer({"source": _rudder_source(incoming)})
+        if incoming.path.startswith("/v1/projects/"):
+            return json_answer(_segment_settings(incoming))
+        return None
+
+
+class _Translation:
+    """Of one request."""
+
+    def __init__(self, family: Segment, taken: Taken, envelope: Any, request_members: list[bytes]) -> None:
+        self._taken = taken
+        self._group_type = family.options.group_type
+        self._request_members = request_members
+        self._sent = envelope.sent_at
+        self._context = envelope.context
+        self._integrations = self._metadata = self._channel = self._identity_context = 0
+
+    @property
+    def lost(self) -> dict[str, int]:
+        counts = {
+            "integrations": self._integrations,
+            "metadata": self._metadata,
+            "channel": self._channel,
+            "identity_context": self._identity_context,
+        }
+        return {kind: count for kind, count in counts.items() if count}
+
+    def add(self, message: _Message, own_kind: str | None, payload: Payload) -> None:
+        """Raises ApiError."""
+        kind = own_kind or message.type or ""
+        key = self._taken.key_of(text_of_id(message.message_id))
+        user, anonymous = text_of_id(message.user_id), text_of_id(message.anonymous_id)
+        context = message.context or self._context
+        time, sent = self._time(message, context)
+        if kind == "track":
+            self._event(message, context, (user, anonymous), _required(message.event, "event"), {}, time, sent, key)
+        elif kind in ("page", "screen"):
+            named = {"name": message.name, "category": message.category}
+            members = {name: encode(text_of_id(value)) for name, value in named.items() if value is not None}
+            self._event(message, context, (user, anonymous), kind, members, time, sent, key)
+        elif kind == "identify":
+            traits = self._traits(message, context)
+            distinct_id = _required(_first(anonymous, user), "userId")
+            self._taken.identify(distinct_id, user, traits, time, key, payload=payload)
+        elif kind == "alias":
+            old = _required(_first(text_of_id(message.previous_id), anonymous), "previousId")
+            self._taken.alias(old, _required(user, "userId"), key)
+        elif kind == "group":
+            traits = self._taken.object_of(message.traits, "traits")
+            group = _required(message.group_id, "groupId")
+            self._taken.group(_first(user, anonymous), self._group_type, group, traits, time, key)
+        else:
+            raise ApiError(
+                ErrorCode.INVALID_FIELD,
+                f"`type`: `{kind[:50]}` is none of track, page, screen, identify, group, alias.",
+                field="type",
+            )
+        self._count_lost(message, kind)
+
+    def _event(
+        self,
+        message: _Message,
+        context: Raw,
+        ids: tuple[str | None, str | None],
+        name: str,
+        members: dict[str, bytes],
+        time: datetime | None,
+        sent: str,
+        key: str | None,
+    ) -> None:
+        """`ids`: of the user, and the anonymous one. `members` are put into the properties."""
+        properties = bytes(message.properties) or b"{}"
+        if properties[:1] != b"{":
+            properties = self._taken.object_of(message.properties, "properties")
+        user, anonymous = ids
+        if user is not None and anonymous is not None:
+            members["$anonymous_id"] = encode(anonymous)
+        self._add_context(context, members)
+        text = self._taken.object_of(Raw(self._joined(properties, members)), "properties")
+        self._taken.event(name, _required(_first(*ids), "userId"), text, time, key, sent)
+
+    def _add_context(self, context: Raw, members: dict[str, bytes]) -> None:
+        """The context without traits: they are personal data, and RudderStack's browser SDK sends them with every event."""
+        text = bytes(context)
+        if text[:1] != b"{" or text == b"{}":
+            return
+        if b'"traits"' in text or b'"groupId"' in text:
+            fields = _decode_fields(text)
+            if fields.pop("traits", None) is not None:
+                text = encode(fields)
+            group = text_of_id(_decode_any(fields["groupId"])) if "groupId" in fields else None
+            if group is not None:
+                members["$groups"] = encode({self._group_type: group})
+        members["$context"] = text
+
+    def _joined(self, properties: bytes, members: dict[str, bytes]) -> bytes:
+        """The event's own properties come first: where it has one of these names, that one stays."""
+        if any(b'"%b"' % name.encode() in properties for name in members):
+            own = _decode_fields(properties)
+            members = {name: value for name, value in members.items() if name not in own}
+        added = [b'"%b":%b' % (name.encode(), value) for name, value in members.items()]
+        return with_members(properties, [*added, *self._request_members])
+
+    def _traits(self, message: _Message, context: Raw) -> bytes:
+        """Those of the context too: RudderStack's Python and browser SDKs send them there alone."""
+        traits = self._taken.object_of(message.traits, "traits")
+        of_context = _decode_fields(context).get("traits") if b'"traits"' in bytes(context) else None
+        return traits if of_context is None else merged(self._taken.object_of(of_context, "context.traits"), traits)
+
+    def _time(self, message: _Message, context: Raw) -> tuple[datetime | None, str]:
+        """When it happened, and the time as sent, where the client's clock was wrong."""
+        time = read_time(message.timestamp) or read_time(message.original_timestamp)
+        given = message.sent_at or self._sent
+        if time is None or not given:
+            return time, ""
+        try:
+            sent = read_time(given)
+        except ApiError:
+            return time, ""
+        now = self._taken.now
+        stamps = sent is not None and sent < now and _library(context) in _STAMP_EACH_TRY
+        right = corrected(time, sent, now, stamps)
+        return right, "" if right is time else time.isoformat().replace("+00:00", "Z")
+
+    def _count_lost(self, message: _Message, kind: str) -> None:
+        self._integrations += bytes(message.integrations) not in _NOTHING
+        self._metadata += bytes(message.metadata) not in _NOTHING
+        self._channel += bool(message.channel)
+        if kind in ("identify", "alias", "group"):
+            self._identity_context += bytes(message.context) not in _NOTHING
+
+
+def _call_of(path: str) -> str:
+    return path.rpartition("/")[2]
+
+
+def _first(first: str | None, second: str | None) -> str | None:
+    return first if first is not None else second
+
+
+def _required(value: Any, name: str) -> str:
+    text = text_of_id(value)
+    if text is None:
+        raise ApiError(ErrorCode.MISSING_FIELD, f"`{name}` is required.", field=name)
+    return text
+
+
+def _library(context: Raw) -> str:
+    class_name = b'"library"'
+    if class_name not in bytes(context):
+        return ""
+    try:
+        library = _decode_any(_decode_fields(context).get("library", Raw(b"null")))
+    except FAULTS:
+        return ""
+    name = library.get("name") if isinstance(library, dict) else None
+    return name if isinstance(name, str) else ""
+
+
+def basic_of(credentials: str) -> tuple[str, str]:
+    """User and password of HTTP Basic, empty where it is none."""
+    try:
+        user, _, password = b64decode(credentials.strip(), validate=True).decode().partition(":")
+    except (Base64Error, ValueError):
+        return "", ""
+    return user, password
+
+
+def _rudder_source(incoming: Incoming) -> dict[str, Any]:
+    return {"id": "headrace", "name": "headrace", "enabled": True, "config": {}, "destinations": []}
+
+
+def _segment_settings(incoming: Incoming) -> dict[str, Any]:
+    """Everything goes to this address, with the key that was asked for, and nothing is measured."""
+    base = urlsplit(incoming.base_url)
+    return {
+        "integrations": {
+            "Segment.io": {
+                "apiKey": incoming.path.split("/")[3],
+                "apiHost": f"{base.netloc}/v1",
+                "protocol": base.scheme,
+                "unbundledIntegrations": [],
+                "addBundledMetadata": False,
+            }
+        },
+        "plan": {"track": {"__default": {"enabled": True, "integrations": {}}}},
+        "metrics": {"sampleRate": 0},
+        "remotePlugins": [],
+    }

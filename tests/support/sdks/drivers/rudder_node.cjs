@@ -1,0 +1,19 @@
+// @rudderstack/rudder-sdk-node as an app uses it: what stdin says is sent, message by message.
+const Analytics = require(process.env.SDK_MODULES + "/@rudderstack/rudder-sdk-node");
+const script = JSON.parse(require("fs").readFileSync(0, "utf8"));
+
+async function main() {
+  const client = new Analytics(script.key, { dataPlaneUrl: script.host, flushAt: 1, logLevel: "error" });
+  for (const one of script.messages) {
+    const common = { userId: one.user, anonymousId: one.anonymous, ...(one.at && { timestamp: new Date(one.at) }) };
+    await new Promise((done) => {
+      if (one.do === "track") client.track({ ...common, event: one.event, properties: one.properties }, done);
+      if (one.do === "page") client.page({ ...common, name: one.name, properties: one.properties }, done);
+      if (one.do === "identify") client.identify({ ...common, traits: one.traits }, done);
+      if (one.do === "alias") client.alias({ userId: one.user, previousId: one.old }, done);
+      if (one.do === "group") client.group({ ...common, groupId: one.group, traits: one.traits }, done);
+    });
+    await client.flush().catch(() => {});
+  }
+}
+main().then(() => process.exit(0));

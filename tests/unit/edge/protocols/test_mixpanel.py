@@ -1,0 +1,207 @@
+"""What Mixpanel's messages become, by table, and what its SDKs are answered."""
+
+import base64
+import json
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+
+from tests.unit.edge.protocols.conftest import BOTH_KEY, KEY, NOW, OTHER_KEY, SdkEdge, lost
+
+OWN = {"token": KEY, "distinct_id": "u1", "$insert_id": "i1", "time": NOW.timestamp() - 3600}
+EVENT: dict[str, Any] = {"event": "bought", "properties": {**OWN, "a": 1}}
+
+
+def event(**properties: Any) -> dict[str, Any]:
+    return {"event": "bought", "properties": {**OWN, **properties}}
+
+
+async def send(sdk: SdkEdge, path: str, *messages: Any, **fields: Any) -> httpx.Response:
+    """As the Python SDK sends it."""
+    form = {"data": json.dumps(messages if len(messages) > 1 else messages[0]), "verbose": 1, "ip": 0, **fields}
+    return await sdk.client.post(path, data=form)
+
+
+@pytest.mark.parametrize(
+    ("message", "distinct_id", "properties"),
+    [
+        (EVENT, "u1", {"a": 1}),
+        (event(distinct_id=42), "42", {}),
+        (event(distinct_id="$device:d1", **{"$device_id": "d1"}), "$device:d1", {"$device_id": "d1"}),
+        (event(distinct_id=None, **{"$user_id": "u2"}), "u2", {"$user_id": "u2"}),
+        (event(text="ü 😀 + & %"), "u1", {"text": "ü 😀 + & %"}),
+    ],
+)
+async def test_an_event(sdk: SdkEdge, message: Any, distinct_id: str, properties: dict[str, Any]) -> None:
+    response = await send(sdk, "/track", message)
+    assert (response.status_code, response.json()["status"]) == (200, 1)
+    (kept,) = sdk.events
+    assert (kept["event"], kept["distinct_id"], kept["properties"]) == ("bought", distinct_id, properties)
+    assert kept["timestamp"] == "2026-11-20T11:00:00Z"
+
+
+@pytest.mark.parametrize("time", [NOW.timestamp() - 60, int(NOW.timestamp() - 60), int(NOW.timestamp() - 60) * 1000])
+async def test_times_are_seconds_or_milliseconds(sdk: SdkEdge, time: float) -> None:
+    await send(sdk, "/track", event(time=time))
+    assert sdk.events[0]["timestamp"] == "2026-11-20T11:59:00Z"
+
+
+@pytest.mark.parametrize(
+    ("path", "message", "line"),
+    [
+        (
+            "/track",
+            {"event": "$identify", "properties": {**OWN, "$anon_distinct_id": "a1"}},
+            {"kind": "link", "distinct_id": "u1", "old_id": "a1"},
+        ),
+        (
+            "/track",
+            {"event": "$identify", "properties": {"token": KEY, "$identified_id": "u1", "$anon_id": "a1"}},
+            {"kind": "link", "distinct_id": "u1", "old_id": "a1"},
+        ),
+        # The alias is the new id.
+        (
+            "/track",
+            {"event": "$create_alias", "properties": {"token": KEY, "distinct_id": "a1", "alias": "u1"}},
+            {"kind": "alias", "distinct_id": "u1", "old_id": "a1"},
+        ),
+        (
+            "/import",
+            {"event": "$merge", "properties": {"token": KEY, "$distinct_ids": ["a1", "u1"]}},
+            {"kind": "alias", "distinct_id": "u1", "old_id": "a1"},
+        ),
+        (
+            "/engage",
+            {"$token": KEY, "$distinct_id": "u1", "$set": {"a": 1}},
+            {"kind": "identify", "distinct_id": "u1", "traits": {"a": 1}},
+        ),
+        (
+            "/engage",
+            {"$token": KEY, "$distinct_id": "u1", "$set_once": {"a": 1}},
+            {"kind": "identify", "distinct_id": "u1", "set_once": {"a": 1}},
+        ),
+        (
+            "/engage",
+            {"$token": KEY, "$distinct_id": "u1", "$unset": ["a"]},
+            {"kind": "identify", "distinct_id": "u1", "traits": {"a": None}},
+        ),
+        (
+            "/groups",
+            {"$token": KEY, "$group_key": "company", "$group_id": "acme", "$set": {"seats": 4}},
+            {"kind": "group", "group_type": "company", "group_key": "acme", "traits": {"seats": 4}},
+        ),
+    ],
+)
+async def test_who_is_who(sdk: SdkEdge, path: str, message: dict[str, Any], line: dict[str, Any]) -> None:
+    response = await send(sdk, path, message)
+    assert (response.status_code, response.json()["status"]) == (200, 1)
+    (kept,) = sdk.identity
+    assert {name: kept.get(name) for name in line} == line
+    assert not sdk.events
+
+
+@pytest.mark.parametrize("operation", ["$add", "$append", "$union", "$remove", "$delete"])
+@pytest.mark.parametrize("path", ["/engage", "/groups"])
+async def test_operations_without_a_place_are_counted(sdk: SdkEdge, path: str, operation: str) -> None:
+    before = lost("mixpanel", operation)
+    ids = {"$token": KEY, "$distinct_id": "u1", "$group_key": "company", "$group_id": "acme"}
+    assert (await send(sdk, path, {**ids, operation: {"a": 1}})).status_code == 200
+    assert lost("mixpanel", operation) - before == 1
+    assert (await send(sdk, path, {**ids, operation: {"a": 1}, "$set": {"b": 1}})).status_code == 200
+    assert lost("mixpanel", operation) - before == 2
+    assert [line["traits"] for line in sdk.identity] == [{"b": 1}]
+
+
+async def test_an_event_that_is_sent_again_is_the_same_one(sdk: SdkEdge) -> None:
+    for _ in range(2):
+        await send(sdk, "/track", EVENT)
+    assert len({kept["event_id"] for kept in sdk.events}) == 1
+    others = [
+        event(distinct_id="u2"),
+        event(time=1_700_000_000),
+        {**EVENT, "event": "other"},
+        event(**{"$insert_id": 2}),
+    ]
+    await send(sdk, "/track", *others)
+    assert len({kept["event_id"] for kept in sdk.events}) == 5
+
+
+# Bodies and answers.
+
+AS_JSON = json.dumps(EVENT)
+AS_BASE64 = base64.b64encode(AS_JSON.encode()).decode()
+
+
+@pytest.mark.parametrize(
+    ("body", "is_verbose"),
+    [
+        (urlencode({"data": AS_JSON, "verbose": 1}), True),
+        (urlencode({"verbose": 1, "data": AS_BASE64}), True),
+        (urlencode({"data": AS_BASE64}), False),
+        (urlencode({"data": AS_BASE64, "verbose": 0}), False),
+        (AS_JSON, True),
+        (json.dumps([EVENT]), True),
+        (AS_BASE64, False),
+    ],
+)
+@pytest.mark.parametrize("path", ["/track", "/track/", "/import"])
+async def test_the_shapes_of_bodies(sdk: SdkEdge, body: str, is_verbose: bool, path: str) -> None:
+    response = await sdk.client.post(path, content=body)
+    assert response.status_code == 200
+    if is_verbose:
+        assert (response.json()["status"], response.json()["error"]) == (1, None)
+    else:
+        assert response.text == "1"
+    assert len(sdk.events) == 1
+
+
+async def test_an_event_in_the_address(sdk: SdkEdge) -> None:
+    """npm's SDK."""
+    response = await sdk.client.get("/track", params={"data": AS_BASE64, "ip": 0})
+    assert (response.status_code, response.text) == (200, "1")
+    assert len(sdk.events) == 1
+    verbose = await sdk.client.get("/track", params={"data": AS_BASE64, "verbose": 1})
+    assert verbose.json()["status"] == 1
+
+
+async def test_an_emoji_in_two_halves(sdk: SdkEdge) -> None:
+    """The browser's SDK encodes each half of a pair."""
+    text = json.dumps(event(text="@")).encode().replace(b"@", "\ud83d\ude00".encode("utf-8", "surrogatepass"))
+    response = await sdk.client.post("/track", data={"data": base64.b64encode(text).decode()})
+    assert response.status_code == 200
+    assert sdk.events[0]["properties"] == {"text": "😀"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "query", "token", "status"),
+    [
+        ({}, "", KEY, 200),
+        ({}, "", BOTH_KEY, 403),
+        ({}, "", "hr_unknown", 401),
+        ({}, "", None, 401),
+        ({}, f"?api_key={KEY}", None, 200),
+        ({"authorization": "Basic " + base64.b64encode(f"{BOTH_KEY}:".encode()).decode()}, "", None, 200),
+        ({"authorization": "Basic " + base64.b64encode(f"name:{BOTH_KEY}".encode()).decode()}, "", KEY, 200),
+    ],
+)
+async def test_where_the_key_may_be(
+    sdk: SdkEdge, headers: dict[str, str], query: str, token: str | None, status: int
+) -> None:
+    body = urlencode({"data": json.dumps(event(token=token)), "verbose": 1})
+    response = await sdk.client.post(f"/import{query}", content=body, headers=headers)
+    assert (response.status_code, response.json()["status"]) == (status, int(status == 200))
+    assert len(sdk.events) == (status == 200)
+
+
+async def test_a_message_of_another_project_is_refused(sdk: SdkEdge) -> None:
+    response = await send(sdk, "/track", EVENT, event(token=OTHER_KEY))
+    assert response.json()["num_records_imported"] == 1
+    assert len(sdk.events) == len(sdk.letters) == 1
+
+
+async def test_none_valid_is_an_error(sdk: SdkEdge) -> None:
+    response = await send(sdk, "/track", {"event": "", "properties": OWN})
+    assert (response.status_code, response.json()["status"]) == (400, 0)
+    assert response.json()["error"]

@@ -1,0 +1,220 @@
+"""What PostHog's messages become, by table, and what its SDKs are answered."""
+
+import base64
+import gzip
+import json
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from tests.unit.edge.protocols.conftest import BOTH_KEY, KEY, SdkEdge, lost
+
+EVENT: dict[str, Any] = {"event": "bought", "distinct_id": "u1", "uuid": "0190-1"}
+PYTHON = {"$lib": "posthog-python"}
+
+
+async def send(sdk: SdkEdge, *events: Any, path: str = "/batch/", **envelope: Any) -> httpx.Response:
+    return await sdk.client.post(path, json={"api_key": KEY, "batch": events, **envelope})
+
+
+async def sent_event(sdk: SdkEdge, event: dict[str, Any], **envelope: Any) -> dict[str, Any]:
+    response = await send(sdk, event, **envelope)
+    assert (response.status_code, response.json()) == (200, {"status": 1})
+    (kept,) = sdk.events
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("event", "distinct_id", "properties"),
+    [
+        (EVENT, "u1", {}),
+        ({**EVENT, "properties": {"a": 1, "$lib": "web"}}, "u1", {"a": 1, "$lib": "web"}),
+        ({"event": "bought", "properties": {"distinct_id": "u2", "token": KEY, "a": 1}}, "u2", {"a": 1}),
+        ({**EVENT, "distinct_id": 42}, "42", {}),
+        (
+            {**EVENT, "properties": {"$groups": {"company": "acme"}}},
+            "u1",
+            {"$groups": {"company": "acme"}},
+        ),
+        ({**EVENT, "session_id": "s", "window_id": "w"}, "u1", {"$session_id": "s", "$window_id": "w"}),
+    ],
+)
+async def test_an_event(sdk: SdkEdge, event: dict[str, Any], distinct_id: str, properties: dict[str, Any]) -> None:
+    kept = await sent_event(sdk, event)
+    assert (kept["event"], kept["distinct_id"], kept["properties"]) == ("bought", distinct_id, properties)
+    assert kept.get("idempotency_key") == event.get("uuid")
+
+
+async def test_keys_and_traits_do_not_land_in_properties(sdk: SdkEdge) -> None:
+    properties = {"token": KEY, "a": 1, "$set": {"email": "ada@shop.example"}, "$set_once": {"b": 2}, "$unset": ["c"]}
+    kept = await sent_event(sdk, {**EVENT, "properties": properties})
+    assert kept["properties"] == {"a": 1}
+    (line,) = sdk.identity
+    assert (line["kind"], line["distinct_id"]) == ("identify", "u1")
+    assert (line["traits"], line["set_once"]) == ({"c": None, "email": "ada@shop.example"}, {"b": 2})
+
+
+async def test_traits_may_stand_beside_the_properties(sdk: SdkEdge) -> None:
+    await sent_event(sdk, {**EVENT, "$set": {"a": 1}, "$set_once": {"b": 2}})
+    assert (sdk.identity[0]["traits"], sdk.identity[0]["set_once"]) == ({"a": 1}, {"b": 2})
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (
+            {"event": "$identify", "distinct_id": "u1", "properties": {"$anon_distinct_id": "a1", "$set": {"a": 1}}},
+            {"kind": "link", "distinct_id": "u1", "old_id": "a1", "user_id": "u1", "traits": {"a": 1}},
+        ),
+        (
+            {"event": "$identify", "distinct_id": "u1", "properties": {}, "$set": {"a": 1}},
+            {"kind": "identify", "distinct_id": "u1", "traits": {"a": 1}},
+        ),
+        (
+            {"event": "$set", "distinct_id": "u1", "properties": {"$set": {"a": 1}, "$unset": ["b"]}},
+            {"kind": "identify", "distinct_id": "u1", "traits": {"a": 1, "b": None}},
+        ),
+        # Most say alias(id, earlier id); the Python SDK says it the other way round.
+        (
+            {"event": "$create_alias", "distinct_id": "u1", "properties": {"alias": "a1", "$lib": "posthog-node"}},
+            {"kind": "alias", "distinct_id": "u1", "old_id": "a1"},
+        ),
+        (
+            {"event": "$create_alias", "distinct_id": "a1", "properties": {"alias": "u1", **PYTHON}},
+            {"kind": "alias", "distinct_id": "u1", "old_id": "a1"},
+        ),
+        (
+            {"event": "$merge_dangerously", "distinct_id": "u1", "properties": {"alias": "a1", **PYTHON}},
+            {"kind": "alias", "distinct_id": "u1", "old_id": "a1"},
+        ),
+        (
+            {
+                "event": "$groupidentify",
+                "distinct_id": "$company_acme",
+                "properties": {"$group_type": "company", "$group_key": "acme", "$group_set": {"seats": 4}},
+            },
+            {"kind": "group", "group_type": "company", "group_key": "acme", "traits": {"seats": 4}},
+        ),
+    ],
+)
+async def test_who_is_who(sdk: SdkEdge, event: dict[str, Any], line: dict[str, Any]) -> None:
+    assert (await send(sdk, event)).status_code == 200
+    (kept,) = sdk.identity
+    assert {name: kept.get(name) for name in line} == line
+    assert not sdk.events
+
+
+async def test_of_a_placeholder_the_traits_are_taken_and_the_link_is_not(sdk: SdkEdge) -> None:
+    event = {"event": "$identify", "distinct_id": "u1", "properties": {"$anon_distinct_id": "null", "$set": {"a": 1}}}
+    assert (await send(sdk, event)).status_code == 200
+    assert (sdk.identity[0]["kind"], sdk.identity[0]["distinct_id"]) == ("identify", "u1")
+    assert [code for code, _ in sdk.letters] == ["illegal_id"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "sent_at", "time"),
+    [
+        ({}, None, "2026-11-20T12:00:00Z"),
+        ({"timestamp": "2026-11-20T11:00:00Z"}, None, "2026-11-20T11:00:00Z"),
+        ({"offset": 1500}, None, "2026-11-20T11:59:58.500000Z"),
+        ({"offset": -5}, None, "2026-11-20T12:00:00Z"),
+        ({"timestamp": "2026-11-20T13:59:00Z"}, "2026-11-20T14:00:00Z", "2026-11-20T11:59:00Z"),
+        # posthog-node keeps the time of the first try.
+        ({"timestamp": "2026-11-20T09:00:00Z"}, "2026-11-20T09:00:01Z", "2026-11-20T09:00:00Z"),
+        ({"timestamp": "2026-11-20T09:00:00Z", "properties": PYTHON}, "2026-11-20T09:00:01Z", "2026-11-20T11:59:59Z"),
+    ],
+)
+async def test_times(sdk: SdkEdge, fields: dict[str, Any], sent_at: str | None, time: str) -> None:
+    assert (await sent_event(sdk, {**EVENT, **fields}, sent_at=sent_at))["timestamp"] == time
+
+
+async def test_an_event_that_is_sent_again_is_the_same_one(sdk: SdkEdge) -> None:
+    for _ in range(2):
+        await send(sdk, {**EVENT, "properties": {"$set": {"a": 1}}})
+    assert len({event["event_id"] for event in sdk.events}) == 1
+    assert len({line["event_id"] for line in sdk.identity}) == 1
+
+
+ONE = {"event": "bought", "properties": {"distinct_id": "u1", "token": KEY}, "uuid": "1"}
+AS_BASE64 = base64.b64encode(json.dumps(ONE).encode()).decode()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps(ONE),
+        json.dumps([ONE, {**ONE, "uuid": "2"}]),
+        json.dumps({"api_key": KEY, **EVENT}),
+        json.dumps({"token": KEY, "data": [EVENT]}),
+        "data=" + quote(AS_BASE64),
+        "data=" + quote(json.dumps(ONE)),
+        gzip.compress(json.dumps(ONE).encode()),
+    ],
+)
+@pytest.mark.parametrize("path", ["/e/", "/i/v0/e/", "/capture/", "/batch"])
+async def test_the_shapes_of_bodies(sdk: SdkEdge, body: Any, path: str) -> None:
+    response = await sdk.client.post(path, content=body, headers={"content-type": "text/plain"})
+    assert (response.status_code, response.json()) == (200, {"status": 1})
+    assert {event["event"] for event in sdk.events} == {"bought"}
+
+
+@pytest.mark.parametrize("body", ["data=%%%", "data=", "data=e30", "nothing"])
+async def test_bodies_that_are_nothing_are_400(sdk: SdkEdge, body: str) -> None:
+    response = await sdk.client.post(f"/e/?api_key={KEY}", content=body)
+    assert response.status_code == 400
+    assert response.json()["detail"] == response.json()["error"]["message"]
+    assert not sdk.events
+
+
+async def test_recordings_are_counted_and_dropped(sdk: SdkEdge) -> None:
+    before = lost("posthog", "recording")
+    assert (await send(sdk, {**EVENT, "event": "$snapshot"})).status_code == 200
+    assert (await sdk.client.post(f"/s/?api_key={KEY}", content=b"{}")).status_code == 200
+    assert lost("posthog", "recording") - before == 2
+    assert sdk.is_empty
+
+
+# Capture v1.
+
+
+async def test_capture_v1_says_what_became_of_each_event(sdk: SdkEdge) -> None:
+    events = [{**EVENT, "uuid": "1", "options": {}}, {"event": "bought", "uuid": "2"}, {**EVENT, "uuid": "3"}]
+    headers = {"authorization": f"Bearer {BOTH_KEY}", "posthog-sdk-info": "posthog-python/7.9"}
+    response = await sdk.client.post("/i/v1/analytics/events", json={"batch": events}, headers=headers)
+    assert response.status_code == 200
+    assert {uuid: one["result"] for uuid, one in response.json()["results"].items()} == {
+        "1": "ok",
+        "2": "drop",
+        "3": "ok",
+    }
+    assert sdk.events[0]["properties"] == {"$lib": "posthog-python", "$lib_version": "7.9"}
+    assert len(sdk.letters) == 1
+
+
+@pytest.mark.parametrize(("key", "status"), [(KEY, 200), (BOTH_KEY, 403), ("hr_unknown", 401), (None, 401)])
+async def test_the_key_in_a_body_can_do_nothing_but_send(sdk: SdkEdge, key: str | None, status: int) -> None:
+    response = await sdk.client.post("/batch/", json={"api_key": key, "batch": [EVENT]})
+    assert response.status_code == status
+    assert len(sdk.events) == (status == 200)
+
+
+# What the SDKs ask for.
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("path", ["/flags/?v=2", "/decide/?v=3"])
+async def test_there_are_no_flags(sdk: SdkEdge, method: str, path: str) -> None:
+    response = await sdk.client.request(method, path, content=b"data=x" if method == "POST" else None)
+    answer = response.json()
+    assert (response.status_code, answer["featureFlags"], answer["flags"]) == (200, {}, {})
+    assert answer["sessionRecording"] is False
+
+
+async def test_the_configuration(sdk: SdkEdge) -> None:
+    config = (await sdk.client.get(f"/array/{KEY}/config")).json()
+    assert (config["token"], config["hasFeatureFlags"], config["sessionRecording"]) == (KEY, False, False)
+    script = await sdk.client.get("/array/a'<b/config.js")
+    assert script.headers["content-type"].startswith("application/javascript")
+    assert '"a\'\\u003cb"' in script.text
