@@ -31,7 +31,8 @@ REQUEST_ID_HEADER = "x-request-id"
 
 # The same as in deploy/gateway.conf.
 _CALL = re.compile(
-    r"/v1/analytics/(?:track|batch|identify|alias|group|persons|(?:query|dashboard|privacy)/[a-z]+)(?=/|$)"
+    r"/v1/analytics/(?:track|batch|identify|alias|group|persons|groups|cohorts|events/live|events"
+    r"|(?:query|dashboard|privacy)/[a-z]+)(?=/|$)"
     r"|/docs(?=/|$)|/openapi\.json$"
 )
 

@@ -19,7 +19,7 @@ from services.query.request.cursor import Position, read_cursor, write_cursor
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import utc_time
 
-_READ = "dashboard_id, name, queries, toUnixTimestamp64Micro(created_at), toUnixTimestamp64Micro(updated_at)"
+_READ = "dashboard_id, name, queries, toUnixTimestamp64Micro(created_at), toUnixTimestamp64Micro(updated_at), version"
 # Of a page's rows those that it has bytes for, and the first that is too much. A row is more than its two texts.
 _ROW_BYTES = 300
 _PAGE_SQL = (
@@ -97,9 +97,9 @@ class Dashboards:
         }
         rows = await self._turns.run(project_id, lambda store: store.rows(_PAGE_SQL, parameters))
         # The last row shows that there are more: it is beyond the number, or beyond the bytes.
-        is_last = len(rows) <= limit and (not rows or rows[-1][5] <= MAX_PAGE_BYTES or len(rows) == 1)
+        is_last = len(rows) <= limit and (not rows or rows[-1][6] <= MAX_PAGE_BYTES or len(rows) == 1)
         page = rows if is_last else rows[: min(limit, len(rows) - 1)]
-        answer = DashboardList(items=[_of_row(row[:5]) for row in page])
+        answer = DashboardList(items=[_of_row(row[:6]) for row in page])
         if not is_last:
             answer.next_cursor = write_cursor(Position(page[-1][3], uuid.UUID(page[-1][0]).bytes), of)
         return answer
@@ -151,15 +151,18 @@ def _uuid(text: str) -> uuid.UUID | None:
 
 
 def _of_row(row: Sequence[Any]) -> Dashboard:
-    dashboard_id, name, queries, created_us, updated_us = row
+    dashboard_id, name, queries, created_us, updated_us, version = row
     return Dashboard(
         dashboard_id=dashboard_id,
         name=name,
         queries=msgspec.json.decode(queries, type=list[Raw]),
         created_at=utc_time(created_us),
         updated_at=utc_time(updated_us),
+        version=version,
     )
 
 
 def _dashboard(dashboard_id: uuid.UUID, new: NewDashboard, now: datetime) -> Dashboard:
-    return Dashboard(dashboard_id=str(dashboard_id), name=new.name, queries=new.queries, created_at=now, updated_at=now)
+    return Dashboard(
+        dashboard_id=str(dashboard_id), name=new.name, queries=new.queries, created_at=now, updated_at=now, version=1
+    )

@@ -61,11 +61,11 @@ class DashboardRoutes:
     async def run(self, request: Request) -> Response:
         project_id = await project_of(request, self._keys)
         override, warnings = parse_run(await query_body(request))
-        check_override(override)
+        check_override(override, self._clock())
         with SECONDS.labels("dashboard_run").time():
             dashboard = await self._dashboard(project_id, request)
             with self._answers.gathering(project_id) as gather:
-                run = await run_dashboard(self._insights, project_id, dashboard, override, gather)
+                run = await run_dashboard(self._insights, project_id, dashboard, override, gather, self._clock())
         run.warnings = warnings or UNSET
         return self._answers.json(project_id, run)
 

@@ -13,7 +13,8 @@ from services.query.execution.executor import QueryExecutor
 from services.query.request.cohorts import Rule, parse_cohort
 from services.query.request.cursor import Position, read_cursor, write_cursor
 from services.query.request.filters import Condition, parse_filter
-from services.query.request.time_window import DAY_US, TimeWindow, parse_time_window
+from services.query.request.relative_windows import words_of
+from services.query.request.time_window import DAY_US, TimeWindow, window_of
 from services.query.sql.cohorts import in_cohort
 from services.query.sql.conditions import conditions_sql, joins_of
 from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW, in_window, window_parameters
@@ -35,7 +36,8 @@ _SHARED_READING = (
 
 class EventsSpec(Struct, frozen=True):
     """`after`: the last event of the page before. One without its receipt was given out by a version that did not order by
-    it: the walk that it belongs to goes on as it began."""
+    it: the walk that it belongs to goes on as it began. `words`: of a window that was said in words, which a walk is bound to
+    in the place of its times: these go on."""
 
     window: TimeWindow
     conditions: list[Condition]
@@ -43,6 +45,7 @@ class EventsSpec(Struct, frozen=True):
     descending: bool
     after: Position | None
     cohort: Rule | None = None
+    words: tuple[object, ...] = ()
 
     @property
     def can_be_bounded(self) -> bool:
@@ -56,15 +59,15 @@ class EventsSpec(Struct, frozen=True):
     def identity(self, project_id: str) -> bytes:
         """What a cursor is bound to."""
         ordered = sorted(repr((c.key, c.operator, c.operand)) for c in self.conditions)
-        window = (self.window.since_us, self.window.until_us)
+        window = self.words or (self.window.since_us, self.window.until_us)
         return repr((project_id, window, ordered, self.cohort, self.descending)).encode()
 
 
 def parse_events(query: EventsQuery, project_id: str) -> EventsSpec:
-    window = parse_time_window(query.since, query.until, query.timezone)
+    window = window_of(query)
     conditions, descending = parse_filter(query.filter), query.order == "desc"
     cohort = None if query.cohort is None else parse_cohort(query.cohort)
-    spec = EventsSpec(window, conditions, query.limit or MAX_PAGE_EVENTS, descending, None, cohort)
+    spec = EventsSpec(window, conditions, query.limit or MAX_PAGE_EVENTS, descending, None, cohort, words_of(query))
     if query.cursor is None:
         return spec
     return msgspec.structs.replace(spec, after=read_cursor(query.cursor, spec.identity(project_id)))

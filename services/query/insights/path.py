@@ -11,8 +11,9 @@ from services.contract.api.path import PathQuery, PathResult
 from services.contract.api.validation import refuse_nul
 from services.query.execution.executor import QueryExecutor
 from services.query.insights.path_tree import DistinctPaths, TooManyNodesError, path_tree
+from services.query.request.event_filter import Names, parse_names, shown_names
 from services.query.request.segment import Segment, parse_segment
-from services.query.request.time_window import SECOND_US, TimeWindow, microseconds, parse_time_window
+from services.query.request.time_window import SECOND_US, TimeWindow, microseconds, window_of
 from services.query.sql.events import EVENTS_WITH_DUPLICATES, IN_WINDOW, window_parameters
 from services.query.sql.moments import Moments, moments
 from services.query.sql.parameters import Promoted
@@ -34,7 +35,7 @@ class PathSpec(Struct, frozen=True):
     """`before`: the paths are read backwards from the start event. The options act in this order: `session_gap_s`,
     `collapse_repeats`, `end_event`, `max_depth`, `top`."""
 
-    start_event: str
+    start_event: Names
     window: TimeWindow
     max_depth: int
     top: int
@@ -46,11 +47,10 @@ class PathSpec(Struct, frozen=True):
 
 
 def parse_path(query: PathQuery, project_id: str) -> PathSpec:
-    refuse_nul(query.start_event, "start_event")
     refuse_nul(query.end_event, "end_event")
     return PathSpec(
-        start_event=query.start_event,
-        window=parse_time_window(query.since, query.until, query.timezone),
+        start_event=parse_names(query.start_event, "start_event"),
+        window=window_of(query),
         max_depth=query.max_depth or _DEFAULT_DEPTH,
         top=query.top or _DEFAULT_TOP,
         collapse_repeats=bool(query.collapse_repeats),
@@ -80,13 +80,12 @@ def path_sql(project_id: str, spec: PathSpec, promoted: Promoted) -> tuple[str, 
         **window_parameters(project_id, spec.window),
         **moment.parameters,
         **segment.parameters,
-        "start": spec.start_event,
     }
     history = "arrayCompact(arraySort(arrayFilter(x -> x %s first, packed_events)))"
     histories = segment.units(
         f"{moment.number(_place_of('e.event'))} AS packed",
         {
-            "first": "minIf(packed, e.event = {start:String})",
+            "first": f"minIf(packed, {_start(spec.start_event, parameters)})",
             "packed_events": "groupArray(packed)",
             # What is less than the first start event's number came before it.
             "onward": f"arrayReverse({history % '<='})" if spec.before else history % ">=",
@@ -102,6 +101,13 @@ def path_sql(project_id: str, spec: PathSpec, promoted: Promoted) -> tuple[str, 
         f"GROUP BY {', '.join(places)}, onward_beyond LIMIT {_max_paths(spec) + 1:d}"
     )
     return f"SELECT groupArray(({', '.join(places)}, onward_beyond, people)), {_NAMES} FROM ({people})", parameters
+
+
+def _start(names: Names, parameters: dict[str, Any]) -> str:
+    if names is None:
+        return "true"
+    parameters["start"] = names if isinstance(names, str) else list(names)
+    return "e.event = {start:String}" if isinstance(names, str) else "e.event IN {start:Array(String)}"
 
 
 # The names of the window's events: a constant of the query, worked out once.
@@ -174,11 +180,11 @@ def _tree(table: bytes, spec: PathSpec) -> PathResult:
         onward=rows["onward"].astype(bool),
     )
     try:
-        root = path_tree(distinct, spec.start_event, spec.top, MAX_NODES)
+        root = path_tree(distinct, "", spec.top, MAX_NODES)
     except TooManyNodesError as error:
         raise _too_expensive(f"The tree has more than {MAX_NODES} nodes.") from error
     return PathResult(
-        root=root.event,
+        root=shown_names(spec.start_event),
         count=root.count,
         drop_off=root.drop_off,
         continued=root.continued,

@@ -11,11 +11,11 @@ from services.contract.api.trends import Measure, TrendLine, TrendSeriesResult, 
 from services.contract.api.validation import invalid_field, refuse_nul
 from services.query.execution.executor import QueryExecutor
 from services.query.request.breakdown import Breakdown, parse_breakdown
-from services.query.request.event_filter import EventFilter, parse_event_filters
+from services.query.request.event_filter import EventFilter, parse_event_filters, shown_names
 from services.query.request.filters import FIELDS, MAX_KEY_LEVELS, Condition, property_hint
 from services.query.request.segment import Segment, parse_segment
 from services.query.request.time_buckets import bucket_starts, complete_buckets, local_time
-from services.query.request.time_window import TimeWindow, parse_time_window
+from services.query.request.time_window import TimeWindow, window_of
 from services.query.sql.breakdown import line_of, placed_sql, value_sql
 from services.query.sql.event_filter import event_filter_sql
 from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW, window_parameters
@@ -87,7 +87,7 @@ def _is_measurable(key: str) -> bool:
 
 def parse_trends(query: TrendsQuery, project_id: str) -> TrendsSpec:
     event_filters = parse_event_filters([(series.event, series.filter) for series in query.series], "series")
-    window, interval = parse_time_window(query.since, query.until, query.timezone), query.interval or "day"
+    window, interval = window_of(query), query.interval or "day"
     sundays = query.week_start == "sunday"
     return TrendsSpec(
         series=[
@@ -109,7 +109,9 @@ async def run_trends(store: QueryExecutor, project_id: str, spec: TrendsSpec, pr
     for series in spec.series:
         rows = await store.rows(*trend_sql(project_id, spec, series, promoted))
         lines = _lines(rows, spec, series.measure)
-        results.append(TrendSeriesResult(event=series.event_filter.event, measure=series.measure, lines=lines))
+        results.append(
+            TrendSeriesResult(event=shown_names(series.event_filter.event), measure=series.measure, lines=lines)
+        )
     return TrendsResult(
         interval=spec.interval,
         periods=[local_time(start, spec.window.zone) for start in spec.starts],

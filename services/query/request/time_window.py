@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from msgspec import Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.fields import WindowedQuery
 from services.contract.api.timestamps import FORMS, epoch_us, iso_time
 
 SECOND_US = 1_000_000
@@ -45,6 +46,14 @@ def parse_time_window(since: str | float, until: str | float, zone_name: str | N
     if window.since_us >= window.until_us:
         raise ApiError(ErrorCode.INVALID_WINDOW, "The window must reach into the years 1970 to 2148.", field="since")
     return window
+
+
+def window_of(query: WindowedQuery) -> TimeWindow:
+    """Of a query that says `since` and `until`. Raises ApiError."""
+    if query.since is None or query.until is None:
+        missing = "since" if query.since is None else "until"
+        raise ApiError(ErrorCode.MISSING_FIELD, f"`{missing}` is required.", field=missing)
+    return parse_time_window(query.since, query.until, query.timezone)
 
 
 def parse_zone(name: str | None) -> ZoneInfo:
