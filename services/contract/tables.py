@@ -9,6 +9,9 @@ API_KEYS = "api_keys"
 DASHBOARDS = "dashboards"
 DELETIONS = "deletions"
 DELETED_IDS = "deleted_ids"
+CATALOG = "catalog"
+COHORTS = "cohorts"
+COHORT_IDS = "cohort_ids"
 PARTITIONING = "partitioning"
 
 EVENT_COLUMNS: tuple[str, ...] = EventLine.__struct_fields__

@@ -6,13 +6,16 @@ from contextlib import asynccontextmanager, suppress
 
 from starlette.applications import Starlette
 
+from services.query.catalog.builder import CatalogBuilder
 from services.query.dashboards.repository import Dashboards
 from services.query.execution.executor import QueryExecutor
 from services.query.execution.limits import Limits
 from services.query.execution.materialized_columns import MaterializedColumns
 from services.query.execution.turns import StoreTurns
 from services.query.http.answers import Answers
+from services.query.http.catalog import CatalogRoutes
 from services.query.http.dashboards import DashboardRoutes
+from services.query.http.people import PeopleRoutes
 from services.query.http.persons import PersonRoutes
 from services.query.http.queries import QueryRoutes
 from services.query.insights.runner import InsightRunner
@@ -41,6 +44,9 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
     answers = Answers(ByteBudget(settings.query_max_answers_bytes))
     columns = MaterializedColumns(store, settings.keys_refresh_s)
     insights = InsightRunner(turns, columns)
+    people = PeopleRoutes(insights, answers, keys, clock)
+    builder = CatalogBuilder(store, settings.query_catalog_every_s)
+    catalog = CatalogRoutes(turns, builder, answers, keys)
     queries = QueryRoutes(insights, answers, keys, clock)
     dashboards = DashboardRoutes(insights, Dashboards(store, turns), answers, keys, clock)
     deletions = Deletions(store, turns, settings.query_deletions_per_project)
@@ -53,7 +59,12 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         zone_names()  # once, before the first request needs it
         # Connects as well, again and again until ClickHouse answers.
-        forever = (keys.refresh_forever(), columns.refresh_forever(), deletions.sweep_forever())
+        forever = (
+            keys.refresh_forever(),
+            columns.refresh_forever(),
+            deletions.sweep_forever(),
+            builder.build_forever(),
+        )
         working = [asyncio.create_task(work) for work in forever]
         yield
         for task in working:
@@ -65,6 +76,8 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
     app = Starlette(
         routes=[
             *queries.routes(),
+            *people.routes(),
+            *catalog.routes(),
             *dashboards.routes(),
             *persons.routes(),
             *operation_routes(ready),

@@ -236,6 +236,12 @@ class QuerySettings(HttpSettings, ClickHouseSettings, LogSettings):
     query_deletions_per_project: int = Field(
         default=10, ge=1, description="Deletions of one project that are under way at once; above it: 429."
     )
+    query_catalog_every_s: float = Field(
+        default=10,
+        gt=0,
+        le=3600,
+        description="How often the catalog is compared with what is stored; each time takes a twentieth of the time at most.",
+    )
     query_drain_timeout_s: int = Field(
         default=20, ge=1, description="On SIGTERM: how long requests under way may take."
     )

@@ -11,6 +11,9 @@ from msgspec import Struct
 
 from services.contract.tables import (
     API_KEYS,
+    CATALOG,
+    COHORT_IDS,
+    COHORTS,
     DASHBOARDS,
     DELETED_IDS,
     DELETIONS,
@@ -51,7 +54,7 @@ _RIGHTS = {
     Role.WORKER: _Rights(
         {EVENTS: _ADD, IDENTITY_LOG: _ADD, PERSON_IDS: _ADD, DELETED_IDS: _READ, DELETIONS: _READ, PARTITIONING: _ADD}
     ),
-    # Queries only read. Dashboards and deletions are kept here; a deletion rewrites what it deletes from.
+    # Queries only read. Dashboards, cohorts, the catalog and deletions are kept here; a deletion rewrites what it deletes from.
     Role.QUERY: _Rights(
         {
             API_KEYS: _READ,
@@ -61,8 +64,11 @@ _RIGHTS = {
             DASHBOARDS: _ADD,
             DELETIONS: _ADD,
             DELETED_IDS: _ADD,
+            CATALOG: _ADD,
+            COHORTS: _ADD,
+            COHORT_IDS: (*_ADD, "ALTER DELETE"),
         },
-        server=("SELECT ON system.mutations",),
+        server=("SELECT ON system.mutations", "SELECT ON system.parts"),
     ),
     # All of the database and its definition; the server's tables about itself; nothing of the server or of other users.
     Role.ADMIN: _Rights(

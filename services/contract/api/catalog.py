@@ -76,10 +76,8 @@ class CatalogProperties(Struct, kw_only=True):
 
 
 class CatalogResult(Struct, kw_only=True):
-    """As of `built_at`; null before it was built for the first time. Most events first.
-
-    `building`: something was stored or deleted since; values are left out meanwhile where somebody was deleted.
-    """
+    """`events`: most first, as of `built_at` (null: not built yet). `building`: something was stored or deleted since. All else is
+    of a sample of what is stored now."""
 
     built_at: datetime | None
     building: bool

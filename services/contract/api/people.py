@@ -4,20 +4,22 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from services.contract.api.fields import BreakdownKind, BreakdownValue, Cursor, Warnings
+from services.contract.api.fields import BreakdownValue, Cursor, Warnings
 from services.contract.api.ingest import EventName
 from services.contract.api.path import MAX_PATH_DEPTH
 from services.contract.api.queries import SavedQuery
+from services.contract.api.trends import LineKind
 
 MAX_PAGE_LISTED = 1000
 DEFAULT_PAGE_LISTED = 100
+ListLimit = Annotated[int, Meta(ge=1, le=MAX_PAGE_LISTED, description="People on a page; default 100.")]
 _Place = Annotated[int, Meta(ge=0, le=1_000_000)]
 
 
 class CellLine(Struct, kw_only=True):
     """A line of a breakdown, as the answer has it."""
 
-    kind: BreakdownKind
+    kind: LineKind
     value: BreakdownValue | UnsetType = UNSET
 
 
@@ -52,7 +54,7 @@ class PeopleQuery(Struct, kw_only=True):
 
     query: SavedQuery
     cell: Cell | None = None
-    limit: Annotated[int, Meta(ge=1, le=MAX_PAGE_LISTED, description="People on a page; default 100.")] | None = None
+    limit: ListLimit | None = None
     cursor: Cursor | None = None
 
 

@@ -34,6 +34,7 @@ class QueryRoutes:
             project_id = await project_of(request, self._keys)
             query, warnings = decode_query(kind, await query_body(request))
             found = asked(kind, query, project_id, self._clock())
-            return self._answers.json(project_id, await self._insights.run(project_id, found, warnings))
+            result = await self._insights.run(project_id, found, warnings)
+            return self._answers.answer(request, project_id, kind, result)
 
         return ask

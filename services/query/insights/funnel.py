@@ -17,12 +17,13 @@ from services.contract.api.funnel import (
     FunnelResult,
     FunnelStepResult,
 )
+from services.contract.api.people import CellLine
 from services.query.execution.executor import QueryExecutor
 from services.query.request.breakdown import Breakdown, parse_breakdown
 from services.query.request.event_filter import EventFilter, can_be_one, listed_names, parse_event_filters, shown_names
 from services.query.request.segment import Segment, parse_segment
 from services.query.request.time_window import LATEST_US, SECOND_US, TimeWindow, microseconds, window_of
-from services.query.sql.breakdown import line_of, placed_sql, value_sql
+from services.query.sql.breakdown import label_sql, line_of, placed_sql, value_sql
 from services.query.sql.event_filter import event_filter_sql
 from services.query.sql.events import EVENTS_WITH_DUPLICATES, IN_WINDOW, window_parameters
 from services.query.sql.funnel_steps import in_any_order, ordered, strict
@@ -136,6 +137,21 @@ def people_sql(project_id: str, spec: FunnelSpec, step: int, promoted: Promoted)
     people, parameters = _people(project_id, spec, promoted, PERSON_ID)
     limit = MAX_LISTED_PEOPLE + 1
     return f"SELECT unit FROM ({people}) WHERE level >= {step:d} ORDER BY unit LIMIT {limit:d}", parameters
+
+
+def funnel_people_sql(
+    project_id: str, spec: FunnelSpec, step: int, drop_off: bool, line: CellLine | None, promoted: Promoted
+) -> tuple[str, dict[str, Any]]:
+    """One column, `unit`: who came to the step, each once; `drop_off`: and no further."""
+    people, parameters = _people(project_id, spec, promoted)
+    came = f"level = {step:d} AND {step:d} < {len(spec.steps):d}" if drop_off else f"level >= {step:d}"
+    if spec.breakdown is None or line is None:
+        return f"SELECT unit FROM ({people}) WHERE {came}", parameters
+    by_value = f"SELECT value, countIf(level >= 1) AS weight, groupArrayIf(unit, {came}) AS units FROM ({people}) GROUP BY value"
+    named = Parameters("line", promoted)
+    label = label_sql(spec.breakdown, line.kind, line.value, named)
+    sql = f"SELECT arrayJoin(units) AS unit FROM ({placed_sql(spec.breakdown, by_value)}) WHERE label = {label}"
+    return sql, {**parameters, **named.values}
 
 
 def _people(project_id: str, spec: FunnelSpec, promoted: Promoted, person: str = PERSON) -> tuple[str, dict[str, Any]]:

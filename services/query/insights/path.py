@@ -1,6 +1,7 @@
 """The path query: what people did after their first start event, as a prefix tree."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,44 @@ def path_sql(project_id: str, spec: PathSpec, promoted: Promoted) -> tuple[str, 
 
     A person's events are one array of numbers, see moments.py, with the place of the event's name as payload.
     """
+    people, steps, parameters = _people(project_id, spec, promoted)
+    places = [f"p{i:d}" for i in range(1, spec.max_depth + 1)]
+    columns = ", ".join(f"steps[{i:d}] AS {place}" for i, place in enumerate(places, 2))
+    columns += f", length(steps) > {spec.max_depth + 1:d} AS onward_beyond"
+    paths = (
+        f"WITH {steps} SELECT {columns}, count() AS people FROM ({people}) "
+        f"GROUP BY {', '.join(places)}, onward_beyond LIMIT {_max_paths(spec) + 1:d}"
+    )
+    return f"SELECT groupArray(({', '.join(places)}, onward_beyond, people)), {_NAMES} FROM ({paths})", parameters
+
+
+def path_people_sql(
+    project_id: str, spec: PathSpec, node: Sequence[str], part: str, promoted: Promoted
+) -> tuple[str, dict[str, Any]]:
+    """One column, `unit`: the people of a number of the node that the events `node` lead to, each once."""
+    people, steps, parameters = _people(project_id, spec, promoted)
+    depth, came = len(node), []
+    for i, name in enumerate(node):
+        parameters[f"node{i:d}"] = name
+        place = _place_of(f"{{node{i:d}:String}}")
+        # Of a name that the window does not have, the place is that of a path's end.
+        came.append(f"steps[{i + 2:d}] = {place} AND {place} != 0")
+    further = f"length(steps) > {depth + 1:d}"
+    came += {"count": [], "drop_off": [f"NOT {further}"]}.get(part, [further])
+    if (part == "continued" and depth < spec.max_depth) or (part == "other" and depth >= spec.max_depth):
+        came.append("false")
+    at_node = f"WITH {steps} SELECT unit, steps FROM ({people}) WHERE {' AND '.join(came) or 'true'}"
+    if part != "other":
+        return f"SELECT unit FROM ({at_node})", parameters
+    by_child = (
+        f"SELECT groupArray(unit) AS units FROM ({at_node}) GROUP BY steps[{depth + 2:d}] AS child "
+        f"ORDER BY length(units) DESC, arrayElement({_NAMES}, child) LIMIT {_ALL_CHILDREN:d} OFFSET {spec.top:d}"
+    )
+    return f"SELECT arrayJoin(units) AS unit FROM ({by_child})", parameters
+
+
+def _people(project_id: str, spec: PathSpec, promoted: Promoted) -> tuple[str, str, dict[str, Any]]:
+    """Rows (unit, ...) of those who have a start event; what makes `steps` of them, to stand behind WITH."""
     segment = segment_sql(spec.segment, promoted)
     moment = moments(spec.window, _NAME_BITS, microseconds(utc_now()))
     parameters = {
@@ -93,14 +132,7 @@ def path_sql(project_id: str, spec: PathSpec, promoted: Promoted) -> tuple[str, 
         EVENTS_WITH_DUPLICATES,
         IN_WINDOW,
     )
-    places = [f"p{i:d}" for i in range(1, spec.max_depth + 1)]
-    steps = ", ".join(f"steps[{i:d}] AS {place}" for i, place in enumerate(places, 2))
-    steps += f", length(steps) > {spec.max_depth + 1:d} AS onward_beyond"
-    people = (
-        f"WITH {', '.join(_steps(spec, moment, parameters))} SELECT {steps}, count() AS people FROM ({histories} HAVING first > 0) "
-        f"GROUP BY {', '.join(places)}, onward_beyond LIMIT {_max_paths(spec) + 1:d}"
-    )
-    return f"SELECT groupArray(({', '.join(places)}, onward_beyond, people)), {_NAMES} FROM ({people})", parameters
+    return f"{histories} HAVING first > 0", ", ".join(_steps(spec, moment, parameters)), parameters
 
 
 def _start(names: Names, parameters: dict[str, Any]) -> str:
@@ -117,6 +149,7 @@ _NAMES = (
     f"AND e.timestamp < fromUnixTimestamp64Micro({{until:Int64}}, 'UTC') LIMIT {MAX_EVENT_NAMES + 1:d}))"
 )
 _NAME_BITS = 17
+_ALL_CHILDREN = 2**62
 
 
 def _place_of(name: str) -> str:

@@ -9,6 +9,9 @@ from msgspec import Raw, structs
 from services.contract.log.envelope import EventLine, IdentityLine
 from services.contract.tables import (
     API_KEYS,
+    CATALOG,
+    COHORT_IDS,
+    COHORTS,
     DASHBOARDS,
     DELETED_IDS,
     DELETIONS,
@@ -48,6 +51,9 @@ def test_every_table_that_has_a_name_in_the_contract_is_made() -> None:
         DELETIONS,
         DELETED_IDS,
         PARTITIONING,
+        CATALOG,
+        COHORTS,
+        COHORT_IDS,
     }
 
 
