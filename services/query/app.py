@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from starlette.applications import Starlette
 
 from services.query.catalog.builder import CatalogBuilder
+from services.query.cohorts.repository import SavedCohorts
 from services.query.dashboards.repository import Dashboards
 from services.query.execution.executor import QueryExecutor
 from services.query.execution.limits import Limits
@@ -14,7 +15,9 @@ from services.query.execution.materialized_columns import MaterializedColumns
 from services.query.execution.turns import StoreTurns
 from services.query.http.answers import Answers
 from services.query.http.catalog import CatalogRoutes
+from services.query.http.cohorts import CohortRoutes
 from services.query.http.dashboards import DashboardRoutes
+from services.query.http.live import LiveRoutes
 from services.query.http.people import PeopleRoutes
 from services.query.http.persons import PersonRoutes
 from services.query.http.queries import QueryRoutes
@@ -44,11 +47,14 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
     answers = Answers(ByteBudget(settings.query_max_answers_bytes))
     columns = MaterializedColumns(store, settings.keys_refresh_s)
     insights = InsightRunner(turns, columns)
-    people = PeopleRoutes(insights, answers, keys, clock)
+    cohorts = SavedCohorts(store, turns)
+    saved = CohortRoutes(cohorts, answers, keys, clock)
+    people = PeopleRoutes(insights, cohorts, answers, keys, clock)
     builder = CatalogBuilder(store, settings.query_catalog_every_s)
     catalog = CatalogRoutes(turns, builder, answers, keys)
-    queries = QueryRoutes(insights, answers, keys, clock)
-    dashboards = DashboardRoutes(insights, Dashboards(store, turns), answers, keys, clock)
+    live = LiveRoutes(insights, answers, keys, clock)
+    queries = QueryRoutes(insights, cohorts, answers, keys, clock)
+    dashboards = DashboardRoutes(insights, cohorts, Dashboards(store, turns), answers, keys, clock)
     deletions = Deletions(store, turns, settings.query_deletions_per_project)
     persons = PersonRoutes(turns, deletions, answers, keys, clock)
 
@@ -78,6 +84,8 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now) -> Starlette:
             *queries.routes(),
             *people.routes(),
             *catalog.routes(),
+            *live.routes(),
+            *saved.routes(),
             *dashboards.routes(),
             *persons.routes(),
             *operation_routes(ready),

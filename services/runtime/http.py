@@ -4,6 +4,8 @@ import re
 import resource
 import uuid
 from collections.abc import Awaitable, Callable
+from threading import Event
+from types import FrameType
 from typing import Any
 
 import msgspec
@@ -28,6 +30,9 @@ log = get_logger(__name__)
 # Connections to Kafka and ClickHouse, listening sockets, logs.
 _OTHER_FILES = 256
 REQUEST_ID_HEADER = "x-request-id"
+
+# Set when the process is asked to end: answers that would go on for ever end then.
+STOPPING = Event()
 
 # The same as in deploy/gateway.conf.
 _CALL = re.compile(
@@ -225,7 +230,13 @@ def serve(
         timeout_keep_alive=75,
         backlog=4096,
     )
-    uvicorn.Server(config).run()
+    _Server(config).run()
+
+
+class _Server(uvicorn.Server):
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        STOPPING.set()
+        super().handle_exit(sig, frame)
 
 
 def _allow_files(connections: int) -> None:

@@ -28,6 +28,7 @@ class QueryClient:
 
     def __init__(self, app: Starlette, runner: asyncio.Runner, keys: list[tuple[str, str]]) -> None:
         self._runner = runner
+        self.app = app
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://query"
         )

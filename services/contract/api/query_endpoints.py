@@ -132,8 +132,13 @@ QUERY_CALLS = (
         summary="One event by its id.",
         response=StoredEvent,
         scope="query",
-        errors=(*_READ, ErrorCode.NOT_FOUND),
-        parameters=(_parameter("event_id", "path", "Id of the event.", type="string"),),
+        errors=(*_READ, ErrorCode.NOT_FOUND, ErrorCode.INVALID_TIMESTAMP),
+        parameters=(
+            _parameter("event_id", "path", "Id of the event.", type="string"),
+            _parameter(
+                "timestamp", "query", "Its `timestamp`, where it is known: it is found at once then.", type="string"
+            ),
+        ),
     ),
     Call(
         name="person_search",

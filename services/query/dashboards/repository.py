@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from xxhash import xxh3_128_digest
 
 from services.contract.api.dashboards import MAX_PAGE_BYTES, Dashboard, DashboardList
+from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.log.event_ids import project_prefix
 from services.contract.tables import DASHBOARDS
 from services.query.dashboards.request import NewDashboard
@@ -79,6 +80,38 @@ class Dashboards:
             created = await self._find(project_id, dashboard_id, deleted_too=True)
         return created or _dashboard(dashboard_id, new, now)
 
+    async def update(
+        self, project_id: str, dashboard_id: str, changed: NewDashboard, version: int, now: datetime
+    ) -> Dashboard | None:
+        """None where there is none. Raises ApiError 409 where its version is another one than was read."""
+        identity = _uuid(dashboard_id)
+        there = None if identity is None else await self._find(project_id, identity)
+        if identity is None or there is None:
+            return None
+        if there.version != version:
+            raise _conflict(there.version)
+        row = _Row(
+            project_id=project_id,
+            dashboard_id=dashboard_id,
+            name=changed.name,
+            queries=msgspec.json.encode(changed.queries).decode(),
+            created_at=there.created_at,
+            updated_at=now,
+            version=version + 1,
+        )
+        # Of several changes of one version ClickHouse takes the first and drops the others.
+        await self._insert(row, token=f"{dashboard_id} {row.version}")
+        found = await self._find(project_id, identity)
+        if found is not None and found.version == version:
+            # As in `create`: the token is known, and its row lost.
+            await self._insert(row, token=str(uuid.uuid4()))
+            found = await self._find(project_id, identity)
+        if found is None:
+            return None
+        if (found.version, found.updated_at, found.name) != (row.version, now, row.name):
+            raise _conflict(found.version)
+        return found
+
     async def get(self, project_id: str, dashboard_id: str) -> Dashboard | None:
         identity = _uuid(dashboard_id)
         return None if identity is None else await self._find(project_id, identity)
@@ -135,6 +168,14 @@ class Dashboards:
             await self._store.insert_lines(
                 DASHBOARDS, _Row.__struct_fields__, msgspec.json.encode(row) + b"\n", token=token
             )
+
+
+def _conflict(version: int) -> ApiError:
+    return ApiError(
+        ErrorCode.CONFLICT,
+        f"The dashboard was changed since it was read: its version is {version} now. Read it, and change it again.",
+        field="version",
+    )
 
 
 def _id_of_key(project_id: str, key: str) -> uuid.UUID:

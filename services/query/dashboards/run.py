@@ -20,6 +20,7 @@ from services.contract.api.dashboards import (
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import WindowedQuery
+from services.query.cohorts.repository import SavedCohorts
 from services.query.insights.registry import asked, decode_saved_query, takes_window
 from services.query.insights.runner import InsightRunner
 from services.query.request.relative_windows import absolute
@@ -55,6 +56,7 @@ def check_override(override: DashboardRun, now: datetime) -> None:
 
 async def run_dashboard(
     insights: InsightRunner,
+    cohorts: SavedCohorts,
     project_id: str,
     dashboard: Dashboard,
     override: DashboardRun,
@@ -70,7 +72,7 @@ async def run_dashboard(
         try:
             if size > MAX_RUN_BYTES:
                 raise _too_many_bytes()
-            answer = await _answer(insights, project_id, head.type, bytes(query), override, now)
+            answer = await _answer(insights, cohorts, project_id, head.type, bytes(query), override, now)
             size += len(answer)
             if size > MAX_RUN_BYTES:
                 raise _too_many_bytes()
@@ -85,10 +87,17 @@ async def run_dashboard(
 
 
 async def _answer(
-    insights: InsightRunner, project_id: str, kind: str, query: bytes, override: DashboardRun, now: datetime
+    insights: InsightRunner,
+    cohorts: SavedCohorts,
+    project_id: str,
+    kind: str,
+    query: bytes,
+    override: DashboardRun,
+    now: datetime,
 ) -> bytes:
     _, decoded, warnings = decode_saved_query(_overridden(query, kind, override))
-    return msgspec.json.encode(await insights.run(project_id, asked(kind, decoded, project_id, now), warnings))
+    found = asked(kind, await cohorts.put_in(project_id, decoded), project_id, now)
+    return msgspec.json.encode(await insights.run(project_id, found, warnings))
 
 
 def _too_many_bytes() -> ApiError:

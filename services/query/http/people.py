@@ -7,6 +7,7 @@ from starlette.routing import Route
 
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError
+from services.query.cohorts.repository import SavedCohorts
 from services.query.http.answers import Answers
 from services.query.http.requests import project_of, query_body
 from services.query.insights.registry import asked, decode_saved_query
@@ -19,7 +20,10 @@ from services.runtime.keys import KeyCache
 class PeopleRoutes:
     """For projects whose key has the scope `query`."""
 
-    def __init__(self, insights: InsightRunner, answers: Answers, keys: KeyCache, clock: Clock) -> None:
+    def __init__(
+        self, insights: InsightRunner, cohorts: SavedCohorts, answers: Answers, keys: KeyCache, clock: Clock
+    ) -> None:
+        self._cohorts = cohorts
         self._insights = insights
         self._answers = answers
         self._keys = keys
@@ -33,7 +37,7 @@ class PeopleRoutes:
         sent, warnings = decode_people(await query_body(request))
         try:
             kind, query, of_query = decode_saved_query(bytes(sent.query))
-            found = asked(kind, query, project_id, self._clock())
+            found = asked(kind, await self._cohorts.put_in(project_id, query), project_id, self._clock())
         except ApiError as error:
             raise error.within("query") from error
         spec = parse_people(sent, found, query, project_id)

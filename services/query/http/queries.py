@@ -7,6 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from services.contract.api.endpoints import BASE_PATH
+from services.query.cohorts.repository import SavedCohorts
 from services.query.http.answers import Answers
 from services.query.http.requests import project_of, query_body
 from services.query.insights.registry import INSIGHTS, asked, decode_query
@@ -20,7 +21,10 @@ Handler = Callable[[Request], Awaitable[Response]]
 class QueryRoutes:
     """POST /query/<kind> for each kind of query."""
 
-    def __init__(self, insights: InsightRunner, answers: Answers, keys: KeyCache, clock: Clock) -> None:
+    def __init__(
+        self, insights: InsightRunner, cohorts: SavedCohorts, answers: Answers, keys: KeyCache, clock: Clock
+    ) -> None:
+        self._cohorts = cohorts
         self._insights = insights
         self._clock = clock
         self._answers = answers
@@ -33,6 +37,7 @@ class QueryRoutes:
         async def ask(request: Request) -> Response:
             project_id = await project_of(request, self._keys)
             query, warnings = decode_query(kind, await query_body(request))
+            query = await self._cohorts.put_in(project_id, query)
             found = asked(kind, query, project_id, self._clock())
             result = await self._insights.run(project_id, found, warnings)
             return self._answers.answer(request, project_id, kind, result)

@@ -18,7 +18,7 @@ from xxhash import xxh3_128_digest
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.privacy import Deletion
 from services.contract.log.event_ids import project_prefix
-from services.contract.tables import DELETED_IDS, DELETIONS, EVENTS, IDENTITY_LOG, PERSON_IDS
+from services.contract.tables import COHORT_IDS, DELETED_IDS, DELETIONS, EVENTS, IDENTITY_LOG, PERSON_IDS
 from services.query.execution.turns import StoreTurns
 from services.query.request.time_window import TimeWindow, microseconds
 from services.query.sql.persons import IDS_OF_PERSON, PERSON_OF
@@ -64,6 +64,7 @@ _OF_PERSON = (
         f"{_OF_PROJECT} timestamp <= {_REQUESTED} AND old_id IN {_DELETED} AND kind = 'link'",
     ),
     _Mutation(PERSON_IDS, "DELETE", f"{_OF_PROJECT} distinct_id IN {_DELETED}"),
+    _Mutation(COHORT_IDS, "DELETE", f"{_OF_PROJECT} distinct_id IN {_DELETED} AND added_at <= {_REQUESTED}"),
 )
 # What was received after the request is another matter: the range can be filled again.
 _OF_RANGE = (

@@ -1,7 +1,7 @@
 """People and groups as lists show them: their ids, and what their traits are now. Of a page at a time."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw
@@ -15,6 +15,14 @@ from services.query.sql.persons import people_of_rows, rows_of_page
 from services.query.sql.traits import traits_of_groups, traits_of_people
 
 Traits = dict[str, Raw]
+
+
+class Listed(NamedTuple):
+    """`who`: the hash that the person is counted by."""
+
+    who: int
+    person: ListedPerson
+
 
 _OF_IDS = "e.distinct_hash IN {ids:Array(UInt64)}"
 # Of sets that were made before there were names: the key may have no row of its own.
@@ -34,12 +42,14 @@ _IN_EVENTS = (
 
 async def listed_people(
     store: QueryExecutor, project_id: str, people: Sequence[int], window: TimeWindow
-) -> list[ListedPerson]:
+) -> list[Listed]:
     """In their order. `people`: the hashes that they are counted by; `window`: where each has an event, if not a call."""
     names = await _names(store, project_id, people, window)
     traits = await _traits(store, project_id, traits_of_people("{ids:Array(UInt64)}"), {"ids": list(people)})
     # Without a name: deleted between two statements.
-    return [ListedPerson(person_id=names[who], traits=traits.get(who, {})) for who in people if who in names]
+    return [
+        Listed(who, ListedPerson(person_id=names[who], traits=traits.get(who, {}))) for who in people if who in names
+    ]
 
 
 async def listed_groups(

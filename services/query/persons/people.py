@@ -73,16 +73,17 @@ async def run_people(store: QueryExecutor, project_id: str, spec: PeopleSpec, pr
     group_type = _aggregate_by(spec.asked.spec)
     # A number's own size decides its place; a text's hash. One more than the limit: whether there is a next page.
     place = "toUInt128(unit)" if group_type is None else "toUInt128(reinterpretAsUInt128(sipHash128(unit)))"
-    listed = f"groupArraySortedIf({spec.limit + 1:d})(({place}, unit), {place} >= {{next:UInt128}})"
+    sorted_units = f"groupArraySortedIf({spec.limit + 1:d})(({place}, unit), {place} >= {{next:UInt128}})"
     after = -1 if spec.after is None else spec.after
     ((count, found),) = await store.rows(
-        f"SELECT count(), {listed} FROM ({members})", {"project": project_id, "next": after + 1, **parameters}
+        f"SELECT count(), {sorted_units} FROM ({members})", {"project": project_id, "next": after + 1, **parameters}
     )
     page = found[: spec.limit]
     units = [unit for _, unit in page]
     result = PeopleResult(count=count, people=[])
     if group_type is None:
-        result.people = await listed_people(store, project_id, units, _window(spec.asked.spec))
+        listed = await listed_people(store, project_id, units, _window(spec.asked.spec))
+        result.people = [one.person for one in listed]
     else:
         result.groups = await listed_groups(store, project_id, group_type, units)
     if len(found) > len(page):

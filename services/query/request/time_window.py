@@ -15,7 +15,7 @@ DAY_US = 86_400 * SECOND_US
 _EPOCH = datetime(1970, 1, 1)
 _EPOCH_UTC = _EPOCH.replace(tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_UTC = ZoneInfo("UTC")
+UTC_ZONE = ZoneInfo("UTC")
 # The sorting key holds toDate(timestamp), and ClickHouse's Date reaches from 1970 to 2149. No event lies outside:
 # the edge takes times from 2000 to now. A window that reaches further is cut to these.
 EARLIEST_US = 0
@@ -81,7 +81,7 @@ def microseconds(time: datetime) -> int:
     return (time.replace(tzinfo=None) - _EPOCH - offset) // _MICROSECOND
 
 
-def time_us(value: object, zone: ZoneInfo = _UTC) -> int:
+def time_us(value: object, zone: ZoneInfo = UTC_ZONE) -> int:
     """Microseconds since 1970 of a text or a number; `zone` is that of texts without an offset. Raises ValueError."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _of_number(value)
