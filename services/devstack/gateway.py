@@ -29,7 +29,7 @@ from services.runtime.start import start_service
 log = get_logger(__name__)
 
 _API = f"{BASE_PATH}/"
-_QUERY_CALLS = tuple(f"{_API}{part}/" for part in ("query", "dashboard", "persons", "privacy"))
+_QUERY_PARTS = ("query", "dashboard", "persons", "privacy", "events", "groups", "cohorts")
 _REFERENCE = ("/openapi.json", "/docs")
 # They are about one connection, not about the request (RFC 9110, 7.6.1).
 _HOP_BY_HOP = {
@@ -88,7 +88,7 @@ class Gateway:
 
     def route(self, path: str) -> Upstream | None:
         """None for an address that neither service has."""
-        if path.startswith(_QUERY_CALLS):
+        if path.startswith(_API) and path.removeprefix(_API).partition("/")[0] in _QUERY_PARTS:
             return self.query
         is_edge = path in _REFERENCE or path.startswith((_API, "/docs/")) or sdk_path(path) is not None
         return self.edge if is_edge else None

@@ -6,13 +6,19 @@ from contextlib import asynccontextmanager, suppress
 
 from starlette.applications import Starlette
 
+from services.query.catalog.builder import CatalogBuilder
+from services.query.cohorts.repository import SavedCohorts
 from services.query.dashboards.repository import Dashboards
 from services.query.execution.executor import QueryExecutor
 from services.query.execution.limits import Limits
 from services.query.execution.materialized_columns import MaterializedColumns
 from services.query.execution.turns import StoreTurns
 from services.query.http.answers import Answers
+from services.query.http.catalog import CatalogRoutes
+from services.query.http.cohorts import CohortRoutes
 from services.query.http.dashboards import DashboardRoutes
+from services.query.http.live import LiveRoutes
+from services.query.http.people import PeopleRoutes
 from services.query.http.persons import PersonRoutes
 from services.query.http.queries import QueryRoutes
 from services.query.insights.runner import InsightRunner
@@ -49,8 +55,14 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now, event_log: Delet
     answers = Answers(ByteBudget(settings.query_max_answers_bytes))
     columns = MaterializedColumns(store, settings.keys_refresh_s)
     insights = InsightRunner(turns, columns)
-    queries = QueryRoutes(insights, answers, keys)
-    dashboards = DashboardRoutes(insights, Dashboards(store, turns), answers, keys, clock)
+    cohorts = SavedCohorts(store, turns)
+    saved = CohortRoutes(cohorts, answers, keys, clock)
+    people = PeopleRoutes(insights, cohorts, answers, keys, clock)
+    builder = CatalogBuilder(store, settings.query_catalog_every_s)
+    catalog = CatalogRoutes(turns, builder, answers, keys)
+    live = LiveRoutes(insights, answers, keys, clock)
+    queries = QueryRoutes(insights, cohorts, answers, keys, clock)
+    dashboards = DashboardRoutes(insights, cohorts, Dashboards(store, turns), answers, keys, clock)
     event_log = event_log or KafkaDeletionLog(settings)
     queues = DeletionQueues(store, event_log, clock, settings.query_deletions_pause_s)
     sweep = DeletionSweep(store, event_log, queues, settings.query_deletions_sweep_s)
@@ -69,6 +81,7 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now, event_log: Delet
             in_background("promoted properties", columns.refresh_forever()),
             in_background("deletions", queues.run_forever()),
             in_background("sweep of deletions", sweep.run_forever()),
+            in_background("catalog", builder.build_forever()),
         ]
         yield
         for task in working:
@@ -82,6 +95,10 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now, event_log: Delet
     app = Starlette(
         routes=[
             *queries.routes(),
+            *people.routes(),
+            *catalog.routes(),
+            *live.routes(),
+            *saved.routes(),
             *dashboards.routes(),
             *persons.routes(),
             *operation_routes(ready),

@@ -4,6 +4,8 @@ import re
 import resource
 import uuid
 from collections.abc import Awaitable, Callable
+from threading import Event
+from types import FrameType
 from typing import Any
 
 import msgspec
@@ -33,9 +35,13 @@ REQUEST_ID_HEADER = "x-request-id"
 # In a request's scope: its headers as a dict, where no name comes twice. Whoever has made one anyway puts it there.
 HEADERS_BY_NAME = "headrace.headers"
 
+# Set when the process is asked to end: answers that would go on for ever end then.
+STOPPING = Event()
+
 # The same as in deploy/gateway.conf.
 _CALL = re.compile(
-    r"/v1/analytics/(?:track|batch|identify|alias|group|persons|(?:query|dashboard|privacy)/[a-z]+)(?=/|$)"
+    r"/v1/analytics/(?:track|batch|identify|alias|group|persons|groups|cohorts|events/live|events"
+    r"|(?:query|dashboard|privacy)/[a-z]+)(?=/|$)"
     r"|/docs(?=/|$)|/openapi\.json$"
 )
 
@@ -236,7 +242,13 @@ def serve(
         timeout_keep_alive=75,
         backlog=4096,
     )
-    uvicorn.Server(config).run()
+    _Server(config).run()
+
+
+class _Server(uvicorn.Server):
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        STOPPING.set()
+        super().handle_exit(sig, frame)
 
 
 def _allow_files(connections: int) -> None:

@@ -420,6 +420,12 @@ class QuerySettings(GroupSettings, HttpSettings, ClickHouseSettings, LogSettings
     query_deletions_sweep_s: float = Field(
         default=3600, gt=0, description="How often data of deleted people that came in late are looked for and deleted."
     )
+    query_catalog_every_s: float = Field(
+        default=10,
+        gt=0,
+        le=3600,
+        description="How often the catalog is compared with what is stored; each time takes a twentieth of the time at most.",
+    )
     query_drain_timeout_s: int = Field(
         default=20, ge=1, description="On SIGTERM: how long requests under way may take."
     )

@@ -11,6 +11,9 @@ from msgspec import Struct
 
 from services.contract.tables import (
     API_KEYS,
+    CATALOG,
+    COHORT_IDS,
+    COHORTS,
     DASHBOARDS,
     DELETED_IDS,
     DELETION_QUEUES,
@@ -65,7 +68,7 @@ _RIGHTS = {
             SCHEMA_MIGRATIONS: _READ,
         }
     ),
-    # Queries only read. Dashboards and deletions are kept here; a deletion rewrites what it deletes from.
+    # Queries only read. Dashboards, cohorts, the catalog and deletions are kept here; a deletion rewrites what it deletes from.
     Role.QUERY: _Rights(
         {
             API_KEYS: _READ,
@@ -79,8 +82,11 @@ _RIGHTS = {
             DELETION_QUEUES: _ADD,
             DELETION_SWEEPS: _ADD,
             SCHEMA_MIGRATIONS: _READ,
+            CATALOG: _ADD,
+            COHORTS: _ADD,
+            COHORT_IDS: (*_ADD, "ALTER DELETE"),
         },
-        server=("SELECT ON system.mutations",),
+        server=("SELECT ON system.mutations", "SELECT ON system.parts"),
     ),
     # All of the database and its definition; the server's tables about itself; nothing of the server or of other users.
     Role.ADMIN: _Rights(

@@ -262,3 +262,61 @@ def test_calls_take_their_project_s_turn(clickhouse: ClickHouseSettings) -> None
         assert statuses[5] == 200
         assert 429 in statuses[:5]
         assert set(statuses[:5]) <= {200, 404, 429}
+
+
+def put(client: QueryClient, key: str, dashboard_id: str, **body: Any) -> Any:
+    return client.send("PUT", f"{BASE_PATH}/dashboard/update/{dashboard_id}", key, json=body)
+
+
+def test_is_changed_by_whoever_has_read_it_last(client: QueryClient, key: str) -> None:
+    created = client.ask("/dashboard/create", key, {"name": "x", "queries": QUERIES, "idempotency_key": "k"})
+    dashboard_id, version = created["dashboard_id"], created["version"]
+    changed = put(client, key, dashboard_id, name="y", queries=QUERIES[1:], version=version)
+    assert changed.status_code == 200
+    assert changed.json().pop("warnings") == ["queries[0]: unknown field `colour` ignored"]
+    now = {name: value for name, value in changed.json().items() if name != "warnings"}
+    assert get(client, key, dashboard_id).json() == now
+    assert (now["name"], now["queries"], now["version"]) == ("y", QUERIES[1:], version + 1)
+    assert now["created_at"] == created["created_at"] < now["updated_at"]
+    again = put(client, key, dashboard_id, name="z", queries=[], version=version)
+    assert (again.status_code, again.json()["error"]["code"]) == (409, "conflict")
+    assert str(version + 1) in again.json()["error"]["message"]
+    assert get(client, key, dashboard_id).json() == now
+    # Its key still makes the same one.
+    assert client.ask("/dashboard/create", key, {"name": "x", "queries": [], "idempotency_key": "k"}) == now
+    assert put(client, key, dashboard_id, name="z", queries=[], version=version + 1).json()["version"] == version + 2
+    assert delete(client, key, dashboard_id).json() == {"ok": True}
+    for gone in (dashboard_id, UNKNOWN, "x"):
+        assert put(client, key, gone, name="z", queries=[], version=1).status_code == 404
+    other = next(client.projects)[1]
+    mine = client.ask("/dashboard/create", key, {"name": "x", "queries": []})
+    assert put(client, other, mine["dashboard_id"], name="z", queries=[], version=1).status_code == 404
+
+
+def test_of_many_changes_at_once_one_is_made(client: QueryClient, key: str) -> None:
+    created = client.ask("/dashboard/create", key, {"name": "x", "queries": []})
+    path = f"{BASE_PATH}/dashboard/update/{created['dashboard_id']}"
+
+    async def change(number: int) -> Any:
+        body = {"name": f"number {number}", "queries": [], "version": created["version"]}
+        return await client.http.put(path, headers={"authorization": f"Bearer {key}"}, json=body)
+
+    async def race() -> list[Any]:
+        return list(await asyncio.gather(*(change(number) for number in range(12))))
+
+    responses = client.run(race())
+    assert sorted(response.status_code for response in responses) == [200] + [409] * 11
+    (made,) = [response.json() for response in responses if response.status_code == 200]
+    assert get(client, key, created["dashboard_id"]).json() == made
+
+
+def test_a_change_is_checked_as_a_new_one_is(client: QueryClient, key: str) -> None:
+    created = client.ask("/dashboard/create", key, {"name": "x", "queries": []})
+    for body, field in (
+        ({"name": "y", "queries": [{"type": "path", **WINDOW}], "version": 1}, "queries[0].start_event"),
+        ({"name": "", "queries": [], "version": 1}, "name"),
+        ({"name": "y", "queries": []}, "version"),
+        ({"name": "y", "queries": [{}] * 51, "version": 1}, "queries"),
+    ):
+        response = put(client, key, created["dashboard_id"], **body)
+        assert (response.status_code, response.json()["error"]["field"]) == (400, field)

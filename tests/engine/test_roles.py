@@ -5,6 +5,9 @@ import pytest
 
 from services.contract.tables import (
     API_KEYS,
+    CATALOG,
+    COHORT_IDS,
+    COHORTS,
     DASHBOARDS,
     DELETED_IDS,
     DELETIONS,
@@ -26,6 +29,9 @@ TABLES = {
     DELETIONS,
     DELETED_IDS,
     PARTITIONING,
+    CATALOG,
+    COHORTS,
+    COHORT_IDS,
     "schema_migrations",
 }
 PEOPLE = {EVENTS, IDENTITY_LOG, PERSON_IDS}
@@ -39,8 +45,8 @@ MAY = {
     },
     Role.QUERY: {
         "read": TABLES - {PARTITIONING, "schema_migrations"},
-        "add": {DASHBOARDS, DELETIONS, DELETED_IDS},
-        "erase": PEOPLE,
+        "add": {DASHBOARDS, DELETIONS, DELETED_IDS, CATALOG, COHORTS, COHORT_IDS},
+        "erase": PEOPLE | {COHORT_IDS},
         "define": set(),
     },
     Role.ADMIN: {"read": TABLES, "add": TABLES, "erase": TABLES, "define": TABLES},

@@ -61,6 +61,12 @@ def events(
 
 
 MISSING = object()
+# What a query says of an event's name: one, several, or None for any.
+Names = str | list[str] | None
+
+
+def is_named(event: Event, names: Names) -> bool:
+    return names is None or event.event == names or (isinstance(names, list) and event.event in names)
 
 
 def all_hold(history: History, event: Event, conditions: Mapping[str, Any]) -> bool:
@@ -197,7 +203,7 @@ def labels_of(
 class Tree:
     """A node of the path tree."""
 
-    event: str
+    event: Names
     count: int
     drop_off: int
     continued: int
@@ -207,7 +213,7 @@ class Tree:
 
 def path(
     history: History,
-    start: str,
+    start: Names,
     since: datetime,
     until: datetime,
     *,
@@ -223,9 +229,9 @@ def path(
         by_person.setdefault(history.person(event), []).append(event)
     walks: list[list[str]] = []
     for timeline in by_person.values():
-        names = [event.event for event in timeline]
-        if start in names:
-            first = names.index(start)
+        starts = [i for i, event in enumerate(timeline) if is_named(event, start)]
+        if starts:
+            first = starts[0]
             timeline = timeline[first::-1] if direction == "before" else timeline[first:]
             walk = _session(timeline, session_gap_seconds)
             walk = _without_repeats(walk) if collapse_repeats else walk
@@ -250,7 +256,7 @@ def _until(names: list[str], end: str | None) -> list[str]:
     return names[: names.index(end) + 1] if end in names else names
 
 
-def _grow(event: str, walks: list[list[str]], top: int, depth: int) -> Tree:
+def _grow(event: Names, walks: list[list[str]], top: int, depth: int) -> Tree:
     """`depth`: how many levels there may be below this node."""
     groups: dict[str, list[list[str]]] = {}
     for walk in walks:

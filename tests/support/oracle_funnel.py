@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from tests.support.oracle import Event, History, all_hold
+from tests.support.oracle import Event, History, Names, all_hold, is_named
 from tests.support.oracle_breakdown import value_text
 
-Step = tuple[str, Mapping[str, Any]]
+Step = tuple[Names, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def runs(
 
 
 def _is(history: History, event: Event, step: Step) -> bool:
-    return event.event == step[0] and all_hold(history, event, step[1])
+    return is_named(event, step[0]) and all_hold(history, event, step[1])
 
 
 def _ordered(times: Sequence[datetime], can_be: Sequence[set[int]], steps: int) -> list[datetime]:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tests.support.oracle import Event, History, all_hold, label_of, labels_of
+from tests.support.oracle import Event, History, Names, all_hold, is_named, label_of, labels_of
 from tests.support.oracle_breakdown import lines, value_text
 
 Matrix = list[list[int]]
@@ -14,8 +14,8 @@ Matrix = list[list[int]]
 
 def retention(
     history: History,
-    born: str,
-    back: str,
+    born: Names,
+    back: Names,
     since: datetime,
     until: datetime,
     interval: str,
@@ -40,7 +40,7 @@ def retention(
     inside = history.within(since, until)
 
     def is_born(event: Event) -> bool:
-        return event.event == born and all_hold(history, event, born_filter or {})
+        return is_named(event, born) and all_hold(history, event, born_filter or {})
 
     before = {history.person(e) for e in history.events if is_born(e) and e.time < since}
     cohort: dict[str, tuple[int, str]] = {}
@@ -51,7 +51,7 @@ def retention(
     times = Counter(
         (history.person(event), period(event))
         for event in inside
-        if event.event == back and all_hold(history, event, return_filter or {})
+        if is_named(event, back) and all_hold(history, event, return_filter or {})
     )
 
     def came_back(person: str, p: int) -> bool:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from tests.support.oracle import Event, History, all_hold, label_of, labels_of, property_of
+from tests.support.oracle import Event, History, all_hold, is_named, label_of, labels_of, property_of
 from tests.support.oracle_breakdown import lines, value_text
 from tests.support.oracle_funnel import quantile
 from tests.support.oracle_people import PeopleHistory
@@ -57,7 +57,7 @@ def _selected(history: History, series: Mapping[str, Any], since: datetime, unti
     return [
         event
         for event in history.within(since, until)
-        if event.event == series["event"] and all_hold(history, event, series.get("filter", {}))
+        if is_named(event, series["event"]) and all_hold(history, event, series.get("filter", {}))
     ]
 
 

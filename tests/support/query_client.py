@@ -32,6 +32,7 @@ class QueryClient:
     ) -> None:
         self._runner = runner
         self.event_log = event_log
+        self.app = app
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://query"
         )

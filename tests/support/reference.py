@@ -4,6 +4,7 @@ Settings come from the settings classes, commands from typer's own tree, calls f
 what each service registers when it is imported, in a process of its own.
 """
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -251,11 +252,16 @@ def _call_section(method: str, path: str, operation: Mapping[str, Any]) -> str:
         parts.append(_table(("parameter", "in", "required", "meaning"), rows))
     if "requestBody" in operation:
         parts.append(f"Body: {_type(_schema_of(operation['requestBody']))}.")
-    parts.append(f"Result: {_type(_schema_of(operation['responses']['200']))}.")
+    media = [name for name in operation["responses"]["200"]["content"] if name != "application/json"]
+    as_well = f" `{media[0]}` too." if len(media) == 1 and len(operation["responses"]["200"]["content"]) > 1 else ""
+    parts.append(f"Result: {_type(_schema_of(operation['responses']['200']))}.{as_well}")
+    example = operation.get("requestBody", {}).get("content", {}).get("application/json", {}).get("example")
+    if example is not None:
+        parts.append(f"```json\n{json.dumps(example)}\n```")
     codes = [
         name
         for status, response in operation["responses"].items()
-        if status != "200"
+        if int(status) >= 400
         for name in response["description"].removeprefix("Error codes: ").split(", ")
     ]
     parts.append(_fill("Errors: " + ", ".join(f"`{code}`" for code in codes) + "."))
@@ -268,7 +274,7 @@ def _fill(text: str) -> str:
 
 
 def _schema_of(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    schema: Mapping[str, Any] = content["content"]["application/json"]["schema"]
+    schema: Mapping[str, Any] = next(iter(content["content"].values()))["schema"]
     return schema
 
 

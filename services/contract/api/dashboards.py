@@ -8,10 +8,15 @@ from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from services.contract.api.errors import ErrorDetail
 from services.contract.api.fields import (
     MAX_TITLE_CHARS,
+    Compare,
+    Last,
+    Previous,
     Since,
+    This,
     Timezone,
     Until,
     Warnings,
+    WholePeriods,
 )
 from services.contract.api.ingest import IdempotencyKey
 from services.contract.api.queries import SavedQuery
@@ -33,6 +38,14 @@ class DashboardCreate(Struct, kw_only=True):
     idempotency_key: IdempotencyKey | None = None
 
 
+class DashboardUpdate(Struct, kw_only=True):
+    """What the dashboard is from now; `version` is the one that was read: if it is another one by now, nothing is changed."""
+
+    name: DashboardName
+    queries: Annotated[list[SavedQuery], Meta(max_length=MAX_DASHBOARD_QUERIES)]
+    version: Annotated[int, Meta(ge=0)]
+
+
 class DashboardDelete(Struct, kw_only=True):
     """Deleting is idempotent by itself; the key is taken and not needed."""
 
@@ -40,13 +53,14 @@ class DashboardDelete(Struct, kw_only=True):
 
 
 class Dashboard(Struct, kw_only=True):
-    """`queries` as they were sent."""
+    """`queries` as they were sent. `version` grows with each change."""
 
     dashboard_id: Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
     name: str
     queries: list[Annotated[Raw, Meta(extra_json_schema={"type": "object"})]]
     created_at: datetime
     updated_at: datetime
+    version: int
     warnings: Warnings | UnsetType = UNSET
 
 
@@ -65,11 +79,16 @@ class Deleted(Struct, kw_only=True):
 
 
 class DashboardRun(Struct, kw_only=True):
-    """What stands in for the queries' own fields; null and absent leave them."""
+    """What stands in for the queries' own fields; null and absent leave them. A window in one form replaces the other forms."""
 
     since: Since | None = None
     until: Until | None = None
     timezone: Timezone | None = None
+    last: Last | None = None
+    this: This | None = None
+    previous: Previous | None = None
+    whole_periods: WholePeriods | None = None
+    compare: Compare | None = None
 
 
 class DashboardQueryResult(Struct, kw_only=True):

@@ -11,7 +11,10 @@ BASE_PATH = "/v1/analytics"
 
 
 class Call(Struct, frozen=True, kw_only=True):
-    """One call. `path` is below BASE_PATH; `parameters` are OpenAPI parameter objects."""
+    """One call. `path` is below BASE_PATH; `parameters` are OpenAPI parameter objects. `example`: a body.
+
+    `csv`: `Accept: text/csv` gives the answer as a table. `media`: of the answer.
+    """
 
     name: str
     method: str
@@ -22,6 +25,9 @@ class Call(Struct, frozen=True, kw_only=True):
     scope: str
     errors: tuple[ErrorCode, ...]
     parameters: tuple[dict[str, Any], ...] = ()
+    example: Any = None
+    csv: bool = False
+    media: str = "application/json"
 
 
 # What every call can answer.

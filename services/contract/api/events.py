@@ -9,11 +9,9 @@ from services.contract.api.fields import (
     Cursor,
     FilteredQuery,
     Order,
-    Since,
-    Timezone,
     Title,
-    Until,
     Warnings,
+    WindowedResult,
 )
 
 MAX_PAGE_EVENTS = 1000
@@ -22,9 +20,6 @@ MAX_PAGE_EVENTS = 1000
 class EventsQuery(FilteredQuery, kw_only=True):
     """Single events in order of time, a page at a time."""
 
-    since: Since
-    until: Until
-    timezone: Timezone | None = None
     limit: Annotated[int, Meta(ge=1, le=MAX_PAGE_EVENTS, description="Events on a page; default 1000.")] | None = None
     cursor: Cursor | None = None
     order: Annotated[Order, Meta(description="By (timestamp, event_id); default asc.")] | None = None
@@ -51,9 +46,10 @@ class StoredEvent(Struct, kw_only=True):
     original_timestamp: str | UnsetType = UNSET
 
 
-class EventsResult(Struct, kw_only=True):
+class EventsResult(WindowedResult, kw_only=True):
     """`next_cursor` is there while there are more events."""
 
     events: list[StoredEvent]
     next_cursor: str | UnsetType = UNSET
+    previous: "EventsResult | UnsetType" = UNSET
     warnings: Warnings | UnsetType = UNSET

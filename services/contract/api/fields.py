@@ -1,8 +1,9 @@
 """Fields that several query calls have in common: times, intervals, filters, names, numbers of people."""
 
+from datetime import datetime
 from typing import Annotated, Literal
 
-from msgspec import Meta, Raw, Struct, field
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType, field
 
 from services.contract.api.ingest import MAX_EVENT_NAME_CHARS, EventName
 
@@ -10,6 +11,8 @@ MAX_TITLE_CHARS = 200
 MAX_COHORT_RULES = 20
 MAX_BREAKDOWN_TOP = 100
 MAX_BREAKDOWN_CHARS = 1000
+MAX_EVENT_NAMES = 100
+MAX_COHORT_NAME_CHARS = 200
 
 Since = Annotated[
     str | int | float,
@@ -28,6 +31,34 @@ Until = Annotated[
 ]
 Timezone = Annotated[
     str, Meta(max_length=64, description="IANA name: where days, weeks and months begin.", examples=["Europe/Berlin"])
+]
+Last = Annotated[
+    str,
+    Meta(
+        pattern=r"^[1-9][0-9]{0,3}(h|d|w|mo|months?)$",
+        description="The last so many whole hours (`h`), days (`d`), weeks (`w`) or months (`mo`, `months`) of the time zone, and "
+        "the current one up to its hour or day: `7d` begins with the midnight seven days before today's.",
+        examples=["30d", "24h", "3months"],
+    ),
+]
+CalendarUnit = Literal["day", "week", "month", "quarter", "year"]
+This = Annotated[
+    CalendarUnit, Meta(description="The current day, week, month, quarter or year of the time zone, up to today.")
+]
+Previous = Annotated[CalendarUnit, Meta(description="The one before the current one, whole.")]
+WholePeriods = Annotated[
+    bool,
+    Meta(
+        description="Leaves out what has not ended: the window ends with the last whole `interval`; in queries without one, with "
+        "the last whole day (of `last` in hours: hour). Default false."
+    ),
+]
+Compare = Annotated[
+    Literal["previous"],
+    Meta(
+        description="Answers the window before as well, in `previous`: of the same length, so many days or months earlier that "
+        "the two follow each other. Of a window that goes up to today, as far as this one goes."
+    ),
 ]
 Interval = Literal["hour", "day", "week", "month"]
 Order = Literal["asc", "desc"]
@@ -83,14 +114,24 @@ BreakdownKind = Annotated[
 BreakdownValue = Annotated[Raw, Meta(description="The property's value, of any type.", extra_json_schema={})]
 
 
+# One name, any of several, or null: any event at all. The field itself must be there.
+EventNames = (
+    Annotated[
+        EventName,
+        Meta(description="Event name; a list: any of them; null: any event.", examples=["checkout_completed"]),
+    ]
+    | Annotated[list[EventName], Meta(min_length=1, max_length=MAX_EVENT_NAMES, examples=[["signup", "login"]])]
+    | None
+)
+CohortName = Annotated[str, Meta(min_length=1, max_length=MAX_COHORT_NAME_CHARS, examples=["power users"])]
 Times = Annotated[int, Meta(ge=0, le=1_000_000, description="Number of such events in the time window.")]
 
 
 class Cohort(Struct, kw_only=True, rename={"all_of": "and", "any_of": "or", "none_of": "not"}):
-    """People, by exactly one of `and`, `or`, `not` (other cohorts), `did`, `did_not` (an event), `traits`.
+    """People, by exactly one of `and`, `or`, `not` (other cohorts), `did`, `did_not` (an event), `traits`, `saved` (by its name).
 
-    `did` and `did_not` take `since`, `until`, `timezone` and `filter`; `did` also one of `at_least` (default 1),
-    `at_most` (from never on) and `exactly`.
+    `did` and `did_not` take a window (`since` and `until`, or `last`, `this`, `previous`), `timezone` and `filter`; `did` also
+    one of `at_least` (default 1), `at_most` (from never on) and `exactly`.
     """
 
     all_of: Annotated[list["Cohort"], Meta(min_length=1, max_length=MAX_COHORT_RULES)] | None = None
@@ -107,17 +148,48 @@ class Cohort(Struct, kw_only=True, rename={"all_of": "and", "any_of": "or", "non
             extra_json_schema={"type": ["object", "null"]},
         ),
     ] = field(default_factory=Raw)
+    saved: Annotated[CohortName, Meta(description="The name of a saved cohort.")] | None = None
     since: Since | None = None
     until: Until | None = None
     timezone: Timezone | None = None
+    last: Last | None = None
+    this: This | None = None
+    previous: Previous | None = None
+    whole_periods: WholePeriods | None = None
     filter: Filter = field(default_factory=Raw)
     at_least: Times | None = None
     at_most: Times | None = None
     exactly: Times | None = None
 
 
-class FilteredQuery(Struct, kw_only=True):
-    """Which events count: those that the filter takes, of the people in the cohort."""
+class Window(Struct, kw_only=True):
+    """The time window that the answer is about: `since` inside, `until` outside."""
+
+    since: datetime
+    until: datetime
+
+
+class WindowedResult(Struct, kw_only=True):
+    """`window`: where the query said it in other words than `since` and `until`, or asked to compare."""
+
+    window: Window | UnsetType = UNSET
+
+
+class WindowedQuery(Struct, kw_only=True):
+    """When: `since` and `until`, or one of `last`, `this` and `previous`."""
+
+    since: Since | None = None
+    until: Until | None = None
+    timezone: Timezone | None = None
+    last: Last | None = None
+    this: This | None = None
+    previous: Previous | None = None
+    whole_periods: WholePeriods | None = None
+    compare: Compare | None = None
+
+
+class FilteredQuery(WindowedQuery, kw_only=True):
+    """Which events count: those of the window that the filter takes, of the people in the cohort."""
 
     filter: Filter = field(default_factory=Raw)
     cohort: Cohort | None = None

@@ -9,16 +9,14 @@ from services.contract.api.fields import (
     BreakdownKind,
     BreakdownTop,
     BreakdownValue,
+    EventNames,
     Filter,
     People,
     SegmentedQuery,
-    Since,
-    Timezone,
     Title,
-    Until,
     Warnings,
+    WindowedResult,
 )
-from services.contract.api.ingest import EventName
 
 MAX_STEPS = 20
 MAX_CONVERSION_WINDOW_S = 366 * 86_400
@@ -32,7 +30,7 @@ Seconds = Annotated[float, Meta(ge=0, description="From the step before to this 
 class FunnelStep(Struct, kw_only=True):
     """An event, and what must hold of it."""
 
-    event: EventName
+    event: EventNames
     filter: Filter = field(default_factory=Raw)
 
 
@@ -40,9 +38,6 @@ class FunnelQuery(SegmentedQuery, kw_only=True):
     """How many people took each of several steps, and how long it took them."""
 
     steps: Annotated[list[FunnelStep], Meta(min_length=2, max_length=MAX_STEPS)]
-    since: Since
-    until: Until
-    timezone: Timezone | None = None
     order: (
         Annotated[
             FunnelOrder,
@@ -88,7 +83,7 @@ class FunnelStepResult(Struct, kw_only=True):
     conversion_from_before: Share | None
     median_seconds: Seconds | None
     p90_seconds: Seconds | None
-    event: str | UnsetType = UNSET
+    event: str | list[str] | UnsetType | None = UNSET
 
 
 class FunnelBreakdown(Struct, kw_only=True):
@@ -107,13 +102,14 @@ class FunnelPeople(Struct, kw_only=True):
     more: bool
 
 
-class FunnelResult(Struct, kw_only=True):
+class FunnelResult(WindowedResult, kw_only=True):
     """`breakdown`: most people at step 1 first."""
 
     order: FunnelOrder
     steps: list[FunnelStepResult]
     breakdown: list[FunnelBreakdown] | UnsetType = UNSET
     listed: FunnelPeople | UnsetType = UNSET
+    previous: "FunnelResult | UnsetType" = UNSET
     warnings: Warnings | UnsetType = UNSET
 
 

@@ -16,7 +16,10 @@ from services.contract.api.query_endpoints import QUERY_CALLS
 _SUBJECTS = {
     "ingest": "Send events, and say who is who. The key needs the scope `ingest`.",
     "query": "Ask. The key needs the scope `query`, here and below.",
+    "events": "Single events: one by its id, and those that come in.",
     "persons": "One person: who they are and what they did.",
+    "groups": "One group: a company, a team or the like.",
+    "cohorts": "Cohorts under a name, for every query.",
     "dashboard": "Saved queries, run together.",
     "privacy": "Delete data of a person or of a time window.",
 }
@@ -62,21 +65,33 @@ def _operation(call: Call, schema_of: dict[int, dict[str, Any]]) -> dict[str, An
         "description": f"Needs a project key with the scope `{call.scope}`.",
         "parameters": list(call.parameters),
         "responses": {
-            "200": _json(call.summary, _open(schema_of[id(call.response)])),
+            "200": _answer(call, _open(schema_of[id(call.response)])),
+            **({"304": {"description": "As `If-None-Match` has it."}} if _has_tag(call) else {}),
             **_error_responses(call.errors, schema_of[id(ErrorBody)]),
         },
     }
     if call.request is not None:
-        operation["requestBody"] = {
-            "required": True,
-            "content": {"application/json": {"schema": _open(schema_of[id(call.request)])}},
-        }
+        body = {"schema": _open(schema_of[id(call.request)])}
+        if call.example is not None:
+            body["example"] = call.example
+        operation["requestBody"] = {"required": True, "content": {"application/json": body}}
     return operation
 
 
+def _answer(call: Call, schema: dict[str, Any]) -> dict[str, Any]:
+    content: dict[str, Any] = {call.media: {"schema": schema}}
+    if call.csv:
+        content["text/csv"] = {"schema": {"type": "string"}}
+    return {"description": call.summary, "content": content}
+
+
+def _has_tag(call: Call) -> bool:
+    return any(parameter["name"] == "If-None-Match" for parameter in call.parameters)
+
+
 def _subject(call: Call) -> str:
-    first, *others = call.path.strip("/").split("/")
-    return first if others else "ingest"
+    first = call.path.strip("/").partition("/")[0]
+    return first if first in _SUBJECTS else "ingest"
 
 
 def _error_responses(codes: Sequence[ErrorCode], schema: dict[str, Any]) -> dict[str, Any]:

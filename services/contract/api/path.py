@@ -5,13 +5,12 @@ from typing import Annotated, Literal
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from services.contract.api.fields import (
+    EventNames,
     People,
     SegmentedQuery,
-    Since,
-    Timezone,
     Title,
-    Until,
     Warnings,
+    WindowedResult,
 )
 from services.contract.api.ingest import EventName
 
@@ -24,10 +23,7 @@ PathDirection = Literal["after", "before"]
 class PathQuery(SegmentedQuery, kw_only=True):
     """What people did after their first start event, or what they had done before it."""
 
-    start_event: EventName
-    since: Since
-    until: Until
-    timezone: Timezone | None = None
+    start_event: EventNames
     direction: (
         Annotated[
             PathDirection,
@@ -82,14 +78,15 @@ class PathNode(Struct, kw_only=True, gc=False):
     children: list["PathNode"]
 
 
-class PathResult(Struct, kw_only=True):
+class PathResult(WindowedResult, kw_only=True):
     """The tree of what follows the start event `root`, or of what led to it. At each node: count = counts of children +
     other + drop_off + continued."""
 
-    root: str
+    root: str | list[str] | None
     count: People
     drop_off: People
     continued: People
     other: People
     children: list[PathNode]
+    previous: "PathResult | UnsetType" = UNSET
     warnings: Warnings | UnsetType = UNSET

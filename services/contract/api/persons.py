@@ -6,9 +6,11 @@ from typing import Annotated
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from services.contract.api.fields import Warnings
+from services.contract.api.people import ListedPerson
 
 MAX_PERSON_IDS = 100_000
 MAX_PERSON_LINKS = 1000
+MAX_FOUND_PEOPLE = 100
 
 _Counts = Annotated[bool, Meta(description="Whether it joins the two ids.")]
 _Reason = Annotated[str, Meta(description="Why it does not count.")]
@@ -53,3 +55,10 @@ class Person(Struct, kw_only=True):
     last_seen: datetime | None
     events: Annotated[int, Meta(ge=0, description="Number of events.")]
     warnings: Warnings | UnsetType = UNSET
+
+
+class PersonSearch(Struct, kw_only=True):
+    """Whose id or trait has the text in it; those whose id begins with it first. `more`: others have it too."""
+
+    people: list[ListedPerson]
+    more: bool

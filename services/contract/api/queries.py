@@ -13,7 +13,10 @@ from services.contract.api.trends import SavedTrends, TrendsQuery, TrendsResult
 
 
 class QueryKind(Struct, frozen=True, kw_only=True):
-    """`name` is the last part of the address and the `type` of a saved query. `has_pages`: it takes a cursor."""
+    """`name` is the last part of the address and the `type` of a saved query. `has_pages`: it takes a cursor.
+
+    `example`: a body, for the reference.
+    """
 
     name: str
     summary: str
@@ -21,6 +24,7 @@ class QueryKind(Struct, frozen=True, kw_only=True):
     saved: type[Struct]
     result: type[Struct]
     has_pages: bool = False
+    example: dict[str, Any]
 
 
 QUERY_KINDS = (
@@ -30,6 +34,7 @@ QUERY_KINDS = (
         body=EventsQuery,
         saved=SavedEvents,
         result=EventsResult,
+        example={"last": "7d", "timezone": "Europe/Berlin", "filter": {"event": "checkout_completed"}, "limit": 50},
         has_pages=True,
     ),
     QueryKind(
@@ -38,6 +43,7 @@ QUERY_KINDS = (
         body=RetentionQuery,
         saved=SavedRetention,
         result=RetentionResult,
+        example={"born_event": "signup", "return_event": None, "last": "8w", "interval": "week", "whole_periods": True},
     ),
     QueryKind(
         name="path",
@@ -45,6 +51,7 @@ QUERY_KINDS = (
         body=PathQuery,
         saved=SavedPath,
         result=PathResult,
+        example={"start_event": ["signup", "login"], "this": "month", "max_depth": 4},
     ),
     QueryKind(
         name="funnel",
@@ -52,6 +59,11 @@ QUERY_KINDS = (
         body=FunnelQuery,
         saved=SavedFunnel,
         result=FunnelResult,
+        example={
+            "steps": [{"event": "signup"}, {"event": None, "filter": {"plan": "pro"}}],
+            "previous": "quarter",
+            "cohort": {"saved": "power users"},
+        },
     ),
     QueryKind(
         name="trends",
@@ -59,6 +71,13 @@ QUERY_KINDS = (
         body=TrendsQuery,
         saved=SavedTrends,
         result=TrendsResult,
+        example={
+            "series": [{"event": ["order", "refund"], "measure": "people"}],
+            "last": "30d",
+            "whole_periods": True,
+            "compare": "previous",
+            "breakdown": "plan",
+        },
     ),
     QueryKind(
         name="cohort",
@@ -66,6 +85,7 @@ QUERY_KINDS = (
         body=CohortQuery,
         saved=SavedCohort,
         result=CohortResult,
+        example={"cohort": {"did": "login", "last": "30d", "at_least": 5}},
         has_pages=True,
     ),
 )

@@ -11,18 +11,16 @@ from services.contract.api.fields import (
     BreakdownTop,
     BreakdownValue,
     Complete,
+    EventNames,
     Filter,
     Interval,
     People,
     SegmentedQuery,
-    Since,
-    Timezone,
     Title,
-    Until,
     Warnings,
     WeekStart,
+    WindowedResult,
 )
-from services.contract.api.ingest import EventName
 
 MAX_OCCURRENCES = 1000
 BornFilter = Annotated[Filter, Meta(description="What must hold of born events, besides `filter`; as `filter`.")]
@@ -33,11 +31,8 @@ RetentionMode = Literal["on", "on_or_after"]
 class RetentionQuery(SegmentedQuery, kw_only=True):
     """How many of those who began came back, by time bucket."""
 
-    born_event: EventName
-    return_event: EventName
-    since: Since
-    until: Until
-    timezone: Timezone | None = None
+    born_event: EventNames
+    return_event: EventNames
     interval: Annotated[Interval, Meta(description="Length of a time bucket; default day.")] | None = None
     week_start: WeekStart | None = None
     mode: (
@@ -86,7 +81,7 @@ class RetentionBreakdown(Struct, kw_only=True):
     value: BreakdownValue | UnsetType = UNSET
 
 
-class RetentionResult(Struct, kw_only=True):
+class RetentionResult(WindowedResult, kw_only=True):
     """`matrix[i][0]`: people of cohort i; `matrix[i][j]`: how many of them came back in time bucket i + j.
 
     `periods` are the starts of the time buckets; the first may lie before `since`. `breakdown`: most people first.
@@ -97,4 +92,5 @@ class RetentionResult(Struct, kw_only=True):
     periods: list[datetime]
     complete: Complete
     breakdown: list[RetentionBreakdown] | UnsetType = UNSET
+    previous: "RetentionResult | UnsetType" = UNSET
     warnings: Warnings | UnsetType = UNSET

@@ -10,17 +10,15 @@ from services.contract.api.fields import (
     BreakdownTop,
     BreakdownValue,
     Complete,
+    EventNames,
     Filter,
     Interval,
     SegmentedQuery,
-    Since,
-    Timezone,
     Title,
-    Until,
     Warnings,
     WeekStart,
+    WindowedResult,
 )
-from services.contract.api.ingest import EventName
 
 MAX_SERIES = 10
 
@@ -30,7 +28,7 @@ Measure = Literal["count", "people", "per_person", "sum", "avg", "min", "max", "
 class TrendSeries(Struct, kw_only=True):
     """An event, what must hold of it, and what is measured."""
 
-    event: EventName
+    event: EventNames
     filter: Filter = field(default_factory=Raw)
     measure: (
         Annotated[
@@ -59,9 +57,6 @@ class TrendsQuery(SegmentedQuery, kw_only=True):
     """One number per time bucket, series and value of the breakdown."""
 
     series: Annotated[list[TrendSeries], Meta(min_length=1, max_length=MAX_SERIES)]
-    since: Since
-    until: Until
-    timezone: Timezone | None = None
     interval: Annotated[Interval, Meta(description="Length of a time bucket; default day.")] | None = None
     week_start: WeekStart | None = None
     breakdown: Breakdown | None = None
@@ -88,18 +83,19 @@ class TrendLine(Struct, kw_only=True):
 class TrendSeriesResult(Struct, kw_only=True):
     """The lines of a breakdown: the largest number of the whole time window first, by the measure."""
 
-    event: str
+    event: str | list[str] | None
     measure: Measure
     lines: list[TrendLine]
 
 
-class TrendsResult(Struct, kw_only=True):
+class TrendsResult(WindowedResult, kw_only=True):
     """In the order of the query's series. `periods` are the starts of the time buckets; the first may lie before `since`."""
 
     interval: Interval
     periods: list[datetime]
     complete: Complete
     series: list[TrendSeriesResult]
+    previous: "TrendsResult | UnsetType" = UNSET
     warnings: Warnings | UnsetType = UNSET
 
 

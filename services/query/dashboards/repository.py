@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from xxhash import xxh3_128_digest
 
 from services.contract.api.dashboards import MAX_PAGE_BYTES, Dashboard, DashboardList
+from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.log.event_ids import project_prefix
 from services.contract.tables import DASHBOARDS
 from services.query.dashboards.request import NewDashboard
@@ -19,7 +20,7 @@ from services.query.request.cursor import Position, read_cursor, write_cursor
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import utc_time
 
-_READ = "dashboard_id, name, queries, toUnixTimestamp64Micro(created_at), toUnixTimestamp64Micro(updated_at)"
+_READ = "dashboard_id, name, queries, toUnixTimestamp64Micro(created_at), toUnixTimestamp64Micro(updated_at), version"
 # Of a page's rows those that it has bytes for, and the first that is too much. A row is more than its two texts.
 _ROW_BYTES = 300
 _PAGE_SQL = (
@@ -79,6 +80,38 @@ class Dashboards:
             created = await self._find(project_id, dashboard_id, deleted_too=True)
         return created or _dashboard(dashboard_id, new, now)
 
+    async def update(
+        self, project_id: str, dashboard_id: str, changed: NewDashboard, version: int, now: datetime
+    ) -> Dashboard | None:
+        """None where there is none. Raises ApiError 409 where its version is another one than was read."""
+        identity = _uuid(dashboard_id)
+        there = None if identity is None else await self._find(project_id, identity)
+        if identity is None or there is None:
+            return None
+        if there.version != version:
+            raise _conflict(there.version)
+        row = _Row(
+            project_id=project_id,
+            dashboard_id=dashboard_id,
+            name=changed.name,
+            queries=msgspec.json.encode(changed.queries).decode(),
+            created_at=there.created_at,
+            updated_at=now,
+            version=version + 1,
+        )
+        # Of several changes of one version ClickHouse takes the first and drops the others.
+        await self._insert(row, token=f"{dashboard_id} {row.version}")
+        found = await self._find(project_id, identity)
+        if found is not None and found.version == version:
+            # As in `create`: the token is known, and its row lost.
+            await self._insert(row, token=str(uuid.uuid4()))
+            found = await self._find(project_id, identity)
+        if found is None:
+            return None
+        if (found.version, found.updated_at, found.name) != (row.version, now, row.name):
+            raise _conflict(found.version)
+        return found
+
     async def get(self, project_id: str, dashboard_id: str) -> Dashboard | None:
         identity = _uuid(dashboard_id)
         return None if identity is None else await self._find(project_id, identity)
@@ -97,9 +130,9 @@ class Dashboards:
         }
         rows = await self._turns.run(project_id, lambda store: store.rows(_PAGE_SQL, parameters))
         # The last row shows that there are more: it is beyond the number, or beyond the bytes.
-        is_last = len(rows) <= limit and (not rows or rows[-1][5] <= MAX_PAGE_BYTES or len(rows) == 1)
+        is_last = len(rows) <= limit and (not rows or rows[-1][6] <= MAX_PAGE_BYTES or len(rows) == 1)
         page = rows if is_last else rows[: min(limit, len(rows) - 1)]
-        answer = DashboardList(items=[_of_row(row[:5]) for row in page])
+        answer = DashboardList(items=[_of_row(row[:6]) for row in page])
         if not is_last:
             answer.next_cursor = write_cursor(Position(page[-1][3], uuid.UUID(page[-1][0]).bytes), of)
         return answer
@@ -137,6 +170,14 @@ class Dashboards:
             )
 
 
+def _conflict(version: int) -> ApiError:
+    return ApiError(
+        ErrorCode.CONFLICT,
+        f"The dashboard was changed since it was read: its version is {version} now. Read it, and change it again.",
+        field="version",
+    )
+
+
 def _id_of_key(project_id: str, key: str) -> uuid.UUID:
     return uuid.UUID(bytes=xxh3_128_digest(project_prefix(project_id) + b"dashboard\0" + key.encode()))
 
@@ -151,15 +192,18 @@ def _uuid(text: str) -> uuid.UUID | None:
 
 
 def _of_row(row: Sequence[Any]) -> Dashboard:
-    dashboard_id, name, queries, created_us, updated_us = row
+    dashboard_id, name, queries, created_us, updated_us, version = row
     return Dashboard(
         dashboard_id=dashboard_id,
         name=name,
         queries=msgspec.json.decode(queries, type=list[Raw]),
         created_at=utc_time(created_us),
         updated_at=utc_time(updated_us),
+        version=version,
     )
 
 
 def _dashboard(dashboard_id: uuid.UUID, new: NewDashboard, now: datetime) -> Dashboard:
-    return Dashboard(dashboard_id=str(dashboard_id), name=new.name, queries=new.queries, created_at=now, updated_at=now)
+    return Dashboard(
+        dashboard_id=str(dashboard_id), name=new.name, queries=new.queries, created_at=now, updated_at=now, version=1
+    )

@@ -4,6 +4,7 @@ One at a time, so that a dashboard takes one place in its project's queue howeve
 """
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -18,8 +19,11 @@ from services.contract.api.dashboards import (
 )
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
-from services.query.insights.registry import parse_saved_query, takes_window
+from services.contract.api.fields import WindowedQuery
+from services.query.cohorts.repository import SavedCohorts
+from services.query.insights.registry import asked, decode_saved_query, takes_window
 from services.query.insights.runner import InsightRunner
+from services.query.request.relative_windows import absolute
 from services.query.request.time_window import parse_time_window
 from services.runtime.clickhouse import StoreError
 from services.runtime.http import error_of_store
@@ -35,8 +39,16 @@ class _Head(Struct):
     title: str | None = None
 
 
-def check_override(override: DashboardRun) -> None:
+# One of these replaces the others.
+_FORMS = ("since", "until", "last", "this", "previous")
+
+
+def check_override(override: DashboardRun, now: datetime) -> None:
     """Raises ApiError for what would be wrong in every query."""
+    if any(getattr(override, name) is not None for name in _FORMS[2:]):
+        fields = {name: getattr(override, name) for name in (*_FORMS, "timezone")}
+        absolute(WindowedQuery(**fields), now)
+        return
     since = _FIRST if override.since is None else override.since
     until = _LAST if override.until is None else override.until
     parse_time_window(since, until, override.timezone)
@@ -44,10 +56,12 @@ def check_override(override: DashboardRun) -> None:
 
 async def run_dashboard(
     insights: InsightRunner,
+    cohorts: SavedCohorts,
     project_id: str,
     dashboard: Dashboard,
     override: DashboardRun,
     gather: Callable[[int], None],
+    now: datetime,
 ) -> DashboardRunResult:
     """`gather` is told the bytes of each answer, and raises ApiError when these are too many."""
     answers: list[DashboardQueryResult] = []
@@ -58,7 +72,7 @@ async def run_dashboard(
         try:
             if size > MAX_RUN_BYTES:
                 raise _too_many_bytes()
-            answer = await _answer(insights, project_id, head.type, bytes(query), override)
+            answer = await _answer(insights, cohorts, project_id, head.type, bytes(query), override, now)
             size += len(answer)
             if size > MAX_RUN_BYTES:
                 raise _too_many_bytes()
@@ -72,9 +86,18 @@ async def run_dashboard(
     return DashboardRunResult(dashboard_id=dashboard.dashboard_id, name=dashboard.name, answers=answers)
 
 
-async def _answer(insights: InsightRunner, project_id: str, kind: str, query: bytes, override: DashboardRun) -> bytes:
-    spec, warnings = parse_saved_query(_overridden(query, kind, override), project_id)
-    return msgspec.json.encode(await insights.run(project_id, kind, spec, warnings))
+async def _answer(
+    insights: InsightRunner,
+    cohorts: SavedCohorts,
+    project_id: str,
+    kind: str,
+    query: bytes,
+    override: DashboardRun,
+    now: datetime,
+) -> bytes:
+    _, decoded, warnings = decode_saved_query(_overridden(query, kind, override))
+    found = asked(kind, await cohorts.put_in(project_id, decoded), project_id, now)
+    return msgspec.json.encode(await insights.run(project_id, found, warnings))
 
 
 def _too_many_bytes() -> ApiError:
@@ -93,4 +116,18 @@ def _overridden(query: bytes, kind: str, override: DashboardRun) -> bytes:
         value = getattr(override, name)
         if value is not None:
             fields[name] = value
+    _leave_one_form(fields, override)
     return msgspec.json.encode(fields)
+
+
+def _leave_one_form(fields: dict[str, Any], override: DashboardRun) -> None:
+    """The window of the run is in one form; what the query says in another one would contradict it."""
+    given = {name for name in _FORMS if getattr(override, name) is not None}
+    if given - {"since", "until"}:
+        given_alone = given
+    elif given:
+        given_alone = {"since", "until"}
+    else:
+        return
+    for name in set(_FORMS) - given_alone:
+        fields.pop(name, None)

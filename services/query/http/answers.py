@@ -3,15 +3,18 @@
 A large answer is sent in parts, each when the one before has gone out; its bytes count until the last has.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-from starlette.responses import Response
+from msgspec import UNSET
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from services.contract.api.errors import ApiError, ErrorCode
+from services.query.http.tables import csv_lines, table_of, wants_csv
 from services.runtime.byte_budget import BudgetExceededError, ByteBudget
 
 # Below it an answer fits into what the system keeps for a connection anyway.
@@ -50,6 +53,20 @@ class Answers:
         self._reserve(project_id, len(body))
         return _LargeAnswer(body, self._budget, project_id)
 
+    def answer(self, request: Request, project_id: str, kind: str, content: Any) -> Response:
+        """As the request's Accept says: JSON, or a table. Raises as `json`."""
+        if not wants_csv(request.headers.get("accept", "")):
+            response = self.json(project_id, content)
+            response.headers["vary"] = "Accept"
+            return response
+        size = len(_encode(content))  # as good a measure as any of what it takes while it is being read
+        self._reserve(project_id, size)
+        headers = {"vary": "Accept"}
+        cursor = getattr(content, "next_cursor", UNSET)
+        if cursor is not UNSET:
+            headers["x-next-cursor"] = cursor
+        return _Table(csv_lines(table_of(kind, content)), headers, self._budget, project_id, size)
+
     def _reserve(self, project_id: str, size: int) -> None:
         try:
             self._budget.reserve(project_id, size)
@@ -84,3 +101,33 @@ class _LargeAnswer(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         finally:
             self._budget.free(self._project_id, len(view))
+
+
+class _Table(StreamingResponse):
+    """Lines are made as they are read. Holds its part of the budget until the last is sent, or its client gone."""
+
+    def __init__(
+        self, lines: Iterator[bytes], headers: dict[str, str], budget: ByteBudget, project_id: str, size: int
+    ) -> None:
+        super().__init__(_pieces(lines), headers=headers, media_type="text/csv; charset=utf-8; header=present")
+        self._budget = budget
+        self._project_id = project_id
+        self._size = size
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._budget.free(self._project_id, self._size)
+
+
+async def _pieces(lines: Iterator[bytes]) -> AsyncIterator[bytes]:
+    gathered: list[bytes] = []
+    size = 0
+    for line in lines:
+        gathered.append(line)
+        size += len(line)
+        if size >= _SMALL_BYTES:
+            yield b"".join(gathered)
+            gathered, size = [], 0
+    yield b"".join(gathered)

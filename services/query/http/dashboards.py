@@ -8,12 +8,13 @@ from starlette.routing import Route
 from services.contract.api.dashboards import MAX_PAGE_DASHBOARDS, Dashboard, Deleted
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
+from services.query.cohorts.repository import SavedCohorts
 from services.query.dashboards.repository import Dashboards
-from services.query.dashboards.request import NewDashboard, parse_dashboard, parse_delete, parse_run
+from services.query.dashboards.request import NewDashboard, parse_dashboard, parse_delete, parse_run, parse_update
 from services.query.dashboards.run import check_override, run_dashboard
 from services.query.execution.executor import SECONDS
 from services.query.http.answers import Answers
-from services.query.http.requests import project_of, query_body
+from services.query.http.requests import project_of, query_body, whole_number
 from services.query.insights.runner import InsightRunner
 from services.runtime.clock import Clock
 from services.runtime.http import json_response
@@ -25,8 +26,15 @@ class DashboardRoutes:
     """For projects whose key has the scope `query`."""
 
     def __init__(
-        self, insights: InsightRunner, dashboards: Dashboards, answers: Answers, keys: KeyCache, clock: Clock
+        self,
+        insights: InsightRunner,
+        cohorts: SavedCohorts,
+        dashboards: Dashboards,
+        answers: Answers,
+        keys: KeyCache,
+        clock: Clock,
     ) -> None:
+        self._cohorts = cohorts
         self._insights = insights
         self._answers = answers
         self._dashboards = dashboards
@@ -38,6 +46,7 @@ class DashboardRoutes:
             ("POST", "create", self.create),
             ("GET", "get/{dashboard_id}", self.get),
             ("GET", "list", self.list),
+            ("PUT", "update/{dashboard_id}", self.update),
             ("POST", "run/{dashboard_id}", self.run),
             ("DELETE", "delete/{dashboard_id}", self.delete),
         ]
@@ -53,6 +62,17 @@ class DashboardRoutes:
         dashboard.warnings = warnings or UNSET
         return self._answers.json(project_id, dashboard)
 
+    async def update(self, request: Request) -> Response:
+        project_id = await project_of(request, self._keys)
+        changed, version, warnings = parse_update(await query_body(request), project_id)
+        dashboard_id = request.path_params["dashboard_id"]
+        with SECONDS.labels("dashboard_update").time():
+            dashboard = await self._dashboards.update(project_id, dashboard_id, changed, version, self._clock())
+        if dashboard is None:
+            raise _no_dashboard()
+        dashboard.warnings = warnings or UNSET
+        return self._answers.json(project_id, dashboard)
+
     async def get(self, request: Request) -> Response:
         project_id = await project_of(request, self._keys)
         with SECONDS.labels("dashboard_get").time():
@@ -61,17 +81,19 @@ class DashboardRoutes:
     async def run(self, request: Request) -> Response:
         project_id = await project_of(request, self._keys)
         override, warnings = parse_run(await query_body(request))
-        check_override(override)
+        check_override(override, self._clock())
         with SECONDS.labels("dashboard_run").time():
             dashboard = await self._dashboard(project_id, request)
             with self._answers.gathering(project_id) as gather:
-                run = await run_dashboard(self._insights, project_id, dashboard, override, gather)
+                run = await run_dashboard(
+                    self._insights, self._cohorts, project_id, dashboard, override, gather, self._clock()
+                )
         run.warnings = warnings or UNSET
         return self._answers.json(project_id, run)
 
     async def list(self, request: Request) -> Response:
         project_id = await project_of(request, self._keys)
-        limit = _limit(request.query_params.get("limit"))
+        limit = whole_number(request, "limit", MAX_PAGE_DASHBOARDS, MAX_PAGE_DASHBOARDS)
         with SECONDS.labels("dashboard_list").time():
             page = await self._dashboards.page(project_id, limit, request.query_params.get("cursor") or None)
         return self._answers.json(project_id, page)
@@ -86,16 +108,9 @@ class DashboardRoutes:
     async def _dashboard(self, project_id: str, request: Request) -> Dashboard:
         dashboard = await self._dashboards.get(project_id, request.path_params["dashboard_id"])
         if dashboard is None:
-            raise ApiError(ErrorCode.NOT_FOUND, "This project has no such dashboard. See GET /dashboard/list.")
+            raise _no_dashboard()
         return dashboard
 
 
-def _limit(text: str | None) -> int:
-    if not text:
-        return MAX_PAGE_DASHBOARDS
-    limit = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
-    if not 1 <= limit <= MAX_PAGE_DASHBOARDS:
-        raise ApiError(
-            ErrorCode.INVALID_FIELD, f"`limit` must be a whole number from 1 to {MAX_PAGE_DASHBOARDS}.", field="limit"
-        )
-    return limit
+def _no_dashboard() -> ApiError:
+    return ApiError(ErrorCode.NOT_FOUND, "This project has no such dashboard. See GET /dashboard/list.")

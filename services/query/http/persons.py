@@ -8,17 +8,25 @@ from starlette.routing import Route
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.ingest import MAX_ID_CHARS
+from services.contract.api.persons import MAX_FOUND_PEOPLE
+from services.contract.api.validation import invalid_field
 from services.query.execution.executor import SECONDS
 from services.query.execution.turns import StoreTurns
 from services.query.http.answers import Answers
-from services.query.http.requests import project_of, query_body
+from services.query.http.requests import project_of, query_body, whole_number
 from services.query.persons.deletions import Deletions, NewDeletion
+from services.query.persons.group import find_group
 from services.query.persons.profile import find_person
 from services.query.persons.request import parse_privacy_delete
+from services.query.persons.search import search_people
+from services.query.request.time_window import microseconds
 from services.runtime.clock import Clock
 from services.runtime.http import json_response
 from services.runtime.idempotency_header import idempotency_header
 from services.runtime.keys import KeyCache, Scope
+
+_MAX_SEARCH_CHARS = 200
+_FOUND_PEOPLE = 20
 
 
 class PersonRoutes:
@@ -35,6 +43,8 @@ class PersonRoutes:
     def routes(self) -> list[Route]:
         # Ids may have slashes in them.
         return [
+            Route(f"{BASE_PATH}/persons", self.search, methods=["GET"]),
+            Route(f"{BASE_PATH}/groups/{{group_type}}/{{group_key:path}}", self.group, methods=["GET"]),
             Route(f"{BASE_PATH}/persons/{{distinct_id:path}}", self.person, methods=["GET"]),
             Route(f"{BASE_PATH}/privacy/delete", self.delete, methods=["POST"]),
             Route(f"{BASE_PATH}/privacy/delete/{{deletion_id}}", self.deletion, methods=["GET"]),
@@ -58,6 +68,32 @@ class PersonRoutes:
             )
         if found is None:
             raise ApiError(ErrorCode.NOT_FOUND, "Nothing is known of this id: it has no event and no identify.")
+        return self._answers.json(project_id, found)
+
+    async def search(self, request: Request) -> Response:
+        project_id = await project_of(request, self._keys)
+        search = request.query_params.get("search", "")
+        if not 1 <= len(search) <= _MAX_SEARCH_CHARS or "\0" in search:
+            raise invalid_field("search", f"must have 1 to {_MAX_SEARCH_CHARS} characters, none of them NUL")
+        limit = whole_number(request, "limit", _FOUND_PEOPLE, MAX_FOUND_PEOPLE)
+        now_us = microseconds(self._clock())
+        with SECONDS.labels("person_search").time():
+            found = await self._turns.run(
+                project_id, lambda store: search_people(store, project_id, search, limit, now_us)
+            )
+        return self._answers.json(project_id, found)
+
+    async def group(self, request: Request) -> Response:
+        project_id = await project_of(request, self._keys)
+        group_type, key = request.path_params["group_type"], request.path_params["group_key"]
+        with SECONDS.labels("group").time():
+            found = (
+                None
+                if "\0" in group_type + key
+                else await self._turns.run(project_id, lambda store: find_group(store, project_id, group_type, key))
+            )
+        if found is None:
+            raise ApiError(ErrorCode.NOT_FOUND, "No `group` call of this project names such a group.")
         return self._answers.json(project_id, found)
 
     async def delete(self, request: Request) -> Response:

@@ -7,10 +7,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from services.contract.api.endpoints import BASE_PATH
+from services.query.cohorts.repository import SavedCohorts
 from services.query.http.answers import Answers
 from services.query.http.requests import project_of, query_body
-from services.query.insights.registry import INSIGHTS, parse_query
+from services.query.insights.registry import INSIGHTS, asked, decode_query
 from services.query.insights.runner import InsightRunner
+from services.runtime.clock import Clock
 from services.runtime.keys import KeyCache
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -19,8 +21,12 @@ Handler = Callable[[Request], Awaitable[Response]]
 class QueryRoutes:
     """POST /query/<kind> for each kind of query."""
 
-    def __init__(self, insights: InsightRunner, answers: Answers, keys: KeyCache) -> None:
+    def __init__(
+        self, insights: InsightRunner, cohorts: SavedCohorts, answers: Answers, keys: KeyCache, clock: Clock
+    ) -> None:
+        self._cohorts = cohorts
         self._insights = insights
+        self._clock = clock
         self._answers = answers
         self._keys = keys
 
@@ -30,7 +36,10 @@ class QueryRoutes:
     def _of_kind(self, kind: str) -> Handler:
         async def ask(request: Request) -> Response:
             project_id = await project_of(request, self._keys)
-            spec, warnings = parse_query(kind, await query_body(request), project_id)
-            return self._answers.json(project_id, await self._insights.run(project_id, kind, spec, warnings))
+            query, warnings = decode_query(kind, await query_body(request))
+            query = await self._cohorts.put_in(project_id, query)
+            found = asked(kind, query, project_id, self._clock())
+            result = await self._insights.run(project_id, found, warnings)
+            return self._answers.answer(request, project_id, kind, result)
 
         return ask

@@ -18,9 +18,9 @@ async def project_of(request: Request, keys: KeyCache, *also: Scope) -> str:
     return key.project_id
 
 
-async def query_body(request: Request) -> bytes:
+async def query_body(request: Request, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     """At most 1 MiB of JSON as it is: queries are small, so encodings are not taken."""
-    body = await receive_body(request, MAX_BODY_BYTES, "A query is small: ask for less, or in several queries.")
+    body = await receive_body(request, max_bytes, "A query is small: ask for less, or in several queries.")
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if body and media_type not in ("", "application/json"):
         raise ApiError(
@@ -32,3 +32,14 @@ async def query_body(request: Request) -> bytes:
             ErrorCode.UNSUPPORTED_ENCODING, f"Content-Encoding `{encoding[:100]}` is not taken here. Send plain JSON."
         )
     return body
+
+
+def whole_number(request: Request, name: str, default: int, largest: int) -> int:
+    """A parameter of the address, from 1 to the largest. Raises ApiError."""
+    text = request.query_params.get(name)
+    if not text:
+        return default
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    if not 1 <= number <= largest:
+        raise ApiError(ErrorCode.INVALID_FIELD, f"`{name}` must be a whole number from 1 to {largest}.", field=name)
+    return number

@@ -61,3 +61,10 @@ def cohort_sql(project_id: str, spec: CohortSpec, promoted: Promoted) -> tuple[s
         "next": after + 1,
         **parameters.values,
     }
+
+
+def cohort_people_sql(project_id: str, spec: CohortSpec, promoted: Promoted) -> tuple[str, dict[str, Any]]:
+    """One column, `unit`: everybody in it, each once."""
+    parameters = Parameters("cohort", promoted)
+    people = cohort_people(spec.rule, parameters)
+    return f"SELECT who AS unit FROM ({people})", {"project": project_id, **parameters.values}

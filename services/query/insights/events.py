@@ -13,10 +13,18 @@ from services.query.execution.executor import QueryExecutor
 from services.query.request.cohorts import Rule, parse_cohort
 from services.query.request.cursor import Position, read_cursor, write_cursor
 from services.query.request.filters import Condition, parse_filter
-from services.query.request.time_window import DAY_US, TimeWindow, parse_time_window
+from services.query.request.relative_windows import words_of
+from services.query.request.time_window import DAY_US, EARLIEST_US, LATEST_US, UTC_ZONE, TimeWindow, window_of
 from services.query.sql.cohorts import in_cohort
 from services.query.sql.conditions import conditions_sql, joins_of
-from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW, in_window, window_parameters
+from services.query.sql.events import (
+    EVENTS_ONCE,
+    EVENTS_WITH_DUPLICATES,
+    IN_WINDOW,
+    NOT_DELETED,
+    in_window,
+    window_parameters,
+)
 from services.query.sql.parameters import Parameters, Promoted
 from services.query.sql.persons import people_of_rows, rows_of_page
 from services.runtime.clock import utc_time
@@ -40,7 +48,8 @@ _BYTES = "(length(e.properties) + 6 * (length(e.event) + 2 * length(e.distinct_i
 
 class EventsSpec(Struct, frozen=True):
     """`after`: the last event of the page before. One without its receipt was given out by a version that did not order by
-    it: the walk that it belongs to goes on as it began."""
+    it: the walk that it belongs to goes on as it began. `words`: of a window that was said in words, which a walk is bound to
+    in the place of its times: these go on."""
 
     window: TimeWindow
     conditions: list[Condition]
@@ -48,6 +57,7 @@ class EventsSpec(Struct, frozen=True):
     descending: bool
     after: Position | None
     cohort: Rule | None = None
+    words: tuple[object, ...] = ()
 
     @property
     def can_be_bounded(self) -> bool:
@@ -61,15 +71,15 @@ class EventsSpec(Struct, frozen=True):
     def identity(self, project_id: str) -> bytes:
         """What a cursor is bound to."""
         ordered = sorted(repr((c.key, c.operator, c.operand)) for c in self.conditions)
-        window = (self.window.since_us, self.window.until_us)
+        window = self.words or (self.window.since_us, self.window.until_us)
         return repr((project_id, window, ordered, self.cohort, self.descending)).encode()
 
 
 def parse_events(query: EventsQuery, project_id: str) -> EventsSpec:
-    window = parse_time_window(query.since, query.until, query.timezone)
+    window = window_of(query)
     conditions, descending = parse_filter(query.filter), query.order == "desc"
     cohort = None if query.cohort is None else parse_cohort(query.cohort)
-    spec = EventsSpec(window, conditions, query.limit or MAX_PAGE_EVENTS, descending, None, cohort)
+    spec = EventsSpec(window, conditions, query.limit or MAX_PAGE_EVENTS, descending, None, cohort, words_of(query))
     if query.cursor is None:
         return spec
     return msgspec.structs.replace(spec, after=read_cursor(query.cursor, spec.identity(project_id)))
@@ -143,6 +153,53 @@ def _bound(where: str, descending: bool) -> str:
         f"ORDER BY time {direction} LIMIT {{limit:UInt32}}"
     )
     return f"SELECT (count() = {{limit:UInt32}}, {last}(time)) FROM ({times})"
+
+
+async def find_event(
+    store: QueryExecutor, project_id: str, event_id: uuid.UUID, at_us: int | None
+) -> StoredEvent | None:
+    """`at_us`: its timestamp, where it is known: then it is looked for on that day alone."""
+    rows = await store.rows(*event_sql(project_id, event_id, at_us))
+    if not rows:
+        return None
+    people = people_of_rows(await store.rows(*people_sql(project_id, [rows[0][8]])))
+    return _event(rows[0], people)
+
+
+def event_sql(project_id: str, event_id: uuid.UUID, at_us: int | None) -> tuple[str, dict[str, Any]]:
+    """At most one row; the last column says nothing."""
+    window = TimeWindow(EARLIEST_US if at_us is None else at_us, LATEST_US if at_us is None else at_us + 1, UTC_ZONE)
+    return (
+        f"SELECT {_COLUMNS}, false FROM {EVENTS_WITH_DUPLICATES} WHERE {IN_WINDOW} AND e.event_id = {{id:UUID}} LIMIT 1",
+        {**window_parameters(project_id, window), "id": event_id},
+    )
+
+
+async def stored_since(
+    store: QueryExecutor,
+    project_id: str,
+    since_us: int,
+    conditions: Sequence[Condition],
+    limit: int,
+    promoted: Promoted,
+) -> list[tuple[int, StoredEvent]]:
+    """With the times of their receipt, of which the last so many come, in that order."""
+    rows = await store.rows(*live_sql(project_id, since_us, conditions, limit, promoted))
+    people = people_of_rows(await store.rows(*people_sql(project_id, {row[8] for row in rows}))) if rows else {}
+    return [(row[4], _event(row, people)) for row in reversed(rows)]
+
+
+def live_sql(
+    project_id: str, since_us: int, conditions: Sequence[Condition], limit: int, promoted: Promoted
+) -> tuple[str, dict[str, Any]]:
+    named = Parameters("f", promoted)
+    where = conditions_sql(conditions, named)
+    joins = joins_of(conditions, named)
+    return (
+        f"SELECT {_COLUMNS}, false FROM {EVENTS_WITH_DUPLICATES} {joins} WHERE e.project_id = {{project:String}} "
+        f"AND e.received_at >= fromUnixTimestamp64Micro({{since:Int64}}, 'UTC') AND {NOT_DELETED}{where} "
+        "ORDER BY e.received_at DESC, toUInt128(e.event_id) DESC LIMIT 1 BY e.event_id LIMIT {limit:UInt32}"
+    ), {"project": project_id, "since": since_us, "limit": limit, **named.values}
 
 
 def people_sql(project_id: str, distinct_hashes: Iterable[int]) -> tuple[str, dict[str, Any]]:

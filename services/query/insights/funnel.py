@@ -17,12 +17,13 @@ from services.contract.api.funnel import (
     FunnelResult,
     FunnelStepResult,
 )
+from services.contract.api.people import CellLine
 from services.query.execution.executor import QueryExecutor
 from services.query.request.breakdown import Breakdown, parse_breakdown
-from services.query.request.event_filter import EventFilter, parse_event_filters
+from services.query.request.event_filter import EventFilter, can_be_one, listed_names, parse_event_filters, shown_names
 from services.query.request.segment import Segment, parse_segment
-from services.query.request.time_window import LATEST_US, SECOND_US, TimeWindow, microseconds, parse_time_window
-from services.query.sql.breakdown import line_of, placed_sql, value_sql
+from services.query.request.time_window import LATEST_US, SECOND_US, TimeWindow, microseconds, window_of
+from services.query.sql.breakdown import label_sql, line_of, placed_sql, value_sql
 from services.query.sql.event_filter import event_filter_sql
 from services.query.sql.events import EVENTS_WITH_DUPLICATES, IN_WINDOW, window_parameters
 from services.query.sql.funnel_steps import in_any_order, ordered, strict
@@ -63,7 +64,7 @@ class FunnelSpec(Struct, frozen=True):
 def parse_funnel(query: FunnelQuery, project_id: str) -> FunnelSpec:
     spec = FunnelSpec(
         steps=parse_event_filters([(step.event, step.filter) for step in query.steps], "steps"),
-        window=parse_time_window(query.since, query.until, query.timezone),
+        window=window_of(query),
         order=query.order or "ordered",
         conversion_s=query.conversion_window_seconds,
         breakdown=parse_breakdown(query.breakdown, query.top),
@@ -85,7 +86,7 @@ def check_funnel(spec: FunnelSpec) -> None:
     if spec.order == "any" and max(map(len, alike(spec.steps))) > MAX_STEPS_ALIKE:
         raise ApiError(
             ErrorCode.INVALID_FIELD,
-            f"`steps`: in the order `any`, at most {MAX_STEPS_ALIKE} of them may have the same event.",
+            f"`steps`: in the order `any`, at most {MAX_STEPS_ALIKE} of them may be about the same event.",
             field="steps",
         )
 
@@ -138,6 +139,21 @@ def people_sql(project_id: str, spec: FunnelSpec, step: int, promoted: Promoted)
     return f"SELECT unit FROM ({people}) WHERE level >= {step:d} ORDER BY unit LIMIT {limit:d}", parameters
 
 
+def funnel_people_sql(
+    project_id: str, spec: FunnelSpec, step: int, drop_off: bool, line: CellLine | None, promoted: Promoted
+) -> tuple[str, dict[str, Any]]:
+    """One column, `unit`: who came to the step, each once; `drop_off`: and no further."""
+    people, parameters = _people(project_id, spec, promoted)
+    came = f"level = {step:d} AND {step:d} < {len(spec.steps):d}" if drop_off else f"level >= {step:d}"
+    if spec.breakdown is None or line is None:
+        return f"SELECT unit FROM ({people}) WHERE {came}", parameters
+    by_value = f"SELECT value, countIf(level >= 1) AS weight, groupArrayIf(unit, {came}) AS units FROM ({people}) GROUP BY value"
+    named = Parameters("line", promoted)
+    label = label_sql(spec.breakdown, line.kind, line.value, named)
+    sql = f"SELECT arrayJoin(units) AS unit FROM ({placed_sql(spec.breakdown, by_value)}) WHERE label = {label}"
+    return sql, {**parameters, **named.values}
+
+
 def _people(project_id: str, spec: FunnelSpec, promoted: Promoted, person: str = PERSON) -> tuple[str, dict[str, Any]]:
     """Rows (unit, level, at, value): see services/query/sql/funnel_steps.py. `value` is the breakdown's at the event of step 1."""
     rows, parameters = _histories(project_id, spec, promoted, person)
@@ -168,8 +184,7 @@ def _histories(project_id: str, spec: FunnelSpec, promoted: Promoted, person: st
     within = length if spec.conversion_s is None else spec.conversion_s * SECOND_US
     if spec.conversion_s is not None and spec.order != "any":
         can_be[0] += " * (e.timestamp < fromUnixTimestamp64Micro({until_start:Int64}, 'UTC'))"
-    names = named.add(sorted({step.event for step in spec.steps}), "Array(String)")
-    only_steps = "" if spec.order == "strict" else f" AND e.event IN {names}{' AND mask != 0' if conditions else ''}"
+    only_steps = _only_steps(spec, named, filtered=bool(conditions))
     aggregates, history = {"packed_events": "groupArray(packed)"}, "packed_events"
     if spec.order != "any":
         # Nothing before the first start can matter.
@@ -200,12 +215,27 @@ def _histories(project_id: str, spec: FunnelSpec, promoted: Promoted, person: st
     return rows, {**window, **moment.parameters, **segment.parameters, **named.values, **starts_end}
 
 
+def _only_steps(spec: FunnelSpec, named: Parameters, *, filtered: bool) -> str:
+    """Which events are read, behind an AND: those that can be a step, where others do not come between."""
+    listed: set[str] = set()
+    for step in spec.steps:
+        listed.update(() if step.event is None else listed_names(step.event))
+    # Also where it is not spoken of: the names of the parameters go on as they were.
+    names = named.add(sorted(listed), "Array(String)")
+    if spec.order == "strict":
+        return ""
+    of_names = "" if any(step.event is None for step in spec.steps) else f" AND e.event IN {names}"
+    return f"{of_names}{' AND mask != 0' if filtered else ''}"
+
+
 def alike(steps: Sequence[EventFilter]) -> list[list[int]]:
-    """The numbers of the steps, by event name."""
-    groups: dict[str, list[int]] = {}
+    """The numbers of the steps, in groups: an event can be steps of one group only."""
+    groups: list[list[int]] = []
     for number, step in enumerate(steps, 1):
-        groups.setdefault(step.event, []).append(number)
-    return list(groups.values())
+        met = [group for group in groups if any(can_be_one(step.event, steps[k - 1].event) for k in group)]
+        joined = sorted([*(k for group in met for k in group), number])
+        groups = sorted([*(group for group in groups if group not in met), joined])
+    return groups
 
 
 def _steps(spec: FunnelSpec, figures: Sequence[Any] | None) -> list[FunnelStepResult]:
@@ -221,7 +251,7 @@ def _steps(spec: FunnelSpec, figures: Sequence[Any] | None) -> list[FunnelStepRe
             conversion_from_before=people / counts[i - 1] if i and counts[i - 1] else None,
             median_seconds=median,
             p90_seconds=p90,
-            event=UNSET if spec.order == "any" else spec.steps[i].event,
+            event=UNSET if spec.order == "any" else shown_names(spec.steps[i].event),
         )
         steps.append(step)
     return steps

@@ -1,6 +1,7 @@
 """The path query: what people did after their first start event, as a prefix tree."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from services.contract.api.path import PathQuery, PathResult
 from services.contract.api.validation import refuse_nul
 from services.query.execution.executor import QueryExecutor
 from services.query.insights.path_tree import DistinctPaths, TooManyNodesError, path_tree
+from services.query.request.event_filter import Names, parse_names, shown_names
 from services.query.request.segment import Segment, parse_segment
-from services.query.request.time_window import SECOND_US, TimeWindow, microseconds, parse_time_window
+from services.query.request.time_window import SECOND_US, TimeWindow, microseconds, window_of
 from services.query.sql.events import EVENTS_WITH_DUPLICATES, IN_WINDOW, window_parameters
 from services.query.sql.moments import Moments, moments
 from services.query.sql.parameters import Promoted
@@ -34,7 +36,7 @@ class PathSpec(Struct, frozen=True):
     """`before`: the paths are read backwards from the start event. The options act in this order: `session_gap_s`,
     `collapse_repeats`, `end_event`, `max_depth`, `top`."""
 
-    start_event: str
+    start_event: Names
     window: TimeWindow
     max_depth: int
     top: int
@@ -46,11 +48,10 @@ class PathSpec(Struct, frozen=True):
 
 
 def parse_path(query: PathQuery, project_id: str) -> PathSpec:
-    refuse_nul(query.start_event, "start_event")
     refuse_nul(query.end_event, "end_event")
     return PathSpec(
-        start_event=query.start_event,
-        window=parse_time_window(query.since, query.until, query.timezone),
+        start_event=parse_names(query.start_event, "start_event"),
+        window=window_of(query),
         max_depth=query.max_depth or _DEFAULT_DEPTH,
         top=query.top or _DEFAULT_TOP,
         collapse_repeats=bool(query.collapse_repeats),
@@ -74,19 +75,56 @@ def path_sql(project_id: str, spec: PathSpec, promoted: Promoted) -> tuple[str, 
 
     A person's events are one array of numbers, see moments.py, with the place of the event's name as payload.
     """
+    people, steps, parameters = _people(project_id, spec, promoted)
+    places = [f"p{i:d}" for i in range(1, spec.max_depth + 1)]
+    columns = ", ".join(f"steps[{i:d}] AS {place}" for i, place in enumerate(places, 2))
+    columns += f", length(steps) > {spec.max_depth + 1:d} AS onward_beyond"
+    paths = (
+        f"WITH {steps} SELECT {columns}, count() AS people FROM ({people}) "
+        f"GROUP BY {', '.join(places)}, onward_beyond LIMIT {_max_paths(spec) + 1:d}"
+    )
+    return f"SELECT groupArray(({', '.join(places)}, onward_beyond, people)), {_NAMES} FROM ({paths})", parameters
+
+
+def path_people_sql(
+    project_id: str, spec: PathSpec, node: Sequence[str], part: str, promoted: Promoted
+) -> tuple[str, dict[str, Any]]:
+    """One column, `unit`: the people of a number of the node that the events `node` lead to, each once."""
+    people, steps, parameters = _people(project_id, spec, promoted)
+    depth, came = len(node), []
+    for i, name in enumerate(node):
+        parameters[f"node{i:d}"] = name
+        place = _place_of(f"{{node{i:d}:String}}")
+        # Of a name that the window does not have, the place is that of a path's end.
+        came.append(f"steps[{i + 2:d}] = {place} AND {place} != 0")
+    further = f"length(steps) > {depth + 1:d}"
+    came += {"count": [], "drop_off": [f"NOT {further}"]}.get(part, [further])
+    if (part == "continued" and depth < spec.max_depth) or (part == "other" and depth >= spec.max_depth):
+        came.append("false")
+    at_node = f"WITH {steps} SELECT unit, steps FROM ({people}) WHERE {' AND '.join(came) or 'true'}"
+    if part != "other":
+        return f"SELECT unit FROM ({at_node})", parameters
+    by_child = (
+        f"SELECT groupArray(unit) AS units FROM ({at_node}) GROUP BY steps[{depth + 2:d}] AS child "
+        f"ORDER BY length(units) DESC, arrayElement({_NAMES}, child) LIMIT {_ALL_CHILDREN:d} OFFSET {spec.top:d}"
+    )
+    return f"SELECT arrayJoin(units) AS unit FROM ({by_child})", parameters
+
+
+def _people(project_id: str, spec: PathSpec, promoted: Promoted) -> tuple[str, str, dict[str, Any]]:
+    """Rows (unit, ...) of those who have a start event; what makes `steps` of them, to stand behind WITH."""
     segment = segment_sql(spec.segment, promoted)
     moment = moments(spec.window, _NAME_BITS, microseconds(utc_now()))
     parameters = {
         **window_parameters(project_id, spec.window),
         **moment.parameters,
         **segment.parameters,
-        "start": spec.start_event,
     }
     history = "arrayCompact(arraySort(arrayFilter(x -> x %s first, packed_events)))"
     histories = segment.units(
         f"{moment.number(_place_of('e.event'))} AS packed",
         {
-            "first": "minIf(packed, e.event = {start:String})",
+            "first": f"minIf(packed, {_start(spec.start_event, parameters)})",
             "packed_events": "groupArray(packed)",
             # What is less than the first start event's number came before it.
             "onward": f"arrayReverse({history % '<='})" if spec.before else history % ">=",
@@ -94,14 +132,14 @@ def path_sql(project_id: str, spec: PathSpec, promoted: Promoted) -> tuple[str, 
         EVENTS_WITH_DUPLICATES,
         IN_WINDOW,
     )
-    places = [f"p{i:d}" for i in range(1, spec.max_depth + 1)]
-    steps = ", ".join(f"steps[{i:d}] AS {place}" for i, place in enumerate(places, 2))
-    steps += f", length(steps) > {spec.max_depth + 1:d} AS onward_beyond"
-    people = (
-        f"WITH {', '.join(_steps(spec, moment, parameters))} SELECT {steps}, count() AS people FROM ({histories} HAVING first > 0) "
-        f"GROUP BY {', '.join(places)}, onward_beyond LIMIT {_max_paths(spec) + 1:d}"
-    )
-    return f"SELECT groupArray(({', '.join(places)}, onward_beyond, people)), {_NAMES} FROM ({people})", parameters
+    return f"{histories} HAVING first > 0", ", ".join(_steps(spec, moment, parameters)), parameters
+
+
+def _start(names: Names, parameters: dict[str, Any]) -> str:
+    if names is None:
+        return "true"
+    parameters["start"] = names if isinstance(names, str) else list(names)
+    return "e.event = {start:String}" if isinstance(names, str) else "e.event IN {start:Array(String)}"
 
 
 # The names of the window's events: a constant of the query, worked out once.
@@ -111,6 +149,7 @@ _NAMES = (
     f"AND e.timestamp < fromUnixTimestamp64Micro({{until:Int64}}, 'UTC') LIMIT {MAX_EVENT_NAMES + 1:d}))"
 )
 _NAME_BITS = 17
+_ALL_CHILDREN = 2**62
 
 
 def _place_of(name: str) -> str:
@@ -174,11 +213,11 @@ def _tree(table: bytes, spec: PathSpec) -> PathResult:
         onward=rows["onward"].astype(bool),
     )
     try:
-        root = path_tree(distinct, spec.start_event, spec.top, MAX_NODES)
+        root = path_tree(distinct, "", spec.top, MAX_NODES)
     except TooManyNodesError as error:
         raise _too_expensive(f"The tree has more than {MAX_NODES} nodes.") from error
     return PathResult(
-        root=root.event,
+        root=shown_names(spec.start_event),
         count=root.count,
         drop_off=root.drop_off,
         continued=root.continued,

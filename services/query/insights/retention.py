@@ -1,22 +1,22 @@
 """The retention query: who began in a time bucket, and in which later ones they came back."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import Interval
+from services.contract.api.people import CellLine
 from services.contract.api.retention import RetentionBreakdown, RetentionQuery, RetentionResult
-from services.contract.api.validation import refuse_nul
 from services.query.execution.executor import QueryExecutor
 from services.query.request.breakdown import Breakdown, parse_breakdown
-from services.query.request.event_filter import EventFilter
+from services.query.request.event_filter import EventFilter, listed_names, parse_names
 from services.query.request.filters import parse_filter_of
 from services.query.request.segment import Segment, parse_segment
 from services.query.request.time_buckets import bucket_starts, complete_buckets, local_time
-from services.query.request.time_window import EARLIEST_US, TimeWindow, parse_time_window
-from services.query.sql.breakdown import line_of, placed_sql, value_sql
+from services.query.request.time_window import EARLIEST_US, TimeWindow, window_of
+from services.query.sql.breakdown import label_sql, line_of, placed_sql, value_sql
 from services.query.sql.event_filter import event_filter_sql
 from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW, in_window, window_parameters
 from services.query.sql.moments import MOMENT
@@ -49,11 +49,11 @@ class RetentionSpec(Struct, frozen=True):
 
 
 def parse_retention(query: RetentionQuery, project_id: str) -> RetentionSpec:
-    refuse_nul(query.born_event, "born_event")
-    refuse_nul(query.return_event, "return_event")
-    born = EventFilter(query.born_event, parse_filter_of(query.born_filter, "born_filter"))
-    returned = EventFilter(query.return_event, parse_filter_of(query.return_filter, "return_filter"))
-    window = parse_time_window(query.since, query.until, query.timezone)
+    born_names = parse_names(query.born_event, "born_event")
+    return_names = parse_names(query.return_event, "return_event")
+    born = EventFilter(born_names, parse_filter_of(query.born_filter, "born_filter"))
+    returned = EventFilter(return_names, parse_filter_of(query.return_filter, "return_filter"))
+    window = window_of(query)
     segment = parse_segment(query)
     interval, sundays = query.interval or "day", query.week_start == "sunday"
     spec = RetentionSpec(
@@ -130,8 +130,50 @@ def retention_sql(project_id: str, spec: RetentionSpec, promoted: Promoted) -> t
     ), parameters
 
 
+class _Units(NamedTuple):
+    """Rows (unit, cohort, came, ...) as SQL, those for whom `having` holds; `value`: of the breakdown, `returned`: the time
+    buckets in `came`."""
+
+    rows: str
+    having: str
+    value: str
+    returned: str
+    parameters: dict[str, Any]
+
+
+def retention_people_sql(
+    project_id: str, spec: RetentionSpec, cohort: int, offset: int, line: CellLine | None, promoted: Promoted
+) -> tuple[str, dict[str, Any]]:
+    """One column, `unit`: the people of `matrix[cohort][offset]`, each once."""
+    units = _units(project_id, spec, promoted)
+    parameters = {**units.parameters, "row": cohort, "later": cohort + offset}
+    who = "cohort = {row:UInt64}"
+    if offset:
+        comparison = ">=" if spec.on_or_after else "="
+        who += f" AND arrayExists(p -> p {comparison} {{later:UInt64}}, {units.returned})"
+    if spec.breakdown is None or line is None:
+        return f"SELECT unit FROM ({units.rows}) WHERE {units.having} AND {who}", parameters
+    by_value = (
+        f"SELECT {units.value} AS value, count() AS weight, groupArrayIf(unit, {who}) AS units "
+        f"FROM ({units.rows}) WHERE {units.having} GROUP BY value"
+    )
+    named = Parameters("line", promoted)
+    label = label_sql(spec.breakdown, line.kind, line.value, named)
+    sql = f"SELECT arrayJoin(units) AS unit FROM ({placed_sql(spec.breakdown, by_value)}) WHERE label = {label}"
+    return sql, {**parameters, **named.values}
+
+
 def _groups(project_id: str, spec: RetentionSpec, promoted: Promoted) -> tuple[str, str, dict[str, Any]]:
     """One row per distinct (value, cohort, came), with the number of people. And the SQL of the buckets in `came`."""
+    units = _units(project_id, spec, promoted)
+    groups = (
+        f"SELECT {units.value} AS value, cohort, came, count() AS number FROM ({units.rows}) WHERE {units.having} "
+        "GROUP BY value, cohort, came"
+    )
+    return groups, units.returned, units.parameters
+
+
+def _units(project_id: str, spec: RetentionSpec, promoted: Promoted) -> _Units:
     conditions = [*spec.born.conditions, *spec.returned.conditions]
     segment, named = (
         segment_sql(spec.segment, promoted, conditions, breakdown=spec.breakdown),
@@ -156,23 +198,28 @@ def _groups(project_id: str, spec: RetentionSpec, promoted: Promoted) -> tuple[s
         "arrayMap(i -> toUInt64(i - 1), arrayEnumerate({starts:Array(Int64)})), toUInt64(0)) AS bucket",
         aggregates,
         table,
-        f"{when} AND e.event IN ({{born:String}}, {{return:String}})"
-        + (" AND (is_born OR is_return)" if conditions else ""),
-    )
-    groups = (
-        f"SELECT {value} AS value, cohort, came, count() AS number FROM ({units}) WHERE {having} "
-        "GROUP BY value, cohort, came"
+        f"{when}{_of_names(spec, named)}" + (" AND (is_born OR is_return)" if conditions else ""),
     )
     parameters = {
         **window_parameters(project_id, spec.window),
         **segment.parameters,
         **named.values,
-        "born": spec.born.event,
-        "return": spec.returned.event,
         "starts": spec.starts,
         "ever": EARLIEST_US,
     }
-    return groups, returned, parameters
+    return _Units(units, having, value, returned, parameters)
+
+
+def _of_names(spec: RetentionSpec, named: Parameters) -> str:
+    """Of which names events are read, behind an AND; nothing where they may be of any."""
+    born, returned = spec.born.event, spec.returned.event
+    if born is None or returned is None:
+        return ""
+    if isinstance(born, str) and isinstance(returned, str):
+        named.values |= {"born": born, "return": returned}
+        return " AND e.event IN ({born:String}, {return:String})"
+    names = list(dict.fromkeys(listed_names(born) + listed_names(returned)))
+    return f" AND e.event IN {named.add(names, 'Array(String)')}"
 
 
 def _returns(spec: RetentionSpec) -> tuple[str, str, str]:

@@ -7,16 +7,17 @@ from typing import Any
 from msgspec import Struct
 
 from services.contract.api.fields import Interval
+from services.contract.api.people import CellLine
 from services.contract.api.trends import Measure, TrendLine, TrendSeriesResult, TrendsQuery, TrendsResult
 from services.contract.api.validation import invalid_field, refuse_nul
 from services.query.execution.executor import QueryExecutor
 from services.query.request.breakdown import Breakdown, parse_breakdown
-from services.query.request.event_filter import EventFilter, parse_event_filters
+from services.query.request.event_filter import EventFilter, parse_event_filters, shown_names
 from services.query.request.filters import FIELDS, MAX_KEY_LEVELS, Condition, property_hint
 from services.query.request.segment import Segment, parse_segment
 from services.query.request.time_buckets import bucket_starts, complete_buckets, local_time
-from services.query.request.time_window import TimeWindow, parse_time_window
-from services.query.sql.breakdown import line_of, placed_sql, value_sql
+from services.query.request.time_window import TimeWindow, window_of
+from services.query.sql.breakdown import label_sql, line_of, placed_sql, value_sql
 from services.query.sql.event_filter import event_filter_sql
 from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW, window_parameters
 from services.query.sql.measures import EXTREMES, SUMS, measure_sql, measured_value
@@ -87,7 +88,7 @@ def _is_measurable(key: str) -> bool:
 
 def parse_trends(query: TrendsQuery, project_id: str) -> TrendsSpec:
     event_filters = parse_event_filters([(series.event, series.filter) for series in query.series], "series")
-    window, interval = parse_time_window(query.since, query.until, query.timezone), query.interval or "day"
+    window, interval = window_of(query), query.interval or "day"
     sundays = query.week_start == "sunday"
     return TrendsSpec(
         series=[
@@ -109,7 +110,9 @@ async def run_trends(store: QueryExecutor, project_id: str, spec: TrendsSpec, pr
     for series in spec.series:
         rows = await store.rows(*trend_sql(project_id, spec, series, promoted))
         lines = _lines(rows, spec, series.measure)
-        results.append(TrendSeriesResult(event=series.event_filter.event, measure=series.measure, lines=lines))
+        results.append(
+            TrendSeriesResult(event=shown_names(series.event_filter.event), measure=series.measure, lines=lines)
+        )
     return TrendsResult(
         interval=spec.interval,
         periods=[local_time(start, spec.window.zone) for start in spec.starts],
@@ -120,33 +123,72 @@ async def run_trends(store: QueryExecutor, project_id: str, spec: TrendsSpec, pr
 
 def trend_sql(project_id: str, spec: TrendsSpec, series: Series, promoted: Promoted) -> tuple[str, dict[str, Any]]:
     """Rows (place, label, period, number), in order of place; see placed_sql."""
-    trait = series.trait
-    needed = [*series.event_filter.conditions, *([] if trait is None else [trait])]
-    segment = segment_sql(spec.segment, promoted, needed, breakdown=spec.breakdown)
-    named = Parameters("series", promoted)
-    selected = event_filter_sql(series.event_filter, named)
-    # FINAL takes duplicates away before they are counted.
-    table = EVENTS_WITH_DUPLICATES if series.measure in _DUPLICATES_DO_NO_HARM else EVENTS_ONCE
-    if series.measure in _OF_PEOPLE or spec.segment.aggregate_by is not None:
-        joins, person = segment.joins, segment.who
-    else:
-        joins, person = segment.filter_joins, "0"
-    measured = measured_value(trait, series.key, series.measure, named)
+    events, parameters = _events(project_id, spec, series, promoted)
     measure = measure_sql(series.measure, series.percentile)
-    value = "''" if spec.breakdown is None else value_sql(spec.breakdown, named)
-    events = (
-        f"SELECT {person} AS person{measured.columns}, {value} AS value, "
-        "roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}) AS period "
-        f"FROM {table} {joins}{measured.join} WHERE {IN_WINDOW}{segment.where} AND {selected}"
-    )
     by_value = f"SELECT period, value, {measure.state} AS state FROM ({events}) GROUP BY period, value"
     if spec.breakdown is None:
         sql = f"SELECT 1, '', period, {measure.merged} FROM ({by_value}) GROUP BY period"
     else:
         placed = placed_sql(spec.breakdown, by_value, measure.total, measure.by)
         sql = f"SELECT place, label, period, {measure.merged} FROM ({placed}) GROUP BY place, label, period ORDER BY place"
+    return sql, parameters
+
+
+def trend_people_sql(
+    project_id: str, spec: TrendsSpec, series: Series, bucket: int | None, line: CellLine | None, promoted: Promoted
+) -> tuple[str, dict[str, Any]]:
+    """One column, `unit`: who did what a number counts, each once. `bucket`: None for the whole window."""
+    events, parameters = _events(project_id, spec, series, promoted, with_people=True, ranked=line is not None)
+    when = ""
+    if bucket is not None:
+        parameters["bucket"] = spec.starts[bucket]
+        when = "period = {bucket:Int64}"
+    if spec.breakdown is None or line is None:
+        return f"SELECT DISTINCT person AS unit FROM ({events}){f' WHERE {when}' if when else ''}", parameters
+    measure = measure_sql(series.measure, series.percentile)
+    by_value = (
+        f"SELECT period, value, {measure.state} AS state, groupUniqArray(person) AS units FROM ({events}) "
+        "GROUP BY period, value"
+    )
+    named = Parameters("line", promoted)
+    placed = placed_sql(spec.breakdown, by_value, measure.total, measure.by)
+    is_line = f"label = {label_sql(spec.breakdown, line.kind, line.value, named)}"
+    where = " AND ".join(filter(None, (is_line, when)))
+    return f"SELECT DISTINCT arrayJoin(units) AS unit FROM ({placed}) WHERE {where}", {**parameters, **named.values}
+
+
+def _events(
+    project_id: str,
+    spec: TrendsSpec,
+    series: Series,
+    promoted: Promoted,
+    *,
+    with_people: bool = False,
+    ranked: bool = True,
+) -> tuple[str, dict[str, Any]]:
+    """Rows (person, value, period, what is measured) of a series' events. `with_people`: whatever the measure; not `ranked`:
+    nothing is counted, so that duplicates do no harm."""
+    trait = series.trait
+    needed = [*series.event_filter.conditions, *([] if trait is None else [trait])]
+    segment = segment_sql(spec.segment, promoted, needed, breakdown=spec.breakdown)
+    named = Parameters("series", promoted)
+    selected = event_filter_sql(series.event_filter, named)
+    # FINAL takes duplicates away before they are counted.
+    harmless = series.measure in _DUPLICATES_DO_NO_HARM or not ranked
+    table = EVENTS_WITH_DUPLICATES if harmless else EVENTS_ONCE
+    if with_people or series.measure in _OF_PEOPLE or spec.segment.aggregate_by is not None:
+        joins, person = segment.joins, segment.who
+    else:
+        joins, person = segment.filter_joins, "0"
+    measured = measured_value(trait, series.key, series.measure, named)
+    value = "''" if spec.breakdown is None else value_sql(spec.breakdown, named)
+    events = (
+        f"SELECT {person} AS person{measured.columns}, {value} AS value, "
+        "roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}) AS period "
+        f"FROM {table} {joins}{measured.join} WHERE {IN_WINDOW}{segment.where} AND {selected}"
+    )
     parameters = {**window_parameters(project_id, spec.window), **segment.parameters, **named.values}
-    return sql, {**parameters, "starts": spec.starts}
+    return events, {**parameters, "starts": spec.starts}
 
 
 def _lines(rows: Iterable[Sequence[Any]], spec: TrendsSpec, measure: Measure) -> list[TrendLine]:

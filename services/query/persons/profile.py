@@ -1,19 +1,16 @@
 """One person: all ids, what traits and groups are now, links and merges, when seen and how often."""
 
-from collections.abc import Sequence
-from typing import Any
-
-import msgspec
-from msgspec import UNSET, Raw
+from msgspec import UNSET
 
 from services.contract.api.persons import MAX_PERSON_IDS, Person
 from services.contract.tables import IDENTITY_LOG
 from services.query.execution.executor import QueryExecutor
 from services.query.persons.links import find_links
+from services.query.persons.listed import folded_traits
 from services.query.sql.events import EVENTS_WITH_DUPLICATES, NOT_DELETED
 from services.query.sql.moments import MOMENT
 from services.query.sql.persons import IDS_OF_PERSON, PERSON_OF
-from services.query.sql.traits import IDENTIFIES
+from services.query.sql.traits import IDENTIFIES, latest_traits
 from services.runtime.clock import utc_time
 
 _OF_PERSON = f"WHERE e.project_id = {{project:String}} AND e.distinct_id IN ({IDS_OF_PERSON}) AND {NOT_DELETED}"
@@ -27,27 +24,7 @@ GROUPS_SQL = (
     f"SELECT e.group_type, argMax(e.group_key, {MOMENT}) FROM {IDENTITY_LOG} AS e {_OF_PERSON} "
     "AND e.kind = 'group' GROUP BY e.group_type ORDER BY e.group_type"
 )
-# Rows (traits as they came, which of them the person has): values then come back unharmed. A text is read once, however
-# many traits it has.
-_SAID = (
-    f"SELECT e.event_id AS event_id, {MOMENT} AS moment, arrayJoin(arrayConcat("
-    "arrayMap(x -> (x.1, x.2 = 'null', false), JSONExtractKeysAndValuesRaw(e.traits)), "
-    "arrayMap(x -> (x.1, x.2 = 'null', true), JSONExtractKeysAndValuesRaw(e.set_once)))) AS said, "
-    "said.1 AS name, said.2 AS is_null, said.3 AS once "
-    f"FROM {IDENTITY_LOG} AS e {_OF_PERSON} AND e.kind IN {IDENTIFIES}"
-)
-_SOURCES = (
-    "SELECT name, countIf(NOT once) = 0 OR argMaxIf(is_null, moment, NOT once) AS is_once, "
-    "maxIf(moment, NOT once) AS last_at, argMaxIf(event_id, moment, NOT once) AS last, "
-    "arraySort(groupArrayIf((moment, event_id), once AND NOT is_null)) AS onces, "
-    f"if(is_once, arrayFirst(x -> x.1 >= last_at, onces).2, last) AS source FROM ({_SAID}) GROUP BY name"
-)
-TRAITS_SQL = (
-    "SELECT any(if(is_once, log.set_once, log.traits)), any(names) FROM (SELECT source, is_once, groupArray(name) AS names "
-    f"FROM ({_SOURCES}) GROUP BY source, is_once) AS found INNER JOIN (SELECT e.event_id AS event_id, e.traits AS traits, "
-    f"e.set_once AS set_once FROM {IDENTITY_LOG} AS e {_OF_PERSON} AND e.kind IN {IDENTIFIES}) AS log "
-    "ON log.event_id = found.source GROUP BY source, is_once"
-)
+TRAITS_SQL = latest_traits("0", f"{_OF_PERSON} AND e.kind IN {IDENTIFIES}")
 
 
 async def find_person(store: QueryExecutor, project_id: str, distinct_id: str) -> Person | None:
@@ -68,7 +45,7 @@ async def find_person(store: QueryExecutor, project_id: str, distinct_id: str) -
     return Person(
         person_id=person_id,
         distinct_ids=[row[0] for row in ids[:MAX_PERSON_IDS]],
-        traits=_traits(await store.rows(TRAITS_SQL, parameters)),
+        traits=folded_traits(await store.rows(TRAITS_SQL, parameters)).get(0, {}),
         groups={row[0]: row[1] for row in await store.rows(GROUPS_SQL, parameters)},
         links=links,
         merges=merges,
@@ -77,11 +54,3 @@ async def find_person(store: QueryExecutor, project_id: str, distinct_id: str) -
         events=events,
         warnings=warnings or UNSET,
     )
-
-
-def _traits(rows: Sequence[Sequence[Any]]) -> dict[str, Raw]:
-    latest: dict[str, Raw] = {}
-    for text, keys in rows:
-        sent = msgspec.json.decode(text, type=dict[str, Raw])
-        latest |= {key: sent[key] for key in keys}
-    return dict(sorted(latest.items()))

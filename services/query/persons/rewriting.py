@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from services.contract.deletions import covered_sql
-from services.contract.tables import EVENTS, IDENTITY_LOG, PERSON_IDS, TAKEN_IDS
+from services.contract.tables import COHORT_IDS, EVENTS, IDENTITY_LOG, PERSON_IDS, TAKEN_IDS
 from services.query.persons.deletion_rows import DeletionRow
 from services.query.request.time_window import microseconds
 from services.runtime.clickhouse import ClickHouse
@@ -59,6 +59,7 @@ class Rewriting:
             identity = _identity_of(ids, received_us)
             await self._note_taken(IDENTITY_LOG, identity.actions[-1][1])
             mutations += [identity, _Mutation(PERSON_IDS, [("DELETE", _person_ids_of(ids))])]
+            mutations.append(_Mutation(COHORT_IDS, [("DELETE", _cohort_ids_of(ids))]))
         events += [_window_sql(window) for window in windows]
         if events:
             mutations.append(_Mutation(EVENTS, [("DELETE", " OR ".join(events))]))
@@ -115,6 +116,13 @@ def _identity_of(ids: Sequence[DeletedId], received_us: int | None) -> _Mutation
 
 def _person_ids_of(ids: Sequence[DeletedId]) -> str:
     return f"{_is_one(ids, 'distinct_hash')} AND version < {_of_id(ids, 'distinct_hash', [i.version for i in ids])}"
+
+
+def _cohort_ids_of(ids: Sequence[DeletedId]) -> str:
+    """A list of ids that was uploaded after the deletion keeps them."""
+    column = "sipHash64(project_id, distinct_id)"
+    before = f"fromUnixTimestamp64Micro({_of_id(ids, column, [i.before_us for i in ids])}, 'UTC')"
+    return f"{_is_one(ids, column)} AND added_at <= {before}"
 
 
 def _covered(ids: Sequence[DeletedId], column: str, received_us: int | None) -> str:

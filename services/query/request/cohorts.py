@@ -16,9 +16,23 @@ from services.query.request.filters import Condition, parse_filter, parse_filter
 from services.query.request.time_window import TimeWindow, parse_time_window
 
 MAX_COHORT_DEPTH = 10
-_KINDS = {"all_of": "and", "any_of": "or", "none_of": "not", "did": "did", "did_not": "did_not", "traits": "traits"}
+_KINDS = {
+    "all_of": "and",
+    "any_of": "or",
+    "none_of": "not",
+    "did": "did",
+    "did_not": "did_not",
+    "traits": "traits",
+    "saved": "saved",
+}
 _COUNTS = ("at_least", "at_most", "exactly")
-_OF_EVENTS = ("since", "until", "timezone", "filter", *_COUNTS)
+_OF_EVENTS = ("since", "until", "timezone", "last", "this", "previous", "whole_periods", "filter", *_COUNTS)
+
+
+class ListedCohort(Cohort, kw_only=True):
+    """A saved list: what its name stands for was put in."""
+
+    list_id: str
 
 
 class Did(Struct, frozen=True):
@@ -35,6 +49,12 @@ class Has(Struct, frozen=True):
     """People with a trait for which the condition holds; it is one that fails where the trait is missing."""
 
     condition: Condition
+
+
+class Listed(Struct, frozen=True):
+    """People with an id of an uploaded list. Without an id: the list is looked up when the query runs."""
+
+    list_id: str
 
 
 class Not(Struct, frozen=True):
@@ -55,7 +75,8 @@ class Either(Struct, frozen=True):
     rules: list["Rule"]
 
 
-Rule = Did | Has | Not | Every | Either
+Leaf = Did | Has | Listed
+Rule = Did | Has | Listed | Not | Every | Either
 
 
 def parse_cohort(cohort: Cohort) -> Rule:
@@ -69,9 +90,9 @@ def parse_cohort(cohort: Cohort) -> Rule:
     return rule
 
 
-def leaves(rule: Rule) -> Iterator[Did | Has]:
+def leaves(rule: Rule) -> Iterator[Leaf]:
     """From left to right."""
-    if isinstance(rule, Did | Has):
+    if isinstance(rule, Did | Has | Listed):
         yield rule
     elif isinstance(rule, Not):
         yield from leaves(rule.rule)
@@ -105,6 +126,8 @@ def _parse(cohort: Cohort, place: str, depth: int) -> Rule:
     for name in _OF_EVENTS:
         if _given(cohort, name):
             raise invalid_field(f"{place}.{name}", "belongs to `did` and `did_not` only")
+    if cohort.saved is not None:
+        return Listed(cohort.list_id if isinstance(cohort, ListedCohort) else "")
     if kind == "traits":
         return _traits(cohort.traits, place)
     if cohort.none_of is not None:
@@ -124,7 +147,11 @@ def _did(cohort: Cohort, place: str) -> Rule:
     refuse_nul(event, f"{place}.{name}")
     if cohort.since is None or cohort.until is None:
         missing = f"{place}.{'since' if cohort.since is None else 'until'}"
-        raise ApiError(ErrorCode.MISSING_FIELD, f"`{missing}` is missing: `{name}` needs a window.", field=missing)
+        raise ApiError(
+            ErrorCode.MISSING_FIELD,
+            f"`{missing}` is missing: `{name}` needs a window (`since` and `until`, or `last`, `this`, `previous`).",
+            field=missing,
+        )
     counts = [(count, getattr(cohort, count)) for count in _COUNTS if getattr(cohort, count) is not None]
     if len(counts) > (1 if name == "did" else 0):
         raise invalid_field(f"{place}.{counts[-1][0]}", "is one too many: `did` takes one number, `did_not` none")

@@ -48,6 +48,14 @@ def complete_buckets(
     return [border <= microseconds(now) for border in [*starts[1:], end]]
 
 
+def last_border(us: int, window: TimeWindow, interval: Interval, *, sundays: bool = False) -> int:
+    """The last border of the window's time buckets up to `us`; it may lie before the window."""
+    if interval == "hour":
+        first = next(_borders(window.since_us, window.zone, interval, sundays))
+        return first + (us - first) // _HOUR_US * _HOUR_US
+    return next(_borders(us, window.zone, interval, sundays))
+
+
 def local_time(us: int, zone: ZoneInfo) -> datetime:
     """For answers: in the zone, or in UTC where RFC 3339 cannot write the zone's offset (some had seconds)."""
     local = utc_time(us).astimezone(zone)

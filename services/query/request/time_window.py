@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from msgspec import Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.fields import WindowedQuery
 from services.contract.api.timestamps import FORMS, epoch_us, iso_time
 
 SECOND_US = 1_000_000
@@ -14,7 +15,7 @@ DAY_US = 86_400 * SECOND_US
 _EPOCH = datetime(1970, 1, 1)
 _EPOCH_UTC = _EPOCH.replace(tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-_UTC = ZoneInfo("UTC")
+UTC_ZONE = ZoneInfo("UTC")
 # The sorting key holds toDate(timestamp), and ClickHouse's Date reaches from 1970 to 2149. No event lies outside:
 # the edge takes times from 2000 to now. A window that reaches further is cut to these.
 EARLIEST_US = 0
@@ -47,6 +48,14 @@ def parse_time_window(since: str | float, until: str | float, zone_name: str | N
     return window
 
 
+def window_of(query: WindowedQuery) -> TimeWindow:
+    """Of a query that says `since` and `until`. Raises ApiError."""
+    if query.since is None or query.until is None:
+        missing = "since" if query.since is None else "until"
+        raise ApiError(ErrorCode.MISSING_FIELD, f"`{missing}` is required.", field=missing)
+    return parse_time_window(query.since, query.until, query.timezone)
+
+
 def parse_zone(name: str | None) -> ZoneInfo:
     # Compared with the list first: ZoneInfo opens files by that name.
     if name is None:
@@ -72,7 +81,7 @@ def microseconds(time: datetime) -> int:
     return (time.replace(tzinfo=None) - _EPOCH - offset) // _MICROSECOND
 
 
-def time_us(value: object, zone: ZoneInfo = _UTC) -> int:
+def time_us(value: object, zone: ZoneInfo = UTC_ZONE) -> int:
     """Microseconds since 1970 of a text or a number; `zone` is that of texts without an offset. Raises ValueError."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return _of_number(value)

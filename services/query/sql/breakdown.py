@@ -10,7 +10,7 @@ from services.contract.api.fields import MAX_BREAKDOWN_CHARS, BreakdownKind
 from services.contract.repeated_names import first_of_each_name
 from services.query.request.breakdown import Breakdown
 from services.query.sql.groups import event_group_text
-from services.query.sql.json_text import plain
+from services.query.sql.json_text import json_text, plain
 from services.query.sql.parameters import Parameters
 from services.query.sql.properties import event_property
 
@@ -46,6 +46,18 @@ def placed_sql(breakdown: Breakdown, rows: str, total: str = f"sum(weight) {OVER
         f"SELECT *, least(rank, {breakdown.top + 1:d}) AS place, "
         f"if(rank > {breakdown.top:d}, '{_LONG}', value) AS label FROM ({ranked})"
     )
+
+
+def label_sql(breakdown: Breakdown, kind: str, value: Raw | UnsetType, parameters: Parameters) -> str:
+    """The label of a line that an answer had: its value is read as stored ones are, so that it has the same text."""
+    if kind != "value" or value is UNSET:
+        return f"'{_LONG}'" if kind == "other" else "''"
+    given = parameters.add(f'{{"v":{bytes(value).decode()}}}', "String")
+    name = parameters.add("v", "String")
+    if breakdown.group_type is not None:
+        return f"toJSONString(JSONExtractString({given}, {name}))"
+    text = json_text(given, name)
+    return f"if({text} = '-0', '0', {text})"
 
 
 def line_of(label: str) -> Line:

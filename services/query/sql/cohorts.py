@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from itertools import count
 
-from services.contract.tables import DELETED_IDS, IDENTITY_LOG, PERSON_IDS
-from services.query.request.cohorts import Did, Every, Has, Not, Rule, leaves
+from services.contract.tables import COHORT_IDS, DELETED_IDS, IDENTITY_LOG, PERSON_IDS
+from services.query.request.cohorts import Did, Every, Has, Leaf, Listed, Not, Rule, leaves
 from services.query.sql.conditions import conditions_sql, joins_of, trait_people
 from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, NOT_DELETED, in_window
 from services.query.sql.parameters import Parameters
@@ -32,13 +32,13 @@ def in_cohort(rule: Rule | None, parameters: Parameters) -> str:
     return f" AND ({PERSON} IN ({cohort_people(rule, parameters)}))"
 
 
-def _numbered(rule: Rule) -> Iterator[tuple[int, Did | Has]]:
+def _numbered(rule: Rule) -> Iterator[tuple[int, Leaf]]:
     return enumerate(leaves(rule))
 
 
 def _takes_nobodies(rule: Rule) -> bool:
     """Whether people are in it who are in none of its leaves."""
-    if isinstance(rule, Did | Has):
+    if isinstance(rule, Did | Has | Listed):
         return False
     if isinstance(rule, Not):
         return not _takes_nobodies(rule.rule)
@@ -48,7 +48,7 @@ def _takes_nobodies(rule: Rule) -> bool:
 
 def _holds(rule: Rule, number: "count[int]") -> str:
     """Over the bits of `leaves`, which are numbered from left to right."""
-    if isinstance(rule, Did | Has):
+    if isinstance(rule, Did | Has | Listed):
         return f"bitTest(leaves, {next(number):d})"
     if isinstance(rule, Not):
         return f"NOT ({_holds(rule.rule, number)})"
@@ -72,9 +72,17 @@ def _everybody(who: str) -> str:
     )
 
 
-def _leaf(leaf: Did | Has, parameters: Parameters, who: str) -> str:
+def _leaf(leaf: Leaf, parameters: Parameters, who: str) -> str:
     if isinstance(leaf, Has):
         return trait_people(leaf.condition, parameters, who)
+    if isinstance(leaf, Listed):
+        ids = (
+            "SELECT distinct_id, sipHash64(project_id, distinct_id) AS distinct_hash, added_at AS timestamp "
+            f"FROM {COHORT_IDS} WHERE project_id = {{project:String}} AND list_id = {parameters.add(leaf.list_id, 'String')}"
+        )
+        return (
+            f"SELECT {who} AS who FROM ({ids}) AS e {join_persons(who == PERSON_ID)} WHERE {NOT_DELETED} GROUP BY who"
+        )
     window = in_window(parameters.add(leaf.window.since_us, "Int64"), parameters.add(leaf.window.until_us, "Int64"))
     event = parameters.add(leaf.event, "String")
     # Whoever did it once did it, however often the row is stored; further times are counted without duplicates.

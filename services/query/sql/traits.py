@@ -60,6 +60,41 @@ def group_values(group_type: str, trait: str, parameters: Parameters) -> str:
     return _values("e.group_key", trait, of_kind, parameters)
 
 
+def latest_traits(who: str, source: str) -> str:
+    """Rows (who, text, names): the text of a call, and which of its traits `who` has of it. Values come back unharmed so, and a
+    text is read once, however many traits it has. `source`: what stands behind `FROM identity_log AS e`, and leaves the calls."""
+    said = (
+        f"SELECT {who} AS who, e.event_id AS event_id, {MOMENT} AS moment, arrayJoin(arrayConcat("
+        "arrayMap(x -> (x.1, x.2 = 'null', false), JSONExtractKeysAndValuesRaw(e.traits)), "
+        "arrayMap(x -> (x.1, x.2 = 'null', true), JSONExtractKeysAndValuesRaw(e.set_once)))) AS said, "
+        f"said.1 AS name, said.2 AS is_null, said.3 AS once {_LOG} {source}"
+    )
+    sources = (
+        "SELECT who, name, countIf(NOT once) = 0 OR argMaxIf(is_null, moment, NOT once) AS is_once, "
+        "maxIf(moment, NOT once) AS last_at, argMaxIf(event_id, moment, NOT once) AS last, "
+        "arraySort(groupArrayIf((moment, event_id), once AND NOT is_null)) AS onces, "
+        f"if(is_once, arrayFirst(x -> x.1 >= last_at, onces).2, last) AS source FROM ({said}) GROUP BY who, name"
+    )
+    return (
+        "SELECT who, any(if(is_once, log.set_once, log.traits)), any(names) FROM "
+        f"(SELECT who, source, is_once, groupArray(name) AS names FROM ({sources}) GROUP BY who, source, is_once) AS found "
+        "INNER JOIN (SELECT e.event_id AS event_id, e.traits AS traits, e.set_once AS set_once "
+        f"{_LOG} {source}) AS log ON log.event_id = found.source GROUP BY who, source, is_once"
+    )
+
+
+def traits_of_people(people: str) -> str:
+    """`latest_traits` of people, an array of their numbers as SQL."""
+    of_people = f"{join_persons(False)} {_OF_PROJECT} AND e.kind IN {IDENTIFIES} AND {_SAYS_TRAITS}"
+    return latest_traits(PERSON, f"{of_people} AND {PERSON} IN {people}")
+
+
+def traits_of_groups(group_type: str, keys: str) -> str:
+    """`latest_traits` of groups of a type, an array of their keys as SQL."""
+    of_groups = f"{_OF_PROJECT} AND e.kind = 'group' AND e.group_type = {group_type} AND {_SAYS_TRAITS}"
+    return latest_traits("e.group_key", f"{of_groups} AND e.group_key IN {keys}")
+
+
 def _holders(who: str, trait: str, of_kind: str, value_holds: str, parameters: Parameters) -> str:
     return f"SELECT who FROM ({_values(who, trait, of_kind, parameters)}) WHERE {value_holds}"
 

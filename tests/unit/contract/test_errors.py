@@ -24,6 +24,7 @@ STATUSES = {
     "not_found": 404,
     "method_not_allowed": 405,
     "request_timeout": 408,
+    "conflict": 409,
     "body_too_large": 413,
     "event_too_large": 413,
     "unsupported_media_type": 415,
@@ -66,6 +67,7 @@ QUERY_CODES = {
     ErrorCode.INVALID_FILTER,
     ErrorCode.INVALID_CURSOR,
     ErrorCode.QUERY_TOO_EXPENSIVE,
+    ErrorCode.CONFLICT,
 }
 # These the HTTP protocol gives, before any service sees a request: tests/unit/runtime/test_http_protocol.py.
 PROTOCOL_CODES = {

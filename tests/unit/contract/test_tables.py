@@ -9,6 +9,9 @@ from msgspec import Raw, structs
 from services.contract.log.envelope import EventLine, IdentityLine
 from services.contract.tables import (
     API_KEYS,
+    CATALOG,
+    COHORT_IDS,
+    COHORTS,
     DASHBOARDS,
     DELETED_IDS,
     DELETION_QUEUES,
@@ -54,6 +57,9 @@ def test_every_table_that_has_a_name_in_the_contract_is_made() -> None:
         TAKEN_IDS,
         DELETION_QUEUES,
         DELETION_SWEEPS,
+        CATALOG,
+        COHORTS,
+        COHORT_IDS,
     }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.query.insights.funnel import MAX_STEPS_ALIKE, FunnelSpec
+from services.query.insights.funnel import MAX_STEPS_ALIKE, FunnelSpec, alike
 from services.query.insights.registry import parse_query, parse_saved_query
 from services.query.insights.trends import TrendsSpec
 
@@ -30,6 +30,10 @@ BAD: list[tuple[str, dict[str, Any], ErrorCode, str]] = [
     ("funnel", {"steps": ["a", "b"]}, INVALID, "steps[0]"),
     ("funnel", {"steps": [*STEPS, {}]}, ErrorCode.MISSING_FIELD, "steps[2].event"),
     ("funnel", {"steps": [*STEPS, {"event": ""}]}, INVALID, "steps[2].event"),
+    ("funnel", {"steps": [*STEPS, {"event": []}]}, INVALID, "steps[2].event"),
+    ("funnel", {"steps": [*STEPS, {"event": ["a", "\0"]}]}, INVALID, "steps[2].event"),
+    ("funnel", {"steps": [*STEPS, {"event": ["a"] * 101}]}, INVALID, "steps[2].event"),
+    ("funnel", {"order": "any", "steps": [{"event": None}, *STEPS * 2]}, INVALID, "steps"),
     ("funnel", {"steps": [*STEPS, {"event": "\0"}]}, INVALID, "steps[2].event"),
     ("funnel", {"steps": [*STEPS, {"event": "c", "filter": {"x": {"like": 1}}}]}, FILTER, "steps[2].filter.x"),
     ("funnel", {"steps": [{"event": "a", "filter": TRAITS}] * 2}, FILTER, "steps"),
@@ -42,6 +46,7 @@ BAD: list[tuple[str, dict[str, Any], ErrorCode, str]] = [
     ("funnel", {"people_of_step": 3}, INVALID, "people_of_step"),
     ("trends", {"series": []}, INVALID, "series"),
     ("trends", {"series": [{"event": "a"}] * 11}, INVALID, "series"),
+    ("trends", {"series": [{}]}, ErrorCode.MISSING_FIELD, "series[0].event"),
     ("trends", series(measure="most"), INVALID, "series[1].measure"),
     ("trends", series(measure="sum"), INVALID, "series[1].property"),
     ("trends", series(property="x"), INVALID, "series[1].property"),
@@ -118,3 +123,16 @@ def test_unknown_fields_inside_are_named() -> None:
 def test_a_thousand_unknown_fields_are_not_all_named() -> None:
     steps = [{**step, **{f"x{i}": i for i in range(1000)}} for step in STEPS]
     assert len(parse("funnel", {"steps": steps})[1]) == 20
+
+
+def test_steps_that_one_event_can_be_are_of_one_group() -> None:
+    """Whatever leads from one to the other: an event of both names may be wanted by all of them."""
+    for names, groups in (
+        (["a", "b", "a"], [[1, 3], [2]]),
+        (["a", "b", ["a", "b"], "c"], [[1, 2, 3], [4]]),
+        (["a", None, "b"], [[1, 2, 3]]),
+        ([["a", "b"], ["c", "d"], ["d", "a"], "e"], [[1, 2, 3], [4]]),
+    ):
+        steps = [{"event": name} for name in names]
+        query, _ = parse_query("funnel", json.dumps({**WINDOW, "steps": steps}).encode(), "p")
+        assert alike(query.steps) == groups

@@ -150,7 +150,7 @@ AS_BASE64 = base64.b64encode(json.dumps(ONE).encode()).decode()
         json.dumps({"token": KEY, "data": [EVENT]}),
         "data=" + quote(AS_BASE64),
         "data=" + quote(json.dumps(ONE)),
-        gzip.compress(json.dumps(ONE).encode()),
+        gzip.compress(json.dumps(ONE).encode(), mtime=0),
     ],
 )
 @pytest.mark.parametrize("path", ["/e/", "/i/v0/e/", "/capture/", "/batch"])

@@ -1,0 +1,1 @@
+"""The catalog: which events, properties, traits and groups a project has."""

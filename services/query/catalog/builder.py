@@ -1,0 +1,158 @@
+"""Builds the catalog of events day by day, from the stored rows, in the background.
+
+every few seconds: have the parts of the events table, or the deleted ids, changed since?
+of what has changed, month by month: how many rows has each day of each project, and what is their checksum?
+where the catalog says something else: that day is built again
+
+Nothing but the tables decides what is to be built. So it does not matter who inserts, deletes or merges, nor how many query
+services build: what one has built is up to date for the others.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any
+
+from msgspec import Struct
+from prometheus_client import Histogram
+
+from services.contract.tables import CATALOG, DELETED_IDS, EVENTS
+from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, NOT_DELETED
+from services.query.sql.events import SETTINGS as EVENTS_SETTINGS
+from services.query.sql.persons import JOIN_PERSONS, PERSON
+from services.runtime.clickhouse import ClickHouse, StoreError
+from services.runtime.logs import get_logger
+
+log = get_logger(__name__)
+
+BUILD_SECONDS = Histogram(
+    "headrace_query_catalog_build_duration_seconds",
+    "From the start of a look at what has changed until the catalog is built.",
+    buckets=(0.01, 0.1, 1, 10, 60, 600, 3600),
+)
+# A pass is followed by a pause of so many times its length: whatever is stored, building takes a twentieth of a core.
+_PAUSES = 20
+# Queries of people come first.
+_SETTINGS = {
+    "max_threads": 1,
+    "max_memory_usage": 1024**3,
+    "max_bytes_before_external_group_by": 256 * 1024**2,
+    "priority": 10,
+    **EVENTS_SETTINGS,
+}
+# By month: what a change of its parts changes.
+PARTS_SQL = (
+    "SELECT partition, count(), groupBitXor(cityHash64(name)) FROM system.parts "
+    f"WHERE database = currentDatabase() AND table = '{EVENTS}' AND active GROUP BY partition"
+)
+DELETED_SQL = f"SELECT project_id, count(), max(before) FROM {DELETED_IDS} GROUP BY project_id"
+_OF_MONTH = "toYYYYMM(e.timestamp) = {month:UInt32}"
+# Of each day: how many rows, and a sum that other rows would not have.
+_DAYS = (
+    "SELECT e.project_id, toDate(e.timestamp) AS day, count(), "
+    "sum(cityHash64(toUnixTimestamp64Micro(e.timestamp), toUnixTimestamp64Micro(e.received_at))) "
+    f"FROM {EVENTS_WITH_DUPLICATES} WHERE {_OF_MONTH} AND "
+)
+_DAYS_OF_OTHERS = f"{_DAYS} e.project_id NOT IN {{projects:Array(String)}} GROUP BY e.project_id, day"
+_DAYS_OF_PROJECT = f"{_DAYS} e.project_id = {{project:String}} AND {NOT_DELETED} GROUP BY e.project_id, day"
+_BUILT = (
+    f"SELECT project_id, day, rows, checksum FROM {CATALOG} FINAL WHERE event = '' AND toYYYYMM(day) = {{month:UInt32}}"
+)
+# One statement, and one part: a day is the old one or the new one.
+_BUILD = (
+    f"INSERT INTO {CATALOG} SELECT {{project:String}}, toString(e.event) AS name, {{day:Date}}, {{built:UInt64}}, "
+    f"{{rows:UInt64}}, {{checksum:UInt64}}, count(), uniqCombinedState(12)({PERSON}), min(e.timestamp), max(e.timestamp) "
+    f"FROM {EVENTS_ONCE} {JOIN_PERSONS} WHERE e.project_id = {{project:String}} AND toDate(e.timestamp) = {{day:Date}} "
+    f"AND {NOT_DELETED} GROUP BY GROUPING SETS ((name), ())"
+)
+_EMPTY = f"INSERT INTO {CATALOG} (project_id, day, built) SELECT {{project:String}}, {{day:Date}}, {{built:UInt64}}"
+
+Fingerprint = Mapping[str, Sequence[Any]]
+
+
+class _Day(Struct, frozen=True, order=True):
+    day: date
+    project_id: str
+    rows: int
+    checksum: int
+
+
+class CatalogBuilder:
+    """Belongs to one event loop. Knows in memory what the tables were like at its last look; forgotten, all is compared once."""
+
+    def __init__(self, store: ClickHouse, every_s: float) -> None:
+        self._store = store
+        self._every_s = every_s
+        self._parts: Fingerprint | None = None
+        self._deleted: Fingerprint = {}
+
+    async def build_forever(self) -> None:
+        while True:
+            began = time.monotonic()
+            try:
+                with BUILD_SECONDS.time():
+                    built = await self.build()
+                if built:
+                    log.info("catalog_built", days=built)
+            except StoreError as error:
+                log.warning("catalog_not_built", reason=str(error)[:500])
+            await asyncio.sleep(max(self._every_s, _PAUSES * (time.monotonic() - began)))
+
+    async def build(self) -> int:
+        """Compare what has changed, build what differs; how many days. Raises StoreError, and goes on from there next time."""
+        parts, deleted = await self._look()
+        before, deleted_before = self._parts or {}, self._deleted
+        with_deletions = sorted(deleted)
+        changed_projects = [one for one in with_deletions if deleted.get(one) != deleted_before.get(one)]
+        built = 0
+        for month in sorted({*parts, *before}, reverse=True):
+            if self._parts is None or parts.get(month) != before.get(month):
+                built += await self._build_month(int(month), with_deletions, others=True)
+            elif changed_projects:
+                built += await self._build_month(int(month), changed_projects, others=False)
+        self._parts, self._deleted = parts, deleted
+        return built
+
+    async def is_up_to_date(self) -> bool:
+        """Whether all that is stored now is built."""
+        return self._parts is not None and await self._look() == (self._parts, self._deleted)
+
+    async def _look(self) -> tuple[Fingerprint, Fingerprint]:
+        parts = {row[0]: row[1:] for row in await self._store.rows(PARTS_SQL)}
+        return parts, {row[0]: row[1:] for row in await self._store.rows(DELETED_SQL)}
+
+    async def _build_month(self, month: int, projects: Sequence[str], *, others: bool) -> int:
+        """Of these projects, which have deleted ids; and of all `others`, which have none."""
+        found: list[_Day] = []
+        if others:
+            found += await self._days(_DAYS_OF_OTHERS, {"month": month, "projects": list(projects)})
+        for project in projects:
+            found += await self._days(_DAYS_OF_PROJECT, {"month": month, "project": project})
+        there = {
+            (day, project): (rows, checksum)
+            for project, day, rows, checksum in await self._store.rows(_BUILT, {"month": month})
+            if others or project in projects
+        }
+        stale = [one for one in found if there.get((one.day, one.project_id)) != (one.rows, one.checksum)]
+        for one in sorted(stale, reverse=True):
+            await self._build_day(one)
+        gone = [key for key, (rows, _) in there.items() if rows and key not in {(d.day, d.project_id) for d in found}]
+        for day, project in gone:
+            parameters = {"project": project, "day": day, "built": time.time_ns() // 1000}
+            await self._store.command(_EMPTY, parameters)
+        return len(stale) + len(gone)
+
+    async def _days(self, sql: str, parameters: Mapping[str, Any]) -> list[_Day]:
+        rows = await self._store.rows(sql, parameters, _SETTINGS)
+        return [_Day(day, project, count, checksum) for project, day, count, checksum in rows]
+
+    async def _build_day(self, one: _Day) -> None:
+        parameters = {
+            "project": one.project_id,
+            "day": one.day,
+            "built": time.time_ns() // 1000,
+            "rows": one.rows,
+            "checksum": one.checksum,
+        }
+        await self._store.command(_BUILD, parameters, _SETTINGS)

@@ -1,0 +1,124 @@
+"""What the catalog says: events of what was built, all else of a sample of the stored rows, at the moment of the call.
+
+Values are read where they lie, never kept a second time: what is deleted is in no catalog.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from services.contract.api.catalog import (
+    MAX_CATALOG_NAMES,
+    CatalogEvent,
+    CatalogGroup,
+    CatalogProperties,
+    CatalogQuery,
+    CatalogResult,
+    CatalogTraits,
+)
+from services.contract.api.validation import refuse_nul
+from services.contract.tables import CATALOG, IDENTITY_LOG
+from services.query.catalog.sample import Object, folded, object_of, summary
+from services.query.execution.executor import QueryExecutor
+from services.query.request.decode import decode
+from services.query.sql.events import EVENTS_WITH_DUPLICATES, NOT_DELETED
+from services.query.sql.traits import IDENTIFIES
+from services.runtime.clock import utc_time
+
+# Of an event so many are looked at, of each of its last days a part; of people and groups so many calls.
+SAMPLE_EVENTS, SAMPLE_DAYS, SAMPLE_CALLS, SAMPLE_GROUP_TYPES = 500, 5, 2000, 10
+_OF_PROJECT = "project_id = {project:String}"
+# A row counts while its day was not built since.
+_CURRENT = (
+    f"FROM {CATALOG} FINAL WHERE {_OF_PROJECT} AND event != '' AND (day, built) IN "
+    f"(SELECT day, built FROM {CATALOG} FINAL WHERE {_OF_PROJECT} AND event = '' AND rows > 0)"
+)
+EVENTS_SQL = (
+    "SELECT event, sum(events) AS number, uniqCombinedMerge(12)(people), toUnixTimestamp64Micro(min(first_seen)), "
+    f"toUnixTimestamp64Micro(max(last_seen)) {_CURRENT} AND positionCaseInsensitiveUTF8(event, {{search:String}}) > 0 "
+    "GROUP BY event ORDER BY number DESC, event LIMIT {limit:UInt32}"
+)
+BUILT_SQL = f"SELECT max(built) FROM {CATALOG} WHERE {_OF_PROJECT} AND event = ''"
+DAYS_SQL = f"SELECT day {_CURRENT} AND event = {{event:String}} ORDER BY day DESC LIMIT {SAMPLE_DAYS}"
+# The first of a day in the order of ids: reading stops there.
+_SAMPLE = (
+    f"SELECT e.properties FROM {EVENTS_WITH_DUPLICATES} WHERE e.project_id = {{project:String}} "
+    "AND toDate(e.timestamp) = {day:Date} AND e.event = {event:String} AND "
+    f"{NOT_DELETED} LIMIT 1 BY e.event_id LIMIT {{limit:UInt32}} SETTINGS max_threads = 1, max_block_size = 1024"
+)
+_SAID = "(e.traits NOT IN ('', '{}') OR e.set_once NOT IN ('', '{}'))"
+_ORDER = "toUnixTimestamp64Micro(e.timestamp), toUnixTimestamp64Micro(e.received_at), toUInt128(e.event_id)"
+# In the order of the log's key, where reading stops early, too.
+_CALLS = (
+    f"SELECT %s, {_ORDER}, e.traits, e.set_once FROM {IDENTITY_LOG} AS e "
+    f"WHERE e.project_id = {{project:String}} AND {NOT_DELETED} AND {_SAID} AND "
+)
+PEOPLE_SQL = (
+    f"{_CALLS % 'e.distinct_id'} e.kind IN {IDENTIFIES} ORDER BY e.project_id, e.kind, e.distinct_id, e.event_id "
+    f"LIMIT {SAMPLE_CALLS}"
+)
+GROUP_SQL = f"{_CALLS % 'e.group_key'} e.kind = 'group' AND e.group_type = {{type:String}} LIMIT {SAMPLE_CALLS}"
+GROUPS_SQL = (
+    f"SELECT toString(e.group_type) AS type, uniqCombined(12)(e.group_key) AS number FROM {IDENTITY_LOG} AS e "
+    f"WHERE e.project_id = {{project:String}} AND {NOT_DELETED} AND e.kind = 'group' "
+    "AND positionCaseInsensitiveUTF8(type, {search:String}) > 0 GROUP BY type ORDER BY number DESC, type "
+    f"LIMIT {SAMPLE_GROUP_TYPES}"
+)
+
+
+def parse_catalog(body: bytes) -> tuple[CatalogQuery, list[str]]:
+    """Raises ApiError. No body asks for everything."""
+    query, warnings = decode(body or b"{}", CatalogQuery)
+    refuse_nul(query.event, "event")
+    refuse_nul(query.search, "search")
+    return query, warnings
+
+
+async def read_catalog(store: QueryExecutor, project_id: str, query: CatalogQuery, *, building: bool) -> CatalogResult:
+    search, limit = query.search or "", query.limit or MAX_CATALOG_NAMES
+    parameters = {"project": project_id, "search": search, "limit": limit}
+    ((built,),) = await store.rows(BUILT_SQL, parameters)
+    people = _traits(await store.rows(PEOPLE_SQL, parameters))
+    result = CatalogResult(
+        built_at=utc_time(built) if built else None,
+        building=building,
+        events=[_event(row) for row in await store.rows(EVENTS_SQL, parameters)],
+        people=CatalogTraits(sample=len(people), traits=summary(people, search, limit)),
+        groups=[],
+    )
+    for group_type, number in await store.rows(GROUPS_SQL, parameters):
+        groups = _traits(await store.rows(GROUP_SQL, {**parameters, "type": group_type}))
+        traits = summary(groups, "", limit)
+        result.groups.append(CatalogGroup(group_type=group_type, groups=number, sample=len(groups), traits=traits))
+    if query.event is not None:
+        result.properties = await _properties(store, parameters, query.event, search, limit)
+    return result
+
+
+async def _properties(
+    store: QueryExecutor, parameters: Mapping[str, Any], event: str, search: str, limit: int
+) -> CatalogProperties:
+    objects: list[Object] = []
+    days = await store.rows(DAYS_SQL, {**parameters, "event": event})
+    for i, (day,) in enumerate(days):
+        share = (SAMPLE_EVENTS - len(objects)) // (len(days) - i)
+        rows = await store.rows(_SAMPLE, {**parameters, "event": event, "day": day, "limit": share})
+        objects += [object_of(text) for (text,) in rows]
+    return CatalogProperties(event=event, sample=len(objects), properties=summary(objects, search, limit))
+
+
+def _event(row: Sequence[Any]) -> CatalogEvent:
+    event, events, people, first_us, last_us = row
+    return CatalogEvent(
+        event=event, events=events, people=people, first_seen=utc_time(first_us), last_seen=utc_time(last_us)
+    )
+
+
+def _traits(rows: Sequence[Sequence[Any]]) -> list[Object]:
+    """Of each person or group in the rows."""
+    calls: defaultdict[str, dict[Any, tuple[str, str]]] = defaultdict(dict)
+    for who, time, received, event_id, traits, once in rows:
+        calls[who][time, received, event_id] = (traits, once)
+    if len(rows) == SAMPLE_CALLS and len(calls) > 1:
+        calls.popitem()  # there may be more of the last one
+    return [folded(said for _, said in sorted(of_one.items())) for of_one in calls.values()]

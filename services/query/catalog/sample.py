@@ -1,0 +1,67 @@
+"""A sample of JSON objects -> what properties they have: how many of them, of which types, with which values. Pure."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Raw
+
+from services.contract.api.catalog import MAX_TOP_VALUES, MAX_VALUE_BYTES, CatalogProperty, CatalogValue
+from services.contract.repeated_names import first_of_each_name
+
+# Names in objects in objects are shown with dots, so deep.
+_MAX_LEVELS = 3
+_TYPES = {str: "string", bool: "boolean", int: "number", float: "number", list: "array", dict: "object"}
+Object = Mapping[str, Any]
+
+
+def object_of(text: str) -> Object:
+    """Of a stored object; of a name that stands twice the first counts, as in answers."""
+    found: Object = msgspec.json.decode(first_of_each_name(text.encode() or b"{}"), type=dict[str, Any])
+    return found
+
+
+def folded(calls: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """What calls (traits, set once), in order, leave of the traits."""
+    traits: dict[str, Any] = {}
+    for said, once in calls:
+        traits |= object_of(said)
+        for name in [name for name, value in traits.items() if value is None]:
+            del traits[name]
+        for name, value in object_of(once).items():
+            if value is not None:
+                traits.setdefault(name, value)
+    return traits
+
+
+def summary(objects: Sequence[Object], search: str, limit: int) -> list[CatalogProperty]:
+    """Those that most have first, then by name; `search`: with this text in their names."""
+    types: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    values: defaultdict[str, Counter[bytes]] = defaultdict(Counter)
+    for one in objects:
+        for name, value in _flat(one):
+            types[name][_TYPES.get(type(value), "null")] += 1
+            if not isinstance(value, dict) and len(text := msgspec.json.encode(value)) <= MAX_VALUE_BYTES:
+                values[name][text] += 1
+    wanted = [name for name in types if search.lower() in name.lower()]
+    ordered = sorted(wanted, key=lambda name: (-types[name].total(), name))[:limit]
+    return [_property(name, types[name], values[name], len(objects)) for name in ordered]
+
+
+def _flat(one: Object, before: str = "", level: int = 1) -> Iterator[tuple[str, Any]]:
+    for name, value in one.items():
+        yield before + name, value
+        if isinstance(value, dict) and level < _MAX_LEVELS:
+            yield from _flat(value, f"{before}{name}.", level + 1)
+
+
+def _property(name: str, types: Counter[str], values: Counter[bytes], sample: int) -> CatalogProperty:
+    having = types.total()
+    top = sorted(values.items(), key=lambda item: (-item[1], item[0]))[:MAX_TOP_VALUES]
+    return CatalogProperty(
+        name=name,
+        share=having / sample,
+        types={kind: number / having for kind, number in sorted(types.items())},
+        top=[CatalogValue(value=Raw(text), share=number / sample) for text, number in top],
+    )

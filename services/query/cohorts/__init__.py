@@ -1,0 +1,1 @@
+"""Saved cohorts: rules and lists of ids under a name."""

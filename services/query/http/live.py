@@ -1,0 +1,177 @@
+"""GET /events/live and /events/{event_id}: HTTP only, and what is sent to whom.
+
+A stream asks the store every second what was received since, with a look back: events come into sight in another order than
+they were received in. What was sent is remembered for so long.
+"""
+
+import asyncio
+import time
+import uuid
+from collections import Counter, OrderedDict
+from collections.abc import AsyncIterator, Sequence
+
+import msgspec
+from msgspec import Raw, Struct
+from prometheus_client import Gauge
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from services.contract.api.endpoints import BASE_PATH
+from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.events import StoredEvent
+from services.query.http.answers import Answers
+from services.query.http.requests import project_of
+from services.query.insights.events import find_event, stored_since
+from services.query.insights.runner import InsightRunner
+from services.query.request.filters import Condition, parse_filter
+from services.query.request.time_window import SECOND_US, microseconds, time_us
+from services.runtime.clickhouse import StoreError
+from services.runtime.clock import Clock
+from services.runtime.http import STOPPING
+from services.runtime.keys import KeyCache
+
+STREAMS = Gauge("headrace_query_live_streams", "Streams of live events that are open.")
+MAX_STREAMS, MAX_STREAMS_OF_PROJECT = 50, 10
+EVERY_S = 1.0
+# A stream ends by itself; clients ask again by themselves, with the last id that they had.
+MAX_STREAM_S = 3600.0
+MAX_AT_ONCE = 200
+LOOK_BACK_US = 120 * SECOND_US
+_KEEP_ALIVE_S = 10.0
+_RETRY_AFTER_S = 10
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Sent(Struct):
+    """What a stream has sent: ids by receipt, of the time that is looked back. `newest_us`: the latest receipt."""
+
+    newest_us: int
+    ids: OrderedDict[str, int] = msgspec.field(default_factory=OrderedDict)
+
+    @property
+    def since_us(self) -> int:
+        return self.newest_us - LOOK_BACK_US
+
+    def new(self, events: Sequence[tuple[int, StoredEvent]]) -> list[tuple[int, StoredEvent]]:
+        """Those that were not sent yet; from now on they are."""
+        fresh = [(received, event) for received, event in events if event.event_id not in self.ids]
+        for received, event in fresh:
+            self.ids[event.event_id] = received
+            self.newest_us = max(self.newest_us, received)
+        for event_id in [one for one, received in self.ids.items() if received < self.since_us]:
+            del self.ids[event_id]
+        return fresh
+
+
+class LiveRoutes:
+    """For projects whose key has the scope `query`."""
+
+    def __init__(self, insights: InsightRunner, answers: Answers, keys: KeyCache, clock: Clock) -> None:
+        self._insights = insights
+        self._answers = answers
+        self._keys = keys
+        self._clock = clock
+        self._streams: Counter[str] = Counter()
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(f"{BASE_PATH}/events/live", self.live, methods=["GET"]),
+            Route(f"{BASE_PATH}/events/{{event_id}}", self.event, methods=["GET"]),
+        ]
+
+    async def event(self, request: Request) -> Response:
+        project_id = await project_of(request, self._keys)
+        event_id, at_us = _uuid(request.path_params["event_id"]), _timestamp(request.query_params.get("timestamp"))
+        found = (
+            None
+            if event_id is None
+            else await self._insights.read(
+                project_id, "event", lambda store, _: find_event(store, project_id, event_id, at_us)
+            )
+        )
+        if found is None:
+            raise ApiError(ErrorCode.NOT_FOUND, "This project has no such event (any more), or not at that time.")
+        return self._answers.json(project_id, found)
+
+    async def live(self, request: Request) -> Response:
+        project_id = await project_of(request, self._keys)
+        conditions = parse_filter(Raw((request.query_params.get("filter") or "null").encode()))
+        now_us = microseconds(self._clock())
+        # Nothing of before, but where a client goes on with its stream.
+        last = request.headers.get("last-event-id", "")
+        newest_us = int(last) if last.isascii() and last.isdigit() and len(last) < 18 else now_us
+        if self._streams.total() >= MAX_STREAMS or self._streams[project_id] >= MAX_STREAMS_OF_PROJECT:
+            raise ApiError(
+                ErrorCode.RATE_LIMITED,
+                f"At most {MAX_STREAMS_OF_PROJECT} streams of a project are open at once, and {MAX_STREAMS} in all. Close one.",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        return StreamingResponse(
+            self._stream(project_id, conditions, Sent(max(newest_us, now_us - LOOK_BACK_US)), now_us),
+            media_type="text/event-stream",
+            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+        )
+
+    async def _stream(
+        self, project_id: str, conditions: list[Condition], sent: Sent, began_us: int
+    ) -> AsyncIterator[bytes]:
+        end, spoke = time.monotonic() + MAX_STREAM_S, time.monotonic()
+        begin_us = sent.newest_us
+        self._streams[project_id] += 1
+        try:
+            with STREAMS.track_inprogress():
+                yield b": live\nretry: 1000\n\n"
+                while time.monotonic() < end and not STOPPING.is_set():
+                    text = await self._look(project_id, conditions, sent, begin_us)
+                    if text:
+                        yield text
+                        spoke = time.monotonic()
+                    elif time.monotonic() - spoke > _KEEP_ALIVE_S:
+                        yield b": still there\n\n"
+                        spoke = time.monotonic()
+                    await asyncio.sleep(EVERY_S)
+        finally:
+            self._streams[project_id] -= 1
+            if not self._streams[project_id]:
+                del self._streams[project_id]
+
+    async def _look(self, project_id: str, conditions: list[Condition], sent: Sent, begin_us: int) -> bytes:
+        """A store that is away, or a project that asks too much at once, makes a stream late; it goes on by itself."""
+        since_us = max(sent.since_us, begin_us)
+        try:
+            events = await self._insights.read(
+                project_id,
+                "live",
+                lambda store, promoted: stored_since(
+                    store, project_id, since_us, conditions, MAX_AT_ONCE + 1, promoted
+                ),
+            )
+        except (StoreError, ApiError):
+            return b""
+        fresh = sent.new(events)
+        lines = [b'event: gap\ndata: {"more_than":%d}\n\n' % MAX_AT_ONCE] if len(fresh) > MAX_AT_ONCE else []
+        for received_us, event in fresh[-MAX_AT_ONCE:]:
+            lines.append(b"id: %d\nevent: event\ndata: %b\n\n" % (received_us, _encode(event)))
+        return b"".join(lines)
+
+
+def _uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
+
+
+def _timestamp(text: str | None) -> int | None:
+    if not text:
+        return None
+    try:
+        return time_us(text)
+    except ValueError as error:
+        raise ApiError(
+            ErrorCode.INVALID_TIMESTAMP,
+            "`timestamp` is not a date and time: send it as the event has it.",
+            field="timestamp",
+        ) from error

@@ -1,0 +1,85 @@
+"""People and groups as lists show them: their ids, and what their traits are now. Of a page at a time."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from msgspec import Raw
+
+from services.contract.api.people import ListedGroup, ListedPerson
+from services.contract.tables import IDENTITY_LOG, PERSON_IDS
+from services.query.execution.executor import QueryExecutor
+from services.query.request.time_window import TimeWindow
+from services.query.sql.events import EVENTS_WITH_DUPLICATES, IN_WINDOW, NOT_DELETED, window_parameters
+from services.query.sql.persons import people_of_rows, rows_of_page
+from services.query.sql.traits import traits_of_groups, traits_of_people
+
+Traits = dict[str, Raw]
+
+
+class Listed(NamedTuple):
+    """`who`: the hash that the person is counted by."""
+
+    who: int
+    person: ListedPerson
+
+
+_OF_IDS = "e.distinct_hash IN {ids:Array(UInt64)}"
+# Of sets that were made before there were names: the key may have no row of its own.
+_IN_SETS = (
+    f"SELECT person_hash, any(person_id) FROM {PERSON_IDS} FINAL WHERE project_id = {{project:String}} "
+    "AND person_hash IN {ids:Array(UInt64)} GROUP BY person_hash"
+)
+_IN_LOG = (
+    f"SELECT e.distinct_hash, any(e.distinct_id) FROM {IDENTITY_LOG} AS e WHERE e.project_id = {{project:String}} "
+    f"AND {_OF_IDS} AND {NOT_DELETED} GROUP BY e.distinct_hash"
+)
+_IN_EVENTS = (
+    f"SELECT e.distinct_hash, any(e.distinct_id) FROM {EVENTS_WITH_DUPLICATES} WHERE {IN_WINDOW} AND {_OF_IDS} "
+    "GROUP BY e.distinct_hash"
+)
+
+
+async def listed_people(
+    store: QueryExecutor, project_id: str, people: Sequence[int], window: TimeWindow
+) -> list[Listed]:
+    """In their order. `people`: the hashes that they are counted by; `window`: where each has an event, if not a call."""
+    names = await _names(store, project_id, people, window)
+    traits = await _traits(store, project_id, traits_of_people("{ids:Array(UInt64)}"), {"ids": list(people)})
+    # Without a name: deleted between two statements.
+    return [
+        Listed(who, ListedPerson(person_id=names[who], traits=traits.get(who, {}))) for who in people if who in names
+    ]
+
+
+async def listed_groups(
+    store: QueryExecutor, project_id: str, group_type: str, keys: Sequence[str]
+) -> list[ListedGroup]:
+    sql = traits_of_groups("{type:String}", "{keys:Array(String)}")
+    traits = await _traits(store, project_id, sql, {"type": group_type, "keys": list(keys)})
+    return [ListedGroup(group_key=key, traits=traits.get(key, {})) for key in keys]
+
+
+async def _names(store: QueryExecutor, project_id: str, people: Sequence[int], window: TimeWindow) -> dict[int, str]:
+    """Whoever was never merged is an id alone, which the events have; looking it up by its hash reads nothing but hashes."""
+    parameters = {**window_parameters(project_id, window), "ids": list(people)}
+    names = people_of_rows(await store.rows(rows_of_page("{ids:Array(UInt64)}"), parameters)) if people else {}
+    for sql in (_IN_SETS, _IN_LOG, _IN_EVENTS):
+        missing = [who for who in people if who not in names]
+        if missing:
+            rows = await store.rows(sql, {**parameters, "ids": missing})
+            names |= {who: name for who, name in rows if name}
+    return names
+
+
+async def _traits(store: QueryExecutor, project_id: str, sql: str, of: Mapping[str, Any]) -> dict[Any, Traits]:
+    return folded_traits(await store.rows(sql, {"project": project_id, **of}))
+
+
+def folded_traits(rows: Iterable[Sequence[Any]]) -> dict[Any, Traits]:
+    """By person or group, of the rows of `latest_traits`: by name."""
+    found: dict[Any, Traits] = {}
+    for who, text, names in rows:
+        sent = msgspec.json.decode(text, type=dict[str, Raw])
+        found.setdefault(who, {}).update({name: sent[name] for name in names})
+    return {who: dict(sorted(traits.items())) for who, traits in found.items()}

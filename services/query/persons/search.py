@@ -1,0 +1,64 @@
+"""People by a part of an id or of a trait, as somebody types it."""
+
+import msgspec
+from msgspec import Raw
+
+from services.contract.api.people import ListedPerson
+from services.contract.api.persons import PersonSearch
+from services.contract.tables import IDENTITY_LOG
+from services.query.execution.executor import QueryExecutor
+from services.query.persons.listed import listed_people
+from services.query.request.time_window import DAY_US, LATEST_US, TimeWindow, parse_zone
+from services.query.sql.events import EVENTS_WITH_DUPLICATES, IN_WINDOW, NOT_DELETED, window_parameters
+from services.query.sql.persons import PERSON, join_persons
+
+# Of ids without an identify call those are looked through that did something in so many days.
+SEARCHED_DAYS = 90
+# So many are looked at: a text may stand in a trait of before, or in its name.
+_MAX_CANDIDATES = 1000
+
+
+def _has(column: str) -> str:
+    return f"positionCaseInsensitiveUTF8({column}, {{search:String}}) > 0"
+
+
+def _says_it(column: str) -> str:
+    """Of JSON. Characters may be written with escapes, which reading it takes away."""
+    return _has(f"if(position({column}, '\\\\u') > 0, toString(JSONExtractKeysAndValuesRaw({column})), {column})")
+
+
+# 0: an id begins with it, 1: has it, 2: what was said of the person has it.
+_RANK = f"multiIf(startsWith(lowerUTF8(e.distinct_id), lowerUTF8({{search:String}})), 0, {_has('e.distinct_id')}, 1, 2)"
+SEARCH_SQL = (
+    "SELECT who, min(rank) AS best FROM ("
+    f"SELECT {PERSON} AS who, {_RANK} AS rank FROM {IDENTITY_LOG} AS e {join_persons(False)} "
+    f"WHERE e.project_id = {{project:String}} AND {NOT_DELETED} AND e.distinct_id != '' AND "
+    f"({_has('e.distinct_id')} OR (e.kind != 'group' AND ({_says_it('e.traits')} OR {_says_it('e.set_once')}))) UNION ALL "
+    f"SELECT {PERSON} AS who, {_RANK} AS rank FROM {EVENTS_WITH_DUPLICATES} {join_persons(False)} "
+    f"WHERE {IN_WINDOW} AND {_has('e.distinct_id')}"
+    f") GROUP BY who ORDER BY best, who LIMIT {_MAX_CANDIDATES:d}"
+)
+
+
+async def search_people(store: QueryExecutor, project_id: str, search: str, limit: int, now_us: int) -> PersonSearch:
+    window = TimeWindow(now_us - SEARCHED_DAYS * DAY_US, LATEST_US, parse_zone(None))
+    rows = await store.rows(SEARCH_SQL, {**window_parameters(project_id, window), "search": search})
+    found: list[ListedPerson] = []
+    # Some at a time: most of the first ones are right.
+    for at in range(0, len(rows), limit + 1):
+        some = rows[at : at + limit + 1]
+        listed = await listed_people(store, project_id, [who for who, _ in some], window)
+        by_id = {who for who, rank in some if rank < 2}
+        found += [one.person for one in listed if one.who in by_id or _says(one.person, search)]
+        if len(found) > limit:
+            break
+    return PersonSearch(people=found[:limit], more=len(found) > limit)
+
+
+def _says(person: ListedPerson, search: str) -> bool:
+    wanted = search.lower()
+    return wanted in person.person_id.lower() or any(wanted in _text(value) for value in person.traits.values())
+
+
+def _text(value: Raw) -> str:
+    return msgspec.json.encode(msgspec.json.decode(value)).decode().lower()

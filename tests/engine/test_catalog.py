@@ -1,0 +1,166 @@
+"""The catalog says what the oracle counts: at first, after more events, after a deletion, and by another service."""
+
+import asyncio
+import json
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from services.contract.api.endpoints import BASE_PATH
+from services.contract.tables import DELETED_IDS, EVENTS
+from services.query.catalog import builder
+from services.query.catalog.builder import CatalogBuilder
+from services.runtime.clickhouse import ClickHouse
+from services.runtime.settings import ClickHouseSettings
+from services.schema.roles import Role
+from tests.support.engine import as_role, send_sql
+from tests.support.histories import store
+from tests.support.oracle import Event, History
+from tests.support.oracle_people import Call, PeopleHistory
+from tests.support.people import store_people
+from tests.support.query_client import QueryClient
+
+START = datetime(2026, 2, 27, 22, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def client(clickhouse: ClickHouseSettings) -> Iterator[QueryClient]:
+    """Which does not rest between two looks."""
+    started = QueryClient.started(clickhouse, projects=20, query_catalog_every_s=0.05)
+    with patch.object(builder, "_PAUSES", 0), started as client:
+        yield client
+
+
+def event(name: str, who: str, hours: float, **properties: Any) -> Event:
+    return Event(str(uuid.uuid4()), name, who, START + timedelta(hours=hours), json.dumps(properties))
+
+
+def built(client: QueryClient, key: str, within_s: float = 30, **body: Any) -> Any:
+    """The catalog when it is up to date with what is stored by now."""
+    end = time.monotonic() + within_s
+    while time.monotonic() < end:
+        answer = client.ask("/query/catalog", key, body)
+        if not answer["building"] and answer["built_at"]:
+            return answer
+        client.run(_moment())
+    raise AssertionError("it is not built in time")
+
+
+async def _moment() -> None:
+    await asyncio.sleep(0.02)
+
+
+def shown(events: Sequence[Event], person_of: dict[str, str]) -> list[dict[str, Any]]:
+    names = Counter(e.event for e in events)
+    rows = []
+    for name in sorted(names, key=lambda one: (-names[one], one)):
+        of = [e for e in events if e.event == name]
+        people = {person_of.get(e.distinct_id, e.distinct_id) for e in of}
+        first, last = (at(e.time for e in of).isoformat().replace("+00:00", "Z") for at in (min, max))
+        rows.append({"event": name, "events": len(of), "people": len(people), "first_seen": first, "last_seen": last})
+    return rows
+
+
+def test_events(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    (project, key), (other, other_key) = next(client.projects), next(client.projects)
+    events = [event(["view", "páy ✓", "view"][i % 3], f"u{i % 7}", i * 3) for i in range(40)]
+    person_of = {"u1": "u2"}
+    store(clickhouse, {project: History(events, person_of), other: History([event("x", "u1", 1)])}, repeats=15)
+    assert built(client, key)["events"] == shown(events, person_of)
+    assert [e["event"] for e in built(client, other_key)["events"]] == ["x"]
+    # An event of an old day, which comes in late.
+    events.append(event("late", "u9", -24 * 200))
+    store(clickhouse, {project: History(events[-1:])})
+    assert built(client, key)["events"] == shown(events, person_of)
+    assert [e["event"] for e in built(client, key, search="PÁY")["events"]] == ["páy ✓"]
+    assert len(built(client, key, limit=1)["events"]) == 1
+
+    # A deletion hides at once, before any part is rewritten; then the rows go.
+    send_sql(
+        clickhouse,
+        f"INSERT INTO {DELETED_IDS} SELECT '{project}', 'u3', generateUUIDv4(), '2026-06-01'",
+    )
+    left = [e for e in events if e.distinct_id != "u3"]
+    assert built(client, key)["events"] == shown(left, person_of)
+    send_sql(
+        clickhouse,
+        f"ALTER TABLE {EVENTS} DELETE WHERE project_id = '{project}' AND (distinct_id = 'u3' OR event = 'late') "
+        "SETTINGS mutations_sync = 1",
+    )
+    left = [e for e in left if e.event != "late"]
+    assert built(client, key)["events"] == shown(left, person_of)
+
+    # Whoever comes next finds nothing to do.
+    async def another() -> int:
+        database = ClickHouse(as_role(clickhouse, Role.QUERY))
+        try:
+            return await CatalogBuilder(database, 1).build()
+        finally:
+            await database.close()
+
+    assert client.run(another()) == 0
+
+
+def test_properties_of_an_event(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    project, key = next(client.projects)
+    events = [event("buy", f"u{i}", i, plan=["pro", "free", "pro", None][i % 4], cart={"n": i % 2}) for i in range(40)]
+    events += [event("buy", "x", 1, plan=1, long="x" * 300), event("other", "x", 1, secret=1)]
+    store(clickhouse, {project: History(events)}, repeats=10)
+    found = built(client, key, event="buy")["properties"]
+    assert (found["event"], found["sample"]) == ("buy", 41)
+    by_name = {one["name"]: one for one in found["properties"]}
+    assert list(by_name) == ["plan", "cart", "cart.n", "long"]
+    assert by_name["plan"]["share"] == 1
+    assert by_name["plan"]["types"] == {"null": 10 / 41, "number": 1 / 41, "string": 30 / 41}
+    assert by_name["plan"]["top"][:2] == [{"value": "pro", "share": 20 / 41}, {"value": "free", "share": 10 / 41}]
+    assert by_name["cart"]["types"] == {"object": 1}
+    assert by_name["cart.n"]["top"] == [{"value": 0, "share": 20 / 41}, {"value": 1, "share": 20 / 41}]
+    assert by_name["long"]["top"] == []  # too long to be shown
+    assert [one["name"] for one in built(client, key, event="buy", search="CART")["properties"]["properties"]] == [
+        "cart",
+        "cart.n",
+    ]
+    assert built(client, key, event="nothing")["properties"] == {"event": "nothing", "sample": 0, "properties": []}
+
+
+def test_traits_and_groups(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    project, key = next(client.projects)
+
+    def call(kind: str, who: str, hours: int, traits: dict[str, Any], group: str = "", **more: Any) -> Call:
+        return Call(
+            str(uuid.uuid4()),
+            kind,
+            who,
+            START + timedelta(hours=hours),
+            json.dumps(traits),
+            "company" * bool(group),
+            group,
+        )
+
+    calls = [call("identify", f"u{i}", 0, {"plan": "pro", "age": i}) for i in range(4)]
+    calls += [call("identify", "u0", 1, {"age": None}), call("identify", "u1", -1, {"plan": "old"})]
+    calls += [call("group", f"u{i}", 0, {"seats": 5}, f"g{i % 2}") for i in range(4)]
+    store_people(clickhouse, {project: PeopleHistory([event("a", "u1", 0)], {}, calls)}, repeats=1)
+    answer = built(client, key)
+    assert answer["people"]["sample"] == 4
+    assert [(one["name"], one["share"]) for one in answer["people"]["traits"]] == [("plan", 1), ("age", 0.75)]
+    assert answer["people"]["traits"][0]["top"] == [{"value": "pro", "share": 1}]
+    (group,) = answer["groups"]
+    assert (group["group_type"], group["groups"], group["sample"]) == ("company", 2, 2)
+    assert [(one["name"], one["share"]) for one in group["traits"]] == [("seats", 1)]
+    assert built(client, key, search="no such name")["groups"] == []
+    csv = client.send("POST", f"{BASE_PATH}/query/catalog", key, json={}, headers={"accept": "text/csv"})
+    assert csv.headers["content-type"].startswith("text/csv")
+    assert csv.text.splitlines()[1].startswith("event,,a,1,1,")
+
+
+def test_an_empty_project(client: QueryClient) -> None:
+    _, key = next(client.projects)
+    answer = client.ask("/query/catalog", key, {})
+    assert (answer["built_at"], answer["events"], answer["groups"]) == (None, [], [])

@@ -1,0 +1,232 @@
+"""Live events: what is stored from now on, once, filtered, soon, in bounds; and single events, people, groups by name."""
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+
+from services.contract.api.endpoints import BASE_PATH
+from services.contract.tables import DELETED_IDS
+from services.query.http import live
+from services.runtime import http
+from services.runtime.settings import ClickHouseSettings
+from tests.support.engine import send_sql
+from tests.support.histories import store
+from tests.support.oracle import Event, History
+from tests.support.oracle_people import Call, PeopleHistory
+from tests.support.people import store_people
+from tests.support.query_client import QueryClient
+
+
+@pytest.fixture(scope="module")
+def client(clickhouse: ClickHouseSettings) -> Iterator[QueryClient]:
+    with QueryClient.started(clickhouse, projects=40) as client:
+        yield client
+
+
+def event(name: str, who: str, received: datetime, **properties: Any) -> Event:
+    return Event(str(uuid.uuid4()), name, who, received - timedelta(days=1), json.dumps(properties), received)
+
+
+class Stream:
+    """What came of a stream, message by message: (event, data, id)."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self._text = ""
+        self.messages: list[tuple[str, Any, str]] = []
+
+    async def send(self, message: Any) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            self.headers = {k.decode(): v.decode() for k, v in message["headers"]}
+        self._text += message.get("body", b"").decode()
+        *whole, self._text = self._text.split("\n\n")
+        for one in whole:
+            fields = dict(line.split(": ", 1) for line in one.splitlines() if not line.startswith(":"))
+            if "event" in fields:
+                self.messages.append((fields["event"], json.loads(fields["data"]), fields.get("id", "")))
+
+    async def until(self, number: int, within_s: float) -> None:
+        async with asyncio.timeout(within_s):
+            while len(self.messages) < number:  # noqa: ASYNC110 (nobody tells us)
+                await asyncio.sleep(0.02)
+
+    def names(self) -> list[str]:
+        return [data["event"] for kind, data, _ in self.messages if kind == "event"]
+
+
+@asynccontextmanager
+async def opened(client: QueryClient, key: str, query: str = "", **headers: str) -> AsyncIterator[Stream]:
+    """Over ASGI itself: the client library's transport waits for the end of an answer."""
+    gone = asyncio.Event()
+    stream = Stream()
+
+    async def receive() -> Any:
+        if stream.status == 0 and not asked:
+            asked.append(True)
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    asked: list[bool] = []
+    given = {"authorization": f"Bearer {key}", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    scope = {
+        **{"type": "http", "asgi": {"version": "3.0", "spec_version": "2.3"}, "http_version": "1.1", "method": "GET"},
+        **{"path": f"{BASE_PATH}/events/live", "raw_path": b"", "query_string": query.encode(), "root_path": ""},
+        **{"scheme": "http", "server": ("query", 80), "client": ("c", 1)},
+        "headers": [(name.encode(), value.encode()) for name, value in given.items()],
+    }
+    task = asyncio.create_task(client.app(scope, receive, stream.send))
+    try:
+        async with asyncio.timeout(10):
+            while not stream.status:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        yield stream
+    finally:
+        gone.set()
+        await asyncio.wait_for(task, 10)
+
+
+def test_what_is_stored_from_now_on_once_within_three_seconds(
+    client: QueryClient, clickhouse: ClickHouseSettings
+) -> None:
+    (project, key), (other, _) = next(client.projects), next(client.projects)
+    now = datetime.now(UTC)
+    store(clickhouse, {project: History([event("before", "u1", now - timedelta(seconds=1))], {"u1": "u2"})})
+
+    async def follow() -> None:
+        async with opened(client, key) as stream, opened(client, key, 'filter={"n":{"gte":2}}') as filtered:
+            assert stream.headers["content-type"].startswith("text/event-stream")
+            began = time.monotonic()
+            fresh = [event(f"e{i}", "u1", datetime.now(UTC), n=i) for i in range(3)]
+            store(clickhouse, {project: History(fresh), other: History([event("foreign", "u1", now)])}, repeats=2)
+            await stream.until(3, 10)
+            assert time.monotonic() - began < 3
+            assert stream.names() == ["e0", "e1", "e2"]
+            assert stream.messages[0][1]["person_id"] == "u2"
+            # One that was received before them, and comes into sight later.
+            store(clickhouse, {project: History([event("late", "u3", fresh[0].received or now, n=9)])})
+            await stream.until(4, 10)
+            await filtered.until(2, 10)
+            assert stream.names() == ["e0", "e1", "e2", "late"]
+            assert sorted(filtered.names()) == ["e2", "late"]
+            last_id = stream.messages[0][2]
+        # A client that was away goes on where it was.
+        async with opened(client, key, last_event_id=last_id) as stream:
+            await stream.until(3, 10)
+            assert set(stream.names()) >= {"e1", "e2", "late"}
+
+    client.run(follow())
+    assert "headrace_query_live_streams 0.0" in client.send("GET", "/metrics").text
+
+
+def test_more_than_are_sent_at_once_leave_a_gap(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    project, key = next(client.projects)
+
+    async def follow() -> None:
+        async with opened(client, key) as stream:
+            now = datetime.now(UTC) + timedelta(seconds=1)
+            many = [event(f"e{i}", "u", now + timedelta(milliseconds=i)) for i in range(7)]
+            store(clickhouse, {project: History(many)})
+            await stream.until(4, 10)
+            assert stream.messages[0][:2] == ("gap", {"more_than": 3})
+            assert stream.names() == ["e4", "e5", "e6"]
+
+    with patch.object(live, "MAX_AT_ONCE", 3):
+        client.run(follow())
+
+
+def test_streams_are_bounded_and_end_with_the_service(client: QueryClient) -> None:
+    _, key = next(client.projects)
+    _, other = next(client.projects)
+
+    async def follow() -> None:
+        async with opened(client, key) as first, opened(client, key) as second, opened(client, other) as of_other:
+            assert (first.status, second.status, of_other.status) == (200, 429, 200)
+        async with opened(client, key) as first:
+            assert first.status == 200
+            http.STOPPING.set()
+            await asyncio.sleep(live.EVERY_S + 0.2)
+
+    try:
+        with patch.object(live, "MAX_STREAMS_OF_PROJECT", 1):
+            client.run(follow())
+    finally:
+        http.STOPPING.clear()
+    bad = client.send("GET", f"{BASE_PATH}/events/live?filter=[]", key)
+    assert (bad.status_code, bad.json()["error"]["code"]) == (400, "invalid_filter")
+
+
+def test_one_event(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    (project, key), (_, other) = next(client.projects), next(client.projects)
+    one = event("a", "u1", datetime.now(UTC), x=2**53 + 1)
+    store(clickhouse, {project: History([one, event("b", "u1", datetime.now(UTC))], {"u1": "u2"})}, repeats=1)
+    path = f"{BASE_PATH}/events/{one.event_id}"
+    found = client.send("GET", path, key).json()
+    assert (found["event"], found["person_id"], found["properties"]) == ("a", "u2", {"x": 2**53 + 1})
+    by_time = client.send("GET", path, key, params={"timestamp": found["timestamp"]})
+    assert by_time.json() == found
+    assert client.send("GET", path, key, params={"timestamp": "2020-01-01"}).status_code == 404
+    assert client.send("GET", path, key, params={"timestamp": "x"}).json()["error"]["code"] == "invalid_timestamp"
+    assert client.send("GET", path, other).status_code == 404
+    assert client.send("GET", f"{BASE_PATH}/events/nothing", key).status_code == 404
+    send_sql(clickhouse, f"INSERT INTO {DELETED_IDS} SELECT '{project}', 'u1', generateUUIDv4(), now() + 60")
+    assert client.send("GET", path, key).status_code == 404
+
+
+def call(kind: str, who: str, minutes: int, traits: dict[str, Any], group: str = "") -> Call:
+    time = datetime.now(UTC) - timedelta(minutes=minutes)
+    return Call(str(uuid.uuid4()), kind, who, time, json.dumps(traits), "company" * bool(group), group)
+
+
+def test_people_by_a_part_of_an_id_or_trait(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    project, key = next(client.projects)
+    calls = [
+        call("identify", "ada", 3, {"name": "Ada Løvelace", "plan": "pro"}),
+        call("identify", "bob", 3, {"name": "Bob", "friend": "none"}),
+        call("identify", "bob", 2, {"friend": None, "old": "ada"}),
+        call("identify", "bob", 1, {"old": None}),
+    ]
+    events = [event("a", "canada-7", datetime.now(UTC)), event("a", "device", datetime.now(UTC))]
+    store_people(clickhouse, {project: PeopleHistory(events, {"device": "ada"}, calls)}, repeats=1)
+
+    def search(text: str, **more: Any) -> Any:
+        response = client.send("GET", f"{BASE_PATH}/persons", key, params={"search": text, **more})
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    assert [one["person_id"] for one in search("ADA")["people"]] == ["ada", "canada-7"]
+    assert search("løvel") == {
+        "people": [{"person_id": "ada", "traits": {"name": "Ada Løvelace", "plan": "pro"}}],
+        "more": False,
+    }
+    assert [one["person_id"] for one in search("devic")["people"]] == ["ada"]
+    assert search("a", limit=1)["more"]
+    assert search("plan")["people"] == []  # a trait's name is none of its values
+    for bad in ({}, {"search": "x" * 201}, {"search": "a", "limit": 0}, {"search": "\0"}):
+        assert client.send("GET", f"{BASE_PATH}/persons", key, params=bad).status_code == 400
+
+
+def test_a_group(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    project, key = next(client.projects)
+    calls = [
+        call("group", "u1", 9, {"seats": 5}, "a/b"),
+        call("group", "u2", 8, {}, "a/b"),
+        call("group", "u2", 7, {"seats": 1}, "other"),
+        call("group", "u3", 6, {"city": "Oslo"}, "a/b"),
+    ]
+    store_people(clickhouse, {project: PeopleHistory([], {"u3": "u4"}, calls)})
+    found = client.send("GET", f"{BASE_PATH}/groups/company/a/b", key).json()
+    assert (found["traits"], found["members"], found["people"]) == ({"city": "Oslo", "seats": 5}, 2, ["u1", "u4"])
+    assert found["first_seen"] < found["last_seen"]
+    for path in ("company/nothing", "nothing/a/b"):
+        assert client.send("GET", f"{BASE_PATH}/groups/{path}", key).status_code == 404

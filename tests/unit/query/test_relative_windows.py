@@ -1,0 +1,175 @@
+"""Windows in words equal those of a walk through the calendar; whole periods, and the window before."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.fields import Cohort, WindowedQuery
+from services.contract.api.funnel import FunnelQuery, FunnelStep
+from services.contract.api.trends import TrendSeries, TrendsQuery
+from services.query.request.relative_windows import absolute, absolute_cohort
+from tests.support.histories import ODD_MOMENTS
+from tests.support.oracle_windows import begin_of, end_of, label_of, months_before
+
+NOW = datetime(2026, 3, 18, 13, 45, 6, 7, tzinfo=UTC)  # a Wednesday
+zones = st.sampled_from(sorted(set(ODD_MOMENTS) - {"Australia/Lord_Howe"}))
+moments = st.one_of(
+    zones.map(lambda zone: ODD_MOMENTS[zone]),
+    st.datetimes(datetime(2016, 1, 1), datetime(2026, 1, 1), timezones=st.just(UTC)),
+)
+UNITS = {"d": "day", "w": "week", "mo": "month", "months": "month"}
+
+
+def found(query: Any, now: datetime = NOW) -> tuple[datetime, datetime]:
+    asked = absolute(query, now).query
+    return datetime.fromisoformat(asked.since), datetime.fromisoformat(asked.until)
+
+
+@given(zones, moments, st.integers(-48, 48), st.sampled_from(sorted(UNITS)), st.integers(1, 3))
+def test_the_last_ones_are_whole_and_the_current_one_goes_up_to_today(
+    zone: str, moment: datetime, hours: int, unit: str, number: int
+) -> None:
+    now = moment + timedelta(hours=hours, minutes=7)
+    label = label_of(UNITS[unit], ZoneInfo(zone))
+    expected = begin_of(label, now, number), end_of(label_of("day", ZoneInfo(zone)), now)
+    assert found(WindowedQuery(last=f"{number}{unit}", timezone=zone), now) == expected
+
+
+@given(zones, moments, st.integers(-48, 48), st.sampled_from(["day", "week", "month", "quarter", "year"]))
+def test_this_and_the_previous_one(zone: str, moment: datetime, hours: int, unit: Any) -> None:
+    now = moment + timedelta(hours=hours, minutes=7)
+    label, day = label_of(unit, ZoneInfo(zone)), label_of("day", ZoneInfo(zone))
+    begin = begin_of(label, now)
+    assert found(WindowedQuery(this=unit, timezone=zone), now) == (begin, end_of(day, now))
+    before = begin_of(label, now, 1)
+    assert found(WindowedQuery(previous=unit, timezone=zone), now) == (before, begin)
+
+
+@given(st.sampled_from(["UTC", "Asia/Kathmandu", "Europe/Berlin"]), moments, st.integers(0, 200), st.integers(1, 30))
+def test_the_last_hours(zone: str, moment: datetime, minutes: int, number: int) -> None:
+    now = moment + timedelta(minutes=minutes)
+    label = label_of("hour", ZoneInfo(zone))
+    assert found(WindowedQuery(last=f"{number}h", timezone=zone), now) == (
+        begin_of(label, now, number),
+        end_of(label, now),
+    )
+
+
+def trends(**said: Any) -> TrendsQuery:
+    return TrendsQuery(series=[TrendSeries(event="a")], **said)
+
+
+def text(times: tuple[datetime, datetime]) -> str:
+    return " ".join(time.isoformat().removesuffix(":00+00:00").removesuffix("T00:00") for time in times)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected", "before"),
+    [
+        ({"last": "7d"}, "2026-03-11 2026-03-19", "2026-03-03 2026-03-11"),
+        ({"last": "7d", "whole_periods": True}, "2026-03-11 2026-03-18", "2026-03-04 2026-03-11"),
+        ({"last": "2h"}, "2026-03-18T11:00 2026-03-18T14:00", "2026-03-18T08:00 2026-03-18T11:00"),
+        ({"last": "2w", "interval": "week"}, "2026-03-02 2026-03-19", "2026-02-09 2026-02-26"),
+        ({"last": "2w", "interval": "week", "whole_periods": True}, "2026-03-02 2026-03-16", "2026-02-16 2026-03-02"),
+        ({"last": "1mo", "interval": "hour"}, "2026-02-01 2026-03-18T14:00", "2025-12-01 2026-01-18T14:00"),
+        ({"last": "2months", "interval": "month", "whole_periods": True}, "2026-01-01 2026-03-01", "2025-11-01 2026-01-01"),
+        ({"this": "week", "week_start": "sunday"}, "2026-03-15 2026-03-19", "2026-03-08 2026-03-12"),
+        ({"this": "month"}, "2026-03-01 2026-03-19", "2026-02-01 2026-02-19"),
+        ({"this": "quarter", "whole_periods": True}, "2026-01-01 2026-03-18", "2025-10-01 2025-12-18"),
+        ({"this": "year"}, "2026-01-01 2026-03-19", "2025-01-01 2025-03-19"),
+        ({"this": "day"}, "2026-03-18 2026-03-19", "2026-03-17 2026-03-18"),
+        ({"previous": "month"}, "2026-02-01 2026-03-01", "2026-01-01 2026-02-01"),
+        ({"previous": "quarter"}, "2025-10-01 2026-01-01", "2025-07-01 2025-10-01"),
+        ({"since": "2026-03-01", "until": "2026-03-11"}, "2026-03-01 2026-03-11", "2026-02-19 2026-03-01"),
+        ({"since": "2026-03-01T12:00", "until": "2026-03-01T18:00"}, "2026-03-01T12:00 2026-03-01T18:00", "2026-03-01T06:00 2026-03-01T12:00"),
+        ({"since": "2026-03-01", "until": "2026-05-01", "whole_periods": True}, "2026-03-01 2026-03-18", "2026-02-12 2026-03-01"),
+        ({"since": "2026-01-05", "until": "2026-05-01", "interval": "month", "whole_periods": True}, "2026-01-05 2026-03-01", "2025-11-11 2026-01-05"),
+        ({"since": "2025-01-05", "until": "2025-05-01", "whole_periods": True}, "2025-01-05 2025-05-01", "2024-09-11 2025-01-05"),
+    ],
+)  # fmt: skip
+def test_windows_and_those_before(said: dict[str, Any], expected: str, before: str) -> None:
+    query = trends(**said, compare="previous")
+    assert text(found(query)) == expected
+    asked = absolute(query, NOW)
+    assert asked.before is not None
+    assert (
+        text((datetime.fromisoformat(asked.before.query.since), datetime.fromisoformat(asked.before.query.until)))
+        == before
+    )
+    assert asked.window is not None
+    assert text((asked.window.since, asked.window.until)) == expected
+    # The one before is asked as anybody would ask it alone.
+    assert absolute(asked.before.query, NOW) == (asked.before.query, None, None)
+
+
+@given(moments, st.sampled_from(["month", "quarter", "year"]))
+def test_the_one_before_a_current_one_goes_as_far(moment: datetime, unit: Any) -> None:
+    months = {"month": 1, "quarter": 3, "year": 12}[unit]
+    asked = absolute(trends(this=unit, compare="previous"), moment)
+    assert asked.before is not None
+    until = datetime.fromisoformat(asked.query.until).date()
+    assert datetime.fromisoformat(asked.before.query.until).date() == months_before(until, months)
+
+
+def test_across_a_change_of_clocks_days_stay_days() -> None:
+    query = trends(since="2026-03-29", until="2026-03-31", timezone="Europe/Berlin", compare="previous")
+    before = absolute(query, NOW).before
+    assert before is not None
+    assert text(found(before.query)) == "2026-03-26T23:00 2026-03-28T23:00"
+
+
+def test_without_an_interval_whole_days_count_and_of_hours_whole_hours() -> None:
+    steps = [FunnelStep(event="a"), FunnelStep(event="b")]
+    assert text(found(FunnelQuery(steps=steps, this="month", whole_periods=True))) == "2026-03-01 2026-03-18"
+    assert text(found(FunnelQuery(steps=steps, last="3h", whole_periods=True))) == "2026-03-18T10:00 2026-03-18T13:00"
+
+
+def test_a_body_without_words_stays_as_it_is() -> None:
+    query = trends(since="2026-03-01", until=1793491200, whole_periods=False)
+    assert absolute(query, NOW) == (query, None, None)
+
+
+def test_the_same_query_for_as_long_as_its_hour_or_day_lasts() -> None:
+    later = NOW.replace(hour=23, minute=59)
+    assert found(trends(last="30d")) == found(trends(last="30d"), later)
+    assert found(trends(last="30d")) != found(trends(last="30d"), later + timedelta(minutes=1))
+
+
+def test_the_rules_of_a_cohort_have_words_too() -> None:
+    cohort = Cohort(all_of=[Cohort(did="a", last="7d"), Cohort(none_of=Cohort(any_of=[Cohort(did="b", this="day")]))])
+    made = absolute_cohort(cohort, NOW)
+    assert made.all_of is not None
+    rule = made.all_of[1].none_of
+    assert rule is not None
+    assert rule.any_of is not None
+    assert (made.all_of[0].since, made.all_of[0].last) == ("2026-03-11T00:00:00+00:00", None)
+    assert rule.any_of[0].since == "2026-03-18T00:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "field"),
+    [
+        ({"last": "7d", "this": "day"}, ErrorCode.INVALID_FIELD, "this"),
+        ({"last": "7d", "since": 1}, ErrorCode.INVALID_FIELD, "last"),
+        ({"since": 1, "compare": "previous"}, ErrorCode.MISSING_FIELD, "until"),
+        ({"until": 1, "whole_periods": True}, ErrorCode.MISSING_FIELD, "since"),
+        ({"last": "7d", "timezone": "Berlin"}, ErrorCode.INVALID_TIMEZONE, "timezone"),
+        ({"this": "day", "whole_periods": True}, ErrorCode.INVALID_WINDOW, "whole_periods"),
+        ({"since": "1970-01-01", "until": 1, "compare": "previous"}, ErrorCode.INVALID_WINDOW, "compare"),
+    ],
+)
+def test_words_that_make_no_window(said: dict[str, Any], code: ErrorCode, field: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        absolute(trends(**said), NOW)
+    assert (caught.value.code, caught.value.field) == (code, field)
+
+
+@pytest.mark.parametrize("last", ["9999d", "9999w", "9999mo", "9999h"])
+def test_far_back(last: str) -> None:
+    since, until = found(trends(last=last, compare="previous" if last == "9999h" else None))
+    assert datetime(1970, 1, 1, tzinfo=UTC) <= since < until
