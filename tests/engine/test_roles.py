@@ -10,11 +10,15 @@ from services.contract.tables import (
     COHORTS,
     DASHBOARDS,
     DELETED_IDS,
+    DELETION_QUEUES,
+    DELETION_SWEEPS,
     DELETIONS,
     EVENTS,
     IDENTITY_LOG,
     PARTITIONING,
     PERSON_IDS,
+    SCHEMA_MIGRATIONS,
+    TAKEN_IDS,
 )
 from services.runtime.settings import ClickHouseSettings
 from services.schema.roles import Role, roles_sql
@@ -32,20 +36,33 @@ TABLES = {
     CATALOG,
     COHORTS,
     COHORT_IDS,
-    "schema_migrations",
+    TAKEN_IDS,
+    DELETION_QUEUES,
+    DELETION_SWEEPS,
+    SCHEMA_MIGRATIONS,
 }
 PEOPLE = {EVENTS, IDENTITY_LOG, PERSON_IDS}
 MAY = {
     Role.EDGE: {"read": {API_KEYS, PARTITIONING}, "add": set(), "erase": set(), "define": set()},
     Role.WORKER: {
-        "read": PEOPLE | {DELETED_IDS, DELETIONS, PARTITIONING},
-        "add": PEOPLE | {PARTITIONING},
+        "read": PEOPLE | {DELETED_IDS, DELETIONS, TAKEN_IDS, PARTITIONING, SCHEMA_MIGRATIONS},
+        "add": PEOPLE | {DELETED_IDS, DELETIONS, PARTITIONING},
         "erase": set(),
         "define": set(),
     },
     Role.QUERY: {
-        "read": TABLES - {PARTITIONING, "schema_migrations"},
-        "add": {DASHBOARDS, DELETIONS, DELETED_IDS, CATALOG, COHORTS, COHORT_IDS},
+        "read": TABLES - {PARTITIONING},
+        "add": {
+            DASHBOARDS,
+            DELETIONS,
+            DELETED_IDS,
+            TAKEN_IDS,
+            DELETION_QUEUES,
+            DELETION_SWEEPS,
+            CATALOG,
+            COHORTS,
+            COHORT_IDS,
+        },
         "erase": PEOPLE | {COHORT_IDS},
         "define": set(),
     },
