@@ -113,6 +113,32 @@ def ids_kept() -> None:
     MemoryDedupe.changed = changed  # type: ignore[method-assign]
 
 
+def exact_clocks() -> None:
+    """The worker believes that all clocks are right. Its window is half an hour, so that an hour matters at once."""
+    from services.worker.dedupe import memory
+    from services.worker.events import restore
+
+    for module in (memory, restore):
+        vars(module)["CLOCK_SKEW_S"] = 0.0
+    begin = memory.MemoryDedupe.__init__
+
+    def shorter(self: memory.MemoryDedupe, store: Any, window_s: int, *others: Any) -> None:
+        begin(self, store, window_s // 2, *others)
+
+    memory.MemoryDedupe.__init__ = shorter  # type: ignore[method-assign, assignment]
+
+
+def same_producer() -> None:
+    """The edge goes on with the producer whose record was refused."""
+    from services.edge.event_log.producer import LiveProducer
+
+    def failed(self: LiveProducer, *_: Any) -> None: ...
+
+    LiveProducer.failed = failed  # type: ignore[method-assign, assignment]
+
+
+# These are builds of the edge; all others of worker and query service.
+OF_EDGES = {"same-producer"}
 BUILDS: dict[str, Callable[[], None]] = {
     "commit-first": commit_first,
     "no-rebuild": no_rebuild,
@@ -123,6 +149,8 @@ BUILDS: dict[str, Callable[[], None]] = {
     "merges-by-chance": merges_by_chance,
     "keys-not-taken": keys_not_taken,
     "ids-kept": ids_kept,
+    "exact-clocks": exact_clocks,
+    "same-producer": same_producer,
 }
 
 

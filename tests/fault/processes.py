@@ -19,7 +19,8 @@ _POLL_S = 0.1
 class Service:
     """`python -m services.cli <command>`, or a deliberately broken build of it.
 
-    `wanted`: the supervisor starts it again when it ends. `exits`: how it ended without being asked to.
+    `wanted`: the supervisor starts it again when it ends. `exits`: how it ended without being asked to. `clock`: a file that
+    says by how many seconds its clock is off (see clocks.py); from its next start on.
     """
 
     def __init__(self, name: str, command: str, env: Mapping[str, str], logs: Path, broken: str | None = None) -> None:
@@ -30,10 +31,11 @@ class Service:
         self.exits: list[int] = []
         self.peak_rss_bytes = 0
         self.overrides: dict[str, str] = {}
+        self.clock: Path | None = None
         self._logs = logs
         self._env = {**env, f"HEADRACE_{command.upper()}_PORT": str(self.port)}
         module = ["services.cli"] if broken is None else ["tests.fault.broken", broken]
-        self._command = [sys.executable, "-m", *module, command]
+        self._module = [*module, command]
         self._child: ChildProcess | None = None
         # One at a time: the supervisor and a fault must not both start it.
         self._changing = asyncio.Lock()
@@ -42,6 +44,7 @@ class Service:
         """Forget what was observed so far, and what was overridden."""
         self.exits.clear()
         self.overrides.clear()
+        self.clock = None
         self.peak_rss_bytes = 0
 
     @property
@@ -65,7 +68,9 @@ class Service:
 
     async def _launch(self) -> None:
         env = {**self._env, **self.overrides}
-        self._child = child = ChildProcess(self.name, self._command, log=self.log, env=env)
+        clock = ["tests.fault.clocks", str(self.clock)] if self.clock else []
+        command = [sys.executable, "-m", *clock, *self._module]
+        self._child = child = ChildProcess(self.name, command, log=self.log, env=env)
         starting = asyncio.ensure_future(asyncio.to_thread(child.start))
         try:
             await asyncio.shield(starting)

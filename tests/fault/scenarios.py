@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from tests.fault.faults import Fault
 from tests.fault.faults.brokers import KAFKA_AWAY, ONE_OF_THREE
+from tests.fault.faults.clocks import CLOCKS
 from tests.fault.faults.deletions import DELETIONS
 from tests.fault.faults.growth import GROWTH
 from tests.fault.faults.kills import KILLS
@@ -11,6 +12,7 @@ from tests.fault.faults.log_cut import LOG_CUT, RETENTION
 from tests.fault.faults.months import MONTHS
 from tests.fault.faults.moves import MOVES, ROLLING
 from tests.fault.faults.poison import AFTER_POISON, POISON
+from tests.fault.faults.refusals import REFUSALS
 from tests.fault.faults.store import AWAY, STORE, TAIL
 
 
@@ -54,6 +56,8 @@ SCENARIOS = {
         Scenario("log-truncated", "a log that has lost its end, and grown again", LOG_CUT, durable=True, short=2),
         Scenario("retention-overtakes", "records deleted before they were read", RETENTION, durable=True, short=1),
         Scenario("partitions-grow", "more partitions on a live topic", GROWTH, durable=True, short=1),
+        Scenario("clocks", "clocks that differ by up to an hour, and jump", CLOCKS, short=1),
+        Scenario("refused-records", "records that a broker refuses for good", REFUSALS, durable=True, short=2),
         Scenario("deletions", "people and windows deleted, merged and filled again", DELETIONS, short=1),
         Scenario("poison", "bad lines of a foreign producer, then a flood", POISON, last=AFTER_POISON, short=3),
         # The last on its stack: the group remembers a member with a name when it has gone, until its session is over.
