@@ -1,5 +1,6 @@
 """Kafka clients as every service and tool sets them up: where the brokers are, and how one logs in to them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache
@@ -87,10 +88,38 @@ async def admin_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminCl
             if not admin._client.cluster.brokers():
                 raise KafkaConnectionError("no broker is named")
         except KafkaConnectionError as error:
-            raise KafkaRefusedError(await why_unreachable(settings, login_options(settings))) from error
+            why = await why_unreachable(settings, login_options(settings))
+            raise KafkaRefusedError(why or "Kafka did not answer, and does now") from error
         yield admin
     finally:
         await admin.close()
+
+
+class Outage:
+    """While Kafka is away: finds out why, beside what goes on, and says each reason once."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._said = ""
+        self._looking: asyncio.Task[None] | None = None
+
+    def over(self) -> None:
+        self._said = ""
+
+    def stop(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+
+    def look(self) -> None:
+        """Does not wait. One look at a time."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        reason = await why_unreachable(self._settings, login_options(self._settings))
+        if reason and reason != self._said:
+            log.error("kafka_unreachable", reason=reason)
+        self._said = reason
 
 
 async def count_partitions(settings: KafkaSettings, topic: str) -> int:

@@ -226,6 +226,22 @@ def test_a_certificate_of_clickhouse_that_expires(stack: Stack, secure_kafka: Se
     eventually(stack.stored, lambda stored: stored == (110, 110), within_s=60)
 
 
+def test_a_certificate_of_the_edge_that_is_replaced(stack: Stack, secure_kafka: SecureKafka) -> None:
+    """By one that nobody knows, and by a good one: both count from the next connection, without a restart."""
+    secure_kafka.strangers.issue("edge", common_name="edge")  # writes the same files
+    secure_kafka.node.stop()
+    secure_kafka.node.start()
+    eventually(lambda: stack.is_ready("edge"), lambda ready: not ready)
+    eventually(
+        lambda: [*stack.said("edge", "kafka_unreachable"), str(stack.is_ready("edge"))],
+        lambda said: any("HEADRACE_KAFKA_CERTIFICATE_FILE" in one for one in said),
+    )
+    assert stack.send(400, 20).status_code == 503
+    secure_kafka.authority.issue("edge", common_name="edge")
+    eventually(lambda: stack.send(400, 20).status_code, lambda status: status == 200, within_s=30)
+    eventually(stack.stored, lambda stored: stored == (130, 130), within_s=60)
+
+
 def test_no_log_has_a_secret(stack: Stack) -> None:
     """At `debug`, where libraries say the most. Last of this file: all has been logged."""
     for name in stack.ports:

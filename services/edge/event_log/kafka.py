@@ -20,7 +20,7 @@ from services.contract.log.topics import MAX_RECORD_BYTES, Partitioning, Topics
 from services.edge.event_log.partition_queue import Append, Part, PartitionQueue, record_bytes
 from services.edge.event_log.port import LogUnavailableError
 from services.edge.event_log.producer import LiveProducer
-from services.runtime.kafka import topics_of
+from services.runtime.kafka import Outage, topics_of
 from services.runtime.kafka_rights import Client
 from services.runtime.kafka_topics import ensure_topics
 from services.runtime.logs import get_logger
@@ -47,6 +47,7 @@ class KafkaEventLog:
         self._agree = agree
         self._topics: Topics = topics_of(settings)
         self._live = LiveProducer(settings)
+        self._outage = Outage(settings)
         self._spread: Partitioning | None = None
         self._identity_partitions = 0
         self._queues: dict[tuple[str, int], PartitionQueue] = {}
@@ -73,6 +74,7 @@ class KafkaEventLog:
             await (asyncio.wait(sending) if sending else asyncio.sleep(0))
         if self._sweeper is not None:
             self._sweeper.cancel()
+        self._outage.stop()
         await self._live.stop()
 
     def _sending(self) -> set[asyncio.Task[None]]:
@@ -134,13 +136,18 @@ class KafkaEventLog:
             raise LogUnavailableError(f"the event log did not take the rejected events: {error!r}") from error
 
     async def is_ready(self) -> bool:
-        if self._spread is None or self._failing():
+        if self._spread is None:
+            return False
+        if self._failing():
+            self._outage.look()
             return False
         try:
             async with asyncio.timeout(2):
                 await self.producer.client.fetch_all_metadata()
         except (KafkaError, TimeoutError, OSError):
+            self._outage.look()
             return False
+        self._outage.over()
         return True
 
     def _failing(self) -> list[PartitionQueue]:
