@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,19 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import NewTopic
 from aiokafka.structs import OffsetAndMetadata
+from msgspec import Raw
 
+from services.contract.log.envelope import EventLine
+from services.contract.log.event_ids import fresh_ids
+from services.contract.log.topics import Partitioning
+from services.edge.event_log.kafka import KafkaEventLog
 from services.runtime.kafka import admin_client, client_options, topics_of
 from services.runtime.kafka_failures import KafkaRefusedError
 from services.runtime.kafka_rights import Client, MissingRightsError, Operation
 from services.runtime.kafka_topics import NoTopicsError, UnfitTopicsError, ensure_topics
-from services.runtime.settings import KafkaSettings, WorkerSettings
+from services.runtime.settings import EdgeSettings, KafkaSettings, WorkerSettings
 from services.worker.consumer.former_group import FormerGroupBusyError, take_over_former_group
-from tests.support.secure_kafka import PASSWORD, Acl, SecureKafka, documented_acls, token_server
+from tests.support.secure_kafka import LOG_IN_LASTS_MS, PASSWORD, Acl, SecureKafka, documented_acls, token_server
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "how-to" / "kafka-acls.md"
 DOCUMENTED = [acl for acl in documented_acls(DOCUMENT.read_text()) if acl.operation is not Operation.CREATE]
@@ -103,6 +109,28 @@ async def test_a_token_that_is_not_given_or_not_taken(kafka: SecureKafka) -> Non
     with token_server(life_s=-60) as (url, _):
         said = await refusal(settings_of(kafka.as_token("edge", url)))
         assert "the log-in is refused: the brokers do not take the token" in said
+
+
+async def test_an_edge_goes_on_when_its_log_in_has_expired(kafka: SecureKafka) -> None:
+    """The broker puts out who logged in too long ago; nobody who sends events sees it."""
+
+    async def agree(count: int) -> Partitioning:
+        return Partitioning(count)
+
+    with token_server() as (url, asked):
+        values = {f"kafka_{name}": value for name, value in kafka.as_token("edge", url).items()}
+        log = KafkaEventLog(EdgeSettings.model_validate({**values, "edge_publish_timeout_s": 5}), agree)
+        await log.start()
+        try:
+            for _ in range(3):
+                now = datetime.now(UTC)
+                ids = fresh_ids(10)
+                await log.append_events(ids, [EventLine("shop", i.hex(), "e", "u", now, now, Raw(b"{}")) for i in ids])
+                assert await log.is_ready()
+                await asyncio.sleep(LOG_IN_LASTS_MS / 1000 * 0.6)
+        finally:
+            await log.stop()
+    assert len(asked) == 1
 
 
 @pytest.mark.parametrize("client", Client)
