@@ -44,9 +44,16 @@ class Acl(Struct, frozen=True):
 
 
 class SecureKafka:
-    """A node with a listener for each way in. Its administrator needs no log-in."""
+    """A node with a listener for each way in. Its administrator needs no log-in. `settings` and `java_options`: more of
+    them."""
 
-    def __init__(self, folder: Path, jars: KafkaJars) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        jars: KafkaJars,
+        settings: Mapping[str, str] | None = None,
+        java_options: Sequence[str] = (),
+    ) -> None:
         folder.mkdir(exist_ok=True)
         self.authority = Authority(folder)
         self.strangers = Authority(folder, "strangers")
@@ -64,10 +71,10 @@ class SecureKafka:
         )
         # The quorum's settings stand last, and have the node's own listener in them.
         controller = quorum.voters[0].controller_port
-        settings = dict(quorum.settings)
-        settings["listeners"] += f",CONTROLLER://127.0.0.1:{controller}"
-        quorum = Quorum(quorum.voters, settings=settings, format_options=quorum.format_options)
-        self.node = ApacheKafka(folder / "node", jars, port=port, quorum=quorum)
+        of_node = {**quorum.settings, **(settings or {})}
+        of_node["listeners"] += f",CONTROLLER://127.0.0.1:{controller}"
+        quorum = Quorum(quorum.voters, settings=of_node, format_options=quorum.format_options)
+        self.node = ApacheKafka(folder / "node", jars, port=port, quorum=quorum, java_options=java_options)
 
     def _settings(self, port: int, folder: Path) -> dict[str, str]:
         server = self.authority.issue("server", "127.0.0.1")
