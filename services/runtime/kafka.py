@@ -15,7 +15,7 @@ from services.contract.log.topics import MAX_RECORD_BYTES, Topics
 from services.runtime.kafka_failures import KafkaRefusedError, why_unreachable
 from services.runtime.logs import get_logger
 from services.runtime.settings import KafkaSettings
-from services.runtime.tls import FreshContext
+from services.runtime.tls import FreshContext, TlsFilesError
 from services.runtime.tokens import ClientCredentials, Fetch, Tokens, load_hook
 
 log = get_logger(__name__)
@@ -26,7 +26,7 @@ def topics_of(settings: KafkaSettings) -> Topics:
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
-    """What every client of aiokafka is made with."""
+    """What every client of aiokafka is made with. Raises KafkaRefusedError for certificates that cannot be read now."""
     return {"bootstrap_servers": settings.kafka_bootstrap.split(","), **login_options(settings)}
 
 
@@ -34,7 +34,11 @@ def login_options(settings: KafkaSettings) -> dict[str, Any]:
     """The security protocol and what it needs."""
     options: dict[str, Any] = {"security_protocol": settings.kafka_security_protocol}
     if settings.kafka_has_tls:
-        options["ssl_context"] = FreshContext.of(settings.kafka_tls_files)
+        try:
+            options["ssl_context"] = FreshContext.of(settings.kafka_tls_files)
+        except TlsFilesError as error:
+            # They could at the start: they are being renewed, and whoever waits for Kafka waits for them.
+            raise KafkaRefusedError(str(error)) from error
     if settings.kafka_security_protocol.startswith("SASL_"):
         options["sasl_mechanism"] = settings.kafka_sasl_mechanism
         if settings.kafka_sasl_mechanism == "OAUTHBEARER":
@@ -116,7 +120,10 @@ class Outage:
             self._looking = asyncio.create_task(self._look())
 
     async def _look(self) -> None:
-        reason = await why_unreachable(self._settings, login_options(self._settings))
+        try:
+            reason = await why_unreachable(self._settings, login_options(self._settings))
+        except KafkaRefusedError as error:
+            reason = str(error)
         if reason and reason != self._said:
             log.error("kafka_unreachable", reason=reason)
         self._said = reason

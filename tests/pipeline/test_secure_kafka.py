@@ -3,7 +3,6 @@
 import asyncio
 import re
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,10 +21,15 @@ from services.runtime.kafka_rights import Client, MissingRightsError, Operation
 from services.runtime.kafka_topics import NoTopicsError, UnfitTopicsError, ensure_topics
 from services.runtime.settings import EdgeSettings, KafkaSettings, WorkerSettings
 from services.worker.consumer.former_group import FormerGroupBusyError, take_over_former_group
-from tests.support.secure_kafka import LOG_IN_LASTS_MS, PASSWORD, Acl, SecureKafka, documented_acls, token_server
-
-DOCUMENT = Path(__file__).parents[2] / "docs" / "how-to" / "kafka-acls.md"
-DOCUMENTED = [acl for acl in documented_acls(DOCUMENT.read_text()) if acl.operation is not Operation.CREATE]
+from tests.support.secure_kafka import (
+    DOCUMENTED,
+    LOG_IN_LASTS_MS,
+    PASSWORD,
+    Acl,
+    SecureKafka,
+    documented_acls,
+    token_server,
+)
 
 
 @pytest.fixture(scope="module")

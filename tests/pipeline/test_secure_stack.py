@@ -24,10 +24,9 @@ from services.runtime.keys import Scope, create_key, new_key
 from services.runtime.settings import ClickHouseSettings, KafkaSettings, WorkerSettings
 from services.schema.migrate import migrate
 from services.schema.roles import Role
-from tests.pipeline.test_secure_kafka import DOCUMENTED
 from tests.support.engine import send_sql
 from tests.support.pipeline import eventually
-from tests.support.secure_kafka import PASSWORD, Acl, SecureKafka, token_server
+from tests.support.secure_kafka import DOCUMENTED, PASSWORD, Acl, SecureKafka, token_server
 from tests.support.tls_proxy import TlsProxy
 
 PREFIX = "stack"

@@ -24,6 +24,7 @@ from services.devstack.kafka_jars import KafkaJars
 from services.runtime.kafka_rights import CODES, Operation
 from tests.support.certificates import Authority
 
+ROOT = Path(__file__).resolve().parents[2]
 # Of all users; no log may have it.
 PASSWORD = "sesame-0123456789"
 USERS = ("edge", "worker", "tools", "nobody")
@@ -208,6 +209,14 @@ def documented_acls(text: str) -> list[Acl]:
             for name in given.get(f"--{kind}", [])
         ]
     return acls
+
+
+# What each service needs. Create is for who makes the topics: here, the administrator.
+DOCUMENTED = [
+    acl
+    for acl in documented_acls((ROOT / "docs" / "how-to" / "kafka-acls.md").read_text())
+    if acl.operation is not Operation.CREATE
+]
 
 
 @contextmanager
