@@ -15,10 +15,11 @@ from services.contract.log.envelope import EventLine
 from services.contract.log.event_ids import fresh_ids
 from services.contract.log.topics import Partitioning
 from services.edge.event_log.kafka import KafkaEventLog
+from services.operations.check import Row, State, check_kafka
 from services.runtime.kafka import admin_client, client_options, topics_of
 from services.runtime.kafka_failures import KafkaRefusedError
-from services.runtime.kafka_rights import Client, MissingRightsError, Operation
-from services.runtime.kafka_topics import NoTopicsError, UnfitTopicsError, ensure_topics
+from services.runtime.kafka_rights import Client, MissingRightsError, Operation, look_at
+from services.runtime.kafka_topics import NoTopicsError, UnfitTopicsError, ensure_topics, wanted_topics
 from services.runtime.settings import EdgeSettings, KafkaSettings, WorkerSettings
 from services.worker.consumer.former_group import FormerGroupBusyError, take_over_former_group
 from tests.support.secure_kafka import (
@@ -178,14 +179,48 @@ async def test_who_may_not_make_topics_is_told_the_commands(kafka: SecureKafka) 
     await ensure_topics(settings, Client.EDGE)
 
 
-async def test_topics_of_others_that_would_lose_events_are_refused(kafka: SecureKafka) -> None:
+async def unclean_topics(kafka: SecureKafka) -> KafkaSettings:
+    """Topics that somebody else has made."""
     root = KafkaSettings(kafka_bootstrap=kafka.bootstrap("PLAINTEXT"), kafka_topic_prefix="foreign", kafka_partitions=1)
     async with admin_client(root) as admin:
-        names = ("foreign.events", "foreign.identity", "foreign.dead-letters")
         unclean = {"unclean.leader.election.enable": "true"}
-        await admin.create_topics([NewTopic(name, 1, 1, topic_configs=unclean) for name in names])
+        await admin.create_topics([NewTopic(name, 1, 1, topic_configs=unclean) for name in wanted_topics(root)])
+        for _ in range(100):  # the broker hears of them a moment later
+            if len((await look_at(admin, list(wanted_topics(root)))).topics) == 3:
+                return root
+            await asyncio.sleep(0.05)
+    raise AssertionError("the broker did not hear of the topics")
+
+
+async def test_topics_of_others_that_would_lose_events_are_refused(kafka: SecureKafka) -> None:
+    root = await unclean_topics(kafka)
     with pytest.raises(UnfitTopicsError, match=r"--alter --topic foreign\.events --add-config unclean"):
         await ensure_topics(root, Client.EDGE)
+
+
+async def test_check_says_what_is_wrong_and_what_mends_it(kafka: SecureKafka) -> None:
+    async def looked(values: dict[str, str], **more: Any) -> dict[str, Row]:
+        found = check_kafka("edge", settings_of(values, **more), Client.EDGE, "", write=False)
+        rows: dict[str, Row] = {}
+        async for row in found:
+            rows.setdefault(row.what, row)
+        return rows
+
+    nothing_allowed = (await looked(kafka.as_user("nobody")))["rights in Kafka"]
+    assert nothing_allowed.state is State.WRONG
+    assert {acl.user for acl in documented_acls(nothing_allowed.mend)} == {"nobody"}
+    few = (await looked(kafka.as_user("edge"), replication="2"))["headrace.events"]
+    assert (few.state, "fewer than HEADRACE_KAFKA_REPLICATION=2" in few.says) == (State.WARNING, True)
+    root = {"bootstrap": kafka.bootstrap("PLAINTEXT")}
+    await unclean_topics(kafka)
+    unclean = (await looked(root, topic_prefix="foreign"))["foreign.events"]
+    assert unclean.state is State.WRONG
+    assert "--add-config unclean.leader.election.enable=false" in unclean.mend
+    absent = (await looked(root, topic_prefix="absent"))["topics"]
+    assert absent.state is State.WARNING
+    assert len(absent.mend.splitlines()) == 3
+    away = await looked(root, bootstrap="127.0.0.1:1")
+    assert [row.state for row in away.values()] == [State.WRONG]
 
 
 async def test_workers_take_over_what_the_former_group_has_committed(kafka: SecureKafka) -> None:
