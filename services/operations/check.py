@@ -76,9 +76,9 @@ async def _brokers(service: str, settings: KafkaSettings, admin: AIOKafkaAdminCl
     """Each at the address that it gives to its clients."""
     brokers = admin._client.cluster.brokers()
     silent = [f"{b.host}:{b.port}" for b in brokers if not await admin._client.ready(b.nodeId)]
-    says = f"{len(brokers)} brokers answer, {settings.kafka_security_protocol}"
+    says = f"brokers that answer: {len(brokers)}, by {settings.kafka_security_protocol}"
     if settings.kafka_security_protocol.startswith("SASL_"):
-        says += f" by {settings.kafka_sasl_mechanism}"
+        says += f" and {settings.kafka_sasl_mechanism}"
     if not silent:
         return Row(service, "Kafka", State.OK, says)
     says = (
@@ -110,7 +110,9 @@ def _topics_and_rights(service: str, settings: KafkaSettings, look: Look) -> lis
         state = State.WRONG if _needed(look) else State.WARNING
         rows.append(Row(service, "rights in Kafka", state, says, "\n".join(acl_commands(settings, missing))))
     else:
-        rows.append(Row(service, "rights in Kafka", State.OK, "all that are needed"))
+        silent = any(topic.rights is None for topic in look.facts.topics.values())
+        says = "these brokers do not say" if silent else "all that are needed"
+        rows.append(Row(service, "rights in Kafka", State.OK, says))
     if absent := [
         name for name in wanted_topics(settings) if name not in look.facts.topics | dict.fromkeys(look.facts.unseen)
     ]:
@@ -118,7 +120,7 @@ def _topics_and_rights(service: str, settings: KafkaSettings, look: Look) -> lis
         rows.append(Row(service, "topics", State.WARNING, says, "\n".join(create_commands(settings, absent))))
     for name, topic in look.facts.topics.items():
         found = [finding for finding in look.findings if finding.topic == name]
-        says = f"{topic.partitions} partitions, {topic.replicas} replicas"
+        says = f"partitions: {topic.partitions}, replicas: {topic.replicas}"
         if name in look.unread:
             says += "; its settings may not be read"
         if not found:
@@ -168,7 +170,8 @@ async def check_clickhouse(service: str, settings: ClickHouseSettings, role: Rol
         before = utc_now()
         ((version, user, now),) = await store.rows("SELECT version(), currentUser(), now64(6, 'UTC')")
         after = utc_now()
-        yield Row(service, "ClickHouse", State.OK, f"answers as {user}")
+        by_tls = ", by TLS" if settings.clickhouse_url.startswith("https:") else ""
+        yield Row(service, "ClickHouse", State.OK, f"answers as {user}{by_tls}")
         lowest = ".".join(map(str, LOWEST_VERSION))
         is_old = is_older(version, LOWEST_VERSION)
         says = f"{version}: upgrade it to {lowest} or newer" if is_old else version
@@ -231,5 +234,7 @@ async def _grants(service: str, store: ClickHouse, settings: ClickHouseSettings,
 
 
 async def _is_granted(store: ClickHouse, grant: str) -> bool:
-    rows: Sequence[Sequence[object]] = await store.rows(f"CHECK GRANT {grant}")
+    # Of ALL, what a database can give.
+    asked = grant.replace("ALL ON ", "SELECT, INSERT, ALTER TABLE, CREATE TABLE, DROP TABLE ON ")
+    rows: Sequence[Sequence[object]] = await store.rows(f"CHECK GRANT {asked}")
     return bool(rows and rows[0][0])

@@ -18,7 +18,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from services.runtime.operator_errors import OperatorError
 from services.runtime.settings import ClickHouseSettings
-from services.runtime.tls import tls_advice
+from services.runtime.tls import causes, tls_advice
 
 Version = tuple[int, ...]  # of ClickHouse, as far as it matters
 Parameters = Mapping[str, Any]
@@ -127,7 +127,7 @@ class ClickHouse:
         try:
             await store._connected()
         except _FAILURES as error:
-            raise _translate(error) from error
+            raise _translate(error, settings) from error
         return store
 
     async def close(self) -> None:
@@ -172,7 +172,7 @@ class ClickHouse:
             async with asyncio.timeout(self._settings.clickhouse_timeout_s * timeout_multiplier.get()):
                 yield await self._connected()
         except _FAILURES as error:
-            raise _translate(error) from error
+            raise _translate(error, self._settings) from error
 
     async def rows(
         self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None
@@ -252,13 +252,13 @@ async def _refuse_older(client: AsyncClient, lowest: Version) -> None:
 _FAILURES = (ClickHouseError, aiohttp.ClientError, asyncio.TimeoutError, OSError)
 
 
-def _translate(error: BaseException) -> StoreError:
+def _translate(error: BaseException, settings: ClickHouseSettings) -> StoreError:
     if isinstance(error, TimeoutError):
         return StoreTimeoutError("no answer in time")
     code = getattr(error, "code", None)
     message = str(error) or type(error).__name__
     if not isinstance(code, int):
-        return StoreUnavailableError(tls_advice(error, "HEADRACE_CLICKHOUSE_") or message)
+        return StoreUnavailableError(tls_advice(error, "HEADRACE_CLICKHOUSE_") or message + _tls_hint(error, settings))
     if advice := _ADVICE.get(code):
         return StoreError(f"{advice} [{message}]", code)
     if code in _LIMIT_CODES:
@@ -270,6 +270,17 @@ def _translate(error: BaseException) -> StoreError:
     if code in _UNAVAILABLE_CODES:
         return StoreUnavailableError(message, code)
     return StoreError(message, code)
+
+
+def _tls_hint(error: BaseException, settings: ClickHouseSettings) -> str:
+    """A server that refuses a client's certificate ends the connection, and aiohttp forgets why."""
+    is_ended = any(isinstance(cause, aiohttp.ServerDisconnectedError | ConnectionError) for cause in causes(error))
+    if not is_ended or not settings.clickhouse_url.startswith("https:"):
+        return ""
+    return (
+        ". If ClickHouse asks clients for a certificate: is HEADRACE_CLICKHOUSE_CERTIFICATE_FILE set, signed by a CA that it "
+        "knows, and not expired?"
+    )
 
 
 # What to change, for errors of the operator's.

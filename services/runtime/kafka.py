@@ -1,5 +1,6 @@
 """Kafka clients as every service and tool sets them up: where the brokers are, and how one logs in to them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache
@@ -14,7 +15,7 @@ from services.contract.log.topics import MAX_RECORD_BYTES, Topics
 from services.runtime.kafka_failures import KafkaRefusedError, why_unreachable
 from services.runtime.logs import get_logger
 from services.runtime.settings import KafkaSettings
-from services.runtime.tls import FreshContext
+from services.runtime.tls import FreshContext, TlsFilesError
 from services.runtime.tokens import ClientCredentials, Fetch, Tokens, load_hook
 
 log = get_logger(__name__)
@@ -25,7 +26,7 @@ def topics_of(settings: KafkaSettings) -> Topics:
 
 
 def client_options(settings: KafkaSettings) -> dict[str, Any]:
-    """What every client of aiokafka is made with."""
+    """What every client of aiokafka is made with. Raises KafkaRefusedError for certificates that cannot be read now."""
     return {"bootstrap_servers": settings.kafka_bootstrap.split(","), **login_options(settings)}
 
 
@@ -33,7 +34,11 @@ def login_options(settings: KafkaSettings) -> dict[str, Any]:
     """The security protocol and what it needs."""
     options: dict[str, Any] = {"security_protocol": settings.kafka_security_protocol}
     if settings.kafka_has_tls:
-        options["ssl_context"] = FreshContext.of(settings.kafka_tls_files)
+        try:
+            options["ssl_context"] = FreshContext.of(settings.kafka_tls_files)
+        except TlsFilesError as error:
+            # They could at the start: they are being renewed, and whoever waits for Kafka waits for them.
+            raise KafkaRefusedError(str(error)) from error
     if settings.kafka_security_protocol.startswith("SASL_"):
         options["sasl_mechanism"] = settings.kafka_sasl_mechanism
         if settings.kafka_sasl_mechanism == "OAUTHBEARER":
@@ -87,10 +92,41 @@ async def admin_client(settings: KafkaSettings) -> AsyncIterator[AIOKafkaAdminCl
             if not admin._client.cluster.brokers():
                 raise KafkaConnectionError("no broker is named")
         except KafkaConnectionError as error:
-            raise KafkaRefusedError(await why_unreachable(settings, login_options(settings))) from error
+            why = await why_unreachable(settings, login_options(settings))
+            raise KafkaRefusedError(why or "Kafka did not answer, and does now") from error
         yield admin
     finally:
         await admin.close()
+
+
+class Outage:
+    """While Kafka is away: finds out why, beside what goes on, and says each reason once."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._settings = settings
+        self._said = ""
+        self._looking: asyncio.Task[None] | None = None
+
+    def over(self) -> None:
+        self._said = ""
+
+    def stop(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+
+    def look(self) -> None:
+        """Does not wait. One look at a time."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        try:
+            reason = await why_unreachable(self._settings, login_options(self._settings))
+        except KafkaRefusedError as error:
+            reason = str(error)
+        if reason and reason != self._said:
+            log.error("kafka_unreachable", reason=reason)
+        self._said = reason
 
 
 async def count_partitions(settings: KafkaSettings, topic: str) -> int:

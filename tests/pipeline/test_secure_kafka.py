@@ -2,24 +2,35 @@
 
 import asyncio
 import re
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import NewTopic
 from aiokafka.structs import OffsetAndMetadata
+from msgspec import Raw
 
+from services.contract.log.envelope import EventLine
+from services.contract.log.event_ids import fresh_ids
+from services.contract.log.topics import Partitioning
+from services.edge.event_log.kafka import KafkaEventLog
+from services.operations.check import Row, State, check_kafka
 from services.runtime.kafka import admin_client, client_options, topics_of
 from services.runtime.kafka_failures import KafkaRefusedError
-from services.runtime.kafka_rights import Client, MissingRightsError, Operation
-from services.runtime.kafka_topics import NoTopicsError, UnfitTopicsError, ensure_topics
-from services.runtime.settings import KafkaSettings, WorkerSettings
+from services.runtime.kafka_rights import Client, MissingRightsError, Operation, look_at
+from services.runtime.kafka_topics import NoTopicsError, UnfitTopicsError, ensure_topics, wanted_topics
+from services.runtime.settings import EdgeSettings, KafkaSettings, WorkerSettings
 from services.worker.consumer.former_group import FormerGroupBusyError, take_over_former_group
-from tests.support.secure_kafka import PASSWORD, Acl, SecureKafka, documented_acls, token_server
-
-DOCUMENT = Path(__file__).parents[2] / "docs" / "how-to" / "kafka-acls.md"
-DOCUMENTED = [acl for acl in documented_acls(DOCUMENT.read_text()) if acl.operation is not Operation.CREATE]
+from tests.support.secure_kafka import (
+    DOCUMENTED,
+    LOG_IN_LASTS_MS,
+    PASSWORD,
+    Acl,
+    SecureKafka,
+    documented_acls,
+    token_server,
+)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +116,28 @@ async def test_a_token_that_is_not_given_or_not_taken(kafka: SecureKafka) -> Non
         assert "the log-in is refused: the brokers do not take the token" in said
 
 
+async def test_an_edge_goes_on_when_its_log_in_has_expired(kafka: SecureKafka) -> None:
+    """The broker puts out who logged in too long ago; nobody who sends events sees it."""
+
+    async def agree(count: int) -> Partitioning:
+        return Partitioning(count)
+
+    with token_server() as (url, asked):
+        values = {f"kafka_{name}": value for name, value in kafka.as_token("edge", url).items()}
+        log = KafkaEventLog(EdgeSettings.model_validate({**values, "edge_publish_timeout_s": 5}), agree)
+        await log.start()
+        try:
+            for _ in range(3):
+                now = datetime.now(UTC)
+                ids = fresh_ids(10)
+                await log.append_events(ids, [EventLine("shop", i.hex(), "e", "u", now, now, Raw(b"{}")) for i in ids])
+                assert await log.is_ready()
+                await asyncio.sleep(LOG_IN_LASTS_MS / 1000 * 0.6)
+        finally:
+            await log.stop()
+    assert len(asked) == 1
+
+
 @pytest.mark.parametrize("client", Client)
 async def test_each_right_of_the_document_is_needed_and_no_more(kafka: SecureKafka, client: Client) -> None:
     """One taken away: the error names it, with a command that gives it back."""
@@ -146,14 +179,48 @@ async def test_who_may_not_make_topics_is_told_the_commands(kafka: SecureKafka) 
     await ensure_topics(settings, Client.EDGE)
 
 
-async def test_topics_of_others_that_would_lose_events_are_refused(kafka: SecureKafka) -> None:
+async def unclean_topics(kafka: SecureKafka) -> KafkaSettings:
+    """Topics that somebody else has made."""
     root = KafkaSettings(kafka_bootstrap=kafka.bootstrap("PLAINTEXT"), kafka_topic_prefix="foreign", kafka_partitions=1)
     async with admin_client(root) as admin:
-        names = ("foreign.events", "foreign.identity", "foreign.dead-letters")
         unclean = {"unclean.leader.election.enable": "true"}
-        await admin.create_topics([NewTopic(name, 1, 1, topic_configs=unclean) for name in names])
+        await admin.create_topics([NewTopic(name, 1, 1, topic_configs=unclean) for name in wanted_topics(root)])
+        for _ in range(100):  # the broker hears of them a moment later
+            if len((await look_at(admin, list(wanted_topics(root)))).topics) == 3:
+                return root
+            await asyncio.sleep(0.05)
+    raise AssertionError("the broker did not hear of the topics")
+
+
+async def test_topics_of_others_that_would_lose_events_are_refused(kafka: SecureKafka) -> None:
+    root = await unclean_topics(kafka)
     with pytest.raises(UnfitTopicsError, match=r"--alter --topic foreign\.events --add-config unclean"):
         await ensure_topics(root, Client.EDGE)
+
+
+async def test_check_says_what_is_wrong_and_what_mends_it(kafka: SecureKafka) -> None:
+    async def looked(values: dict[str, str], **more: Any) -> dict[str, Row]:
+        found = check_kafka("edge", settings_of(values, **more), Client.EDGE, "", write=False)
+        rows: dict[str, Row] = {}
+        async for row in found:
+            rows.setdefault(row.what, row)
+        return rows
+
+    nothing_allowed = (await looked(kafka.as_user("nobody")))["rights in Kafka"]
+    assert nothing_allowed.state is State.WRONG
+    assert {acl.user for acl in documented_acls(nothing_allowed.mend)} == {"nobody"}
+    few = (await looked(kafka.as_user("edge"), replication="2"))["headrace.events"]
+    assert (few.state, "fewer than HEADRACE_KAFKA_REPLICATION=2" in few.says) == (State.WARNING, True)
+    root = {"bootstrap": kafka.bootstrap("PLAINTEXT")}
+    await unclean_topics(kafka)
+    unclean = (await looked(root, topic_prefix="foreign"))["foreign.events"]
+    assert unclean.state is State.WRONG
+    assert "--add-config unclean.leader.election.enable=false" in unclean.mend
+    absent = (await looked(root, topic_prefix="absent"))["topics"]
+    assert absent.state is State.WARNING
+    assert len(absent.mend.splitlines()) == 3
+    away = await looked(root, bootstrap="127.0.0.1:1")
+    assert [row.state for row in away.values()] == [State.WRONG]
 
 
 async def test_workers_take_over_what_the_former_group_has_committed(kafka: SecureKafka) -> None:

@@ -15,17 +15,18 @@ import pytest
 from services.devstack.child_process import ChildProcess, free_port
 from services.devstack.clickhouse_server import ClickHouseProcess
 from services.devstack.stack import get_json
+from services.operations.dead_letters import read_letters
+from services.operations.partitions import use_partitions
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.kafka_rights import Client, Operation
 from services.runtime.kafka_topics import ensure_topics
 from services.runtime.keys import Scope, create_key, new_key
-from services.runtime.settings import ClickHouseSettings, KafkaSettings
+from services.runtime.settings import ClickHouseSettings, KafkaSettings, WorkerSettings
 from services.schema.migrate import migrate
 from services.schema.roles import Role
-from tests.pipeline.test_secure_kafka import DOCUMENTED
 from tests.support.engine import send_sql
 from tests.support.pipeline import eventually
-from tests.support.secure_kafka import PASSWORD, Acl, SecureKafka, token_server
+from tests.support.secure_kafka import DOCUMENTED, PASSWORD, Acl, SecureKafka, token_server
 from tests.support.tls_proxy import TlsProxy
 
 PREFIX = "stack"
@@ -62,6 +63,7 @@ class Stack:
             f"HEADRACE_{service.upper()}_PORT": str(self.ports[name]),
             "HEADRACE_KAFKA_TOPIC_PREFIX": PREFIX,
             "HEADRACE_WORKER_SESSION_TIMEOUT_S": "6",
+            "HEADRACE_WORKER_DRAIN_TIMEOUT_S": "5",
             "HEADRACE_EDGE_PUBLISH_TIMEOUT_S": "4",
             "HEADRACE_LOG_LEVEL": "debug",
             "HEADRACE_CLICKHOUSE_URL": self.proxy.url.replace("//", f"//{service}@"),
@@ -185,6 +187,18 @@ def test_check_says_that_all_is_well_or_what_is_not(stack: Stack) -> None:
     assert "sesame" not in done.stdout + done.stderr
 
 
+async def test_the_commands_work_with_their_rights(stack: Stack, secure_kafka: SecureKafka) -> None:
+    """Of what `check` has written to the dead letters, nothing is shown."""
+    values = {f"kafka_{name}": value for name, value in secure_kafka.as_user("tools").items()}
+    settings = WorkerSettings.model_validate({**values, "kafka_topic_prefix": PREFIX})
+    assert [letter async for letter in read_letters(settings)] == []
+    store = await ClickHouse.connect(stack.direct)
+    try:
+        assert (await use_partitions(store, settings, 2)).partitions == 2
+    finally:
+        await store.close()
+
+
 def test_a_right_that_the_edge_loses(stack: Stack, secure_kafka: SecureKafka) -> None:
     asyncio.run(secure_kafka.take_away(WRITES))
     refused = stack.send(100, 20)
@@ -224,6 +238,22 @@ def test_a_certificate_of_clickhouse_that_expires(stack: Stack, secure_kafka: Se
     assert "the server's certificate has expired" in said[0]
     stack.proxy.serve(authority.issue("clickhouse", "127.0.0.1"))
     eventually(stack.stored, lambda stored: stored == (110, 110), within_s=60)
+
+
+def test_a_certificate_of_the_edge_that_is_replaced(stack: Stack, secure_kafka: SecureKafka) -> None:
+    """By one that nobody knows, and by a good one: both count from the next connection, without a restart."""
+    secure_kafka.strangers.issue("edge", common_name="edge")  # writes the same files
+    secure_kafka.node.kill()
+    secure_kafka.node.start()
+    eventually(lambda: stack.is_ready("edge"), lambda ready: not ready)
+    eventually(
+        lambda: [*stack.said("edge", "kafka_unreachable"), str(stack.is_ready("edge"))],
+        lambda said: any("HEADRACE_KAFKA_CERTIFICATE_FILE" in one for one in said),
+    )
+    assert stack.send(400, 20).status_code == 503
+    secure_kafka.authority.issue("edge", common_name="edge")
+    eventually(lambda: stack.send(400, 20).status_code, lambda status: status == 200, within_s=30)
+    eventually(stack.stored, lambda stored: stored == (130, 130), within_s=60)
 
 
 def test_no_log_has_a_secret(stack: Stack) -> None:

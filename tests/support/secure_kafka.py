@@ -7,7 +7,7 @@ import re
 import shlex
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import pairwise
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
+from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest, DescribeAclsRequest
 from msgspec import Struct
 
 from services.devstack.apache_kafka import ApacheKafka, Quorum, Voter
@@ -24,11 +24,11 @@ from services.devstack.kafka_jars import KafkaJars
 from services.runtime.kafka_rights import CODES, Operation
 from tests.support.certificates import Authority
 
+ROOT = Path(__file__).resolve().parents[2]
 # Of all users; no log may have it.
 PASSWORD = "sesame-0123456789"
 USERS = ("edge", "worker", "tools", "nobody")
-# The controller has changed rights; the broker hears of it a moment later.
-_KNOWN_S = 0.2
+LOG_IN_LASTS_MS = 4000
 _ALLOW, _LITERAL, _PREFIXED = 3, 3, 4
 _RESOURCES = {"topic": 2, "group": 3, "cluster": 4}
 _MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER")
@@ -45,9 +45,16 @@ class Acl(Struct, frozen=True):
 
 
 class SecureKafka:
-    """A node with a listener for each way in. Its administrator needs no log-in."""
+    """A node with a listener for each way in. Its administrator needs no log-in. `settings` and `java_options`: more of
+    them."""
 
-    def __init__(self, folder: Path, jars: KafkaJars) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        jars: KafkaJars,
+        settings: Mapping[str, str] | None = None,
+        java_options: Sequence[str] = (),
+    ) -> None:
         folder.mkdir(exist_ok=True)
         self.authority = Authority(folder)
         self.strangers = Authority(folder, "strangers")
@@ -65,10 +72,10 @@ class SecureKafka:
         )
         # The quorum's settings stand last, and have the node's own listener in them.
         controller = quorum.voters[0].controller_port
-        settings = dict(quorum.settings)
-        settings["listeners"] += f",CONTROLLER://127.0.0.1:{controller}"
-        quorum = Quorum(quorum.voters, settings=settings, format_options=quorum.format_options)
-        self.node = ApacheKafka(folder / "node", jars, port=port, quorum=quorum)
+        of_node = {**quorum.settings, **(settings or {})}
+        of_node["listeners"] += f",CONTROLLER://127.0.0.1:{controller}"
+        quorum = Quorum(quorum.voters, settings=of_node, format_options=quorum.format_options)
+        self.node = ApacheKafka(folder / "node", jars, port=port, quorum=quorum, java_options=java_options)
 
     def _settings(self, port: int, folder: Path) -> dict[str, str]:
         server = self.authority.issue("server", "127.0.0.1")
@@ -104,6 +111,8 @@ class SecureKafka:
             # Kafka's own check of tokens for tests: they are not signed.
             "listener.name.sasl_ssl.oauthbearer.sasl.jaas.config": f"{security}.oauthbearer.OAuthBearerLoginModule "
             'required unsecuredLoginStringClaim_sub="broker";',
+            # Who logged in with a token longer ago than this is put out at the next request.
+            "listener.name.sasl_ssl.oauthbearer.connections.max.reauth.ms": str(LOG_IN_LASTS_MS),
             "auto.create.topics.enable": "false",
             "connection.failed.authentication.delay.ms": "0",
         }
@@ -145,32 +154,40 @@ class SecureKafka:
         }
 
     async def allow(self, *acls: Acl) -> None:
-        await self._ask(
-            CreateAclsRequest(
-                _RESOURCES[acl.kind], acl.name, acl.pattern, f"User:{acl.user}", "*", CODES[acl.operation], _ALLOW
-            )
-            for acl in acls
-        )
+        """Returns when they count."""
+        await self._change(CreateAclsRequest, acls, there=True)
 
     async def take_away(self, *acls: Acl) -> None:
-        await self._ask(
-            DeleteAclsRequest(
-                _RESOURCES[acl.kind], acl.name, acl.pattern, f"User:{acl.user}", "*", CODES[acl.operation], _ALLOW
-            )
-            for acl in acls
-        )
+        """Returns when they count no more."""
+        await self._change(DeleteAclsRequest, acls, there=False)
 
-    async def _ask(self, requests: Iterator[Any]) -> None:
+    async def _change(self, request: Any, acls: Sequence[Acl], *, there: bool) -> None:
+        """The controller changes rights; the broker hears of it a moment later."""
         admin = AIOKafkaAdminClient(bootstrap_servers=self.bootstrap("PLAINTEXT"))
         await admin.start()
         try:
-            for request in requests:
-                answer = await admin._send_request(request)
+            for acl in acls:
+                answer = await admin._send_request(request(*_entry(acl)))
                 (row,) = getattr(answer, "creation_responses", None) or answer.filter_responses
                 assert row[0] == 0, row
-            await asyncio.sleep(_KNOWN_S)
+            for acl in acls:
+                await _until_known(admin, acl, there=there)
         finally:
             await admin.close()
+
+
+async def _until_known(admin: AIOKafkaAdminClient, acl: Acl, *, there: bool) -> None:
+    for _ in range(1000):
+        answer = await admin._send_request(DescribeAclsRequest(*_entry(acl)))
+        if bool(answer.resources) == there:
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"the broker did not hear of {acl}")
+
+
+def _entry(acl: Acl) -> tuple[object, ...]:
+    kind, operation = _RESOURCES[acl.kind], CODES[acl.operation]
+    return kind, acl.name, acl.pattern, f"User:{acl.user}", "*", operation, _ALLOW
 
 
 def documented_acls(text: str) -> list[Acl]:
@@ -192,6 +209,14 @@ def documented_acls(text: str) -> list[Acl]:
             for name in given.get(f"--{kind}", [])
         ]
     return acls
+
+
+# What each service needs. Create is for who makes the topics: here, the administrator.
+DOCUMENTED = [
+    acl
+    for acl in documented_acls((ROOT / "docs" / "how-to" / "kafka-acls.md").read_text())
+    if acl.operation is not Operation.CREATE
+]
 
 
 @contextmanager

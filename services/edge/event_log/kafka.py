@@ -22,7 +22,7 @@ from services.edge.event_log.partition_queue import Append, Part, PartitionQueue
 from services.edge.event_log.port import LogUnavailableError
 from services.edge.event_log.producer import LiveProducer
 from services.runtime.background import in_background
-from services.runtime.kafka import topics_of
+from services.runtime.kafka import Outage, topics_of
 from services.runtime.kafka_rights import Client
 from services.runtime.kafka_topics import ensure_topics
 from services.runtime.logs import get_logger
@@ -54,6 +54,7 @@ class KafkaEventLog:
         self._more_to_come = more_to_come
         self._topics: Topics = topics_of(settings)
         self._live = LiveProducer(settings)
+        self._outage = Outage(settings)
         self._spread: Partitioning | None = None
         self._identity_partitions = 0
         self._queues: dict[tuple[str, int], PartitionQueue] = {}
@@ -80,6 +81,7 @@ class KafkaEventLog:
             await (asyncio.wait(sending) if sending else asyncio.sleep(0))
         if self._sweeper is not None:
             self._sweeper.cancel()
+        self._outage.stop()
         await self._live.stop()
 
     def _sending(self) -> set[asyncio.Task[None]]:
@@ -141,13 +143,18 @@ class KafkaEventLog:
             raise LogUnavailableError(f"the event log did not take the rejected events: {error!r}") from error
 
     async def is_ready(self) -> bool:
-        if self._spread is None or self._failing():
+        if self._spread is None:
+            return False
+        if self._failing():
+            self._outage.look()
             return False
         try:
             async with asyncio.timeout(2):
                 await self.producer.client.fetch_all_metadata()
         except (KafkaError, TimeoutError, OSError):
+            self._outage.look()
             return False
+        self._outage.over()
         return True
 
     def _failing(self) -> list[PartitionQueue]:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import faust
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import BrokerResponseError, KafkaError
 from prometheus_client import Gauge
 
-from services.runtime.kafka import admin_client, topic_settings
+from services.runtime.kafka import Outage, admin_client, topic_settings
 from services.runtime.logs import get_logger
 from services.runtime.settings import WorkerSettings
 from services.worker.consumer.log_reader import LogReader
@@ -40,6 +40,7 @@ class LagMeter:
         self._reader: LogReader | None = None
         self._admin: AIOKafkaAdminClient | None = None
         self._asking = asyncio.Lock()
+        self._outage = Outage(settings)
         self._ends_before: dict[TopicPartition, int] = {}
         self._ages_due_at = self._retention_due_at = 0.0
         self.records: int | None = None
@@ -58,9 +59,12 @@ class LagMeter:
                     self.records = None
                 else:
                     self.records = await self._measure(self._reader, self._admin)
+                    self._outage.over()
             except (KafkaError, OSError, TimeoutError) as error:
                 log.warning("lag_not_measured", reason=repr(error))
                 self.records = None
+                if not isinstance(error, BrokerResponseError):
+                    self._outage.look()
             return self.records
 
     async def _measure(self, reader: LogReader, admin: AIOKafkaAdminClient) -> int | None:

@@ -111,7 +111,11 @@ async def ready_log(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Log:
     async def no_settings(*_: Any) -> dict[str, dict[str, str]]:
         return {}
 
+    async def no_reason(*_: Any) -> str:
+        return ""
+
     monkeypatch.setattr("services.edge.event_log.kafka.ensure_topics", no_topics)
+    monkeypatch.setattr("services.runtime.kafka.why_unreachable", no_reason)
     monkeypatch.setattr("services.edge.event_log.producer.topic_settings", no_settings)
     monkeypatch.setattr("services.edge.event_log.producer.make_producer", lambda *_, **__: producer)
     bodies = [False]

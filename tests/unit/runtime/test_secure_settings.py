@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from aiokafka.errors import KafkaError
 
 from services.runtime.environment import SettingsError, read_settings
 from services.runtime.kafka import client_options
@@ -107,6 +108,15 @@ def test_faust_logs_in_as_all_clients_do(mechanism: str, tmp_path: Path) -> None
     assert vars(credentials)["mechanism"].value == options["sasl_mechanism"] == mechanism
     assert vars(credentials)["username"] == options["sasl_plain_username"] == "worker"
     assert "sesame" not in repr(credentials)
+
+
+def test_certificates_that_are_being_renewed_are_waited_for(tmp_path: Path) -> None:
+    """As for Kafka itself: whoever tries again until it answers must not end."""
+    authority = Authority(tmp_path)
+    settings = KafkaSettings(kafka_security_protocol="SSL", kafka_ca_file=str(authority.file))
+    authority.file.unlink()
+    with pytest.raises(KafkaError, match="HEADRACE_KAFKA_CA_FILE: the file cannot be read"):
+        client_options(settings)
 
 
 def test_plain_text_needs_no_credentials() -> None:

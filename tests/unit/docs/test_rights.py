@@ -1,0 +1,41 @@
+"""The pages of rights say what the code asks for."""
+
+import re
+
+from services.runtime.kafka_rights import Client, Operation, Right, rights_of
+from services.runtime.kafka_topics import topic_configs
+from services.runtime.settings import KafkaSettings, WorkerSettings
+from services.schema.roles import Role, grants_of
+from tests.support.secure_kafka import Acl, documented_acls
+from tests.unit.deploy.env_file import ROOT
+
+KAFKA = (ROOT / "docs" / "how-to" / "kafka-acls.md").read_text()
+CLICKHOUSE = (ROOT / "docs" / "how-to" / "clickhouse-rights.md").read_text()
+
+
+def test_acls_of_kafka() -> None:
+    documented = {acl for acl in documented_acls(KAFKA) if acl.operation is not Operation.CREATE}
+    needed = {
+        Acl(client.value, right.operation, right.kind, right.name)
+        for client in Client
+        for right in rights_of(client, KafkaSettings(), WorkerSettings().group)
+    }
+    assert documented == needed
+    assert Right("topic", "headrace.events", Operation.READ) in rights_of(Client.WORKER, KafkaSettings(), "g")
+
+
+def test_topics_of_kafka() -> None:
+    settings = KafkaSettings(kafka_replication=3, kafka_min_insync_replicas=2)
+    commands = re.findall(r"kafka-topics\.sh.*", KAFKA.replace("\\\n", " "))
+    assert len(commands) == 2
+    for command in commands:
+        assert dict(re.findall(r"--config (\S+)=(\S+)", command)) == topic_configs(settings)
+
+
+def test_rights_in_clickhouse() -> None:
+    documented: dict[str, set[str]] = {}
+    for service, tables, rights in re.findall(r"^\| (\w+) \| (`.*?) \| (`.*?) \|$", CLICKHOUSE, re.MULTILINE):
+        for table in re.findall(r"`([\w.]+)`", tables):
+            place = table if "." in table else f"headrace.{table}"
+            documented.setdefault(service, set()).add(f"{', '.join(re.findall(r'`([A-Z ]+)`', rights))} ON {place}")
+    assert documented == {role: set(grants_of(role, "headrace")) for role in (Role.EDGE, Role.WORKER, Role.QUERY)}
