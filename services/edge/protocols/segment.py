@@ -2,6 +2,7 @@
 
 from base64 import b64decode
 from binascii import Error as Base64Error
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,13 +11,15 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.edge.intake.timestamps import read_time
+from services.edge.intake.json_checks import all_objects, may_have_one_of
+from services.edge.intake.timestamps import read_plain_times, read_time
 from services.edge.protocols.family import (
     Answer,
     Family,
     Incoming,
     Parsed,
     corrected,
+    is_right,
     json_answer,
     text_of_id,
 )
@@ -42,6 +45,12 @@ _STAMP_EACH_TRY = frozenset(
 )
 # What they send as a matter of course and what holds nothing: {} and true are what an SDK says when nobody chose.
 _NOTHING = frozenset([b"", b"null", b"{}", b'{"All":true}', b'{"All": true}'])
+
+
+# With fewer messages a look at all costs more than it saves.
+_PLAIN_FROM = 10
+# Where none of these stands in a body, its events are only put together: personal data, groups, names like ours.
+_NOT_PLAIN = (b'traits"', b'groupId"', b'"$')
 
 
 # Known fields that mean nothing here are listed, so that a message with them is read in one pass.
@@ -142,7 +151,8 @@ class Segment(Family):
         kind = _call_of(incoming.path)
         translation = _Translation(self, taken, parsed.envelope, self.request_members(incoming))
         own_kind = None if kind in _BATCHES or kind == "event" else _SHORT.get(kind, kind)
-        taken.each(parsed.messages, lambda message, payload: translation.add(message, own_kind, payload))
+        plain = translation.plain_tracks(parsed.messages.items, parsed.text) if own_kind is None else None
+        taken.each(parsed.messages, lambda message, payload: translation.add(message, own_kind, payload), plain)
         taken.lost.update(translation.lost)
 
     # --- Answers ---
@@ -178,7 +188,7 @@ class _Translation:
         self._taken = taken
         self._group_type = family.options.group_type
         self._request_members = request_members
-        self._sent = envelope.sent_at
+        self._sent = self._read_sent(envelope.sent_at)
         self._context = envelope.context
         self._integrations = self._metadata = self._channel = self._identity_context = 0
 
@@ -192,6 +202,33 @@ class _Translation:
         }
         return {kind: count for kind, count in counts.items() if count}
 
+    def plain_tracks(
+        self, messages: Sequence[_Message | ApiError], text: bytes
+    ) -> Callable[[_Message, int], bool] | None:
+        """What takes the tracks of a batch that need no closer look, as most do; None where each message needs one."""
+        taken, sent = self._taken, self._sent
+        if taken.may_hold_odd or self._request_members or (sent is not None and not is_right(sent, taken.now)):
+            return None
+        if len(messages) < _PLAIN_FROM or may_have_one_of(text, _NOT_PLAIN):
+            return None
+        values = [one.timestamp for one in messages if isinstance(one, _Message)]
+        times = read_plain_times(values, taken.now) if len(values) == len(messages) else None
+        if times is None:
+            return None
+        rows = [_plain_track(one) for one in messages if isinstance(one, _Message)]
+        properties = [row[1] for row in rows if row is not None]
+        if not properties or not all_objects(b"\n".join(properties), len(properties)):
+            return None
+
+        def plain(message: _Message, index: int) -> bool:
+            row = rows[index]
+            if row is None or not taken.plain_event(message.event, *row, times[index], message.message_id):  # type: ignore[arg-type]
+                return False
+            self._count_lost(message, "track")
+            return True
+
+        return plain
+
     def add(self, message: _Message, own_kind: str | None, payload: Payload) -> None:
         """Raises ApiError."""
         kind = own_kind or message.type or ""
@@ -200,10 +237,12 @@ class _Translation:
         context = message.context or self._context
         time, sent = self._time(message, context)
         if kind == "track":
-            self._event(message, context, (user, anonymous), _required(message.event, "event"), {}, time, sent, key)
+            self._event(message, context, (user, anonymous), _required(message.event, "event"), [], time, sent, key)
         elif kind in ("page", "screen"):
             named = {"name": message.name, "category": message.category}
-            members = {name: encode(text_of_id(value)) for name, value in named.items() if value is not None}
+            members = [
+                encode(name) + b":" + encode(text_of_id(value)) for name, value in named.items() if value is not None
+            ]
             self._event(message, context, (user, anonymous), kind, members, time, sent, key)
         elif kind == "identify":
             traits = self._traits(message, context)
@@ -230,7 +269,7 @@ class _Translation:
         context: Raw,
         ids: tuple[str | None, str | None],
         name: str,
-        members: dict[str, bytes],
+        members: list[bytes],
         time: datetime | None,
         sent: str,
         key: str | None,
@@ -241,12 +280,18 @@ class _Translation:
             properties = self._taken.object_of(message.properties, "properties")
         user, anonymous = ids
         if user is not None and anonymous is not None:
-            members["$anonymous_id"] = encode(anonymous)
+            members.append(b'"$anonymous_id":' + encode(anonymous))
         self._add_context(context, members)
-        text = self._taken.object_of(Raw(self._joined(properties, members)), "properties")
-        self._taken.event(name, _required(_first(*ids), "userId"), text, time, key, sent)
+        members += self._request_members
+        if members and _may_hold(properties, members):
+            # The event's own come first: where it has one of these names, that one stays.
+            own = _decode_fields(properties)
+            members = [member for member in members if _decode_any(member.partition(b":")[0]) not in own]
+        text = self._taken.object_of(Raw(with_members(properties, members)), "properties")
+        distinct_id = user if user is not None else _required(anonymous, "userId")
+        self._taken.event(name, distinct_id, text, time, key, sent)
 
-    def _add_context(self, context: Raw, members: dict[str, bytes]) -> None:
+    def _add_context(self, context: Raw, members: list[bytes]) -> None:
         """The context without traits: they are personal data, and RudderStack's browser SDK sends them with every event."""
         text = bytes(context)
         if text[:1] != b"{" or text == b"{}":
@@ -257,16 +302,8 @@ class _Translation:
                 text = encode(fields)
             group = text_of_id(_decode_any(fields["groupId"])) if "groupId" in fields else None
             if group is not None:
-                members["$groups"] = encode({self._group_type: group})
-        members["$context"] = text
-
-    def _joined(self, properties: bytes, members: dict[str, bytes]) -> bytes:
-        """The event's own properties come first: where it has one of these names, that one stays."""
-        if any(b'"%b"' % name.encode() in properties for name in members):
-            own = _decode_fields(properties)
-            members = {name: value for name, value in members.items() if name not in own}
-        added = [b'"%b":%b' % (name.encode(), value) for name, value in members.items()]
-        return with_members(properties, [*added, *self._request_members])
+                members.append(b'"$groups":' + encode({self._group_type: group}))
+        members.append(b'"$context":' + text)
 
     def _traits(self, message: _Message, context: Raw) -> bytes:
         """Those of the context too: RudderStack's Python and browser SDKs send them there alone."""
@@ -277,17 +314,18 @@ class _Translation:
     def _time(self, message: _Message, context: Raw) -> tuple[datetime | None, str]:
         """When it happened, and the time as sent, where the client's clock was wrong."""
         time = read_time(message.timestamp) or read_time(message.original_timestamp)
-        given = message.sent_at or self._sent
-        if time is None or not given:
-            return time, ""
-        try:
-            sent = read_time(given)
-        except ApiError:
+        sent = self._read_sent(message.sent_at) if message.sent_at else self._sent
+        if time is None or sent is None:
             return time, ""
         now = self._taken.now
-        stamps = sent is not None and sent < now and _library(context) in _STAMP_EACH_TRY
-        right = corrected(time, sent, now, stamps)
+        right = corrected(time, sent, now, lambda: _library(context) in _STAMP_EACH_TRY)
         return right, "" if right is time else time.isoformat().replace("+00:00", "Z")
+
+    def _read_sent(self, value: Raw) -> datetime | None:
+        try:
+            return read_time(value)
+        except ApiError:
+            return None
 
     def _count_lost(self, message: _Message, kind: str) -> None:
         self._integrations += bytes(message.integrations) not in _NOTHING
@@ -295,6 +333,35 @@ class _Translation:
         self._channel += bool(message.channel)
         if kind in ("identify", "alias", "group"):
             self._identity_context += bytes(message.context) not in _NOTHING
+
+
+def _plain_track(message: _Message) -> tuple[str, bytes] | None:
+    """Its id and properties; None where it needs a closer look."""
+    user, anonymous = message.user_id, message.anonymous_id
+    properties, context = bytes(message.properties), bytes(message.context)
+    if (
+        message.type != "track"
+        or message.sent_at
+        or message.event.__class__ is not str
+        or message.message_id.__class__ is not str
+        or properties[:1] != b"{"
+        or properties[-2:-1] in b"{ \t\r"
+        or context[:1] != b"{"
+    ):
+        return None
+    if user.__class__ is str and user and anonymous.__class__ is str and anonymous:
+        parts = (properties[:-1], b',"$anonymous_id":', encode(anonymous), b',"$context":', context, b"}")
+        return user, b"".join(parts)
+    if user is None and anonymous.__class__ is str:
+        user, anonymous = anonymous, None
+    if user.__class__ is str and not anonymous:
+        return user, b"".join((properties[:-1], b',"$context":', context, b"}"))
+    return None
+
+
+def _may_hold(properties: bytes, members: list[bytes]) -> bool:
+    """Whether properties may have one of these names."""
+    return b'"$' in properties or (members[0][:2] != b'"$' and (b'"name"' in properties or b'"category"' in properties))
 
 
 def _call_of(path: str) -> str:
