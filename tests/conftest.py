@@ -63,8 +63,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`ON_ONE_BROKER` of a module: its tests are about what stands in front of the broker, whichever it is."""
     if "pipeline" in metafunc.fixturenames:
-        metafunc.parametrize("pipeline", broker_kinds()[0], indirect=True, scope="session")
+        kinds = broker_kinds()[0]
+        chosen = kinds[-1:] if getattr(metafunc.module, "ON_ONE_BROKER", False) else kinds
+        metafunc.parametrize("pipeline", chosen, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
