@@ -53,6 +53,9 @@ _PLAIN_FROM = 10
 _NOT_PLAIN = (b'traits"', b'groupId"', b'"$')
 
 
+_ABSENT = Raw()
+
+
 # Known fields that mean nothing here are listed, so that a message with them is read in one pass.
 class _Message(Struct, rename="camel", forbid_unknown_fields=True, gc=False):
     type: str | None = None
@@ -64,23 +67,23 @@ class _Message(Struct, rename="camel", forbid_unknown_fields=True, gc=False):
     event: _Id = None
     name: _Id = None
     category: _Id = None
-    properties: Raw = field(default_factory=Raw)
-    context: Raw = field(default_factory=Raw)
-    traits: Raw = field(default_factory=Raw)
-    timestamp: Raw = field(default_factory=Raw)
-    original_timestamp: Raw = field(default_factory=Raw)
-    sent_at: Raw = field(default_factory=Raw)
-    integrations: Raw = field(default_factory=Raw)
-    metadata: Raw = field(default_factory=Raw, name="_metadata")
-    channel: Raw = field(default_factory=Raw)
+    properties: Raw = _ABSENT
+    context: Raw = _ABSENT
+    traits: Raw = _ABSENT
+    timestamp: Raw = _ABSENT
+    original_timestamp: Raw = _ABSENT
+    sent_at: Raw = _ABSENT
+    integrations: Raw = _ABSENT
+    metadata: Raw = field(default=_ABSENT, name="_metadata")
+    channel: Raw = _ABSENT
     write_key: str | None = None
-    received_at: Raw = field(default_factory=Raw)
-    version: Raw = field(default_factory=Raw)
-    project_id: Raw = field(default_factory=Raw)
-    action: Raw = field(default_factory=Raw)
-    request_id: Raw = field(default_factory=Raw)
-    user_properties: Raw = field(default_factory=Raw)
-    rudder_id: Raw = field(default_factory=Raw)
+    received_at: Raw = _ABSENT
+    version: Raw = _ABSENT
+    project_id: Raw = _ABSENT
+    action: Raw = _ABSENT
+    request_id: Raw = _ABSENT
+    user_properties: Raw = _ABSENT
+    rudder_id: Raw = _ABSENT
 
 
 class _Batch(Struct, rename="camel"):
@@ -329,8 +332,10 @@ class _Translation:
 
     def _count_lost(self, message: _Message, kind: str) -> None:
         self._integrations += bytes(message.integrations) not in _NOTHING
-        self._metadata += bytes(message.metadata) not in _NOTHING
-        self._channel += bool(message.channel)
+        if message.metadata:
+            self._metadata += bytes(message.metadata) not in _NOTHING
+        if message.channel:
+            self._channel += 1
         if kind in ("identify", "alias", "group"):
             self._identity_context += bytes(message.context) not in _NOTHING
 
