@@ -2,7 +2,7 @@
 
 from base64 import b64decode
 from binascii import Error as Base64Error
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,8 +11,15 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.ingest import (
+    MAX_EVENT_BYTES,
+    MAX_EVENT_NAME_CHARS,
+    MAX_ID_CHARS,
+    MAX_IDEMPOTENCY_KEY_CHARS,
+)
 from services.edge.intake.json_checks import all_objects, may_have_one_of
 from services.edge.intake.timestamps import read_plain_times, read_time
+from services.edge.intake.track import FIRST_OF_KEYS
 from services.edge.protocols.family import (
     Answer,
     Family,
@@ -154,8 +161,8 @@ class Segment(Family):
         kind = _call_of(incoming.path)
         translation = _Translation(self, taken, parsed.envelope, self.request_members(incoming))
         own_kind = None if kind in _BATCHES or kind == "event" else _SHORT.get(kind, kind)
-        plain = translation.plain_tracks(parsed.messages.items, parsed.text) if own_kind is None else None
-        taken.each(parsed.messages, lambda message, payload: translation.add(message, own_kind, payload), plain)
+        done = translation.take_plain(parsed.messages.items, parsed.text) if own_kind is None else ()
+        taken.each(parsed.messages, lambda message, payload: translation.add(message, own_kind, payload), done)
         taken.lost.update(translation.lost)
 
     # --- Answers ---
@@ -205,32 +212,29 @@ class _Translation:
         }
         return {kind: count for kind, count in counts.items() if count}
 
-    def plain_tracks(
-        self, messages: Sequence[_Message | ApiError], text: bytes
-    ) -> Callable[[_Message, int], bool] | None:
-        """What takes the tracks of a batch that need no closer look, as most do; None where each message needs one."""
+    def take_plain(self, messages: Sequence[_Message | ApiError], text: bytes) -> Collection[int]:
+        """Takes the tracks of a batch that need no closer look, as most do, all at once; the places of those."""
         taken, sent = self._taken, self._sent
         if taken.may_hold_odd or self._request_members or (sent is not None and not is_right(sent, taken.now)):
-            return None
+            return ()
         if len(messages) < _PLAIN_FROM or may_have_one_of(text, _NOT_PLAIN):
-            return None
+            return ()
         values = [one.timestamp for one in messages if isinstance(one, _Message)]
         times = read_plain_times(values, taken.now) if len(values) == len(messages) else None
         if times is None:
-            return None
-        rows = [_plain_track(one) for one in messages if isinstance(one, _Message)]
-        properties = [row[1] for row in rows if row is not None]
-        if not properties or not all_objects(b"\n".join(properties), len(properties)):
-            return None
-
-        def plain(message: _Message, index: int) -> bool:
-            row = rows[index]
-            if row is None or not taken.plain_event(message.event, *row, times[index], message.message_id):  # type: ignore[arg-type]
-                return False
-            self._count_lost(message, "track")
-            return True
-
-        return plain
+            return ()
+        events = []
+        for place, (message, time) in enumerate(zip(messages, times, strict=True)):
+            row = _plain_track(message)  # type: ignore[arg-type]
+            if row is not None:
+                events.append((place, *row, time, message.message_id))  # type: ignore[union-attr]
+        if not events or not all_objects(b"\n".join([event[3] for event in events]), len(events)):
+            return ()
+        taken.plain_events(events)  # type: ignore[arg-type]
+        places = {event[0] for event in events}
+        for place in places:
+            self._count_lost(messages[place], "track")  # type: ignore[arg-type]
+        return places
 
     def add(self, message: _Message, own_kind: str | None, payload: Payload) -> None:
         """Raises ApiError."""
@@ -340,28 +344,34 @@ class _Translation:
             self._identity_context += bytes(message.context) not in _NOTHING
 
 
-def _plain_track(message: _Message) -> tuple[str, bytes] | None:
-    """Its id and properties; None where it needs a closer look."""
-    user, anonymous = message.user_id, message.anonymous_id
+def _plain_track(message: _Message) -> tuple[str, str, bytes] | None:
+    """Its name, id and properties; None where it needs a closer look."""
+    name, key, user, anonymous = message.event, message.message_id, message.user_id, message.anonymous_id
     properties, context = bytes(message.properties), bytes(message.context)
-    if (
-        message.type != "track"
-        or message.sent_at
-        or message.event.__class__ is not str
-        or message.message_id.__class__ is not str
-        or properties[:1] != b"{"
-        or properties[-2:-1] in b"{ \t\r"
-        or context[:1] != b"{"
+    if user is None:
+        user, anonymous = anonymous, None
+    if not (
+        message.type == "track"
+        and not message.sent_at
+        and isinstance(name, str)
+        and 0 < len(name) <= MAX_EVENT_NAME_CHARS
+        and isinstance(key, str)
+        and 0 < len(key) <= MAX_IDEMPOTENCY_KEY_CHARS
+        and key[0] in FIRST_OF_KEYS
+        and isinstance(user, str)
+        and 0 < len(user) <= MAX_ID_CHARS
+        and properties[:1] == b"{"
+        and properties[-2:-1] not in b"{ \t\r"
+        and context[:1] == b"{"
+        and len(properties) + len(context) < MAX_EVENT_BYTES // 2
     ):
         return None
-    if user.__class__ is str and user and anonymous.__class__ is str and anonymous:
-        parts = (properties[:-1], b',"$anonymous_id":', encode(anonymous), b',"$context":', context, b"}")
-        return user, b"".join(parts)
-    if user is None and anonymous.__class__ is str:
-        user, anonymous = anonymous, None
-    if user.__class__ is str and not anonymous:
-        return user, b"".join((properties[:-1], b',"$context":', context, b"}"))
-    return None
+    if not anonymous:
+        return name, user, b"".join((properties[:-1], b',"$context":', context, b"}"))
+    if not isinstance(anonymous, str) or len(anonymous) > MAX_ID_CHARS:
+        return None
+    parts = (properties[:-1], b',"$anonymous_id":', encode(anonymous), b',"$context":', context, b"}")
+    return name, user, b"".join(parts)
 
 
 def _may_hold(properties: bytes, members: list[bytes]) -> bool:

@@ -79,6 +79,7 @@ def translated(messages: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], li
     lines = [*taken.events, *taken.identity]
     ids = [*taken.event_ids, *taken.identity_ids]
     rows = [json.loads(line) for line in pack(ids, lines).lines.splitlines()] if lines else []  # type: ignore[arg-type]
+    rows.sort(key=lambda row: datetime.fromisoformat(row["received_at"]))
     for row in rows:
         if row.pop("received_at") == row["timestamp"]:
             row["timestamp"] = "received"
@@ -116,5 +117,6 @@ def test_the_fast_way_is_taken() -> None:
     parsed = FAMILY.parse(Incoming("/v1/batch", {}, {}, data=body))
     taken = Taken("shop", NOW, parsed.text)
     taken.event = None  # type: ignore[assignment, method-assign]
+    assert taken.lines == 0
     FAMILY.take(Incoming("/v1/batch", {}, {}, data=body), parsed, taken)
-    assert (taken.messages, taken.rejected) == (10, [])
+    assert (taken.messages, taken.rejected, taken.lines) == (10, [], 10)
