@@ -80,10 +80,12 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`ON_ONE_BROKER` of a module: its tests are about what stands in front of the broker, whichever it is."""
     if "pipeline" in metafunc.fixturenames:
         kinds, _ = broker_kinds()
-        on_one = metafunc.definition.path.name in _ON_ONE_BROKER
-        metafunc.parametrize("pipeline", kinds[:1] if on_one else kinds, indirect=True, scope="session")
+        if getattr(metafunc.module, "ON_ONE_BROKER", False) or metafunc.definition.path.name in _ON_ONE_BROKER:
+            kinds = kinds[:1]
+        metafunc.parametrize("pipeline", kinds, indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")

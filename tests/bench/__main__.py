@@ -12,7 +12,7 @@ import psutil
 import typer
 from rich.console import Console
 
-from tests.bench import edge_batches, edge_singles, end_to_end, growth, peers_end_to_end, worker_drain
+from tests.bench import edge_batches, edge_sdks, edge_singles, end_to_end, growth, peers_end_to_end, worker_drain
 from tests.bench.machine import describe_machine, stolen_since
 from tests.bench.plan import Plan, make_plan
 from tests.bench.results import PARTS, Results, print_results
@@ -26,6 +26,7 @@ _PARTS: dict[int, Part] = {
     4: end_to_end.measure,
     5: peers_end_to_end.measure,
     6: growth.measure,
+    7: edge_sdks.measure,
 }
 _MAX_STOLEN = 0.01
 
@@ -33,7 +34,7 @@ _MAX_STOLEN = 0.01
 def main(
     quick: Annotated[bool, typer.Option("--quick", help="Short runs: some ten minutes, rougher figures.")] = False,
     seconds: Annotated[float, typer.Option(help="How long the highest rate must hold; the other times follow.")] = 60,
-    only: Annotated[list[int] | None, typer.Option(help="Only this part, 1 to 6; may be given several times.")] = None,
+    only: Annotated[list[int] | None, typer.Option(help="Only this part, 1 to 7; may be given several times.")] = None,
     no_peers: Annotated[bool, typer.Option("--no-peers", help="Leave the peers out.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for results.json and the plots.")] = ROOT / ".data" / "bench",
 ) -> None:

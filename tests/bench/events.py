@@ -45,8 +45,68 @@ def make_event(rng: random.Random, now: datetime) -> dict[str, Any]:
     }
 
 
+# What Segment's browser and mobile SDKs say of where an event happened: some 900 bytes.
+_CONTEXT = {
+    "app": {"name": "shop", "version": "1.2.3", "build": "545"},
+    "campaign": {"name": "summer", "source": "newsletter", "medium": "email", "term": "shoes", "content": "link"},
+    "device": {"id": "B5372DB0-C21E-11E4-8DFC", "manufacturer": "Apple", "model": "iPhone7,2", "type": "ios"},
+    "ip": "8.8.8.8",
+    "library": {"name": "analytics.js", "version": "npm:next-1.84.0"},
+    "locale": "en-US",
+    "network": {"bluetooth": False, "carrier": "T-Mobile US", "cellular": True, "wifi": False},
+    "os": {"name": "iPhone OS", "version": "8.1.3"},
+    "page": {
+        "path": "/academy/",
+        "referrer": "https://shop.example/docs",
+        "search": "",
+        "title": "Analytics Academy",
+        "url": "https://shop.example/academy/",
+    },
+    "screen": {"density": 2, "height": 568, "width": 320},
+    "timezone": "Europe/Amsterdam",
+    "userAgent": "Mozilla/5.0 (iPhone; CPU iPhone OS 9_1 like Mac OS X) AppleWebKit/601.1.46 (KHTML, like Gecko)",
+}
+
+
+def segment_body(events: Sequence[dict[str, Any]]) -> bytes:
+    """The events as Segment's SDKs send them, with some 1 KB of context each."""
+    batch = [
+        {
+            "type": "track",
+            "event": event["event"],
+            "userId": event["distinct_id"],
+            "anonymousId": _ANONYMOUS,
+            "messageId": event["idempotency_key"],
+            "timestamp": event["timestamp"],
+            "properties": event["properties"],
+            "context": _CONTEXT,
+            "integrations": {},
+        }
+        for event in events
+    ]
+    return msgspec.json.encode({"batch": batch, "sentAt": datetime.now(UTC).isoformat()})
+
+
+def context_body(events: Sequence[dict[str, Any]]) -> bytes:
+    """What `segment_body` becomes, as a native batch of as many bytes."""
+    batch = []
+    for event in events:
+        properties = {**event["properties"], "$anonymous_id": _ANONYMOUS, "$context": _CONTEXT}
+        batch.append({**event, "properties": properties})
+    missing = len(segment_body(events)) - len(batch_body(batch))
+    for event in batch:
+        event["properties"]["padding"] = "x" * max(0, missing // len(batch) - len(',"padding":""'))
+    return batch_body(batch)
+
+
+_ANONYMOUS = "f8b5a0de-3c5e-4c53-9f1c-5b3a9b0e4a11"
+
+
 def batch_body(events: Sequence[dict[str, Any]]) -> bytes:
     return msgspec.json.encode({"events": events})
+
+
+BODIES = {"plain": batch_body, "context": context_body, "segment": segment_body}
 
 
 def fresh_keys(count: int) -> bytes:
@@ -65,11 +125,12 @@ class RequestSource(Protocol):
 class BatchRequests:
     """Requests of many events: a few prepared bodies in turn, with fresh keys each time."""
 
-    def __init__(self, head: str, events: int, templates: int, seed: int = 1) -> None:
+    def __init__(self, head: str, events: int, templates: int, seed: int = 1, body: str = "plain") -> None:
         self.events = events
         rng, now = random.Random(seed), datetime.now(UTC)
+        make = BODIES[body]
         self._templates: Iterator[tuple[Any, Any]] = itertools.cycle(
-            [_template(head, batch_body([make_event(rng, now) for _ in range(events)])) for _ in range(templates)]
+            [_template(head, make([make_event(rng, now) for _ in range(events)])) for _ in range(templates)]
         )
 
     def next(self) -> bytes:

@@ -30,7 +30,8 @@ _ACCEPTED = re.compile(rb'"accepted":(\d+)')
 
 
 class LoadPlan(Struct, kw_only=True):
-    """`events` a request (0: one event by /track); `rate` in requests/s, 0 for closed; ends by time or by requests."""
+    """`events` a request (0: one event by /track); `rate` in requests/s, 0 for closed; ends by time or by requests.
+    `body`: a name of BODIES. A 200 that does not say how many events were accepted stands for all of them."""
 
     port: int
     path: str
@@ -42,6 +43,7 @@ class LoadPlan(Struct, kw_only=True):
     seconds: float = 3600
     requests: int = 1 << 60
     templates: int = 100
+    body: str = "plain"
 
 
 class LoadReport(Struct, kw_only=True):
@@ -62,7 +64,7 @@ def source_of(plan: LoadPlan) -> RequestSource:
         return SingleRequests(head)
     if plan.gzip:
         return PackedRequests(head, plan.events, plan.templates)
-    return BatchRequests(head, plan.events, plan.templates)
+    return BatchRequests(head, plan.events, plan.templates, body=plan.body)
 
 
 class Load:
@@ -105,7 +107,7 @@ class Load:
         self.answered += 1
         if status == b"200":
             found = _ACCEPTED.search(body)
-            self.events += int(found.group(1)) if found else 0
+            self.events += int(found.group(1)) if found else self.plan.events
         else:
             self.refused += 1
             self.statuses[status.decode()] += 1

@@ -64,6 +64,7 @@ PARTS = {
     4: "End to end on two cores",
     5: "Peers on the same events, broker and engine",
     6: "How it grows",
+    7: "Edge, batches of 100 of Segment's SDKs, one core",
 }
 
 

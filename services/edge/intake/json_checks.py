@@ -1,7 +1,9 @@
 """Checks on JSON text that the decoder leaves to us: encoding, one line, depth, numbers, objects where objects belong."""
 
 import re
+from collections.abc import Sequence
 from math import isinf
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -82,6 +84,23 @@ def all_objects(joined: bytes, values: int) -> bool:
     opened = np.flatnonzero(is_bracket)
     counts = np.diff(np.searchsorted(opened, np.flatnonzero(text == _NEWLINE)), prepend=0, append=len(opened))
     return bool((counts <= MAX_NESTING_LEVELS).all())
+
+
+def may_have_one_of(text: bytes, needles: Sequence[bytes]) -> bool:
+    """Whether one of these may stand in the text: its first, middle and last characters do, at their distances. A fifth
+    of the time of a search."""
+    chars = np.frombuffer(text, np.uint8)
+    return any(_may_have(chars, needle) for needle in needles)
+
+
+def _may_have(chars: "np.ndarray[Any, np.dtype[np.uint8]]", needle: bytes) -> bool:
+    places = len(chars) - len(needle) + 1
+    if places <= 0:
+        return False
+    found = chars[:places] == needle[0]
+    for at in {len(needle) // 2, len(needle) - 1} - {0}:
+        found &= chars[at : at + places] == needle[at]
+    return bool(found.any())
 
 
 def may_hold_large_number(text: bytes) -> bool:

@@ -29,7 +29,7 @@ _COUNT_FROM_OBJECTS = 16_000
 # Received one after the other, a microsecond apart: so the order of a batch is kept.
 STEPS = [timedelta(microseconds=i) for i in range(MAX_BATCH_EVENTS)]
 # With any other first character a key may be a placeholder.
-_FIRST_OF_KEYS = frozenset("0123456789abcdefghijklmopqrstvwxyzABCDEFGHIJKLMOPQRSTVWXYZ")
+FIRST_OF_KEYS = frozenset("0123456789abcdefghijklmopqrstvwxyzABCDEFGHIJKLMOPQRSTVWXYZ")
 
 _first = itemgetter(0)
 _decode_batch = msgspec.json.Decoder(Batch).decode
@@ -187,11 +187,11 @@ def _take_clean(
 def _are_keys(keys: Sequence[str | None]) -> bool:
     """Whether none of them is a placeholder."""
     try:
-        if _FIRST_OF_KEYS.issuperset(map(_first, keys)):  # type: ignore[arg-type]
+        if FIRST_OF_KEYS.issuperset(map(_first, keys)):  # type: ignore[arg-type]
             return True
     except TypeError:  # None has no first character
         pass
-    return not any(key is not None and key[0] not in _FIRST_OF_KEYS and is_placeholder_key(key) for key in keys)
+    return not any(key is not None and key[0] not in FIRST_OF_KEYS and is_placeholder_key(key) for key in keys)
 
 
 def _may_hold_many(body: bytes) -> bool:

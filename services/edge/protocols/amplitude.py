@@ -283,7 +283,7 @@ class _Translation:
         time = read_time(event.time)
         if time is None:
             return None, ""
-        right = corrected(time, self._sent, self._taken.now, True)
+        right = corrected(time, self._sent, self._taken.now, lambda: True)
         return right, "" if right is time else time.isoformat().replace("+00:00", "Z")
 
 

@@ -1,8 +1,8 @@
 """What HTTP needs of a family of SDKs: its calls, its translation, its answers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -109,7 +109,7 @@ def none_valid(taken: Taken) -> ApiError:
 
 def text_of_id(value: Any) -> str | None:
     """An id as SDKs write it: numbers become text; null, "" and what is neither text nor number are none."""
-    if isinstance(value, str):
+    if value is None or value.__class__ is str:
         return value or None
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -123,12 +123,17 @@ def json_answer(body: Any, status: int = 200) -> Answer:
 
 
 # How far a clock may be ahead before it is certainly wrong, and how far behind one that stamps each try.
-_AHEAD_S = 5
-_BEHIND_S = 60
+_AHEAD = timedelta(seconds=5)
+_BEHIND = timedelta(seconds=-60)
 
 
-def corrected(time: datetime, sent: datetime | None, now: datetime, stamps_each_try: bool) -> datetime:
-    """The time of a client whose clock is wrong, as ours would have shown it.
+def is_right(sent: datetime, now: datetime) -> bool:
+    """Whether a client's clock shows what ours does, or may do so."""
+    return _BEHIND <= sent - now <= _AHEAD
+
+
+def corrected(time: datetime, sent: datetime | None, now: datetime, stamps_each_try: Callable[[], bool]) -> datetime:
+    """The time of a client whose clock is wrong, as ours would have shown it; `time` itself where there is nothing wrong.
 
     `sent`: when the client says that it sent the request. In the future it is certainly wrong. In the past it may be an
     old one: most SDKs keep it when they send again, so it counts only for those that do not.
@@ -136,9 +141,9 @@ def corrected(time: datetime, sent: datetime | None, now: datetime, stamps_each_
     if sent is None:
         return time
     ahead = sent - now
-    if ahead.total_seconds() > _AHEAD_S or (stamps_each_try and ahead.total_seconds() < -_BEHIND_S):
-        try:
-            return time - ahead
-        except OverflowError:
-            return time
-    return time
+    if _BEHIND <= ahead <= _AHEAD or (ahead < _BEHIND and not stamps_each_try()):
+        return time
+    try:
+        return time - ahead
+    except OverflowError:
+        return time

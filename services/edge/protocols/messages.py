@@ -47,8 +47,8 @@ class Messages(Generic[T]):
         self._find_texts = texts
         self._texts: Sequence[bytes] | None = None
 
-    def __iter__(self) -> Iterator[tuple[T | ApiError, Payload]]:
-        return ((item, Payload(self._all_texts, index)) for index, item in enumerate(self.items))
+    def payload(self, index: int) -> Payload:
+        return Payload(self._all_texts, index)
 
     def _all_texts(self) -> Sequence[bytes]:
         if self._texts is None:
@@ -59,6 +59,8 @@ class Messages(Generic[T]):
 def text_of(body: bytes) -> bytes:
     """The body as JSON text on one line, mended as native calls mend it. Raises ApiError for what is no text."""
     text = plain_text(body)
+    if text.isascii() and b"\n" not in text and b"\\" not in text:
+        return text  # there is nothing to mend
     try:
         return mended(text)[0]
     except FAULTS:

@@ -28,7 +28,7 @@ _Id = str | int | float | None
 _V1 = "/i/v1/analytics/events"
 _RECORDINGS = frozenset(["$snapshot", "$snapshot_items", "$performance_event"])
 # They stamp each try with its time; posthog-node keeps the time of the first.
-_STAMP_EACH_TRY = frozenset(["posthog-python"])
+_STAMP_EACH_TRY = (b'"posthog-python"',)
 # They say alias(previous, new); all others alias(id, alias), where the alias is the earlier one.
 _ALIAS_IS_NEW = frozenset(["posthog-python"])
 # Of properties: what is no property of the event, but the key, an id, or a trait of the person.
@@ -333,8 +333,7 @@ class _Translation:
             sent = read_time(given)
         except ApiError:
             return time, ""
-        stamps = any(b'"%b"' % name.encode() in properties for name in _STAMP_EACH_TRY)
-        right = corrected(time, sent, now, stamps)
+        right = corrected(time, sent, now, lambda: any(name in properties for name in _STAMP_EACH_TRY))
         return right, "" if right is time else time.isoformat().replace("+00:00", "Z")
 
 

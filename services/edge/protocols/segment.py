@@ -2,6 +2,7 @@
 
 from base64 import b64decode
 from binascii import Error as Base64Error
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -10,13 +11,22 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.edge.intake.timestamps import read_time
+from services.contract.api.ingest import (
+    MAX_EVENT_BYTES,
+    MAX_EVENT_NAME_CHARS,
+    MAX_ID_CHARS,
+    MAX_IDEMPOTENCY_KEY_CHARS,
+)
+from services.edge.intake.json_checks import all_objects, may_have_one_of
+from services.edge.intake.timestamps import read_plain_times, read_time
+from services.edge.intake.track import FIRST_OF_KEYS
 from services.edge.protocols.family import (
     Answer,
     Family,
     Incoming,
     Parsed,
     corrected,
+    is_right,
     json_answer,
     text_of_id,
 )
@@ -44,6 +54,15 @@ _STAMP_EACH_TRY = frozenset(
 _NOTHING = frozenset([b"", b"null", b"{}", b'{"All":true}', b'{"All": true}'])
 
 
+# With fewer messages a look at all costs more than it saves.
+_PLAIN_FROM = 10
+# Where none of these stands in a body, its events are only put together: personal data, groups, names like ours.
+_NOT_PLAIN = (b'traits"', b'groupId"', b'"$')
+
+
+_ABSENT = Raw()
+
+
 # Known fields that mean nothing here are listed, so that a message with them is read in one pass.
 class _Message(Struct, rename="camel", forbid_unknown_fields=True, gc=False):
     type: str | None = None
@@ -55,23 +74,23 @@ class _Message(Struct, rename="camel", forbid_unknown_fields=True, gc=False):
     event: _Id = None
     name: _Id = None
     category: _Id = None
-    properties: Raw = field(default_factory=Raw)
-    context: Raw = field(default_factory=Raw)
-    traits: Raw = field(default_factory=Raw)
-    timestamp: Raw = field(default_factory=Raw)
-    original_timestamp: Raw = field(default_factory=Raw)
-    sent_at: Raw = field(default_factory=Raw)
-    integrations: Raw = field(default_factory=Raw)
-    metadata: Raw = field(default_factory=Raw, name="_metadata")
-    channel: Raw = field(default_factory=Raw)
+    properties: Raw = _ABSENT
+    context: Raw = _ABSENT
+    traits: Raw = _ABSENT
+    timestamp: Raw = _ABSENT
+    original_timestamp: Raw = _ABSENT
+    sent_at: Raw = _ABSENT
+    integrations: Raw = _ABSENT
+    metadata: Raw = field(default=_ABSENT, name="_metadata")
+    channel: Raw = _ABSENT
     write_key: str | None = None
-    received_at: Raw = field(default_factory=Raw)
-    version: Raw = field(default_factory=Raw)
-    project_id: Raw = field(default_factory=Raw)
-    action: Raw = field(default_factory=Raw)
-    request_id: Raw = field(default_factory=Raw)
-    user_properties: Raw = field(default_factory=Raw)
-    rudder_id: Raw = field(default_factory=Raw)
+    received_at: Raw = _ABSENT
+    version: Raw = _ABSENT
+    project_id: Raw = _ABSENT
+    action: Raw = _ABSENT
+    request_id: Raw = _ABSENT
+    user_properties: Raw = _ABSENT
+    rudder_id: Raw = _ABSENT
 
 
 class _Batch(Struct, rename="camel"):
@@ -142,7 +161,8 @@ class Segment(Family):
         kind = _call_of(incoming.path)
         translation = _Translation(self, taken, parsed.envelope, self.request_members(incoming))
         own_kind = None if kind in _BATCHES or kind == "event" else _SHORT.get(kind, kind)
-        taken.each(parsed.messages, lambda message, payload: translation.add(message, own_kind, payload))
+        done = translation.take_plain(parsed.messages.items, parsed.text) if own_kind is None else ()
+        taken.each(parsed.messages, lambda message, payload: translation.add(message, own_kind, payload), done)
         taken.lost.update(translation.lost)
 
     # --- Answers ---
@@ -178,7 +198,7 @@ class _Translation:
         self._taken = taken
         self._group_type = family.options.group_type
         self._request_members = request_members
-        self._sent = envelope.sent_at
+        self._sent = self._read_sent(envelope.sent_at)
         self._context = envelope.context
         self._integrations = self._metadata = self._channel = self._identity_context = 0
 
@@ -192,6 +212,30 @@ class _Translation:
         }
         return {kind: count for kind, count in counts.items() if count}
 
+    def take_plain(self, messages: Sequence[_Message | ApiError], text: bytes) -> Collection[int]:
+        """Takes the tracks of a batch that need no closer look, as most do, all at once; the places of those."""
+        taken, sent = self._taken, self._sent
+        if taken.may_hold_odd or self._request_members or (sent is not None and not is_right(sent, taken.now)):
+            return ()
+        if len(messages) < _PLAIN_FROM or may_have_one_of(text, _NOT_PLAIN):
+            return ()
+        values = [one.timestamp for one in messages if isinstance(one, _Message)]
+        times = read_plain_times(values, taken.now) if len(values) == len(messages) else None
+        if times is None:
+            return ()
+        events = []
+        for place, (message, time) in enumerate(zip(messages, times, strict=True)):
+            row = _plain_track(message)  # type: ignore[arg-type]
+            if row is not None:
+                events.append((place, *row, time, message.message_id))  # type: ignore[union-attr]
+        if not events or not all_objects(b"\n".join([event[3] for event in events]), len(events)):
+            return ()
+        taken.plain_events(events)  # type: ignore[arg-type]
+        places = {event[0] for event in events}
+        for place in places:
+            self._count_lost(messages[place], "track")  # type: ignore[arg-type]
+        return places
+
     def add(self, message: _Message, own_kind: str | None, payload: Payload) -> None:
         """Raises ApiError."""
         kind = own_kind or message.type or ""
@@ -200,10 +244,12 @@ class _Translation:
         context = message.context or self._context
         time, sent = self._time(message, context)
         if kind == "track":
-            self._event(message, context, (user, anonymous), _required(message.event, "event"), {}, time, sent, key)
+            self._event(message, context, (user, anonymous), _required(message.event, "event"), [], time, sent, key)
         elif kind in ("page", "screen"):
             named = {"name": message.name, "category": message.category}
-            members = {name: encode(text_of_id(value)) for name, value in named.items() if value is not None}
+            members = [
+                encode(name) + b":" + encode(text_of_id(value)) for name, value in named.items() if value is not None
+            ]
             self._event(message, context, (user, anonymous), kind, members, time, sent, key)
         elif kind == "identify":
             traits = self._traits(message, context)
@@ -230,7 +276,7 @@ class _Translation:
         context: Raw,
         ids: tuple[str | None, str | None],
         name: str,
-        members: dict[str, bytes],
+        members: list[bytes],
         time: datetime | None,
         sent: str,
         key: str | None,
@@ -241,12 +287,18 @@ class _Translation:
             properties = self._taken.object_of(message.properties, "properties")
         user, anonymous = ids
         if user is not None and anonymous is not None:
-            members["$anonymous_id"] = encode(anonymous)
+            members.append(b'"$anonymous_id":' + encode(anonymous))
         self._add_context(context, members)
-        text = self._taken.object_of(Raw(self._joined(properties, members)), "properties")
-        self._taken.event(name, _required(_first(*ids), "userId"), text, time, key, sent)
+        members += self._request_members
+        if members and _may_hold(properties, members):
+            # The event's own come first: where it has one of these names, that one stays.
+            own = _decode_fields(properties)
+            members = [member for member in members if _decode_any(member.partition(b":")[0]) not in own]
+        text = self._taken.object_of(Raw(with_members(properties, members)), "properties")
+        distinct_id = user if user is not None else _required(anonymous, "userId")
+        self._taken.event(name, distinct_id, text, time, key, sent)
 
-    def _add_context(self, context: Raw, members: dict[str, bytes]) -> None:
+    def _add_context(self, context: Raw, members: list[bytes]) -> None:
         """The context without traits: they are personal data, and RudderStack's browser SDK sends them with every event."""
         text = bytes(context)
         if text[:1] != b"{" or text == b"{}":
@@ -257,16 +309,8 @@ class _Translation:
                 text = encode(fields)
             group = text_of_id(_decode_any(fields["groupId"])) if "groupId" in fields else None
             if group is not None:
-                members["$groups"] = encode({self._group_type: group})
-        members["$context"] = text
-
-    def _joined(self, properties: bytes, members: dict[str, bytes]) -> bytes:
-        """The event's own properties come first: where it has one of these names, that one stays."""
-        if any(b'"%b"' % name.encode() in properties for name in members):
-            own = _decode_fields(properties)
-            members = {name: value for name, value in members.items() if name not in own}
-        added = [b'"%b":%b' % (name.encode(), value) for name, value in members.items()]
-        return with_members(properties, [*added, *self._request_members])
+                members.append(b'"$groups":' + encode({self._group_type: group}))
+        members.append(b'"$context":' + text)
 
     def _traits(self, message: _Message, context: Raw) -> bytes:
         """Those of the context too: RudderStack's Python and browser SDKs send them there alone."""
@@ -277,24 +321,62 @@ class _Translation:
     def _time(self, message: _Message, context: Raw) -> tuple[datetime | None, str]:
         """When it happened, and the time as sent, where the client's clock was wrong."""
         time = read_time(message.timestamp) or read_time(message.original_timestamp)
-        given = message.sent_at or self._sent
-        if time is None or not given:
-            return time, ""
-        try:
-            sent = read_time(given)
-        except ApiError:
+        sent = self._read_sent(message.sent_at) if message.sent_at else self._sent
+        if time is None or sent is None:
             return time, ""
         now = self._taken.now
-        stamps = sent is not None and sent < now and _library(context) in _STAMP_EACH_TRY
-        right = corrected(time, sent, now, stamps)
+        right = corrected(time, sent, now, lambda: _library(context) in _STAMP_EACH_TRY)
         return right, "" if right is time else time.isoformat().replace("+00:00", "Z")
+
+    def _read_sent(self, value: Raw) -> datetime | None:
+        try:
+            return read_time(value)
+        except ApiError:
+            return None
 
     def _count_lost(self, message: _Message, kind: str) -> None:
         self._integrations += bytes(message.integrations) not in _NOTHING
-        self._metadata += bytes(message.metadata) not in _NOTHING
-        self._channel += bool(message.channel)
+        if message.metadata:
+            self._metadata += bytes(message.metadata) not in _NOTHING
+        if message.channel:
+            self._channel += 1
         if kind in ("identify", "alias", "group"):
             self._identity_context += bytes(message.context) not in _NOTHING
+
+
+def _plain_track(message: _Message) -> tuple[str, str, bytes] | None:
+    """Its name, id and properties; None where it needs a closer look."""
+    name, key, user, anonymous = message.event, message.message_id, message.user_id, message.anonymous_id
+    properties, context = bytes(message.properties), bytes(message.context)
+    if user is None:
+        user, anonymous = anonymous, None
+    if not (
+        message.type == "track"
+        and not message.sent_at
+        and isinstance(name, str)
+        and 0 < len(name) <= MAX_EVENT_NAME_CHARS
+        and isinstance(key, str)
+        and 0 < len(key) <= MAX_IDEMPOTENCY_KEY_CHARS
+        and key[0] in FIRST_OF_KEYS
+        and isinstance(user, str)
+        and 0 < len(user) <= MAX_ID_CHARS
+        and properties[:1] == b"{"
+        and properties[-2:-1] not in b"{ \t\r"
+        and context[:1] == b"{"
+        and len(properties) + len(context) < MAX_EVENT_BYTES // 2
+    ):
+        return None
+    if not anonymous:
+        return name, user, b"".join((properties[:-1], b',"$context":', context, b"}"))
+    if not isinstance(anonymous, str) or len(anonymous) > MAX_ID_CHARS:
+        return None
+    parts = (properties[:-1], b',"$anonymous_id":', encode(anonymous), b',"$context":', context, b"}")
+    return name, user, b"".join(parts)
+
+
+def _may_hold(properties: bytes, members: list[bytes]) -> bool:
+    """Whether properties may have one of these names."""
+    return b'"$' in properties or (members[0][:2] != b'"$' and (b'"name"' in properties or b'"category"' in properties))
 
 
 def _call_of(path: str) -> str:

@@ -1,7 +1,7 @@
 """What becomes of a request of an SDK: our own messages, ready for the log, with the checks that native calls make."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -19,16 +19,17 @@ from services.contract.api.ingest import (
 )
 from services.contract.api.validation import invalid_json
 from services.contract.log.envelope import EventLine, IdentityLine
-from services.contract.log.event_ids import fresh_ids, project_prefix
+from services.contract.log.event_ids import fresh_ids, ids_of_keys, project_prefix
 from services.edge.intake.identity import IdentityIntake, take_alias, take_group, take_group_traits, take_identify
 from services.edge.intake.json_checks import EMPTY_OBJECT, json_object, may_hold_large_number
 from services.edge.intake.placeholders import is_placeholder_id, is_placeholder_key
 from services.edge.intake.timestamps import resolve_time
-from services.edge.intake.track import Rejected
-from services.edge.protocols.messages import FAULTS, Messages, Payload
+from services.edge.intake.track import FIRST_OF_KEYS, Rejected
+from services.edge.protocols.messages import FAULTS, MAX_MESSAGES, Messages, Payload
 
 M = TypeVar("M", bound=Struct)
 _STEP = timedelta(microseconds=1)
+_STEPS = [timedelta(microseconds=i) for i in range(MAX_MESSAGES)]
 encode = msgspec.json.Encoder().encode
 
 
@@ -49,8 +50,9 @@ class Taken:
         self.messages = 0
         self._now = self._next = now
         self._prefix = project_prefix(project_id)
-        # One look at the whole body costs less than one at each object of it.
+        # One look at the whole body costs less than one at each message of it.
         self._may_hold_large = may_hold_large_number(body)
+        self._may_hold_nul = b"\\" in body and b"\\u0000" in body
 
     @property
     def now(self) -> datetime:
@@ -73,12 +75,17 @@ class Taken:
                 line.timestamp = line.received_at
         self._now, self._next = now, self._next + later
 
-    def each(self, messages: Messages[M], add: Callable[[M, Payload], None]) -> None:
-        """Let `add` translate each message; what it raises rejects that one alone."""
-        for message, payload in messages:
-            if isinstance(message, ApiError):
-                self.reject(message, payload)
+    def each(self, messages: Messages[M], add: Callable[[M, Payload], None], taken: Collection[int] = ()) -> None:
+        """Let `add` translate each message but those at the places that are `taken`; what it raises rejects that one
+        alone."""
+        for index, message in enumerate(messages.items):
+            if index in taken:
                 continue
+            self._next = max(self._next, self._now + _STEPS[index])  # in the order of the request
+            if isinstance(message, ApiError):
+                self.reject(message, messages.payload(index))
+                continue
+            payload = messages.payload(index)
             try:
                 add(message, payload)
             except ApiError as error:
@@ -87,6 +94,7 @@ class Taken:
                 self.reject(invalid_json(error, "The message"), payload)
             else:
                 self.messages += 1
+        self._next = max(self._next, self._now + len(messages.items) * _STEP)
         if messages.unknown:
             self.lost["unknown_field"] += len(messages.unknown)
 
@@ -124,6 +132,22 @@ class Taken:
             )
         )
         self._next = received + _STEP
+
+    @property
+    def may_hold_odd(self) -> bool:
+        """Whether a number in the body may be beyond doubles, or a text have a NUL. If not, `plain_events` can be used."""
+        return self._may_hold_large or self._may_hold_nul
+
+    def plain_events(self, events: Sequence[tuple[int, str, str, bytes, datetime, str]]) -> None:
+        """Events that need no closer look, all at once: place in the request, name, id, properties, time, key."""
+        ids = ids_of_keys(self.project_id, [event[5] for event in events])
+        project_id, now = self.project_id, self._now
+        self.event_ids += ids
+        self.events += [
+            EventLine(project_id, event_id.hex(), name, distinct_id, time, now + _STEPS[place], Raw(properties), key)
+            for event_id, (place, name, distinct_id, properties, time, key) in zip(ids, events, strict=True)
+        ]
+        self.messages += len(events)
 
     def identify(
         self,
@@ -194,7 +218,7 @@ class Taken:
         """Any text as an idempotency key. What only broken clients send counts as none; a long one is hashed."""
         if not key or "\0" in key:
             return None
-        if is_placeholder_key(key):
+        if key[0] not in FIRST_OF_KEYS and is_placeholder_key(key):
             self.lost["placeholder_key"] += 1
             return None
         return key if len(key) <= MAX_IDEMPOTENCY_KEY_CHARS else xxh3_128_hexdigest(key.encode())

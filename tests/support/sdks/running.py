@@ -16,34 +16,41 @@ _TIMEOUT_S = 90
 _NPM_TIMEOUT_S = 120
 
 
+def _folder() -> Path:
+    """One for each list of pinned versions."""
+    return _CACHE / hashlib.sha256((_HERE / "package.json").read_bytes()).hexdigest()[:16]
+
+
+def has_node() -> bool:
+    return shutil.which("npm") is not None and shutil.which("node") is not None
+
+
 @cache
-def node_modules() -> Path | None:
-    """The SDKs of npm, installed when they are not there; None where there is no Node, or nothing to install from."""
-    pinned = (_HERE / "package.json").read_bytes()
-    folder = _CACHE / hashlib.sha256(pinned).hexdigest()[:16]
-    modules = folder / "node_modules"
+def install() -> bool:
+    """Whether the SDKs of npm are there, installed when they are not."""
+    folder = _folder()
     if (folder / "complete").exists():
-        return modules
-    if shutil.which("npm") is None or shutil.which("node") is None:
-        return None
+        return True
+    if not has_node():
+        return False
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "package.json").write_bytes(pinned)
+    shutil.copy(_HERE / "package.json", folder)
     command = ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--silent"]
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, timeout=_NPM_TIMEOUT_S)  # noqa: S603
     except subprocess.TimeoutExpired:
-        return None
+        return False
     if done.returncode != 0:
-        return None
+        return False
     (folder / "complete").touch()
-    return modules
+    return True
 
 
 def missing_because() -> str:
-    """Why no SDK of npm runs here; "" where they do."""
-    if shutil.which("npm") is None or shutil.which("node") is None:
+    """Why no SDK of npm runs here; "" where they do. Installs nothing."""
+    if not has_node():
         return "there is no Node here"
-    return "" if node_modules() else "npm could not install them"
+    return "" if (_folder() / "complete").exists() else "npm could not install them"
 
 
 class Driver:
@@ -57,12 +64,12 @@ class Driver:
 
     @property
     def is_here(self) -> bool:
-        return not self._needs_node or node_modules() is not None
+        return not self._needs_node or install()
 
     def begin(self, host: str, key: str, messages: list[dict[str, Any]]) -> "subprocess.Popen[str]":
         environment = {**os.environ, "NO_PROXY": "127.0.0.1"}
         if self._needs_node:
-            environment["SDK_MODULES"] = str(node_modules())
+            environment["SDK_MODULES"] = str(_folder() / "node_modules")
         process = subprocess.Popen(  # noqa: S603
             self._command,
             stdin=subprocess.PIPE,

@@ -7,7 +7,14 @@ import pytest
 from msgspec import Raw
 
 from services.contract.api.errors import ApiError
-from services.edge.intake.json_checks import all_objects, json_object, may_hold_large_number, nesting_levels, one_line
+from services.edge.intake.json_checks import (
+    all_objects,
+    json_object,
+    may_have_one_of,
+    may_hold_large_number,
+    nesting_levels,
+    one_line,
+)
 
 
 @pytest.mark.parametrize("body", [b"", b"[1]", b'{"a": "\\n"}', '{"é": 1}'.encode(), b"not json at all"])
@@ -138,3 +145,10 @@ def test_a_number_that_no_double_holds_is_refused(number: str, is_double: bool, 
 @pytest.mark.parametrize("times", [1, 500])
 def test_what_is_usual_needs_no_closer_look(text: str, times: int) -> None:
     assert not may_hold_large_number("\n".join([text] * times).encode())
+
+
+@pytest.mark.parametrize("text", [b"", b"x", b'{"traits":1}', b'traits"', b'xtraits"x', b'trait"', b'{"a":"traits"}'])
+def test_what_stands_in_a_text_is_never_overlooked(text: bytes) -> None:
+    for needle in (b'traits"', b'"$', b"x"):
+        assert may_have_one_of(text, [needle]) >= (needle in text)
+    assert not may_have_one_of(b'{"event":"bought","context":{"os":1}}', [b'traits"', b'"$'])
