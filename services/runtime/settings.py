@@ -233,6 +233,11 @@ class QuerySettings(HttpSettings, ClickHouseSettings, LogSettings):
         description="Bytes of answers that clients have not read yet; above it, and above half of it for one project, "
         "queries are refused.",
     )
+    query_max_kept_bytes: int = Field(
+        default=64 * 1024**2,
+        ge=0,
+        description="Bytes of results that are kept while the data that they were made of are the same; 0: none.",
+    )
     query_deletions_per_project: int = Field(
         default=10, ge=1, description="Deletions of one project that are under way at once; above it: 429."
     )
