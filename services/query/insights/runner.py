@@ -40,6 +40,7 @@ class InsightRunner:
         self._columns = columns
         self._fingerprints = fingerprints
         self._kept = kept
+        self._read_without_columns = 0  # times
 
     async def answer(
         self, project_id: str, asked: Asked, warnings: Sequence[str], now: datetime, known: Collection[str] = ()
@@ -55,14 +56,17 @@ class InsightRunner:
         before = await self._fingerprints.read(months)
         if before is None:
             return Answer(_encode(await make()))
+        # Promoted properties say what the text says; should one not, it is another answer.
+        key = xxh3_128(key + repr(sorted(self._columns.keys)).encode()).digest()
         tag = xxh3_128(key + before).hexdigest()
         if tag in known:
             return Answer(None, tag)
         body = self._kept.get(key, before)
         if body is not None:
             return Answer(body, tag)
+        read_without = self._read_without_columns
         body = _encode(await make())
-        if await self._fingerprints.read(months) != before:
+        if await self._fingerprints.read(months) != before or self._read_without_columns != read_without:
             return Answer(body)
         self._kept.put(key, before, body)
         return Answer(body, tag)
@@ -87,6 +91,7 @@ class InsightRunner:
             try:
                 return await work(store, self._columns.keys)
             except UnknownColumnError:
+                self._read_without_columns += 1
                 # Demoted since the columns were listed, or not yet there on a replica; the whole text is always there.
                 return await work(store, NONE_PROMOTED)
 
