@@ -245,7 +245,7 @@ class QuerySettings(HttpSettings, ClickHouseSettings, LogSettings):
         default=10,
         gt=0,
         le=3600,
-        description="How often the catalog is compared with what is stored; each time takes a twentieth of the time at most.",
+        description="How often the catalog is compared with what is stored, where that takes little; after a long time it rests longer.",
     )
     query_drain_timeout_s: int = Field(
         default=20, ge=1, description="On SIGTERM: how long requests under way may take."
