@@ -10,6 +10,8 @@ from services.query.catalog.builder import CatalogBuilder
 from services.query.cohorts.repository import SavedCohorts
 from services.query.dashboards.repository import Dashboards
 from services.query.execution.executor import QueryExecutor
+from services.query.execution.fingerprint import Fingerprints
+from services.query.execution.kept_results import KeptResults
 from services.query.execution.limits import Limits
 from services.query.execution.materialized_columns import MaterializedColumns
 from services.query.execution.turns import StoreTurns
@@ -54,7 +56,8 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now, event_log: Delet
     turns = StoreTurns(QueryExecutor(store, limits), limits)
     answers = Answers(ByteBudget(settings.query_max_answers_bytes))
     columns = MaterializedColumns(store, settings.keys_refresh_s)
-    insights = InsightRunner(turns, columns)
+    fingerprints = Fingerprints(store, one_server=not settings.clickhouse_cluster)
+    insights = InsightRunner(turns, columns, fingerprints, KeptResults(settings.query_max_kept_bytes))
     cohorts = SavedCohorts(store, turns)
     saved = CohortRoutes(cohorts, answers, keys, clock)
     people = PeopleRoutes(insights, cohorts, answers, keys, clock)

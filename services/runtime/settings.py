@@ -407,6 +407,11 @@ class QuerySettings(GroupSettings, HttpSettings, ClickHouseSettings, LogSettings
         description="Bytes of answers that clients have not read yet; above it, and above half of it for one project, "
         "queries are refused.",
     )
+    query_max_kept_bytes: int = Field(
+        default=64 * 1024**2,
+        ge=0,
+        description="Bytes of results that are kept while the data that they were made of are the same; 0: none.",
+    )
     query_deletions_per_project: int = Field(
         default=10_000, ge=1, description="Deletions of one project that are not done yet; above it: 429."
     )
@@ -424,7 +429,7 @@ class QuerySettings(GroupSettings, HttpSettings, ClickHouseSettings, LogSettings
         default=10,
         gt=0,
         le=3600,
-        description="How often the catalog is compared with what is stored; each time takes a twentieth of the time at most.",
+        description="How often the catalog is compared with what is stored, where that takes little; after a long time it rests longer.",
     )
     query_drain_timeout_s: int = Field(
         default=20, ge=1, description="On SIGTERM: how long requests under way may take."

@@ -22,7 +22,7 @@ from services.schema.roles import Role
 from tests.support.engine import as_role, send_sql
 from tests.support.histories import store
 from tests.support.oracle import Event, History
-from tests.support.query_client import QueryClient
+from tests.support.query_client import QueryClient, insert_keys
 
 NOW = datetime.now(UTC)
 WINDOW = {"last": "7d"}
@@ -97,6 +97,20 @@ def test_a_list_is_the_people_of_its_ids(client: QueryClient, project: tuple[str
     # Who was deleted is in no list.
     send_sql(clickhouse, f"INSERT INTO {DELETED_IDS} SELECT '{name}', 'u2', generateUUIDv4(), now() + 60")
     assert client.ask("/query/cohort", key, of_list)["size"] == 0
+
+
+def test_a_deleted_person_leaves_the_lists(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    project, key = next(client.projects)
+    insert_keys(clickhouse, [(project, f"both_{project}", ["ingest", "query"])])
+    put(client, key, "list", {"ids": ["gone", "stays"]})
+    client.ask("/privacy/delete", f"both_{project}", {"distinct_id": "gone"})
+    assert client.ask("/query/cohort", key, {"cohort": {"saved": "list"}})["people"] == ["stays"]
+    for _ in range(100):
+        left = send_sql(clickhouse, f"SELECT distinct_id FROM {COHORT_IDS} WHERE project_id = '{project}'")
+        if left == "stays\n":
+            return
+        client.run(_moment())
+    raise AssertionError(left)
 
 
 def test_in_dashboards_too(client: QueryClient, project: tuple[str, str]) -> None:

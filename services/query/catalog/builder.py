@@ -31,8 +31,9 @@ BUILD_SECONDS = Histogram(
     "From the start of a look at what has changed until the catalog is built.",
     buckets=(0.01, 0.1, 1, 10, 60, 600, 3600),
 )
-# A pass is followed by a pause of so many times its length: whatever is stored, building takes a twentieth of a core.
-_PAUSES = 20
+# A pass is followed by a pause of so many times its length, up to so long: building takes a sixth of a core, where passes
+# take longer than half a minute a part that grows.
+_PAUSES, _MAX_PAUSE_S = 5, 150.0
 # Queries of people come first.
 _SETTINGS = {
     "max_threads": 1,
@@ -97,7 +98,8 @@ class CatalogBuilder:
                     log.info("catalog_built", days=built)
             except StoreError as error:
                 log.warning("catalog_not_built", reason=str(error)[:500])
-            await asyncio.sleep(max(self._every_s, _PAUSES * (time.monotonic() - began)))
+            pause_s = min(_PAUSES * (time.monotonic() - began), _MAX_PAUSE_S)
+            await asyncio.sleep(max(self._every_s, pause_s))
 
     async def build(self) -> int:
         """Compare what has changed, build what differs; how many days. Raises StoreError, and goes on from there next time."""

@@ -8,13 +8,15 @@ from contextlib import contextmanager
 from typing import Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from services.contract.api.errors import ApiError, ErrorCode
+from services.query.http.requests import CSV_TAG
 from services.query.http.tables import csv_lines, table_of, wants_csv
+from services.query.insights.runner import Answer
 from services.runtime.byte_budget import BudgetExceededError, ByteBudget
 
 # Below it an answer fits into what the system keeps for a connection anyway.
@@ -47,11 +49,27 @@ class Answers:
 
     def json(self, project_id: str, content: Any) -> Response:
         """Raises ApiError 429 where the project's answers wait to be read already, 503 where all clients' do."""
-        body = _encode(content)
+        return self._encoded(project_id, _encode(content))
+
+    def _encoded(self, project_id: str, body: bytes) -> Response:
         if len(body) <= _SMALL_BYTES:
             return Response(body, media_type="application/json")
         self._reserve(project_id, len(body))
         return _LargeAnswer(body, self._budget, project_id)
+
+    def tagged(self, request: Request, project_id: str, kind: str, answer: Answer, result: type[Struct]) -> Response:
+        """As the request's Accept says, with the tag of that form; 304 where the client has it. Raises as `json`."""
+        as_csv = wants_csv(request.headers.get("accept", ""))
+        if answer.body is None:
+            response = Response(status_code=304, headers={"vary": "Accept"})
+        elif as_csv:
+            response = self._table(project_id, kind, msgspec.json.decode(answer.body, type=result), len(answer.body))
+        else:
+            response = self._encoded(project_id, answer.body)
+            response.headers["vary"] = "Accept"
+        if answer.tag is not None:
+            response.headers["etag"] = f'"{answer.tag}{CSV_TAG if as_csv else ""}"'
+        return response
 
     def answer(self, request: Request, project_id: str, kind: str, content: Any) -> Response:
         """As the request's Accept says: JSON, or a table. Raises as `json`."""
@@ -59,7 +77,10 @@ class Answers:
             response = self.json(project_id, content)
             response.headers["vary"] = "Accept"
             return response
-        size = len(_encode(content))  # as good a measure as any of what it takes while it is being read
+        return self._table(project_id, kind, content, len(_encode(content)))
+
+    def _table(self, project_id: str, kind: str, content: Any, size: int) -> Response:
+        """`size`: of the JSON, as good a measure as any of what is held while it is being read."""
         self._reserve(project_id, size)
         headers = {"vary": "Accept"}
         cursor = getattr(content, "next_cursor", UNSET)

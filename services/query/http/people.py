@@ -7,9 +7,11 @@ from starlette.routing import Route
 
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError
+from services.contract.api.people import PeopleResult
 from services.query.cohorts.repository import SavedCohorts
 from services.query.http.answers import Answers
-from services.query.http.requests import project_of, query_body
+from services.query.http.requests import known_tags, project_of, query_body
+from services.query.insights.dependencies import key_of, months_read
 from services.query.insights.registry import asked, decode_saved_query
 from services.query.insights.runner import InsightRunner
 from services.query.persons.people import decode_people, parse_people, run_people
@@ -37,12 +39,21 @@ class PeopleRoutes:
         sent, warnings = decode_people(await query_body(request))
         try:
             kind, query, of_query = decode_saved_query(bytes(sent.query))
-            found = asked(kind, await self._cohorts.put_in(project_id, query), project_id, self._clock())
+            now = self._clock()
+            found = asked(kind, await self._cohorts.put_in(project_id, query), project_id, now)
         except ApiError as error:
             raise error.within("query") from error
         spec = parse_people(sent, found, query, project_id)
-        result = await self._insights.read(
-            project_id, "people", lambda store, promoted: run_people(store, project_id, spec, promoted)
-        )
-        result.warnings = [*warnings, *(f"query: {warning}" for warning in of_query)] or UNSET
-        return self._answers.answer(request, project_id, "people", result)
+        named = [*warnings, *(f"query: {warning}" for warning in of_query)]
+
+        async def list_people() -> PeopleResult:
+            result = await self._insights.read(
+                project_id, "people", lambda store, promoted: run_people(store, project_id, spec, promoted)
+            )
+            result.warnings = named or UNSET
+            return result
+
+        # The traits of a page are in it, and of all times; the ids of people come from their events in the window.
+        key = key_of(project_id, found, ("people", spec.identity, spec.limit, spec.after, named), now)
+        answer = await self._insights.kept(key, months_read(found), list_people, known_tags(request))
+        return self._answers.tagged(request, project_id, "people", answer, PeopleResult)

@@ -9,7 +9,7 @@ from starlette.routing import Route
 from services.contract.api.endpoints import BASE_PATH
 from services.query.cohorts.repository import SavedCohorts
 from services.query.http.answers import Answers
-from services.query.http.requests import project_of, query_body
+from services.query.http.requests import known_tags, project_of, query_body
 from services.query.insights.registry import INSIGHTS, asked, decode_query
 from services.query.insights.runner import InsightRunner
 from services.runtime.clock import Clock
@@ -38,8 +38,9 @@ class QueryRoutes:
             project_id = await project_of(request, self._keys)
             query, warnings = decode_query(kind, await query_body(request))
             query = await self._cohorts.put_in(project_id, query)
-            found = asked(kind, query, project_id, self._clock())
-            result = await self._insights.run(project_id, found, warnings)
-            return self._answers.answer(request, project_id, kind, result)
+            now = self._clock()
+            found = asked(kind, query, project_id, now)
+            answer = await self._insights.answer(project_id, found, warnings, now, known_tags(request))
+            return self._answers.tagged(request, project_id, kind, answer, INSIGHTS[kind].kind.result)
 
         return ask

@@ -3,10 +3,13 @@
 from starlette.requests import Request
 
 from services.contract.api.errors import ApiError, ErrorCode
+from services.query.http.tables import wants_csv
 from services.runtime.http import authorization_of, receive_body
 from services.runtime.keys import KeyCache, Scope
 
 MAX_BODY_BYTES = 1024 * 1024
+# A table is another form of an answer than JSON, and so has another tag.
+CSV_TAG = "-csv"
 
 
 async def project_of(request: Request, keys: KeyCache, *also: Scope) -> str:
@@ -32,6 +35,13 @@ async def query_body(request: Request, max_bytes: int = MAX_BODY_BYTES) -> bytes
             ErrorCode.UNSUPPORTED_ENCODING, f"Content-Encoding `{encoding[:100]}` is not taken here. Send plain JSON."
         )
     return body
+
+
+def known_tags(request: Request) -> list[str]:
+    """The tags of If-None-Match, without what says which form of the answer it was."""
+    tags = (one.strip().removeprefix("W/").strip('"') for one in request.headers.get("if-none-match", "").split(","))
+    form = CSV_TAG if wants_csv(request.headers.get("accept", "")) else ""
+    return [tag.removesuffix(form) for tag in tags if tag and tag.endswith(form)]
 
 
 def whole_number(request: Request, name: str, default: int, largest: int) -> int:

@@ -1,26 +1,75 @@
 """How a query of any kind gets its turn, and its result."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from datetime import datetime
 from typing import TypeVar
 
-from msgspec import UNSET
+import msgspec
+from msgspec import UNSET, Struct
+from xxhash import xxh3_128
 
 from services.query.execution.executor import SECONDS, QueryExecutor
+from services.query.execution.fingerprint import Fingerprints, Months
+from services.query.execution.kept_results import KeptResults
 from services.query.execution.materialized_columns import MaterializedColumns
 from services.query.execution.turns import StoreTurns
+from services.query.insights.dependencies import key_of, months_read
 from services.query.insights.registry import INSIGHTS, Asked, Result
 from services.query.sql.parameters import NONE_PROMOTED, Promoted
 from services.runtime.clickhouse import UnknownColumnError
 
 T = TypeVar("T")
 
+_encode = msgspec.json.Encoder().encode
+
+
+class Answer(Struct, frozen=True):
+    """JSON; None where the client has it already. `tag`: of the query and of the data that it was made of."""
+
+    body: bytes | None
+    tag: str | None = None
+
 
 class InsightRunner:
     """Runs queries, each in its project's turn and with its share of memory."""
 
-    def __init__(self, turns: StoreTurns, columns: MaterializedColumns) -> None:
+    def __init__(
+        self, turns: StoreTurns, columns: MaterializedColumns, fingerprints: Fingerprints, kept: KeptResults
+    ) -> None:
         self._turns = turns
         self._columns = columns
+        self._fingerprints = fingerprints
+        self._kept = kept
+        self._read_without_columns = 0  # times
+
+    async def answer(
+        self, project_id: str, asked: Asked, warnings: Sequence[str], now: datetime, known: Collection[str] = ()
+    ) -> Answer:
+        """As `run`, encoded; kept from before where the data are still the same. `known`: tags of what the client has."""
+        key = key_of(project_id, asked, list(warnings), now)
+        return await self.kept(key, months_read(asked), lambda: self.run(project_id, asked, warnings), known)
+
+    async def kept(
+        self, key: bytes, months: Months, make: Callable[[], Awaitable[Result]], known: Collection[str] = ()
+    ) -> Answer:
+        """What `make` gives, encoded. With a tag where the data were the same before and after: so they were in between."""
+        before = await self._fingerprints.read(months)
+        if before is None:
+            return Answer(_encode(await make()))
+        # Promoted properties say what the text says; should one not, it is another answer.
+        key = xxh3_128(key + repr(sorted(self._columns.keys)).encode()).digest()
+        tag = xxh3_128(key + before).hexdigest()
+        if tag in known:
+            return Answer(None, tag)
+        body = self._kept.get(key, before)
+        if body is not None:
+            return Answer(body, tag)
+        read_without = self._read_without_columns
+        body = _encode(await make())
+        if await self._fingerprints.read(months) != before or self._read_without_columns != read_without:
+            return Answer(body)
+        self._kept.put(key, before, body)
+        return Answer(body, tag)
 
     async def run(self, project_id: str, asked: Asked, warnings: Sequence[str] = ()) -> Result:
         """The result of a query, with what was ignored of its body. Raises ApiError, StoreError."""
@@ -42,6 +91,7 @@ class InsightRunner:
             try:
                 return await work(store, self._columns.keys)
             except UnknownColumnError:
+                self._read_without_columns += 1
                 # Demoted since the columns were listed, or not yet there on a replica; the whole text is always there.
                 return await work(store, NONE_PROMOTED)
 

@@ -5,17 +5,22 @@ import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from services.query.insights.cohort import cohort_sql
-from services.query.insights.events import events_sql
+from services.query.insights.events import event_sql, events_sql, live_sql
 from services.query.insights.funnel import funnel_sql, people_sql
 from services.query.insights.path import path_sql
-from services.query.insights.registry import INSIGHTS, parse_query
+from services.query.insights.registry import INSIGHTS, Asked, parse_query
 from services.query.insights.retention import retention_sql
 from services.query.insights.trends import trend_sql
+from services.query.persons.people import SentPeople, decode_people, parse_people
+from services.query.persons.people import people_sql as people_of_number
+from services.query.request.filters import parse_filter
 from services.query.sql.parameters import NONE_PROMOTED, Promoted
 
 # A word that is in no SQL of ours, so that finding it means that it was put there.
@@ -30,6 +35,17 @@ STATEMENTS: dict[str, list[Callable[[str, Any, Promoted], Any]]] = {
     "path": [path_sql],
     "funnel": [funnel_sql, lambda project, query, promoted: people_sql(project, query, 1, promoted)],
     "trends": [lambda project, query, promoted: trend_sql(project, query, query.series[0], promoted)],
+}
+
+
+# Numbers whose people are asked for: MARKED stands for a word. A line needs a breakdown, which not all bodies have.
+CELLS: dict[str, list[dict[str, Any]]] = {
+    "events": [],
+    "cohort": [{}],
+    "retention": [{}, {"offset": 1}],
+    "funnel": [{"step": 2}, {"part": "drop_off"}],
+    "trends": [{"bucket": 1}],
+    "path": [{"node": ["MARKED"], "part": part} for part in ("count", "drop_off", "continued", "other")],
 }
 
 
@@ -83,8 +99,29 @@ def test_no_text_of_a_client_is_in_the_sql(filters: dict[str, Any], project: str
     bodies["trends by group"] = {**bodies["trends count"], **by_group}
     bodies["path backwards"] = {**bodies["path"], "direction": "before"}
     assert {name.partition(" ")[0] for name in bodies} == set(INSIGHTS), "each kind needs a body with marked words"
+    assert set(CELLS) == set(INSIGHTS)
     for name, body in bodies.items():
         kind = name.partition(" ")[0]
         query, _ = parse_query(kind, json.dumps({**ordinary, **body}).encode(), project)
         for sql in statements(kind, project, query):
             assert "zqx" not in sql
+        for cell in CELLS[kind]:
+            marked = json.dumps(cell).replace("MARKED", f"zqx {len(one)}")
+            found = Asked(kind, query)
+            people = parse_people(sent_people(marked), found, None, project)
+            sql, parameters = people_of_number(project, people, NONE_PROMOTED)
+            assert set(re.findall(r"\{(\w+):", sql)) <= {*parameters, "project"}
+            assert "zqx" not in sql
+
+
+@given(st.dictionaries(texts, values, max_size=5), texts)
+def test_nor_in_those_of_single_things(filters: dict[str, Any], project: str) -> None:
+    conditions = parse_filter(Raw(json.dumps({**filters, "person.x": project}).encode()))
+    sql, parameters = live_sql(project, 0, conditions, 1, NONE_PROMOTED)
+    assert set(re.findall(r"\{(\w+):", sql)) <= set(parameters)
+    assert "zqx" not in sql
+    assert "zqx" not in event_sql(project, UUID(int=1), None)[0]
+
+
+def sent_people(cell: str) -> SentPeople:
+    return decode_people(f'{{"query": {{}}, "cell": {cell}}}'.encode())[0]

@@ -1,0 +1,59 @@
+"""What of the store an answer can depend on, as one number: it changes with whatever is inserted, merged, deleted or dropped.
+
+Parts are never changed, only made and taken away, and each has a checksum of its files. So the same parts are the same rows.
+Events lie in months: an answer about past months does not depend on the parts of this one.
+"""
+
+from collections.abc import Collection
+
+from xxhash import xxh3_128
+
+from services.contract.tables import COHORT_IDS, COHORTS, DELETED_IDS, EVENTS, IDENTITY_LOG, PERSON_IDS
+from services.query.request.time_window import TimeWindow
+from services.runtime.clickhouse import ClickHouse, StoreError
+from services.runtime.clock import utc_time
+from services.runtime.logs import get_logger
+
+log = get_logger(__name__)
+
+# None: of all time.
+Months = Collection[int] | None
+
+_TABLES = (COHORT_IDS, COHORTS, DELETED_IDS, IDENTITY_LOG, PERSON_IDS)
+SQL = (
+    "SELECT table, partition, count(), sum(cityHash64(name, hash_of_all_files)) FROM system.parts "
+    "WHERE database = currentDatabase() AND active AND (table IN {tables:Array(String)} OR (table = {events:String} "
+    "AND (empty({months:Array(String)}) OR partition IN {months:Array(String)}))) "
+    "GROUP BY table, partition ORDER BY table, partition"
+)
+
+
+def months_of(window: TimeWindow) -> list[int]:
+    """The months that a time window touches, as partitions are named: 202603."""
+    since, last = utc_time(window.since_us), utc_time(window.until_us - 1)
+    first, end = since.year * 12 + since.month - 1, last.year * 12 + last.month
+    return [month // 12 * 100 + month % 12 + 1 for month in range(first, end)]
+
+
+class Fingerprints:
+    """`one_server`: of several replicas each has parts of its own, and a query may meet another one than was looked at."""
+
+    def __init__(self, store: ClickHouse, *, one_server: bool) -> None:
+        self._store = store
+        self._one_server = one_server
+        self._said = False
+
+    async def read(self, months: Months) -> bytes | None:
+        """None where nothing can be said: then nothing is kept."""
+        if not self._one_server:
+            return None
+        parameters = {"tables": list(_TABLES), "events": EVENTS, "months": [str(month) for month in months or ()]}
+        try:
+            rows = await self._store.rows(SQL, parameters)
+        except StoreError as error:
+            if not self._said:
+                log.warning("results_not_kept", reason=str(error)[:500])
+            self._said = True
+            return None
+        self._said = False
+        return xxh3_128(repr(rows).encode()).digest()
