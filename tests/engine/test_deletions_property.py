@@ -17,10 +17,12 @@ from xxhash import xxh3_64_hexdigest
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.deletions import is_covered
 from services.contract.log.envelope import IdentityLine
-from services.contract.log.marks import MARK_IDS_CHANGED
+from services.contract.log.marks import MARK_IDS_CHANGED, DeletionLine
 from services.contract.log.topics import Partitioning
 from services.contract.tables import DELETED_IDS, DELETION_SWEEPS, DELETIONS, EVENTS, IDENTITY_LOG, PERSON_IDS
+from services.operations.deletions import replay_deletions
 from services.query.persons.deletion_queue import DeletionQueues
+from services.query.persons.deletion_rows import NEVER
 from services.query.persons.deletion_sweep import DeletionSweep
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import utc_now
@@ -441,3 +443,50 @@ def test_a_deletion_of_a_service_that_died_is_done_by_another(
     with QueryClient.started(clickhouse, projects=1) as client:
         done(client, key, deletion_id)
     assert rows_of(clickhouse, EVENTS, name) == 0
+
+
+def test_deletions_are_done_again_after_an_older_backup_was_restored(
+    client: QueryClient, clickhouse: ClickHouseSettings, project: tuple[str, str]
+) -> None:
+    name, key = project
+    backup = PeopleHistory([event("a", "home", -1), event("b", "home", -1), event("stays", "home", -1)])
+    store_people(clickhouse, {name: backup})
+    made_at = datetime.now(UTC)
+    keep(client, clickhouse, merged(name, "a", "b", made_at))
+    ids = [delete(client, key, {"distinct_id": "a"})]
+    done(client, key, ids[0])
+    assert rows_of(clickhouse, EVENTS, name) == 1
+    # What the backup has, under the deletions of the database of before.
+    store_people(clickhouse, {name: backup})
+
+    async def replayed() -> int:
+        store = ClickHouse(clickhouse)
+        try:
+            return await replay_deletions(store, made_at)
+        finally:
+            await store.close()
+
+    assert client.run(replayed()) >= 1
+    assert state(client, key, ids[0])["state"] == "running"
+    with QueryClient.started(clickhouse, projects=1) as another:
+        done(another, key, ids[0])
+    assert rows_of(clickhouse, EVENTS, name) == 2  # the one that stays, twice
+
+
+def test_a_worker_that_reads_the_log_again_knows_of_deletions_that_the_tables_have_lost(
+    client: QueryClient, clickhouse: ClickHouseSettings, project: tuple[str, str]
+) -> None:
+    name, key = project
+    store_people(clickhouse, {name: PeopleHistory([event("a", "home", -1), event("b", "home", -1)])})
+    line = DeletionLine(
+        deletion_id=str(uuid.uuid4()),
+        project_id=name,
+        distinct_id="a",
+        since=NEVER,
+        until=NEVER,
+        requested_at=datetime.now(UTC) - timedelta(minutes=5),
+    )
+    client.run(client.event_log.announce(line))
+    with QueryClient.started(clickhouse, projects=1) as another:
+        done(another, key, line.deletion_id)
+    assert rows_of(clickhouse, EVENTS, name) == 1

@@ -7,11 +7,15 @@ from services.contract.tables import (
     API_KEYS,
     DASHBOARDS,
     DELETED_IDS,
+    DELETION_QUEUES,
+    DELETION_SWEEPS,
     DELETIONS,
     EVENTS,
     IDENTITY_LOG,
     PARTITIONING,
     PERSON_IDS,
+    SCHEMA_MIGRATIONS,
+    TAKEN_IDS,
 )
 from services.runtime.settings import ClickHouseSettings
 from services.schema.roles import Role, roles_sql
@@ -26,20 +30,23 @@ TABLES = {
     DELETIONS,
     DELETED_IDS,
     PARTITIONING,
-    "schema_migrations",
+    TAKEN_IDS,
+    DELETION_QUEUES,
+    DELETION_SWEEPS,
+    SCHEMA_MIGRATIONS,
 }
 PEOPLE = {EVENTS, IDENTITY_LOG, PERSON_IDS}
 MAY = {
     Role.EDGE: {"read": {API_KEYS, PARTITIONING}, "add": set(), "erase": set(), "define": set()},
     Role.WORKER: {
-        "read": PEOPLE | {DELETED_IDS, DELETIONS, PARTITIONING},
-        "add": PEOPLE | {PARTITIONING},
+        "read": PEOPLE | {DELETED_IDS, DELETIONS, PARTITIONING, TAKEN_IDS, SCHEMA_MIGRATIONS},
+        "add": PEOPLE | {PARTITIONING, DELETED_IDS, DELETIONS},
         "erase": set(),
         "define": set(),
     },
     Role.QUERY: {
-        "read": TABLES - {PARTITIONING, "schema_migrations"},
-        "add": {DASHBOARDS, DELETIONS, DELETED_IDS},
+        "read": TABLES - {PARTITIONING},
+        "add": {DASHBOARDS, DELETIONS, DELETED_IDS, TAKEN_IDS, DELETION_QUEUES, DELETION_SWEEPS},
         "erase": PEOPLE,
         "define": set(),
     },

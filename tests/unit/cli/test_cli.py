@@ -45,7 +45,7 @@ def test_help_says_which_settings_count(command: str) -> None:
     [
         ("edge", {"HEADRACE_KAFKA_PARTITIONS", "HEADRACE_CLICKHOUSE_TIMEOUT_S"}),
         ("worker", {"HEADRACE_KAFKA_PARTITIONS", "HEADRACE_CLICKHOUSE_TIMEOUT_S"}),
-        ("query", {"HEADRACE_CLICKHOUSE_TIMEOUT_S"}),
+        ("query", {"HEADRACE_KAFKA_PARTITIONS", "HEADRACE_CLICKHOUSE_TIMEOUT_S"}),
         ("dev", {"HEADRACE_PORT"}),
         ("demo", {"HEADRACE_PORT"}),
         ("migrate", {"HEADRACE_CLICKHOUSE_TIMEOUT_S"}),
