@@ -113,6 +113,24 @@ def ids_kept() -> None:
     MemoryDedupe.changed = changed  # type: ignore[method-assign]
 
 
+def chunks_unbounded() -> None:
+    """The worker takes as much of a partition as a fetch has become, decompressed."""
+    from services.worker.consumer import transport
+
+    transport.CHUNK_BYTES = 2**62
+
+
+def no_known_keys() -> None:
+    """Edges keep no keys anywhere."""
+    from services.runtime.keys import Key
+    from services.runtime.known import KnownTopic
+
+    async def read(self: KnownTopic) -> dict[str, Key]:
+        return {}
+
+    KnownTopic.read = read  # type: ignore[method-assign]
+
+
 BUILDS: dict[str, Callable[[], None]] = {
     "commit-first": commit_first,
     "no-rebuild": no_rebuild,
@@ -123,7 +141,12 @@ BUILDS: dict[str, Callable[[], None]] = {
     "merges-by-chance": merges_by_chance,
     "keys-not-taken": keys_not_taken,
     "ids-kept": ids_kept,
+    "chunks-unbounded": chunks_unbounded,
+    "no-known-keys": no_known_keys,
 }
+
+# What they break is the edge's.
+EDGE_BUILDS = frozenset({"no-known-keys"})
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from services.runtime.keys import Scope, create_key, new_key
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.schema.migrate import migrate
 from services.schema.roles import Role
+from tests.fault.broken import EDGE_BUILDS
 from tests.fault.ledger import Numbers
 from tests.fault.load import Earlier
 from tests.fault.processes import Service, python_path, until
@@ -51,7 +52,7 @@ _ROW = np.dtype([("n", "<u4"), ("v", "u1")])
 class Shape:
     """How many of each. `brokers` = 0: the embedded broker, which forgets everything when it dies.
 
-    `broken`: workers and query service are that deliberately broken build (broken.py).
+    `broken`: workers and query service, or the edges as well, are that deliberately broken build (broken.py).
     """
 
     brokers: int = 1
@@ -324,7 +325,8 @@ async def _start_services(stack: Stack) -> None:
     def env(role: Role) -> dict[str, str]:
         return {**stack.settings, **python_path(ROOT), **stack.clickhouse.environment(role)}
 
-    stack.edges += [Service(f"edge-{i}", "edge", env(Role.EDGE), logs) for i in range(shape.edges)]
+    of_edges = shape.broken if shape.broken in EDGE_BUILDS else None
+    stack.edges += [Service(f"edge-{i}", "edge", env(Role.EDGE), logs, of_edges) for i in range(shape.edges)]
     for i in range(shape.workers):
         proxy = Proxy(stack.clickhouse.port)
         await proxy.start()
