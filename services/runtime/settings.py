@@ -245,7 +245,7 @@ class QuerySettings(GroupSettings, HttpSettings, KafkaSettings, ClickHouseSettin
         default=3,
         ge=0,
         le=3600,
-        description="Deletions of a project are done together when none was asked for during so long, or after ten times that. "
+        description="Deletions of a project are done together when none was asked for during so long, or after twenty times that. "
         "Longer rewrites large tables less often.",
     )
     query_deletions_sweep_s: float = Field(

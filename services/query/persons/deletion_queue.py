@@ -37,7 +37,7 @@ _LOOK_S = 0.5
 _LOOK_AROUND_S = 20.0
 _AT_ONCE = 2000
 # Requests come in a row: so many times the pause is waited for the end of one.
-_LONGEST_ROW = 10
+_LONGEST_ROW = 20
 _ANNOUNCE_AGAIN_S = 10.0
 _OWNED_S = 30.0
 _RENEW_S = 10.0
@@ -145,6 +145,7 @@ class DeletionQueues:
         for at in range(0, max(len(ids), 1), MAX_IDS):
             begun = await rewriting.begin(ids[at : at + MAX_IDS], windows if at == 0 else [])
             MUTATIONS.inc(begun)
+            log.info("deletions_rewriting", deletions=len(batch), ids=len(ids), mutations=begun)
             await self._until(project_id, lambda: _is_done(rewriting))
         if windows:
             changed = await self._log.mark(MARK_IDS_CHANGED)

@@ -95,6 +95,8 @@ class DeletionRows:
         return {row[0]: (utc_time(row[1]), utc_time(row[2])) for row in rows}
 
     async def write(self, rows: Sequence[DeletionRow]) -> None:
+        if not rows:
+            return
         body = msgspec.json.Encoder().encode_lines(rows)
         await self._store.insert_lines(DELETIONS, DeletionRow.__struct_fields__, body)
 
