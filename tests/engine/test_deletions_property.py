@@ -24,7 +24,7 @@ from services.operations.deletions import replay_deletions
 from services.query.persons.deletion_queue import DeletionQueues
 from services.query.persons.deletion_rows import NEVER
 from services.query.persons.deletion_sweep import DeletionSweep
-from services.runtime.clickhouse import ClickHouse
+from services.runtime.clickhouse import ClickHouse, StoreUnavailableError
 from services.runtime.clock import utc_now
 from services.runtime.settings import ClickHouseSettings
 from services.schema.roles import Role
@@ -33,7 +33,7 @@ from services.worker.dedupe.ids import ids_from_bytes
 from services.worker.dedupe.memory import MemoryDedupe
 from services.worker.dedupe.port import Dedupe
 from services.worker.identity.writer import IdentityStore
-from tests.fakes.deletion_log import WorkersAtTheEnd
+from tests.fakes.deletion_log import WorkersAtTheEnd, record_of
 from tests.support import oracle
 from tests.support.counting import check_all_counts
 from tests.support.engine import as_role, insert_lines, send_sql
@@ -491,3 +491,48 @@ def test_a_worker_that_reads_the_log_again_knows_of_deletions_that_the_tables_ha
     with QueryClient.started(clickhouse, projects=1) as another:
         done(another, key, line.deletion_id)
     assert rows_of(clickhouse, EVENTS, name) == 1
+
+
+class Crash(ClickHouse):
+    """Fails once at an insert into one of the tables, before or after it is stored."""
+
+    table = ""
+    stores = False
+
+    async def insert_lines(self, table: str, *rest: Any, **options: Any) -> None:
+        if table == self.table:
+            if self.stores:
+                await super().insert_lines(table, *rest, **options)
+            self.table = ""
+            raise StoreUnavailableError("a crash")
+        await super().insert_lines(table, *rest, **options)
+
+
+@pytest.mark.parametrize("stores", [False, True])
+@pytest.mark.parametrize("table", [DELETED_IDS, PERSON_IDS, DELETIONS])
+def test_a_worker_that_dies_while_it_settles_a_deletion_settles_it_the_next_time(
+    client: QueryClient, clickhouse: ClickHouseSettings, project: tuple[str, str], table: str, stores: bool
+) -> None:
+    name, key = project
+    now = datetime.now(UTC)
+    keep(client, clickhouse, merged(name, "anon", "user", now), merged(name, "user", "boss", now))
+    store_people(clickhouse, {name: PeopleHistory([event(one, "home", -1) for one in ("anon", "user", "boss", "x")])})
+    line = DeletionLine(
+        deletion_id=str(uuid.uuid4()), project_id=name, distinct_id="user", since=NEVER, until=NEVER, requested_at=now
+    )
+
+    async def settle() -> None:
+        store = Crash(as_role(clickhouse, Role.WORKER))
+        store.table, store.stores = table, stores
+        try:
+            with pytest.raises(StoreUnavailableError):
+                await IdentityStore(store).keep([record_of(line)])
+            assert not await IdentityStore(store).keep([record_of(line, line)])
+        finally:
+            await store.close()
+
+    client.run(settle())
+    with QueryClient.started(clickhouse, projects=1) as another:
+        done(another, key, line.deletion_id)
+    left = send_sql(clickhouse, f"SELECT distinct_id FROM {EVENTS} WHERE project_id = '{name}'")
+    assert left.split() == ["x"]

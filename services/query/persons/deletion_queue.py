@@ -38,7 +38,10 @@ _LOOK_AROUND_S = 20.0
 _AT_ONCE = 2000
 # Requests come in a row: so many times the pause is waited for the end of one.
 _LONGEST_ROW = 20
-_ANNOUNCE_AGAIN_S = 10.0
+# As long as a service may take from the row in the table to the record in the log.
+_TAKING_S = 10.0
+# Workers may be away for hours; only a log that was lost needs it again.
+_ANNOUNCE_AGAIN_S = 600.0
 _OWNED_S = 30.0
 _RENEW_S = 10.0
 # When the log was cut, a mark may never be passed: begin again.
@@ -73,8 +76,9 @@ class DeletionQueues:
         self._announced: dict[str, float] = {}
         self._owned_at: dict[str, float] = {}
 
-    def wake(self) -> None:
-        """A deletion was asked for."""
+    def announced(self, deletion_id: str) -> None:
+        """A deletion was asked for, and is in the log."""
+        self._announced[deletion_id] = time.monotonic()
         self._woken.set()
 
     async def run_forever(self) -> None:
@@ -102,10 +106,10 @@ class DeletionQueues:
     async def _look(self) -> int:
         """Begin a batch of each project whose row of requests has ended. How many projects have something."""
         waiting = await self._rows.waiting()
-        WAITING.set(len(waiting))
+        WAITING.set(sum(count for _, _, count in waiting.values()))
         now = self._clock()
         pause = timedelta(seconds=self._pause_s)
-        for project_id, (first, last) in waiting.items():
+        for project_id, (first, last, _) in waiting.items():
             has_ended = now - last >= pause or now - first >= _LONGEST_ROW * pause
             if project_id not in self._busy and has_ended:
                 self._busy[project_id] = asyncio.create_task(self._try(project_id))
@@ -157,15 +161,15 @@ class DeletionQueues:
 
     async def _announce_again(self, rows: list[DeletionRow]) -> None:
         """Those that nobody has settled: the service that took them may have died before it had announced them."""
-        now = self._clock()
         for row in rows:
-            last = self._announced.get(row.deletion_id, 0.0)
-            if now - row.requested_at < timedelta(seconds=_ANNOUNCE_AGAIN_S) or (
-                time.monotonic() - last < _ANNOUNCE_AGAIN_S and last
-            ):
-                continue
-            await self._log.announce(row.line())
-            self._announced[row.deletion_id] = time.monotonic()
+            at = self._announced.get(row.deletion_id)
+            if at is None:
+                is_due = self._clock() - row.requested_at > timedelta(seconds=_TAKING_S)
+            else:
+                is_due = time.monotonic() - at > _ANNOUNCE_AGAIN_S
+            if is_due:
+                await self._log.announce(row.line())
+                self._announced[row.deletion_id] = time.monotonic()
 
     async def _finish(self, batch: list[DeletionRow]) -> None:
         finished_at: datetime = self._clock()

@@ -101,7 +101,7 @@ class Deletions:
             )
         await asyncio.gather(self._rows.write([row] if is_new else []), self._hide(row, is_new))
         await self._announce(row)
-        self._queues.wake()
+        self._queues.announced(row.deletion_id)
         return _answer(row)
 
     async def _refuse_too_many(self, project_id: str) -> None:
