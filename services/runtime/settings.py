@@ -233,7 +233,7 @@ class QuerySettings(GroupSettings, HttpSettings, KafkaSettings, ClickHouseSettin
         default=32, ge=0, description="Queries of one project that may wait; more get 429."
     )
     query_max_answers_bytes: int = Field(
-        default=256 * 1024**2,
+        default=128 * 1024**2,
         ge=32 * 1024**2,
         description="Bytes of answers that clients have not read yet; above it, and above half of it for one project, "
         "queries are refused.",

@@ -88,7 +88,7 @@ async def compressible_events(scene: Scene) -> None:
 
 
 async def large_pages(scene: Scene) -> None:
-    """Twenty projects ask at once for pages of large events."""
+    """Twenty projects ask at once for pages of large events, and for others that they never read."""
     keys = []
     for _ in range(_PROJECTS):
         project, key = await _new_project(scene)
@@ -99,9 +99,24 @@ async def large_pages(scene: Scene) -> None:
         )
         keys.append(key)
     query = scene.stack.query
+    unread = await asyncio.gather(*[_unread(query, key) for key in keys * 4])
+    await asyncio.sleep(_HELD_S)
+    for writer in unread:
+        writer.close()
     read = await asyncio.gather(*[_walk(scene, query, key) for key in keys])
     scene.check(read == [_LARGE_EVENTS] * _PROJECTS, f"pages have {sorted(set(read))} events of {_LARGE_EVENTS}")
     _check(scene, query, QUERY_MIB)
+
+
+async def _unread(query: Service, key: str) -> asyncio.StreamWriter:
+    address = urlsplit(query.url)
+    body = json.dumps({"since": "2024-01-01", "until": "2100-01-01"})
+    _, writer = await asyncio.open_connection(address.hostname, address.port, limit=1)
+    writer.write(
+        f"POST {_BASE}/query/events HTTP/1.1\r\nHost: query\r\nAuthorization: Bearer {key}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+    )
+    return writer
 
 
 async def _walk(scene: Scene, query: Service, key: str) -> int:
