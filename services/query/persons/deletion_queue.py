@@ -28,7 +28,7 @@ from services.runtime.clock import Clock
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
-WAITING = Gauge("headrace_query_deletions_waiting", "Deletions that are not done, as last looked at.")
+WAITING = Gauge("headrace_query_waiting_deletions", "Deletions that are not done, as last looked at.")
 MUTATIONS = Counter("headrace_query_mutations_total", "Mutations that deletions have begun in ClickHouse.")
 DONE = Counter("headrace_query_deletions_total", "Deletions that were done.")
 

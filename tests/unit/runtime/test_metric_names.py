@@ -29,7 +29,19 @@ for module in sys.argv[1:]:
     os.wait()
 """
 # Base units and things that are counted; of a gauge without a unit, its name says what 1 means.
-UNITS = ("seconds", "bytes", "ratio", "records", "ids", "rows", "events", "queries", "partitions_failing", "partitions")
+UNITS = (
+    "seconds",
+    "bytes",
+    "ratio",
+    "records",
+    "ids",
+    "rows",
+    "events",
+    "queries",
+    "deletions",
+    "partitions_failing",
+    "partitions",
+)
 NO_UNIT = {"headrace_worker_store_up", "headrace_query_running", "headrace_query_queued"}
 NO_BASE_UNIT = re.compile(
     r"_(milliseconds|microseconds|nanoseconds|ms|us|minutes|hours|days|kb|mb|kib|mib|percent)(_|$)"
