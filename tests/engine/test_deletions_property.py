@@ -52,6 +52,15 @@ ZONE = "Europe/Berlin"
 MOMENT = ODD_MOMENTS[ZONE]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _looked_at_often() -> Iterator[None]:
+    """Most of a deletion's time is that of waiting for the next look."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("services.query.persons.deletion_queue._LOOK_S", 0.05)
+        patched.setattr("services.query.persons.deletion_sweep._LOOK_S", 0.05)
+        yield
+
+
 @pytest.fixture(scope="module")
 def client(clickhouse: ClickHouseSettings) -> Iterator[QueryClient]:
     with QueryClient.started(clickhouse, projects=2) as client:

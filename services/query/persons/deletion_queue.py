@@ -23,6 +23,7 @@ from services.contract.tables import DELETED_IDS, DELETION_QUEUES, DELETIONS
 from services.query.persons.deletion_log import DeletionLog, LogUnavailableError
 from services.query.persons.deletion_rows import DeletionRow, DeletionRows
 from services.query.persons.rewriting import MAX_IDS, Rewriting, deleted_ids_of
+from services.runtime.background import in_background
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.clock import Clock
 from services.runtime.logs import get_logger
@@ -38,6 +39,7 @@ _LOOK_AROUND_S = 20.0
 _AT_ONCE = 2000
 # Requests come in a row: so many times the pause is waited for the end of one.
 _LONGEST_ROW = 20
+_SETTLING_S = 30.0
 # As long as a service may take from the row in the table to the record in the log.
 _TAKING_S = 10.0
 # Workers may be away for hours; only a log that was lost needs it again.
@@ -107,12 +109,14 @@ class DeletionQueues:
         """Begin a batch of each project whose row of requests has ended. How many projects have something."""
         waiting = await self._rows.waiting()
         WAITING.set(sum(count for _, _, count in waiting.values()))
+        if not waiting:
+            self._announced.clear()
         now = self._clock()
         pause = timedelta(seconds=self._pause_s)
         for project_id, (first, last, _) in waiting.items():
             has_ended = now - last >= pause or now - first >= _LONGEST_ROW * pause
             if project_id not in self._busy and has_ended:
-                self._busy[project_id] = asyncio.create_task(self._try(project_id))
+                self._busy[project_id] = in_background("deletions of a project", self._try(project_id))
         return len(waiting)
 
     async def _try(self, project_id: str) -> None:
@@ -132,9 +136,12 @@ class DeletionQueues:
     async def _work_off(self, project_id: str) -> None:
         """One batch. Raises NotMineError, StoreError, LogUnavailableError."""
         rows = await self._rows.unfinished(project_id, _AT_ONCE)
-        await self._announce_again([row for row in rows if not row.is_settled])
+        unsettled = [row for row in rows if not row.is_settled]
+        await self._announce_again(unsettled)
         batch = [row for row in rows if row.is_settled]
-        if not batch:
+        # The last of a row of requests are settled a moment later: one mutation for all.
+        is_soon = unsettled and self._clock() - unsettled[0].requested_at < timedelta(seconds=_SETTLING_S)
+        if not batch or is_soon:
             await asyncio.sleep(_LOOK_S)
             return
         places = await self._log.mark(MARK_PLACE)
