@@ -94,7 +94,7 @@ def state(client: QueryClient, key: str, deletion_id: str) -> dict[str, Any]:
 
 
 def done(client: QueryClient, key: str, deletion_id: str) -> dict[str, Any]:
-    return eventually(lambda: state(client, key, deletion_id), lambda answer: answer["state"] == "done", within_s=30)
+    return eventually(lambda: state(client, key, deletion_id), lambda answer: answer["state"] == "done", within_s=90)
 
 
 def without(history: PeopleHistory, ids: set[str], until: datetime) -> PeopleHistory:
