@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from services import __version__
-from services.cli import check, dead_letters, identity, keys, partitions, processes, properties, tables
+from services.cli import check, dead_letters, deletions, identity, keys, partitions, processes, properties, tables
 from services.runtime.operator_errors import errors_for_operators
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ for name, group in {
     "properties": properties.app,
     "identity": identity.app,
     "dead-letters": dead_letters.app,
+    "deletions": deletions.app,
     "partitions": partitions.app,
 }.items():
     app.add_typer(group, name=name, rich_help_panel="Operation")

@@ -402,7 +402,7 @@ class QuerySettings(GroupSettings, HttpSettings, ClickHouseSettings, LogSettings
         default=32, ge=0, description="Queries of one project that may wait; more get 429."
     )
     query_max_answers_bytes: int = Field(
-        default=256 * 1024**2,
+        default=128 * 1024**2,
         ge=32 * 1024**2,
         description="Bytes of answers that clients have not read yet; above it, and above half of it for one project, "
         "queries are refused.",
@@ -419,7 +419,7 @@ class QuerySettings(GroupSettings, HttpSettings, ClickHouseSettings, LogSettings
         default=3,
         ge=0,
         le=3600,
-        description="Deletions of a project are done together when none was asked for during so long, or after ten times that. "
+        description="Deletions of a project are done together when none was asked for during so long, or after twenty times that. "
         "Longer rewrites large tables less often.",
     )
     query_deletions_sweep_s: float = Field(

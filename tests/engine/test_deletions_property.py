@@ -17,12 +17,14 @@ from xxhash import xxh3_64_hexdigest
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.deletions import is_covered
 from services.contract.log.envelope import IdentityLine
-from services.contract.log.marks import MARK_IDS_CHANGED
+from services.contract.log.marks import MARK_IDS_CHANGED, DeletionLine
 from services.contract.log.topics import Partitioning
 from services.contract.tables import DELETED_IDS, DELETION_SWEEPS, DELETIONS, EVENTS, IDENTITY_LOG, PERSON_IDS
+from services.operations.deletions import replay_deletions
 from services.query.persons.deletion_queue import DeletionQueues
+from services.query.persons.deletion_rows import NEVER
 from services.query.persons.deletion_sweep import DeletionSweep
-from services.runtime.clickhouse import ClickHouse
+from services.runtime.clickhouse import ClickHouse, StoreUnavailableError
 from services.runtime.clock import utc_now
 from services.runtime.settings import ClickHouseSettings
 from services.schema.roles import Role
@@ -31,7 +33,7 @@ from services.worker.dedupe.ids import ids_from_bytes
 from services.worker.dedupe.memory import MemoryDedupe
 from services.worker.dedupe.port import Dedupe
 from services.worker.identity.writer import IdentityStore
-from tests.fakes.deletion_log import WorkersAtTheEnd
+from tests.fakes.deletion_log import WorkersAtTheEnd, record_of
 from tests.support import oracle
 from tests.support.counting import check_all_counts
 from tests.support.engine import as_role, insert_lines, send_sql
@@ -48,6 +50,15 @@ from tests.support.sayings import identity_line, link
 
 ZONE = "Europe/Berlin"
 MOMENT = ODD_MOMENTS[ZONE]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _looked_at_often() -> Iterator[None]:
+    """Most of a deletion's time is that of waiting for the next look."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("services.query.persons.deletion_queue._LOOK_S", 0.05)
+        patched.setattr("services.query.persons.deletion_sweep._LOOK_S", 0.05)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +94,7 @@ def state(client: QueryClient, key: str, deletion_id: str) -> dict[str, Any]:
 
 
 def done(client: QueryClient, key: str, deletion_id: str) -> dict[str, Any]:
-    return eventually(lambda: state(client, key, deletion_id), lambda answer: answer["state"] == "done", within_s=30)
+    return eventually(lambda: state(client, key, deletion_id), lambda answer: answer["state"] == "done", within_s=90)
 
 
 def without(history: PeopleHistory, ids: set[str], until: datetime) -> PeopleHistory:
@@ -441,3 +452,96 @@ def test_a_deletion_of_a_service_that_died_is_done_by_another(
     with QueryClient.started(clickhouse, projects=1) as client:
         done(client, key, deletion_id)
     assert rows_of(clickhouse, EVENTS, name) == 0
+
+
+def test_deletions_are_done_again_after_an_older_backup_was_restored(
+    client: QueryClient, clickhouse: ClickHouseSettings, project: tuple[str, str]
+) -> None:
+    name, key = project
+    backup = PeopleHistory([event("a", "home", -1), event("b", "home", -1), event("stays", "home", -1)])
+    store_people(clickhouse, {name: backup})
+    made_at = datetime.now(UTC)
+    keep(client, clickhouse, merged(name, "a", "b", made_at))
+    ids = [delete(client, key, {"distinct_id": "a"})]
+    done(client, key, ids[0])
+    assert rows_of(clickhouse, EVENTS, name) == 1
+    # What the backup has, under the deletions of the database of before.
+    store_people(clickhouse, {name: backup})
+
+    async def replayed() -> int:
+        store = ClickHouse(clickhouse)
+        try:
+            return await replay_deletions(store, made_at)
+        finally:
+            await store.close()
+
+    assert client.run(replayed()) >= 1
+    assert state(client, key, ids[0])["state"] == "running"
+    with QueryClient.started(clickhouse, projects=1) as another:
+        done(another, key, ids[0])
+    left = send_sql(clickhouse, f"SELECT DISTINCT distinct_id FROM {EVENTS} WHERE project_id = '{name}'")
+    assert left.split() == ["stays"]
+
+
+def test_a_worker_that_reads_the_log_again_knows_of_deletions_that_the_tables_have_lost(
+    client: QueryClient, clickhouse: ClickHouseSettings, project: tuple[str, str]
+) -> None:
+    name, key = project
+    store_people(clickhouse, {name: PeopleHistory([event("a", "home", -1), event("b", "home", -1)])})
+    line = DeletionLine(
+        deletion_id=str(uuid.uuid4()),
+        project_id=name,
+        distinct_id="a",
+        since=NEVER,
+        until=NEVER,
+        requested_at=datetime.now(UTC) - timedelta(minutes=5),
+    )
+    client.run(client.event_log.announce(line))
+    with QueryClient.started(clickhouse, projects=1) as another:
+        done(another, key, line.deletion_id)
+    assert rows_of(clickhouse, EVENTS, name) == 1
+
+
+class Crash(ClickHouse):
+    """Fails once at an insert into one of the tables, before or after it is stored."""
+
+    table = ""
+    stores = False
+
+    async def insert_lines(self, table: str, *rest: Any, **options: Any) -> None:
+        if table == self.table:
+            if self.stores:
+                await super().insert_lines(table, *rest, **options)
+            self.table = ""
+            raise StoreUnavailableError("a crash")
+        await super().insert_lines(table, *rest, **options)
+
+
+@pytest.mark.parametrize("stores", [False, True])
+@pytest.mark.parametrize("table", [DELETED_IDS, PERSON_IDS, DELETIONS])
+def test_a_worker_that_dies_while_it_settles_a_deletion_settles_it_the_next_time(
+    client: QueryClient, clickhouse: ClickHouseSettings, project: tuple[str, str], table: str, stores: bool
+) -> None:
+    name, key = project
+    now = datetime.now(UTC)
+    keep(client, clickhouse, merged(name, "anon", "user", now), merged(name, "user", "boss", now))
+    store_people(clickhouse, {name: PeopleHistory([event(one, "home", -1) for one in ("anon", "user", "boss", "x")])})
+    line = DeletionLine(
+        deletion_id=str(uuid.uuid4()), project_id=name, distinct_id="user", since=NEVER, until=NEVER, requested_at=now
+    )
+
+    async def settle() -> None:
+        store = Crash(as_role(clickhouse, Role.WORKER))
+        store.table, store.stores = table, stores
+        try:
+            with pytest.raises(StoreUnavailableError):
+                await IdentityStore(store).keep([record_of(line)])
+            assert not await IdentityStore(store).keep([record_of(line, line)])
+        finally:
+            await store.close()
+
+    client.run(settle())
+    with QueryClient.started(clickhouse, projects=1) as another:
+        done(another, key, line.deletion_id)
+    left = send_sql(clickhouse, f"SELECT distinct_id FROM {EVENTS} WHERE project_id = '{name}'")
+    assert left.split() == ["x"]

@@ -137,8 +137,24 @@ def same_producer() -> None:
     LiveProducer.failed = failed  # type: ignore[method-assign, assignment]
 
 
-# These are builds of the edge; all others of worker and query service.
-OF_EDGES = {"same-producer"}
+def chunks_unbounded() -> None:
+    """The worker takes as much of a partition as a fetch has become, decompressed."""
+    from services.worker.consumer import transport
+
+    transport.CHUNK_BYTES = 2**62
+
+
+def no_known_keys() -> None:
+    """Edges keep no keys anywhere."""
+    from services.runtime.keys import Key
+    from services.runtime.known import KnownTopic
+
+    async def read(self: KnownTopic) -> dict[str, Key]:
+        return {}
+
+    KnownTopic.read = read  # type: ignore[method-assign]
+
+
 BUILDS: dict[str, Callable[[], None]] = {
     "commit-first": commit_first,
     "no-rebuild": no_rebuild,
@@ -151,7 +167,12 @@ BUILDS: dict[str, Callable[[], None]] = {
     "ids-kept": ids_kept,
     "exact-clocks": exact_clocks,
     "same-producer": same_producer,
+    "chunks-unbounded": chunks_unbounded,
+    "no-known-keys": no_known_keys,
 }
+
+# What they break is the edge's.
+EDGE_BUILDS = frozenset({"no-known-keys", "same-producer"})
 
 
 if __name__ == "__main__":

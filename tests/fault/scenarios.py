@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 from tests.fault.faults import Fault
+from tests.fault.faults.big_bodies import BIG_BODIES
 from tests.fault.faults.brokers import KAFKA_AWAY, ONE_OF_THREE
 from tests.fault.faults.clocks import CLOCKS
 from tests.fault.faults.deletions import DELETIONS
 from tests.fault.faults.growth import GROWTH
+from tests.fault.faults.keys import KEYS
 from tests.fault.faults.kills import KILLS
 from tests.fault.faults.log_cut import LOG_CUT, RETENTION
 from tests.fault.faults.months import MONTHS
@@ -59,6 +61,8 @@ SCENARIOS = {
         Scenario("clocks", "clocks that differ by up to an hour, and jump", CLOCKS, short=1),
         Scenario("refused-records", "records that a broker refuses for good", REFUSALS, durable=True, short=2),
         Scenario("deletions", "people and windows deleted, merged and filled again", DELETIONS, short=1),
+        Scenario("big-bodies", "what could fill a process: its memory stays bounded", BIG_BODIES, short=1),
+        Scenario("keys-and-restarts", "keys made and revoked; edges that start without ClickHouse", KEYS, short=1),
         Scenario("poison", "bad lines of a foreign producer, then a flood", POISON, last=AFTER_POISON, short=3),
         # The last on its stack: the group remembers a member with a name when it has gone, until its session is over.
         Scenario("rolling-restart", "a deploy: workers that keep their names start again", ROLLING, short=1),

@@ -27,7 +27,7 @@ from services.runtime.keys import Scope, create_key, new_key
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.schema.migrate import migrate
 from services.schema.roles import Role
-from tests.fault.broken import OF_EDGES
+from tests.fault.broken import EDGE_BUILDS
 from tests.fault.ledger import Numbers
 from tests.fault.load import Earlier
 from tests.fault.processes import Service, python_path, until
@@ -54,7 +54,7 @@ _ROW = np.dtype([("n", "<u4"), ("v", "u1")])
 class Shape:
     """How many of each. `brokers` = 0: the embedded broker, which forgets everything when it dies.
 
-    `broken`: a deliberately broken build (broken.py), of the edges or of workers and query service.
+    `broken`: workers and query service, or the edges as well, are that deliberately broken build (broken.py).
     """
 
     brokers: int = 1
@@ -327,13 +327,13 @@ async def _start_services(stack: Stack) -> None:
     def env(role: Role) -> dict[str, str]:
         return {**stack.settings, **python_path(ROOT), **stack.clickhouse.environment(role)}
 
-    of_edges, of_others = (shape.broken, None) if shape.broken in OF_EDGES else (None, shape.broken)
+    of_edges = shape.broken if shape.broken in EDGE_BUILDS else None
     stack.edges += [Service(f"edge-{i}", "edge", env(Role.EDGE), logs, of_edges) for i in range(shape.edges)]
     for i in range(shape.workers):
         proxy = Proxy(stack.clickhouse.port)
         await proxy.start()
         stack.proxies.append(proxy)
         through = {**env(Role.WORKER), "HEADRACE_CLICKHOUSE_URL": proxy.url}
-        stack.workers.append(Service(f"worker-{i}", "worker", through, logs, of_others))
-    stack.queries.append(Service("query", "query", env(Role.QUERY), logs, of_others))
+        stack.workers.append(Service(f"worker-{i}", "worker", through, logs, shape.broken))
+    stack.queries.append(Service("query", "query", env(Role.QUERY), logs, shape.broken))
     await asyncio.gather(*[service.start() for service in stack.services])

@@ -23,12 +23,13 @@ from services.contract.tables import DELETED_IDS, DELETION_QUEUES, DELETIONS
 from services.query.persons.deletion_log import DeletionLog, LogUnavailableError
 from services.query.persons.deletion_rows import DeletionRow, DeletionRows
 from services.query.persons.rewriting import MAX_IDS, Rewriting, deleted_ids_of
+from services.runtime.background import in_background
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.clock import Clock
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
-WAITING = Gauge("headrace_query_deletions_waiting", "Deletions that are not done, as last looked at.")
+WAITING = Gauge("headrace_query_waiting_deletions", "Deletions that are not done, as last looked at.")
 MUTATIONS = Counter("headrace_query_mutations_total", "Mutations that deletions have begun in ClickHouse.")
 DONE = Counter("headrace_query_deletions_total", "Deletions that were done.")
 
@@ -37,8 +38,12 @@ _LOOK_S = 0.5
 _LOOK_AROUND_S = 20.0
 _AT_ONCE = 2000
 # Requests come in a row: so many times the pause is waited for the end of one.
-_LONGEST_ROW = 10
-_ANNOUNCE_AGAIN_S = 10.0
+_LONGEST_ROW = 20
+_SETTLING_S = 30.0
+# As long as a service may take from the row in the table to the record in the log.
+_TAKING_S = 10.0
+# Workers may be away for hours; only a log that was lost needs it again.
+_ANNOUNCE_AGAIN_S = 600.0
 _OWNED_S = 30.0
 _RENEW_S = 10.0
 # When the log was cut, a mark may never be passed: begin again.
@@ -73,8 +78,9 @@ class DeletionQueues:
         self._announced: dict[str, float] = {}
         self._owned_at: dict[str, float] = {}
 
-    def wake(self) -> None:
-        """A deletion was asked for."""
+    def announced(self, deletion_id: str) -> None:
+        """A deletion was asked for, and is in the log."""
+        self._announced[deletion_id] = time.monotonic()
         self._woken.set()
 
     async def run_forever(self) -> None:
@@ -102,13 +108,15 @@ class DeletionQueues:
     async def _look(self) -> int:
         """Begin a batch of each project whose row of requests has ended. How many projects have something."""
         waiting = await self._rows.waiting()
-        WAITING.set(len(waiting))
+        WAITING.set(sum(count for _, _, count in waiting.values()))
+        if not waiting:
+            self._announced.clear()
         now = self._clock()
         pause = timedelta(seconds=self._pause_s)
-        for project_id, (first, last) in waiting.items():
+        for project_id, (first, last, _) in waiting.items():
             has_ended = now - last >= pause or now - first >= _LONGEST_ROW * pause
             if project_id not in self._busy and has_ended:
-                self._busy[project_id] = asyncio.create_task(self._try(project_id))
+                self._busy[project_id] = in_background("deletions of a project", self._try(project_id))
         return len(waiting)
 
     async def _try(self, project_id: str) -> None:
@@ -128,9 +136,12 @@ class DeletionQueues:
     async def _work_off(self, project_id: str) -> None:
         """One batch. Raises NotMineError, StoreError, LogUnavailableError."""
         rows = await self._rows.unfinished(project_id, _AT_ONCE)
-        await self._announce_again([row for row in rows if not row.is_settled])
+        unsettled = [row for row in rows if not row.is_settled]
+        await self._announce_again(unsettled)
         batch = [row for row in rows if row.is_settled]
-        if not batch:
+        # The last of a row of requests are settled a moment later: one mutation for all.
+        is_soon = unsettled and self._clock() - unsettled[0].requested_at < timedelta(seconds=_SETTLING_S)
+        if not batch or is_soon:
             await asyncio.sleep(_LOOK_S)
             return
         places = await self._log.mark(MARK_PLACE)
@@ -145,6 +156,7 @@ class DeletionQueues:
         for at in range(0, max(len(ids), 1), MAX_IDS):
             begun = await rewriting.begin(ids[at : at + MAX_IDS], windows if at == 0 else [])
             MUTATIONS.inc(begun)
+            log.info("deletions_rewriting", deletions=len(batch), ids=len(ids), mutations=begun)
             await self._until(project_id, lambda: _is_done(rewriting))
         if windows:
             changed = await self._log.mark(MARK_IDS_CHANGED)
@@ -156,15 +168,15 @@ class DeletionQueues:
 
     async def _announce_again(self, rows: list[DeletionRow]) -> None:
         """Those that nobody has settled: the service that took them may have died before it had announced them."""
-        now = self._clock()
         for row in rows:
-            last = self._announced.get(row.deletion_id, 0.0)
-            if now - row.requested_at < timedelta(seconds=_ANNOUNCE_AGAIN_S) or (
-                time.monotonic() - last < _ANNOUNCE_AGAIN_S and last
-            ):
-                continue
-            await self._log.announce(row.line())
-            self._announced[row.deletion_id] = time.monotonic()
+            at = self._announced.get(row.deletion_id)
+            if at is None:
+                is_due = self._clock() - row.requested_at > timedelta(seconds=_TAKING_S)
+            else:
+                is_due = time.monotonic() - at > _ANNOUNCE_AGAIN_S
+            if is_due:
+                await self._log.announce(row.line())
+                self._announced[row.deletion_id] = time.monotonic()
 
     async def _finish(self, batch: list[DeletionRow]) -> None:
         finished_at: datetime = self._clock()

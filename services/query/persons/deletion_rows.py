@@ -86,15 +86,17 @@ class DeletionRows:
         )
         return [_of_row(row) for row in rows]
 
-    async def waiting(self) -> dict[str, tuple[datetime, datetime]]:
-        """By project with unfinished deletions: when the first and the last of them were asked for."""
+    async def waiting(self) -> dict[str, tuple[datetime, datetime, int]]:
+        """By project with unfinished deletions: when the first and the last of them were asked for, and how many they are."""
         rows = await self._store.rows(
-            "SELECT project_id, toUnixTimestamp64Micro(min(requested_at)), toUnixTimestamp64Micro(max(requested_at)) "
+            "SELECT project_id, toUnixTimestamp64Micro(min(requested_at)), toUnixTimestamp64Micro(max(requested_at)), count() "
             f"FROM {DELETIONS} FINAL WHERE {_UNFINISHED} GROUP BY project_id"
         )
-        return {row[0]: (utc_time(row[1]), utc_time(row[2])) for row in rows}
+        return {row[0]: (utc_time(row[1]), utc_time(row[2]), row[3]) for row in rows}
 
     async def write(self, rows: Sequence[DeletionRow]) -> None:
+        if not rows:
+            return
         body = msgspec.json.Encoder().encode_lines(rows)
         await self._store.insert_lines(DELETIONS, DeletionRow.__struct_fields__, body)
 

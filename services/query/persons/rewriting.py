@@ -15,8 +15,9 @@ from services.runtime.clickhouse import ClickHouse
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
-# So many ids of people one mutation names: 60 bytes each.
-MAX_IDS = 20_000
+# So many ids of people one mutation names. Each is some 60 bytes, three times in the identity log's mutation; replicated
+# tables keep a mutation in a node of Keeper, which takes a megabyte.
+MAX_IDS = 4_000
 _LARGE_QUERY = {"max_query_size": 16 * 1024**2, "max_ast_elements": 1_000_000, "max_expanded_ast_elements": 2_000_000}
 _OF_PROJECT = "project_id = {project:String}"
 
@@ -137,7 +138,7 @@ def _is_one(ids: Sequence[DeletedId], column: str) -> str:
 
 
 def _of_id(ids: Sequence[DeletedId], column: str, values: Sequence[int]) -> str:
-    """SQL: the value of the row's id. Of many there are as a rule few different ones only in tests."""
+    """SQL: the value of the row's id."""
     hashes = ",".join(f"{i.distinct_hash:d}" for i in ids)
     numbers = ",".join(f"{value:d}" for value in values)
     return f"transform({column}, CAST([{hashes}], 'Array(UInt64)'), CAST([{numbers}], 'Array(Int64)'), toInt64(0))"

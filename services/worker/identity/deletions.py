@@ -44,7 +44,8 @@ async def settle_deletions(store: ClickHouse, project_id: str, lines: Sequence[D
             "finished_at": _NEVER,
             "settled_at": utc_now(),
             "person_version": version,
-            "version": 1 + (there[line.deletion_id][1] if line.deletion_id in there else 0),
+            # Above that of the query service's row, which may come later.
+            "version": 1 + (there[line.deletion_id][1] if line.deletion_id in there else 1),
         }
         for line in waiting.values()
     ]

@@ -38,16 +38,12 @@ UNITS = (
     "rows",
     "events",
     "queries",
+    "deletions",
     "partitions_failing",
     "partitions",
     "streams",
 )
-NO_UNIT = {
-    "headrace_worker_store_up",
-    "headrace_query_running",
-    "headrace_query_queued",
-    "headrace_query_deletions_waiting",
-}
+NO_UNIT = {"headrace_worker_store_up", "headrace_query_running", "headrace_query_queued"}
 NO_BASE_UNIT = re.compile(
     r"_(milliseconds|microseconds|nanoseconds|ms|us|minutes|hours|days|kb|mb|kib|mib|percent)(_|$)"
 )
