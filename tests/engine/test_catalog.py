@@ -84,7 +84,7 @@ def test_events(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
     # A deletion hides at once, before any part is rewritten; then the rows go.
     send_sql(
         clickhouse,
-        f"INSERT INTO {DELETED_IDS} SELECT '{project}', 'u3', generateUUIDv4(), '2026-06-01'",
+        f"INSERT INTO {DELETED_IDS} (project_id, distinct_id, deletion_id, before) SELECT '{project}', 'u3', generateUUIDv4(), '2026-06-01'",
     )
     left = [e for e in events if e.distinct_id != "u3"]
     assert built(client, key)["events"] == shown(left, person_of)

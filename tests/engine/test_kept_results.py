@@ -134,7 +134,7 @@ def test_what_a_client_has_is_never_stale(
 
     def hide() -> None:
         sql = f"SELECT '{project}', 'u{rng.randrange(9)}', generateUUIDv4(), '2026-03-{rng.randrange(10, 30)}'"
-        send_sql(clickhouse, f"INSERT INTO {DELETED_IDS} {sql}")
+        send_sql(clickhouse, f"INSERT INTO {DELETED_IDS} (project_id, distinct_id, deletion_id, before) {sql}")
 
     def erase() -> None:
         where = f"project_id = '{project}' AND event_id = '{rng.choice(events).event_id}'"

@@ -179,7 +179,10 @@ def test_one_event(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
     assert client.send("GET", path, key, params={"timestamp": "x"}).json()["error"]["code"] == "invalid_timestamp"
     assert client.send("GET", path, other).status_code == 404
     assert client.send("GET", f"{BASE_PATH}/events/nothing", key).status_code == 404
-    send_sql(clickhouse, f"INSERT INTO {DELETED_IDS} SELECT '{project}', 'u1', generateUUIDv4(), now() + 60")
+    send_sql(
+        clickhouse,
+        f"INSERT INTO {DELETED_IDS} (project_id, distinct_id, deletion_id, before) SELECT '{project}', 'u1', generateUUIDv4(), now() + 60",
+    )
     assert client.send("GET", path, key).status_code == 404
 
 

@@ -95,7 +95,10 @@ def test_a_list_is_the_people_of_its_ids(client: QueryClient, project: tuple[str
     assert put(client, key, "a/b ü", {"ids": ["u2"]}).json()["ids"] == 1
     assert client.ask("/query/cohort", key, of_list)["people"] == ["two"]
     # Who was deleted is in no list.
-    send_sql(clickhouse, f"INSERT INTO {DELETED_IDS} SELECT '{name}', 'u2', generateUUIDv4(), now() + 60")
+    send_sql(
+        clickhouse,
+        f"INSERT INTO {DELETED_IDS} (project_id, distinct_id, deletion_id, before) SELECT '{name}', 'u2', generateUUIDv4(), now() + 60",
+    )
     assert client.ask("/query/cohort", key, of_list)["size"] == 0
 
 

@@ -7,7 +7,7 @@ delete. So both speak of what was received up to a time before which all is stor
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from services.contract.deletions import covered_sql
+from services.contract.deletions import RECEIVED_AFTER, covered_sql
 from services.contract.tables import COHORT_IDS, EVENTS, IDENTITY_LOG, PERSON_IDS, TAKEN_IDS
 from services.query.persons.deletion_rows import DeletionRow
 from services.query.request.time_window import microseconds
@@ -120,10 +120,10 @@ def _person_ids_of(ids: Sequence[DeletedId]) -> str:
 
 
 def _cohort_ids_of(ids: Sequence[DeletedId]) -> str:
-    """A list of ids that was uploaded after the deletion keeps them."""
+    """Those of lists that the deletion covers. A list that was uploaded later keeps them."""
     column = "sipHash64(project_id, distinct_id)"
     before = f"fromUnixTimestamp64Micro({_of_id(ids, column, [i.before_us for i in ids])}, 'UTC')"
-    return f"{_is_one(ids, column)} AND added_at <= {before}"
+    return f"{_is_one(ids, column)} AND added_at <= addSeconds({before}, {RECEIVED_AFTER.total_seconds():.0f})"
 
 
 def _covered(ids: Sequence[DeletedId], column: str, received_us: int | None) -> str:

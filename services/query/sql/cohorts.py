@@ -77,7 +77,8 @@ def _leaf(leaf: Leaf, parameters: Parameters, who: str) -> str:
         return trait_people(leaf.condition, parameters, who)
     if isinstance(leaf, Listed):
         ids = (
-            "SELECT distinct_id, sipHash64(project_id, distinct_id) AS distinct_hash, added_at AS timestamp "
+            "SELECT distinct_id, sipHash64(project_id, distinct_id) AS distinct_hash, added_at AS timestamp, "
+            "added_at AS received_at "
             f"FROM {COHORT_IDS} WHERE project_id = {{project:String}} AND list_id = {parameters.add(leaf.list_id, 'String')}"
         )
         return (
