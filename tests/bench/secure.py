@@ -11,18 +11,19 @@ import typer
 from rich.console import Console
 
 from services.devstack.broker import ApacheKafka, Broker, find_kafka_jars
-from tests.bench.against.__main__ import _take_turns
+from tests.bench.against.__main__ import take_turns
 from tests.bench.against.build import this_build
-from tests.bench.against.figures import Side, compare_all
+from tests.bench.against.figures import Side, compare_all, parse_parts
 from tests.bench.against.installation import Installation
 from tests.bench.against.report import Report
-from tests.bench.against.turn import BATCHES, END_TO_END, SINGLES, shapes_of
+from tests.bench.against.turn import BATCHES, END_TO_END, PARTS, SINGLES, shapes_of
 from tests.bench.machine import describe_machine, stolen_since
-from tests.bench.stack import _BROKER_SETTINGS, _JAVA_OPTIONS, ROOT, Stack
+from tests.bench.stack import BROKER_SETTINGS, ROOT, Stack
 from tests.support.secure_kafka import SecureKafka
 
-_PARTS = (BATCHES, SINGLES, END_TO_END)
 _USER = "tools"
+# With Java's second compiler, unlike other benchmarks: the first has no instructions of the processor for AES.
+_JAVA_OPTIONS = ("-Xms512m", "-XX:+AlwaysPreTouch")
 
 
 class SecureStack(Stack):
@@ -32,7 +33,7 @@ class SecureStack(Stack):
 
     def _make_broker(self) -> Broker:
         # ACLs are looked up for both alike; these users may do everything.
-        settings = {**_BROKER_SETTINGS, "super.users": f"User:ANONYMOUS;User:{_USER}"}
+        settings = {**BROKER_SETTINGS, "super.users": f"User:ANONYMOUS;User:{_USER}"}
         self.kafka = SecureKafka(self.scratch / "kafka", find_kafka_jars(), settings, _JAVA_OPTIONS)
         node: ApacheKafka = self.kafka.node
         return node
@@ -49,13 +50,14 @@ class SecureInstallation(Installation):
 
 
 def main(
+    only: Annotated[str, typer.Option(help="Parts, as bench-against has them.")] = f"{BATCHES},{SINGLES},{END_TO_END}",
     turns: Annotated[int, typer.Option(min=1, help="How often each takes its turn.")] = 10,
     out: Annotated[Path, typer.Option(help="The JSON file.")] = ROOT / ".data" / "bench" / "secure.json",
 ) -> None:
     """Compare what an event costs by plain text and by SASL_SSL."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     console = Console(width=None if os.isatty(1) else 140)
-    build = this_build()
+    build, parts = this_build(), parse_parts(only, PARTS)
     with SecureStack() as stack:
         machine = describe_machine(stack)
         stack.use_second_core()
@@ -63,10 +65,10 @@ def main(
             both: dict[Side, Installation] = {"base": one, "this": two}
             for installation in both.values():
                 installation.start_all(worker=True)
-                for shape in shapes_of(_PARTS):
+                for shape in shapes_of(parts):
                     installation.prepare_load(shape.name, shape.load_plan(installation))
             before = psutil.cpu_times()
-            taken = _take_turns(both, _PARTS, turns, console)
+            taken = take_turns(both, parts, turns, console)
             stack.notes.append(f"The host kept {stolen_since(before):.0%} of the cores' time to itself.")
     report = Report(
         base=f"{build.commit}, PLAINTEXT",

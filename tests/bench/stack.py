@@ -39,7 +39,7 @@ _DATABASES = tuple(f"bench_{number}" for number in range(100))
 # The heap has its size from the beginning, as Kafka's documentation has it; else its growth is no more than a decision of Java's.
 _JAVA_OPTIONS = ("-XX:TieredStopAtLevel=1", "-Xms512m", "-XX:+AlwaysPreTouch")
 # A run of some minutes must not fill the disk: the oldest gigabytes of a partition go.
-_BROKER_SETTINGS = {
+BROKER_SETTINGS = {
     "log.retention.bytes": str(2 * 1024**3),
     "log.segment.bytes": str(256 * 1024**2),
     "log.retention.check.interval.ms": "5000",
@@ -82,7 +82,7 @@ class Stack:
 
     def _make_broker(self) -> Broker:
         try:
-            quorum = Quorum([Voter(1, free_port())], settings=_BROKER_SETTINGS)
+            quorum = Quorum([Voter(1, free_port())], settings=BROKER_SETTINGS)
             return ApacheKafka(self.scratch / "kafka", find_kafka_jars(), quorum=quorum, java_options=_JAVA_OPTIONS)
         except KafkaUnavailableError as error:
             self.broker_kind = "embedded broker (in memory)"

@@ -59,7 +59,7 @@ def _compare(base: str, parts: Sequence[int], turns: int, console: Console) -> R
                 for shape in shapes_of(parts):
                     build.prepare_load(shape.name, shape.load_plan(build))
             before = psutil.cpu_times()
-            taken = _take_turns(builds, parts, turns, console)
+            taken = take_turns(builds, parts, turns, console)
             if (stolen := stolen_since(before)) > _MAX_STOLEN:
                 stack.notes.append(f"The host kept {stolen:.0%} of the cores' time to itself.")
     return Report(
@@ -72,7 +72,7 @@ def _compare(base: str, parts: Sequence[int], turns: int, console: Console) -> R
     )
 
 
-def _take_turns(
+def take_turns(
     builds: Mapping[Side, Installation], parts: Sequence[int], turns: int, console: Console
 ) -> list[dict[Side, Prices]]:
     """The first is thrown away: broker, engine and services are new to their work in it."""
