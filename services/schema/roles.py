@@ -12,6 +12,7 @@ from msgspec import Struct
 from services.contract.tables import (
     API_KEYS,
     CATALOG,
+    CATALOG_TOTALS,
     COHORT_IDS,
     COHORTS,
     DASHBOARDS,
@@ -65,6 +66,7 @@ _RIGHTS = {
             DELETIONS: _ADD,
             DELETED_IDS: _ADD,
             CATALOG: _ADD,
+            CATALOG_TOTALS: _ADD,
             COHORTS: _ADD,
             COHORT_IDS: (*_ADD, "ALTER DELETE"),
         },

@@ -6,6 +6,7 @@ import pytest
 from services.contract.tables import (
     API_KEYS,
     CATALOG,
+    CATALOG_TOTALS,
     COHORT_IDS,
     COHORTS,
     DASHBOARDS,
@@ -30,6 +31,7 @@ TABLES = {
     DELETED_IDS,
     PARTITIONING,
     CATALOG,
+    CATALOG_TOTALS,
     COHORTS,
     COHORT_IDS,
     "schema_migrations",
@@ -45,7 +47,7 @@ MAY = {
     },
     Role.QUERY: {
         "read": TABLES - {PARTITIONING, "schema_migrations"},
-        "add": {DASHBOARDS, DELETIONS, DELETED_IDS, CATALOG, COHORTS, COHORT_IDS},
+        "add": {DASHBOARDS, DELETIONS, DELETED_IDS, CATALOG, CATALOG_TOTALS, COHORTS, COHORT_IDS},
         "erase": PEOPLE | {COHORT_IDS},
         "define": set(),
     },
