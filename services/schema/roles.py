@@ -12,6 +12,7 @@ from msgspec import Struct
 from services.contract.tables import (
     API_KEYS,
     CATALOG,
+    CATALOG_TOTALS,
     COHORT_IDS,
     COHORTS,
     DASHBOARDS,
@@ -83,6 +84,7 @@ _RIGHTS = {
             DELETION_SWEEPS: _ADD,
             SCHEMA_MIGRATIONS: _READ,
             CATALOG: _ADD,
+            CATALOG_TOTALS: _ADD,
             COHORTS: _ADD,
             COHORT_IDS: (*_ADD, "ALTER DELETE"),
         },

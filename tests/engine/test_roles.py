@@ -6,6 +6,7 @@ import pytest
 from services.contract.tables import (
     API_KEYS,
     CATALOG,
+    CATALOG_TOTALS,
     COHORT_IDS,
     COHORTS,
     DASHBOARDS,
@@ -34,6 +35,7 @@ TABLES = {
     DELETED_IDS,
     PARTITIONING,
     CATALOG,
+    CATALOG_TOTALS,
     COHORTS,
     COHORT_IDS,
     TAKEN_IDS,
@@ -60,6 +62,7 @@ MAY = {
             DELETION_QUEUES,
             DELETION_SWEEPS,
             CATALOG,
+            CATALOG_TOTALS,
             COHORTS,
             COHORT_IDS,
         },

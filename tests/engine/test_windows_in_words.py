@@ -93,6 +93,10 @@ def test_a_walk_in_words_goes_on(client: QueryClient, key: str) -> None:
     assert both["events"] == first["events"] + following["events"]
     refused = client.post("/query/events", key, {**body, "cursor": first["next_cursor"], "compare": "previous"})
     assert refused.json()["error"]["field"] == "compare"
+    times = {"since": first["window"]["since"], "until": first["window"]["until"], "whole_periods": True}
+    of_times = client.ask("/query/events", key, {**KINDS["events"], **times})["next_cursor"]
+    later = {**times, "since": first["events"][0]["timestamp"], "cursor": of_times}
+    assert client.post("/query/events", key, {**KINDS["events"], **later}).json()["error"]["code"] == "invalid_cursor"
     other = client.post("/query/events", key, {**body, "last": "21d", "cursor": first["next_cursor"]})
     assert other.json()["error"]["code"] == "invalid_cursor"
 

@@ -17,7 +17,7 @@ from typing import Any
 from msgspec import Struct
 from prometheus_client import Histogram
 
-from services.contract.tables import CATALOG, DELETED_IDS, EVENTS
+from services.contract.tables import CATALOG, CATALOG_TOTALS, DELETED_IDS, EVENTS
 from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, NOT_DELETED
 from services.query.sql.events import SETTINGS as EVENTS_SETTINGS
 from services.query.sql.persons import JOIN_PERSONS, PERSON
@@ -69,6 +69,23 @@ _BUILD = (
 )
 _EMPTY = f"INSERT INTO {CATALOG} (project_id, day, built) SELECT {{project:String}}, {{day:Date}}, {{built:UInt64}}"
 
+# A row counts while its day was not built since.
+_CURRENT = (
+    f"FROM {CATALOG} FINAL WHERE project_id = {{project:String}} AND event != '' AND (day, built) IN "
+    f"(SELECT day, built FROM {CATALOG} FINAL WHERE project_id = {{project:String}} AND event = '' AND rows > 0)"
+)
+_TOTAL = (
+    f"INSERT INTO {CATALOG_TOTALS} SELECT {{project:String}}, event, {{built:UInt64}}, sum(events), "
+    f"uniqCombinedMerge(12)(people), min(first_seen), max(last_seen) {_CURRENT} GROUP BY event UNION ALL "
+    "SELECT {project:String}, '', {built:UInt64}, 0, 0, toDateTime64(0, 6, 'UTC'), toDateTime64(0, 6, 'UTC')"
+)
+# Of days that a service left behind, which was stopped before their totals.
+_NOT_TOTALLED = (
+    f"SELECT project_id FROM (SELECT project_id, max(built) AS last FROM {CATALOG} WHERE event = '' GROUP BY project_id) "
+    f"AS d LEFT JOIN (SELECT project_id, max(built) AS last FROM {CATALOG_TOTALS} WHERE event = '' GROUP BY project_id) AS t "
+    "ON t.project_id = d.project_id WHERE d.last > t.last"
+)
+
 Fingerprint = Mapping[str, Sequence[Any]]
 
 
@@ -87,6 +104,7 @@ class CatalogBuilder:
         self._every_s = every_s
         self._parts: Fingerprint | None = None
         self._deleted: Fingerprint = {}
+        self._totalled = False
 
     async def build_forever(self) -> None:
         while True:
@@ -113,6 +131,11 @@ class CatalogBuilder:
                 built += await self._build_month(int(month), with_deletions, others=True)
             elif changed_projects:
                 built += await self._build_month(int(month), changed_projects, others=False)
+        if not self._totalled:
+            for (project,) in await self._store.rows(_NOT_TOTALLED):
+                parameters = {"project": project, "built": time.time_ns() // 1000}
+                await self._store.command(_TOTAL, parameters, _SETTINGS)
+            self._totalled = True
         self._parts, self._deleted = parts, deleted
         return built
 
@@ -137,9 +160,12 @@ class CatalogBuilder:
             if others or project in projects
         }
         stale = [one for one in found if there.get((one.day, one.project_id)) != (one.rows, one.checksum)]
+        present = {(one.day, one.project_id) for one in found}
+        gone = [key for key, (rows, _) in there.items() if rows and key not in present]
+        if stale or gone:
+            self._totalled = False
         for one in sorted(stale, reverse=True):
             await self._build_day(one)
-        gone = [key for key, (rows, _) in there.items() if rows and key not in {(d.day, d.project_id) for d in found}]
         for day, project in gone:
             parameters = {"project": project, "day": day, "built": time.time_ns() // 1000}
             await self._store.command(_EMPTY, parameters)

@@ -17,7 +17,7 @@ from services.contract.api.catalog import (
     CatalogTraits,
 )
 from services.contract.api.validation import refuse_nul
-from services.contract.tables import CATALOG, IDENTITY_LOG
+from services.contract.tables import CATALOG, CATALOG_TOTALS, IDENTITY_LOG
 from services.query.catalog.sample import Object, folded, object_of, summary
 from services.query.execution.executor import QueryExecutor
 from services.query.request.decode import decode
@@ -28,24 +28,25 @@ from services.runtime.clock import utc_time
 # Of an event so many are looked at, of each of its last days a part; of people and groups so many calls.
 SAMPLE_EVENTS, SAMPLE_DAYS, SAMPLE_CALLS, SAMPLE_GROUP_TYPES = 500, 5, 2000, 10
 _OF_PROJECT = "project_id = {project:String}"
-# A row counts while its day was not built since.
-_CURRENT = (
-    f"FROM {CATALOG} FINAL WHERE {_OF_PROJECT} AND event != '' AND (day, built) IN "
-    f"(SELECT day, built FROM {CATALOG} FINAL WHERE {_OF_PROJECT} AND event = '' AND rows > 0)"
-)
+_LAST = f"SELECT max(built) FROM {CATALOG_TOTALS} WHERE {_OF_PROJECT} AND event = ''"
 EVENTS_SQL = (
-    "SELECT event, sum(events) AS number, uniqCombinedMerge(12)(people), toUnixTimestamp64Micro(min(first_seen)), "
-    f"toUnixTimestamp64Micro(max(last_seen)) {_CURRENT} AND positionCaseInsensitiveUTF8(event, {{search:String}}) > 0 "
-    "GROUP BY event ORDER BY number DESC, event LIMIT {limit:UInt32}"
+    "SELECT event, events, people, toUnixTimestamp64Micro(first_seen), toUnixTimestamp64Micro(last_seen) "
+    f"FROM {CATALOG_TOTALS} FINAL WHERE {_OF_PROJECT} AND event != '' AND built = ({_LAST}) "
+    "AND positionCaseInsensitiveUTF8(event, {search:String}) > 0 ORDER BY events DESC, event LIMIT {limit:UInt32}"
 )
-BUILT_SQL = f"SELECT max(built) FROM {CATALOG} WHERE {_OF_PROJECT} AND event = ''"
-DAYS_SQL = f"SELECT day {_CURRENT} AND event = {{event:String}} ORDER BY day DESC LIMIT {SAMPLE_DAYS}"
-# The first of a day in the order of ids: reading stops there.
-_SAMPLE = (
+BUILT_SQL = _LAST
+# Also days of which it was deleted since: nothing is found there then.
+DAYS_SQL = (
+    f"SELECT DISTINCT day FROM {CATALOG} WHERE {_OF_PROJECT} AND event = {{event:String}} "
+    f"ORDER BY day DESC LIMIT {SAMPLE_DAYS}"
+)
+# The first of each day in the order of ids: reading stops there.
+_SAMPLE_OF_DAY = (
     f"SELECT e.properties FROM {EVENTS_WITH_DUPLICATES} WHERE e.project_id = {{project:String}} "
-    "AND toDate(e.timestamp) = {day:Date} AND e.event = {event:String} AND "
-    f"{NOT_DELETED} LIMIT 1 BY e.event_id LIMIT {{limit:UInt32}} SETTINGS max_threads = 1, max_block_size = 1024"
+    "AND toDate(e.timestamp) = {%s:Date} AND e.event = {event:String} AND "
+    f"{NOT_DELETED} LIMIT 1 BY e.event_id LIMIT {SAMPLE_EVENTS // SAMPLE_DAYS:d}"
 )
+_SAMPLE_SETTINGS = "SETTINGS max_threads = 1, max_block_size = 1024"
 _SAID = "(e.traits NOT IN ('', '{}') OR e.set_once NOT IN ('', '{}'))"
 _ORDER = "toUnixTimestamp64Micro(e.timestamp), toUnixTimestamp64Micro(e.received_at), toUInt128(e.event_id)"
 # In the order of the log's key, where reading stops early, too.
@@ -98,12 +99,12 @@ async def read_catalog(store: QueryExecutor, project_id: str, query: CatalogQuer
 async def _properties(
     store: QueryExecutor, parameters: Mapping[str, Any], event: str, search: str, limit: int
 ) -> CatalogProperties:
+    days = {f"day{i:d}": day for i, (day,) in enumerate(await store.rows(DAYS_SQL, {**parameters, "event": event}))}
     objects: list[Object] = []
-    days = await store.rows(DAYS_SQL, {**parameters, "event": event})
-    for i, (day,) in enumerate(days):
-        share = (SAMPLE_EVENTS - len(objects)) // (len(days) - i)
-        rows = await store.rows(_SAMPLE, {**parameters, "event": event, "day": day, "limit": share})
-        objects += [object_of(text) for (text,) in rows]
+    if days:
+        sample = " UNION ALL ".join(_SAMPLE_OF_DAY.replace("%s", name) for name in days)
+        rows = await store.rows(f"{sample} {_SAMPLE_SETTINGS}", {**parameters, **days, "event": event})
+        objects = [object_of(text) for (text,) in rows]
     return CatalogProperties(event=event, sample=len(objects), properties=summary(objects, search, limit))
 
 

@@ -57,7 +57,9 @@ class CohortRoutes:
                 retry_after_s=_RETRY_AFTER_S,
             )
         async with self._uploads:
-            body = await query_body(request, MAX_UPLOAD_BYTES)
+            body = await query_body(
+                request, MAX_UPLOAD_BYTES, "Save the list as several cohorts, and join them with `or`."
+            )
             new, warnings = await asyncio.to_thread(parse_saved_cohort, body, self._clock())
             del body
             with SECONDS.labels("cohort_save").time():

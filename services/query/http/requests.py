@@ -8,6 +8,7 @@ from services.runtime.http import authorization_of, receive_body
 from services.runtime.keys import KeyCache, Scope
 
 MAX_BODY_BYTES = 1024 * 1024
+_ADVICE = "A query is small: ask for less, or in several queries."
 # A table is another form of an answer than JSON, and so has another tag.
 CSV_TAG = "-csv"
 
@@ -21,9 +22,9 @@ async def project_of(request: Request, keys: KeyCache, *also: Scope) -> str:
     return key.project_id
 
 
-async def query_body(request: Request, max_bytes: int = MAX_BODY_BYTES) -> bytes:
+async def query_body(request: Request, max_bytes: int = MAX_BODY_BYTES, advice: str = _ADVICE) -> bytes:
     """At most 1 MiB of JSON as it is: queries are small, so encodings are not taken."""
-    body = await receive_body(request, max_bytes, "A query is small: ask for less, or in several queries.")
+    body = await receive_body(request, max_bytes, advice)
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if body and media_type not in ("", "application/json"):
         raise ApiError(

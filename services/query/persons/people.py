@@ -18,7 +18,7 @@ from services.query.insights.trends import TrendsSpec, trend_people_sql
 from services.query.persons.listed import listed_groups, listed_people
 from services.query.request.breakdown import Breakdown
 from services.query.request.cursor import Position, read_cursor, write_cursor
-from services.query.request.decode import decode
+from services.query.request.decode import MAX_WARNINGS, decode
 from services.query.request.time_window import EARLIEST_US, LATEST_US, TimeWindow, parse_zone
 from services.query.sql.parameters import Promoted
 
@@ -44,6 +44,10 @@ class SentPeople(Struct, kw_only=True):
     cursor: Cursor | None = None
 
 
+class _SentCell(Struct):
+    cell: dict[str, Raw] | None = None
+
+
 class PeopleSpec(Struct, frozen=True):
     """`after`: the place of the last one of the page before."""
 
@@ -56,7 +60,10 @@ class PeopleSpec(Struct, frozen=True):
 
 def decode_people(body: bytes) -> tuple[SentPeople, list[str]]:
     """The body and the warnings. Raises ApiError."""
-    return decode(body, SentPeople)
+    sent, warnings = decode(body, SentPeople)
+    of_cell = msgspec.json.decode(body, type=_SentCell).cell or {}
+    unknown = sorted(set(of_cell) - set(Cell.__struct_fields__))
+    return sent, (warnings + [f"cell: unknown field `{name[:100]}` ignored" for name in unknown])[:MAX_WARNINGS]
 
 
 def parse_people(sent: SentPeople, asked: Asked, query: Any, project_id: str) -> PeopleSpec:

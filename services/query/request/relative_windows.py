@@ -55,7 +55,7 @@ class Absolute(NamedTuple):
 def words_of(query: WindowedQuery) -> tuple[object, ...]:
     """What a window in words was called: it stays the same while its times go on."""
     said = tuple(getattr(query, name) for name in (*_FORMS, "whole_periods", "timezone"))
-    return said if any(said[: len(_FORMS)]) or query.whole_periods else ()
+    return said if any(said[: len(_FORMS)]) else ()
 
 
 def absolute(query: Struct, now: datetime) -> Absolute:

@@ -10,6 +10,7 @@ from services.contract.log.envelope import EventLine, IdentityLine
 from services.contract.tables import (
     API_KEYS,
     CATALOG,
+    CATALOG_TOTALS,
     COHORT_IDS,
     COHORTS,
     DASHBOARDS,
@@ -58,6 +59,7 @@ def test_every_table_that_has_a_name_in_the_contract_is_made() -> None:
         DELETION_QUEUES,
         DELETION_SWEEPS,
         CATALOG,
+        CATALOG_TOTALS,
         COHORTS,
         COHORT_IDS,
     }
