@@ -122,7 +122,13 @@ class SdkCalls:
             if len(families) > 1:
                 family = next((one for one in families if one.is_its(incoming)), family)
             try:
-                parsed, key, taken = await self._read(body, incoming, family, key, deadline)
+                parsed = await _work(body, lambda _: family.parse(incoming))
+                taken = None if key is None else await self._translate(body, incoming, family, parsed, key.project_id)
+            except ApiError as error:
+                return _refusal(family, incoming, error)
+        if taken is None:
+            try:
+                taken = await self._translate_by_body_key(incoming, family, parsed, deadline)
             except ApiError as error:
                 return _refusal(family, incoming, error)
         nothing_valid = taken.rejected and not taken.messages
@@ -139,18 +145,22 @@ class SdkCalls:
             HTTP_ERRORS.labels("edge", none_valid(taken).code.code).inc()
         return _response(answer)
 
-    async def _read(
-        self, body: Body, incoming: Incoming, family: Family, key: Key | None, deadline: float
-    ) -> tuple[Parsed, Key, Taken]:
+    async def _translate_by_body_key(
+        self, incoming: Incoming, family: Family, parsed: Parsed, deadline: float
+    ) -> Taken:
+        """Of a body that has the key. It has given its turn back: whoever waits for a limit waits outside. Raises ApiError."""
+        token, size = parsed.key, len(incoming.data)
+        if token is None:
+            raise ApiError(ErrorCode.UNAUTHORIZED, "There is no project key: give it to the SDK as its key.")
+        key = await self._held(lambda: self._key_elsewhere(token), deadline, "", size)
+        self._rate_limit.charge_bytes(key.project_id, size)
+        with await self._bodies.again(incoming.data, key.project_id) as body:
+            return await self._translate(body, incoming, family, parsed, key.project_id)
+
+    async def _translate(
+        self, body: Body, incoming: Incoming, family: Family, parsed: Parsed, project_id: str
+    ) -> Taken:
         """The body as messages of ours. Raises ApiError."""
-        parsed = await _work(body, lambda _: family.parse(incoming))
-        if key is None:
-            given = parsed.key
-            if given is None:
-                raise ApiError(ErrorCode.UNAUTHORIZED, "There is no project key: give it to the SDK as its key.")
-            key = await self._held(lambda: self._key_elsewhere(given), deadline)
-            self._rate_limit.charge_bytes(key.project_id, len(incoming.data))
-        project_id = key.project_id
         now = self._clock.now()
 
         def translate(_: bytes) -> Taken:
@@ -163,7 +173,7 @@ class SdkCalls:
             now = self._clock.now()
             taken.receive(now)
         self._clock.passed(now, taken.lines)
-        return parsed, key, taken
+        return taken
 
     # --- Keys ---
 

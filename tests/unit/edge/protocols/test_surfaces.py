@@ -20,7 +20,7 @@ from services.runtime.keys import KeyCache
 from services.runtime.settings import EdgeSettings
 from tests.fakes.event_log import MemoryEventLog
 from tests.fakes.keys import MemoryKeyStore
-from tests.unit.edge.protocols.conftest import KEY, SdkEdge, sdk_edge_app
+from tests.unit.edge.protocols.conftest import KEY, OTHER_KEY, SdkEdge, sdk_edge_app
 
 PAGE = "https://shop.example"
 # Of each family: an address, and a body with one event that holds the key.
@@ -252,3 +252,20 @@ async def test_nothing_that_comes_is_a_fault_of_the_server(family: str, body: by
         for path in FUZZED[family]:
             response = await client.post(path, content=body, headers={"authorization": f"Bearer {KEY}"})
             assert response.status_code in (200, 400, 401), (path, response.text)
+
+
+@holding(3.0, requests_s=1)
+async def test_who_waits_for_a_limit_keeps_nobody_from_a_turn(sdk: SdkEdge) -> None:
+    """Larger bodies take turns. One whose key is in it, and whose project is over its limit, must not wait in its turn."""
+
+    def body(key: str) -> bytes:
+        return json.dumps({"event": "e", "userId": "u", "properties": {"a": "x" * 20_000}, "writeKey": key}).encode()
+
+    waiting = [asyncio.create_task(sdk.client.post("/v1/track", content=body(KEY))) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    assert sum(task.done() for task in waiting) == 2
+    started = time.monotonic()
+    assert (await sdk.client.post("/v1/track", content=body(OTHER_KEY))).status_code == 200
+    assert time.monotonic() - started < 0.5
+    assert not all(task.done() for task in waiting)
+    assert [(await task).status_code for task in waiting] == [200] * 3
