@@ -8,10 +8,9 @@ from msgspec import Raw, Struct, field
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.edge.intake.timestamps import read_time
-from services.edge.protocols.family import Answer, Family, Incoming, Parsed, json_answer, text_of_id
+from services.edge.protocols.family import Answer, Family, Incoming, Parsed, basic_of, json_answer, text_of_id
 from services.edge.protocols.forms import form_of, unpacked
 from services.edge.protocols.messages import Messages, Payload, read_list, read_one, text_of
-from services.edge.protocols.segment import basic_of
 from services.edge.protocols.taken import Taken, encode, merged, with_members
 
 _Id = str | int | float | None

@@ -1,7 +1,10 @@
 """What all SDK surfaces share: holding while the log is away, limits, web pages, and the native calls beside them."""
 
 import asyncio
+import inspect
 import json
+import re
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,7 +16,8 @@ from hypothesis import strategies as st
 
 from services.contract.api.errors import ErrorCode
 from services.contract.api.sdk import FAMILIES as NAMES
-from services.contract.api.sdk import GET_PATHS, POST_PATHS
+from services.contract.api.sdk import GET_PATHS, LOST, POST_PATHS
+from services.edge.protocols import taken
 from services.edge.protocols.families import FAMILIES
 from services.runtime.byte_budget import ByteBudget
 from services.runtime.keys import KeyCache
@@ -46,6 +50,14 @@ def test_every_family_has_its_calls() -> None:
     assert set(CALLS) == set(FAMILIES)
     assert set(FAMILIES) == set(NAMES) == set(POST_PATHS) == set(GET_PATHS)
     assert set(EdgeSettings.model_fields["edge_sdk_families"].default.split(",")) <= set(FAMILIES)
+
+
+@pytest.mark.parametrize("family", list(NAMES))
+def test_what_a_family_counts_as_lost_is_in_the_reference(family: str) -> None:
+    sources = [inspect.getsource(sys.modules[FAMILIES[family].__module__]), inspect.getsource(taken)]
+    counted = {kind for source in sources for kind in re.findall(r'lost\["(\w+)"\]', source)}
+    assert "placeholder_key" in counted
+    assert counted <= set(LOST[family])
 
 
 # Holding.
