@@ -81,7 +81,8 @@ class Mixpanel(Family):
         is_list = text.lstrip().startswith(b"[")
         messages: Messages[Any] = read_list(text, kind) if is_list else read_one(text, kind)
         token = next((token for token in map(_token_of, messages.items) if token), None)
-        is_verbose = (form or incoming.query).get("verbose") == "1" or data[:1] in _BEGIN_OF_JSON
+        says_verbose = "1" in (incoming.query.get("verbose"), (form or {}).get("verbose"))
+        is_verbose = says_verbose or data[:1] in _BEGIN_OF_JSON
         return Parsed(messages, is_verbose, token, text)
 
     def take(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> None:
