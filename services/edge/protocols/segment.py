@@ -153,8 +153,9 @@ class Segment(Family):
         members = members_of(text)
         if "batch" not in members:
             raise ApiError(ErrorCode.MISSING_FIELD, "`batch` is required.", field="batch")
-        envelope = read_envelope(members, _Envelope)
-        return Parsed(read_list(members["batch"], _Message), envelope, envelope.write_key, text)
+        envelope, messages = read_envelope(members, _Envelope), read_list(members["batch"], _Message)
+        keys = (one.write_key for one in messages.items if isinstance(one, _Message) and one.write_key)
+        return Parsed(messages, envelope, envelope.write_key or next(keys, None), text)
 
     def take(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> None:
         kind = _call_of(incoming.path)

@@ -150,6 +150,22 @@ async def test_without_an_origin_there_are_no_such_headers(sdk: SdkEdge) -> None
     assert "access-control-allow-origin" not in (await send(sdk, "segment")).headers
 
 
+# Keys.
+
+
+@every_family
+async def test_two_keys_are_refused(sdk: SdkEdge, family: str) -> None:
+    """A proxy might look at one, and the edge at the other."""
+    path, body = CALLS[family]
+    twice = [("authorization", "Basic aHI6"), ("authorization", f"Bearer {KEY}")]
+    for response in (
+        await sdk.client.post(path, content=json.dumps(body), headers=twice),
+        await sdk.client.post(f"{path}?token={KEY}&token={OTHER_KEY}", content=json.dumps(body)),
+    ):
+        assert response.status_code == (400 if family == "amplitude" else 401)
+    assert sdk.is_empty
+
+
 # Beside the native calls.
 
 
