@@ -5,10 +5,6 @@ Compared is what queries answer with what the app said, never the SDK's own word
 """
 
 import json
-import os
-import shlex
-import subprocess
-import sys
 import time
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -47,15 +43,6 @@ SDKS: dict[str, tuple[tuple[str | int, ...], dict[str, bool]]] = {
     "mixpanel_python": (FAULTS, _NO_PAGE),
     "mixpanel_node": ((), _NO_PAGE),
 }
-
-
-@pytest.fixture(scope="module")
-def ingest_key(pipeline: Pipeline) -> str:
-    """A key as a producer gets it. Keys in bodies and addresses must have the scope `ingest` alone."""
-    settings = dict(line.split("=", 1) for line in shlex.split((pipeline.data_dir / "env").read_text()))
-    command = [sys.executable, "-m", "services.cli", "keys", "create", "--project", "development", "--scope", "ingest"]
-    done = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True, check=True)  # noqa: S603
-    return next(word for word in done.stdout.split() if word.startswith("hr_"))
 
 
 class Story:

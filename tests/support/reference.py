@@ -26,6 +26,7 @@ from services import __version__
 from services.cli.app import app
 from services.contract.api.errors import ErrorCode
 from services.contract.api.openapi import CALLS, openapi_document
+from services.contract.api.sdk import FAMILIES, GET_PATHS, LOST, POST_PATHS
 from services.runtime.settings import EdgeSettings, QuerySettings, StackSettings, WorkerSettings
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
@@ -216,6 +217,32 @@ def errors_page() -> str:
     )
 
 
+def sdks_page() -> str:
+    """A section for each family: its addresses, and what it loses."""
+    sections = []
+    for family in FAMILIES:
+        addresses = sorted({*POST_PATHS[family], *GET_PATHS[family]})
+        rows = [
+            (
+                f"`{path}`",
+                ", ".join(m for m, paths in (("GET", GET_PATHS), ("POST", POST_PATHS)) if path in paths[family]),
+            )
+            for path in addresses
+        ]
+        lost = [(f"`{kind}`", meaning) for kind, meaning in LOST[family].items()]
+        parts = [f"## {family.capitalize()}", _table(("address", "methods"), rows), _table(("lost", "is"), lost)]
+        sections.append("\n\n".join(parts))
+    return _page(
+        "Addresses of SDKs",
+        "The families of `HEADRACE_EDGE_SDK_FAMILIES` are answered at these addresses, with and without a slash at the end.\n"
+        "`*` is the project key. What has no place in our messages is counted by `headrace_edge_sdk_lost_total`, whose labels\n"
+        "are the family and the kinds below. How to use an SDK:\n"
+        "[Segment, RudderStack, Jitsu](../how-to/sdk-segment.md), [PostHog](../how-to/sdk-posthog.md),\n"
+        "[Amplitude](../how-to/sdk-amplitude.md), [Mixpanel](../how-to/sdk-mixpanel.md).",
+        sections,
+    )
+
+
 def _count(names: Sequence[str]) -> str:
     if len(names) == len(CALLS):
         return "all"
@@ -357,6 +384,7 @@ PAGES = {
     "cli.md": cli_page,
     "errors.md": errors_page,
     "api.md": api_page,
+    "sdks.md": sdks_page,
 }
 
 

@@ -42,6 +42,43 @@ GET_PATHS: dict[str, tuple[str, ...]] = {
 }
 
 
+_EVERYWHERE = {
+    "unknown_field": "a field that no SDK of the family has",
+    "placeholder_key": "the id of a message that says `null` or `undefined`: the message gets a key of its own",
+}
+# What has no place in our messages, by family and kind: the labels of headrace_edge_sdk_lost_total.
+LOST: dict[str, dict[str, str]] = {
+    "segment": {
+        "integrations": "where the vendor would pass the message on to",
+        "metadata": "which integrations the SDK has in it",
+        "channel": "which SDK it was (RudderStack)",
+        "identity_context": "`context` of identify, group and alias, but for its traits",
+        **_EVERYWHERE,
+    },
+    "posthog": {
+        "recording": "session recordings and performance events",
+        "options": "options of capture v1, such as `cookieless_mode`",
+        **_EVERYWHERE,
+    },
+    "amplitude": {
+        **dict.fromkeys(
+            ("$add", "$append", "$prepend", "$preInsert", "$postInsert", "$remove", "$clearAll"),
+            "an operation on traits: ours are set, set once, removed",
+        ),
+        "unknown_operation": "another operation on traits",
+        "groups": "of several keys of one type in an event, all but the last",
+        **dict.fromkeys(("plan", "ingestion_metadata", "partner_id", "extra"), "a field about Amplitude itself"),
+        **_EVERYWHERE,
+    },
+    "mixpanel": {
+        **dict.fromkeys(
+            ("$add", "$append", "$union", "$remove", "$delete"),
+            "an operation on traits: ours are set, set once, removed",
+        ),
+        **_EVERYWHERE,
+    },
+}
+
 _ALL = sorted({path for paths in (*POST_PATHS.values(), *GET_PATHS.values()) for path in paths})
 _KEYED = [path for path in _ALL if "*" in path]
 _PLAIN = frozenset(_ALL).difference(_KEYED)

@@ -115,6 +115,19 @@ class Bodies:
             return Body(data)
         return await self._read_slowly(request, message, project_id or "", None, rate_limit)
 
+    async def again(self, data: bytes, project_id: str) -> Body:
+        """What was read before, with another turn where it needs one. Raises ApiError 429, 503."""
+        if len(data) <= _SMALL_BYTES:
+            return Body(data)
+        kept = _Incoming(self._memory, NO_LIMIT, project_id, self._max_bytes)
+        kept.reserve(len(data))
+        try:
+            await self._turns.take(project_id)
+        except BaseException:
+            kept.free()
+            raise
+        return Body(data, self, project_id, kept.reserved)
+
     async def _read_slowly(
         self,
         request: Request,
@@ -182,13 +195,13 @@ class _Incoming:
             self._rate_limit.charge_bytes(self._project_id, len(chunk))
             if self.reserved + len(chunk) > self._max_bytes:
                 raise _too_large(self._max_bytes)
-            self._reserve(len(chunk))
+            self.reserve(len(chunk))
             chunks.append(chunk)
             if not message.get("more_body", False):
                 return chunks[0] if len(chunks) == 1 else b"".join(chunks)
             message = await request.receive()
 
-    def _reserve(self, size: int) -> None:
+    def reserve(self, size: int) -> None:
         """Raises ApiError 429 for a project that has its part, 503 where all is taken."""
         try:
             self._memory.reserve(self._project_id, size)

@@ -27,7 +27,7 @@ from services.edge.protocols.family import Answer, Family, Incoming, Parsed, non
 from services.edge.protocols.messages import FAULTS
 from services.edge.protocols.taken import Taken
 from services.runtime.byte_budget import BudgetExceededError, ByteBudget
-from services.runtime.http import bug_response, request_id_of
+from services.runtime.http import authorization_of, bug_response, request_id_of
 from services.runtime.http_metrics import HTTP_ERRORS
 from services.runtime.keys import Key, KeyCache, Scope
 
@@ -36,6 +36,7 @@ T = TypeVar("T")
 HOLD_S = 8.0
 _ASK_AGAIN_S = 0.2
 _LEAST_S = 1.0  # the log has so long for an answer, however long the request has waited before
+_KEYS_IN_QUERY = frozenset(["writeKey", "writekey", "api_key", "token"])
 _METHODS = "GET, POST, OPTIONS"
 LOST = LoopCounter(
     "headrace_edge_sdk_lost", "Parts of SDK messages that have no place in ours, by kind.", ["family", "kind"]
@@ -113,6 +114,7 @@ class SdkCalls:
     async def _take(self, request: Request, incoming: Incoming, families: list[Family]) -> Response:
         deadline = asyncio.get_running_loop().time() + self._hold_s
         family = families[0]
+        _refuse_two_keys(request)
         key = await self._held(lambda: self._key_before_body(incoming, family), deadline)
         body = await self._bodies.read_as_sent(request, None if key is None else key.project_id)
         with body:
@@ -122,7 +124,13 @@ class SdkCalls:
             if len(families) > 1:
                 family = next((one for one in families if one.is_its(incoming)), family)
             try:
-                parsed, key, taken = await self._read(body, incoming, family, key, deadline)
+                parsed = await _work(body, lambda _: family.parse(incoming))
+                taken = None if key is None else await self._translate(body, incoming, family, parsed, key.project_id)
+            except ApiError as error:
+                return _refusal(family, incoming, error)
+        if taken is None:
+            try:
+                taken = await self._translate_by_body_key(incoming, family, parsed, deadline)
             except ApiError as error:
                 return _refusal(family, incoming, error)
         nothing_valid = taken.rejected and not taken.messages
@@ -139,18 +147,22 @@ class SdkCalls:
             HTTP_ERRORS.labels("edge", none_valid(taken).code.code).inc()
         return _response(answer)
 
-    async def _read(
-        self, body: Body, incoming: Incoming, family: Family, key: Key | None, deadline: float
-    ) -> tuple[Parsed, Key, Taken]:
+    async def _translate_by_body_key(
+        self, incoming: Incoming, family: Family, parsed: Parsed, deadline: float
+    ) -> Taken:
+        """Of a body that has the key. It has given its turn back: whoever waits for a limit waits outside. Raises ApiError."""
+        token, size = parsed.key, len(incoming.data)
+        if token is None:
+            raise ApiError(ErrorCode.UNAUTHORIZED, "There is no project key: give it to the SDK as its key.")
+        key = await self._held(lambda: self._key_elsewhere(token), deadline, "", size)
+        self._rate_limit.charge_bytes(key.project_id, size)
+        with await self._bodies.again(incoming.data, key.project_id) as body:
+            return await self._translate(body, incoming, family, parsed, key.project_id)
+
+    async def _translate(
+        self, body: Body, incoming: Incoming, family: Family, parsed: Parsed, project_id: str
+    ) -> Taken:
         """The body as messages of ours. Raises ApiError."""
-        parsed = await _work(body, lambda _: family.parse(incoming))
-        if key is None:
-            given = parsed.key
-            if given is None:
-                raise ApiError(ErrorCode.UNAUTHORIZED, "There is no project key: give it to the SDK as its key.")
-            key = await self._held(lambda: self._key_elsewhere(given), deadline)
-            self._rate_limit.charge_bytes(key.project_id, len(incoming.data))
-        project_id = key.project_id
         now = self._clock.now()
 
         def translate(_: bytes) -> Taken:
@@ -163,7 +175,7 @@ class SdkCalls:
             now = self._clock.now()
             taken.receive(now)
         self._clock.passed(now, taken.lines)
-        return parsed, key, taken
+        return taken
 
     # --- Keys ---
 
@@ -252,6 +264,14 @@ def _pause(error: ApiError) -> float | None:
     if error.code is ErrorCode.RATE_LIMITED:
         return float(error.retry_after_s or 1)
     return _ASK_AGAIN_S if error.code.status == 503 else None
+
+
+def _refuse_two_keys(request: Request) -> None:
+    """Whoever stands in between may take the one or the other. Raises ApiError 401."""
+    authorization_of(request)
+    given = [name for name, _ in request.query_params.multi_items() if name in _KEYS_IN_QUERY]
+    if len(given) > 1:
+        raise ApiError(ErrorCode.UNAUTHORIZED, "Send one key in the address: it is not clear which of them counts.")
 
 
 async def _work(body: Body, work: Callable[[bytes], T]) -> T:

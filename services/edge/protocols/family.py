@@ -1,6 +1,8 @@
 """What HTTP needs of a family of SDKs: its calls, its translation, its answers."""
 
 from abc import ABC, abstractmethod
+from base64 import b64decode
+from binascii import Error as Base64Error
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -116,6 +118,15 @@ def text_of_id(value: Any) -> str | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value)
+
+
+def basic_of(credentials: str) -> tuple[str, str]:
+    """User and password of HTTP Basic, empty where it is none."""
+    try:
+        user, _, password = b64decode(credentials.strip(), validate=True).decode().partition(":")
+    except (Base64Error, ValueError):
+        return "", ""
+    return user, password
 
 
 def json_answer(body: Any, status: int = 200) -> Answer:

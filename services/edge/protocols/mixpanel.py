@@ -8,10 +8,9 @@ from msgspec import Raw, Struct, field
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.edge.intake.timestamps import read_time
-from services.edge.protocols.family import Answer, Family, Incoming, Parsed, json_answer, text_of_id
+from services.edge.protocols.family import Answer, Family, Incoming, Parsed, basic_of, json_answer, text_of_id
 from services.edge.protocols.forms import form_of, unpacked
 from services.edge.protocols.messages import Messages, Payload, read_list, read_one, text_of
-from services.edge.protocols.segment import basic_of
 from services.edge.protocols.taken import Taken, encode, merged, with_members
 
 _Id = str | int | float | None
@@ -82,7 +81,8 @@ class Mixpanel(Family):
         is_list = text.lstrip().startswith(b"[")
         messages: Messages[Any] = read_list(text, kind) if is_list else read_one(text, kind)
         token = next((token for token in map(_token_of, messages.items) if token), None)
-        is_verbose = (form or incoming.query).get("verbose") == "1" or data[:1] in _BEGIN_OF_JSON
+        says_verbose = "1" in (incoming.query.get("verbose"), (form or {}).get("verbose"))
+        is_verbose = says_verbose or data[:1] in _BEGIN_OF_JSON
         return Parsed(messages, is_verbose, token, text)
 
     def take(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> None:

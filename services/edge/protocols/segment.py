@@ -1,11 +1,8 @@
 """Segment, RudderStack, Jitsu: track, page, screen, identify, alias, group, alone or in batches."""
 
-from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Raw, Struct, field
@@ -25,6 +22,7 @@ from services.edge.protocols.family import (
     Family,
     Incoming,
     Parsed,
+    basic_of,
     corrected,
     is_right,
     json_answer,
@@ -41,6 +39,7 @@ from services.edge.protocols.messages import (
     read_one,
     text_of,
 )
+from services.edge.protocols.segment_pages import rudder_source, segment_settings
 from services.edge.protocols.taken import Taken, encode, merged, with_members
 
 _Id = str | int | float | None
@@ -154,8 +153,9 @@ class Segment(Family):
         members = members_of(text)
         if "batch" not in members:
             raise ApiError(ErrorCode.MISSING_FIELD, "`batch` is required.", field="batch")
-        envelope = read_envelope(members, _Envelope)
-        return Parsed(read_list(members["batch"], _Message), envelope, envelope.write_key, text)
+        envelope, messages = read_envelope(members, _Envelope), read_list(members["batch"], _Message)
+        keys = (one.write_key for one in messages.items if isinstance(one, _Message) and one.write_key)
+        return Parsed(messages, envelope, envelope.write_key or next(keys, None), text)
 
     def take(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> None:
         kind = _call_of(incoming.path)
@@ -185,9 +185,9 @@ class Segment(Family):
     def page(self, incoming: Incoming) -> Answer | None:
         """What the browser SDKs ask for before they send anything."""
         if incoming.path == "/sourceConfig":
-            return json_answer({"source": _rudder_source(incoming)})
+            return json_answer({"source": rudder_source()})
         if incoming.path.startswith("/v1/projects/"):
-            return json_answer(_segment_settings(incoming))
+            return json_answer(segment_settings(incoming))
         return None
 
 
@@ -404,35 +404,3 @@ def _library(context: Raw) -> str:
         return ""
     name = library.get("name") if isinstance(library, dict) else None
     return name if isinstance(name, str) else ""
-
-
-def basic_of(credentials: str) -> tuple[str, str]:
-    """User and password of HTTP Basic, empty where it is none."""
-    try:
-        user, _, password = b64decode(credentials.strip(), validate=True).decode().partition(":")
-    except (Base64Error, ValueError):
-        return "", ""
-    return user, password
-
-
-def _rudder_source(incoming: Incoming) -> dict[str, Any]:
-    return {"id": "headrace", "name": "headrace", "enabled": True, "config": {}, "destinations": []}
-
-
-def _segment_settings(incoming: Incoming) -> dict[str, Any]:
-    """Everything goes to this address, with the key that was asked for, and nothing is measured."""
-    base = urlsplit(incoming.base_url)
-    return {
-        "integrations": {
-            "Segment.io": {
-                "apiKey": incoming.path.split("/")[3],
-                "apiHost": f"{base.netloc}/v1",
-                "protocol": base.scheme,
-                "unbundledIntegrations": [],
-                "addBundledMetadata": False,
-            }
-        },
-        "plan": {"track": {"__default": {"enabled": True, "integrations": {}}}},
-        "metrics": {"sampleRate": 0},
-        "remotePlugins": [],
-    }

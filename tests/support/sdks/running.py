@@ -21,6 +21,11 @@ def _folder() -> Path:
     return _CACHE / hashlib.sha256((_HERE / "package.json").read_bytes()).hexdigest()[:16]
 
 
+def modules() -> Path:
+    """Where they are installed, once `install` has said so."""
+    return _folder() / "node_modules"
+
+
 def has_node() -> bool:
     return shutil.which("npm") is not None and shutil.which("node") is not None
 
@@ -69,7 +74,7 @@ class Driver:
     def begin(self, host: str, key: str, messages: list[dict[str, Any]]) -> "subprocess.Popen[str]":
         environment = {**os.environ, "NO_PROXY": "127.0.0.1"}
         if self._needs_node:
-            environment["SDK_MODULES"] = str(_folder() / "node_modules")
+            environment["SDK_MODULES"] = str(modules())
         process = subprocess.Popen(  # noqa: S603
             self._command,
             stdin=subprocess.PIPE,

@@ -91,3 +91,14 @@ def test_a_body_of_the_largest_size_fits_into_any_limit_of_bytes() -> None:
     limit = RateLimit(0, bytes_s=1)
     limit.charge_bytes("shop", 10 * 1024 * 1024, 0.0)
     limit.take_request("shop", 0.0)
+
+
+def test_a_batch_beyond_the_bucket_is_taken_and_the_rest_is_owed() -> None:
+    """SDKs may send more at once than a native batch holds: refused, it would be refused for ever."""
+    limit = RateLimit(100)
+    limit.take_many("shop", 2500, now_s=0.0)
+    with pytest.raises(ApiError) as refused:
+        limit.take_many("shop", 1, now_s=1.0)
+    assert refused.value.retry_after_s == 15  # 1500 owed, 100 earned, 100 a second
+    limit.take_many("shop", 1, now_s=16.0)
+    limit.take_many("blog", 1000, now_s=1.0)

@@ -205,3 +205,9 @@ async def test_none_valid_is_an_error(sdk: SdkEdge) -> None:
     response = await send(sdk, "/track", {"event": "", "properties": OWN})
     assert (response.status_code, response.json()["status"]) == (400, 0)
     assert response.json()["error"]
+
+
+async def test_verbose_may_stand_in_the_address(sdk: SdkEdge) -> None:
+    """As the browser's SDK asks."""
+    response = await sdk.client.post("/track/?verbose=1&ip=1&_=1795176000", content=urlencode({"data": AS_JSON}))
+    assert (response.json()["status"], response.json()["error"]) == (1, None)

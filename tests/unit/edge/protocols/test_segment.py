@@ -496,6 +496,22 @@ async def test_the_settings_lead_everything_here(sdk: SdkEdge) -> None:
     assert response.headers["access-control-allow-origin"] == "https://shop.example"
 
 
+@pytest.mark.parametrize(
+    ("headers", "protocol"),
+    [
+        ({"host": "events.shop.example"}, "http"),
+        ({"host": "events.shop.example", "x-forwarded-proto": "https"}, "https"),
+        ({"host": "events.shop.example", "origin": "https://shop.example"}, "https"),
+        ({"host": "events.shop.example", "origin": "https://shop.example", "x-forwarded-proto": "http"}, "https"),
+        ({"host": "127.0.0.1:8000", "origin": "https://shop.example"}, "http"),
+        ({"host": "events.shop.example", "origin": "http://shop.example"}, "http"),
+    ],
+)
+async def test_a_page_over_tls_is_led_to_tls(sdk: SdkEdge, headers: dict[str, str], protocol: str) -> None:
+    answer = (await sdk.client.get(f"/v1/projects/{KEY}/settings", headers=headers)).json()
+    assert answer["integrations"]["Segment.io"]["protocol"] == protocol
+
+
 @pytest.mark.parametrize("address", ["/sourceConfig", "/sourceConfig/"])
 async def test_the_source_of_rudderstack(sdk: SdkEdge, address: str) -> None:
     source = (await sdk.client.get(f"{address}?p=npm&v=3&writeKey={KEY}", auth=(KEY, ""))).json()["source"]

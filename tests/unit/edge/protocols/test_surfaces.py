@@ -1,7 +1,10 @@
 """What all SDK surfaces share: holding while the log is away, limits, web pages, and the native calls beside them."""
 
 import asyncio
+import inspect
 import json
+import re
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,14 +16,15 @@ from hypothesis import strategies as st
 
 from services.contract.api.errors import ErrorCode
 from services.contract.api.sdk import FAMILIES as NAMES
-from services.contract.api.sdk import GET_PATHS, POST_PATHS
+from services.contract.api.sdk import GET_PATHS, LOST, POST_PATHS
+from services.edge.protocols import taken
 from services.edge.protocols.families import FAMILIES
 from services.runtime.byte_budget import ByteBudget
 from services.runtime.keys import KeyCache
 from services.runtime.settings import EdgeSettings
 from tests.fakes.event_log import MemoryEventLog
 from tests.fakes.keys import MemoryKeyStore
-from tests.unit.edge.protocols.conftest import KEY, SdkEdge, sdk_edge_app
+from tests.unit.edge.protocols.conftest import KEY, OTHER_KEY, SdkEdge, sdk_edge_app
 
 PAGE = "https://shop.example"
 # Of each family: an address, and a body with one event that holds the key.
@@ -46,6 +50,14 @@ def test_every_family_has_its_calls() -> None:
     assert set(CALLS) == set(FAMILIES)
     assert set(FAMILIES) == set(NAMES) == set(POST_PATHS) == set(GET_PATHS)
     assert set(EdgeSettings.model_fields["edge_sdk_families"].default.split(",")) <= set(FAMILIES)
+
+
+@pytest.mark.parametrize("family", list(NAMES))
+def test_what_a_family_counts_as_lost_is_in_the_reference(family: str) -> None:
+    sources = [inspect.getsource(sys.modules[FAMILIES[family].__module__]), inspect.getsource(taken)]
+    counted = {kind for source in sources for kind in re.findall(r'lost\["(\w+)"\]', source)}
+    assert "placeholder_key" in counted
+    assert counted <= set(LOST[family])
 
 
 # Holding.
@@ -136,6 +148,22 @@ async def test_answers_and_refusals_may_be_read_by_pages(sdk: SdkEdge, family: s
 
 async def test_without_an_origin_there_are_no_such_headers(sdk: SdkEdge) -> None:
     assert "access-control-allow-origin" not in (await send(sdk, "segment")).headers
+
+
+# Keys.
+
+
+@every_family
+async def test_two_keys_are_refused(sdk: SdkEdge, family: str) -> None:
+    """A proxy might look at one, and the edge at the other."""
+    path, body = CALLS[family]
+    twice = [("authorization", "Basic aHI6"), ("authorization", f"Bearer {KEY}")]
+    for response in (
+        await sdk.client.post(path, content=json.dumps(body), headers=twice),
+        await sdk.client.post(f"{path}?token={KEY}&token={OTHER_KEY}", content=json.dumps(body)),
+    ):
+        assert response.status_code == (400 if family == "amplitude" else 401)
+    assert sdk.is_empty
 
 
 # Beside the native calls.
@@ -252,3 +280,20 @@ async def test_nothing_that_comes_is_a_fault_of_the_server(family: str, body: by
         for path in FUZZED[family]:
             response = await client.post(path, content=body, headers={"authorization": f"Bearer {KEY}"})
             assert response.status_code in (200, 400, 401), (path, response.text)
+
+
+@holding(3.0, requests_s=1)
+async def test_who_waits_for_a_limit_keeps_nobody_from_a_turn(sdk: SdkEdge) -> None:
+    """Larger bodies take turns. One whose key is in it, and whose project is over its limit, must not wait in its turn."""
+
+    def body(key: str) -> bytes:
+        return json.dumps({"event": "e", "userId": "u", "properties": {"a": "x" * 20_000}, "writeKey": key}).encode()
+
+    waiting = [asyncio.create_task(sdk.client.post("/v1/track", content=body(KEY))) for _ in range(3)]
+    await asyncio.sleep(0.1)
+    assert sum(task.done() for task in waiting) == 2
+    started = time.monotonic()
+    assert (await sdk.client.post("/v1/track", content=body(OTHER_KEY))).status_code == 200
+    assert time.monotonic() - started < 0.5
+    assert not all(task.done() for task in waiting)
+    assert [(await task).status_code for task in waiting] == [200] * 3

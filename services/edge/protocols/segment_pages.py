@@ -1,0 +1,34 @@
+"""What the browser SDKs of Segment and RudderStack ask for before they send anything."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from services.edge.protocols.family import Incoming
+
+
+def rudder_source() -> dict[str, Any]:
+    return {"id": "headrace", "name": "headrace", "enabled": True, "config": {}, "destinations": []}
+
+
+_LOCAL = ("localhost", "127.0.0.1", "::1")
+
+
+def segment_settings(incoming: Incoming) -> dict[str, Any]:
+    """Everything goes to this address, with the key that was asked for, and nothing is measured."""
+    base = urlsplit(incoming.base_url)
+    # A page over TLS can send to nothing else, but to its own machine. Proxies in between may not say what they end.
+    is_secure = incoming.headers.get("origin", "").startswith("https://") and base.hostname not in _LOCAL
+    return {
+        "integrations": {
+            "Segment.io": {
+                "apiKey": incoming.path.split("/")[3],
+                "apiHost": f"{base.netloc}/v1",
+                "protocol": "https" if is_secure else base.scheme,
+                "unbundledIntegrations": [],
+                "addBundledMetadata": False,
+            }
+        },
+        "plan": {"track": {"__default": {"enabled": True, "integrations": {}}}},
+        "metrics": {"sampleRate": 0},
+        "remotePlugins": [],
+    }
