@@ -21,8 +21,6 @@ SECONDS = Histogram(
 FormerName("headrace_query_seconds", SECONDS, {"query": "question"})
 # How long the store may take to notice its own limit before we stop listening.
 _GRACE_S = 2.0
-# Of one statement's result, as ClickHouse holds it; in Python it takes a few times as much.
-_MAX_RESULT_BYTES = 32 * 1024 * 1024
 
 
 class QueryExecutor:
@@ -41,7 +39,7 @@ class QueryExecutor:
             # A query whose caller has gone (or was told that it takes too long) is stopped.
             "cancel_http_readonly_queries_on_client_close": 1,
             # Larger results are refused before they come here.
-            "max_result_bytes": _MAX_RESULT_BYTES,
+            "max_result_bytes": limits.result_bytes,
             "result_overflow_mode": "throw",
             **EVENTS_SETTINGS,
         }

@@ -6,6 +6,10 @@ from services.runtime.settings import QuerySettings
 
 # What a query has to do with when another one has the large share. Most need less.
 SMALL_SHARE_BYTES = 256 * 1024**2
+# Of the results of all statements that run at once, as ClickHouse holds them; in Python they take a few times as much.
+_RESULTS_BYTES = 128 * 1024**2
+# A page has 8 MiB.
+_LEAST_RESULT_BYTES, _LARGEST_RESULT_BYTES = 10 * 1024**2, 32 * 1024**2
 
 
 class Limits(Struct, frozen=True):
@@ -20,6 +24,12 @@ class Limits(Struct, frozen=True):
     concurrency_in_all: int = 8
     small_memory_bytes: int = SMALL_SHARE_BYTES
     large_shares: int = 1
+
+    @property
+    def result_bytes(self) -> int:
+        """Of one statement: the process must hold those of all projects at once."""
+        share = _RESULTS_BYTES // self.concurrency_in_all
+        return min(max(share, _LEAST_RESULT_BYTES), _LARGEST_RESULT_BYTES)
 
     @classmethod
     def of(cls, settings: QuerySettings) -> "Limits":
