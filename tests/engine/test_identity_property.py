@@ -133,6 +133,8 @@ def in_blocks(data: st.DataObject, said: Sequence[Said]) -> Iterator[Sequence[Sa
         arriving = arriving[size:]
 
 
+# Between two deletions: more than the minute in which clocks may differ.
+_DAY_S = 120
 crashes = st.none() | st.tuples(st.sampled_from([IDENTITY_LOG, PERSON_IDS]), st.booleans())
 _examples = examples(30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 
@@ -155,7 +157,7 @@ def test_any_order_with_deletions_and_crashes_in_between(of_module: Tables, data
     left: list[Said] = []
     waiting: list[Said] = []
     for day in range(data.draw(st.integers(1, 3))):
-        said = [_later(one, 20 * day) for one in data.draw(sayings())]
+        said = [_later(one, _DAY_S * day) for one in data.draw(sayings())]
         blocks = list(in_blocks(data, [*waiting, *said]))
         come = data.draw(st.integers(0, len(blocks)))
         for block in blocks[:come]:
@@ -163,7 +165,7 @@ def test_any_order_with_deletions_and_crashes_in_between(of_module: Tables, data
         waiting = [one for block in blocks[come:] for one in block]
         left += said
         if data.draw(st.booleans()):
-            gone = of_module.delete(data.draw(IDS), after(20 * day + 10))
+            gone = of_module.delete(data.draw(IDS), after(_DAY_S * day + 10))
             left = [one for one in left if not {one.old, one.new} & gone]
     if waiting:
         of_module.keep(waiting)
