@@ -27,9 +27,15 @@ _LOOK_EVERY_S = 2.0
 _RETRY_S = 2.0
 # Ages are whole seconds, and the clocks of two machines do not run alike.
 _AGE_ERROR_S = 1.5
+# A younger server cannot be told from one that starts once more right after the look.
+_YOUNGEST_S = 2
 _AGE_SQL = "SELECT hostName(), uptime()"
 
 Ends = Mapping[TopicPartition, int]
+
+
+class TooYoungError(Exception):
+    """A server has just started: it is looked at again a moment later."""
 
 
 class Again(Struct, frozen=True):
@@ -50,7 +56,7 @@ class StoreRestarts:
         self._minutes = minutes
         self._read_until = read_until
         self._topics = topics
-        # By server: its age at the last look, and when that was by the clock of this machine's start.
+        # By server: its age at the last look, and when it had answered, by the clock of this machine's start.
         self._ages: dict[str, tuple[int, float]] = {}
         self._held: Ends = {}
 
@@ -60,8 +66,8 @@ class StoreRestarts:
             await asyncio.sleep(_LOOK_EVERY_S)
             try:
                 started_s = await self.look()
-            except StoreError:
-                continue  # it is away: what comes back may have started again
+            except (StoreError, TooYoungError):
+                continue  # it is away, or has just come back: the next look says whether it has started again
             # A partition that has just gone to another worker was read by us when the server started.
             held_before, self._held = self._held, self._read_until()
             ends = {**held_before, **self._held}
@@ -69,13 +75,16 @@ class StoreRestarts:
                 await self.read_again(started_s - self._minutes * 60, ends)
 
     async def look(self) -> float | None:
-        """When a server that is known was started again, as Unix time; None when none was. Raises StoreError."""
+        """When a server that is known was started again, as Unix time; None when none was. Raises StoreError and
+        TooYoungError."""
         asked_at = time.monotonic()
         ((host, age_s),) = await self._store.rows(_AGE_SQL)
+        if age_s < _YOUNGEST_S:
+            raise TooYoungError
         before_s, before_at = self._ages.get(host, (0, asked_at))
-        self._ages[host] = age_s, asked_at
-        # A server that has run on is as old as it was, and older by the time in between.
-        if age_s >= before_s and age_s + _AGE_ERROR_S >= asked_at - before_at:
+        self._ages[host] = age_s, time.monotonic()
+        # A server that has run on is older by the time in between.
+        if age_s + _AGE_ERROR_S >= before_s + asked_at - before_at:
             return None
         RESTARTS.inc()
         log.warning("store_restarted", host=host, age_s=age_s)

@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 from services.runtime.clickhouse import ClickHouse, StoreUnavailableError
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.worker.consumer import store_restarts
-from services.worker.consumer.store_restarts import StoreRestarts
+from services.worker.consumer.store_restarts import StoreRestarts, TooYoungError
 
 FIRST, SECOND = TopicPartition("events", 0), TopicPartition("events", 1)
 NOW_S = 1_800_000_000.0
@@ -31,12 +31,20 @@ class AgedStore(ClickHouse):
         return [said]
 
 
-def restarts(store: ClickHouse, clock: list[float], monkeypatch: pytest.MonkeyPatch) -> StoreRestarts:
-    """`clock`: the seconds of each look."""
-    moments = iter(clock)
-    clocks = SimpleNamespace(monotonic=lambda: next(moments), time=lambda: NOW_S)
+async def looks(ages: list[tuple[str, int]], clock: list[float], monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What each look finds; `young` where it has to be repeated. `clock`: the seconds of each."""
+    now = [0.0]
+    clocks = SimpleNamespace(monotonic=lambda: now[0], time=lambda: NOW_S)
     monkeypatch.setattr(store_restarts, "time", clocks)
-    return StoreRestarts(store, KafkaSettings(kafka_bootstrap="127.0.0.1:1"), 10, dict, [])
+    watch = StoreRestarts(AgedStore(*ages), KafkaSettings(kafka_bootstrap="127.0.0.1:1"), 10, dict, [])
+    found: list[Any] = []
+    for at in clock:
+        now[0] = at
+        try:
+            found.append(await watch.look())
+        except TooYoungError:
+            found.append("young")
+    return found
 
 
 @pytest.mark.parametrize(
@@ -45,27 +53,37 @@ def restarts(store: ClickHouse, clock: list[float], monkeypatch: pytest.MonkeyPa
         ([100, 102, 104], [0, 2, 4], [None, None, None]),
         # Whole seconds, and a clock that is slower than ours.
         ([100, 101, 103], [0, 1.9, 4], [None, None, None]),
-        ([0, 1, 3], [0, 2, 4], [None, None, None]),
-        ([100, 0, 2], [0, 5, 7], [None, NOW_S, None]),
+        ([0, 2, 4], [0, 2, 4], ["young", None, None]),
+        ([100, 0, 2, 4], [0, 5, 7, 9], [None, "young", NOW_S - 2, None]),
         ([100, 3], [0, 5], [None, NOW_S - 3]),
-        # It had just started, and has again.
-        ([1, 0], [0, 3], [None, NOW_S]),
+        # It had just started, and has again: once before we knew of it, and once after.
+        ([100, 1, 1, 3], [0, 2, 4, 6], [None, "young", "young", NOW_S - 3]),
+        ([2, 3], [0, 3], [None, NOW_S - 3]),
         # Nobody could ask for an hour: it is older than it was, and not old enough.
         ([100, 600], [0, 3600], [None, NOW_S - 600]),
+        ([100, 3600], [0, 3600], [None, NOW_S - 3600]),
     ],
-    ids=["runs on", "rounded", "young", "new", "new for seconds", "young and new", "away for long"],
+    ids=[
+        "runs on",
+        "rounded",
+        "young",
+        "new",
+        "new for seconds",
+        "twice",
+        "young and new",
+        "away for long",
+        "for longer",
+    ],
 )
 async def test_a_restart_is_noticed(
-    ages: list[int], clock: list[float], found: list[float | None], monkeypatch: pytest.MonkeyPatch
+    ages: list[int], clock: list[float], found: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch = restarts(AgedStore(*[("a", age) for age in ages]), clock, monkeypatch)
-    assert [await watch.look() for _ in ages] == found
+    assert await looks([("a", age) for age in ages], clock, monkeypatch) == found
 
 
 async def test_each_server_has_an_age_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    ages = [("a", 100), ("b", 7), ("a", 104), ("b", 0)]
-    watch = restarts(AgedStore(*ages), [0, 2, 4, 6], monkeypatch)
-    assert [await watch.look() for _ in ages] == [None, None, None, NOW_S]
+    ages = [("a", 100), ("b", 7), ("a", 104), ("b", 2)]
+    assert await looks(ages, [0, 2, 4, 6], monkeypatch) == [None, None, None, NOW_S - 2]
 
 
 async def test_a_partition_that_has_just_gone_is_read_again_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,14 +95,18 @@ async def test_a_partition_that_has_just_gone_is_read_again_as_well(monkeypatch:
         raise KeyboardInterrupt
 
     watch = StoreRestarts(
-        AgedStore(("a", 100), None, ("a", 1)), KafkaSettings(kafka_bootstrap="127.0.0.1:1"), 10, lambda: held.pop(0), []
+        AgedStore(("a", 100), None, ("a", 1), ("a", 3)),
+        KafkaSettings(kafka_bootstrap="127.0.0.1:1"),
+        10,
+        lambda: held.pop(0),
+        [],
     )
     monkeypatch.setattr(store_restarts, "_LOOK_EVERY_S", 0)
     monkeypatch.setattr(watch, "read_again", read_again)
     with pytest.raises(KeyboardInterrupt):
         await watch.run()
     ((since_s, ends),) = asked
-    assert time.time() - 1 - 600 - 5 < since_s <= time.time() - 1 - 600
+    assert time.time() - 3 - 600 - 5 < since_s <= time.time() - 3 - 600
     assert ends == {FIRST: 20, SECOND: 5}
 
 
