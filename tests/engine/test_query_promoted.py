@@ -215,4 +215,5 @@ def test_a_column_that_is_being_written_goes_when_its_turn_comes(
     assert code == 1
     assert said.startswith("headrace: ClickHouse has not dropped the column of slow.one yet")
     eventually(lambda: headrace("list"), lambda answer: "slow" not in answer[1])
-    assert send_sql(half_written, "SELECT count() FROM system.mutations WHERE NOT is_done").strip() == "0"
+    under_way = "SELECT count() FROM system.mutations WHERE NOT is_done"
+    eventually(lambda: send_sql(half_written, under_way).strip(), lambda count: count == "0")

@@ -27,7 +27,7 @@ from tests.support.certificates import Authority
 ROOT = Path(__file__).resolve().parents[2]
 # Of all users; no log may have it.
 PASSWORD = "sesame-0123456789"
-USERS = ("edge", "worker", "tools", "nobody")
+USERS = ("edge", "worker", "query", "tools", "nobody")
 LOG_IN_LASTS_MS = 4000
 _ALLOW, _LITERAL, _PREFIXED = 3, 3, 4
 _RESOURCES = {"topic": 2, "group": 3, "cluster": 4}

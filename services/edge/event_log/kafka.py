@@ -212,6 +212,10 @@ class KafkaEventLog:
         """For the queues."""
         self._live.failed(producer, error)
 
+    def too_large(self) -> None:
+        """For the queues."""
+        self._live.look_at_limits()
+
     def limit_of(self, topic: str) -> int:
         """For the queues: bytes of a batch that the topic takes."""
         return self._live.limits.get(topic, 2 * MAX_RECORD_BYTES)

@@ -90,6 +90,9 @@ class Host(Protocol):
     def failed(self, producer: AIOKafkaProducer, error: KafkaError) -> None:
         """A record was not acknowledged on this producer."""
 
+    def too_large(self) -> None:
+        """A record was larger than `limit_of` its topic, and was not sent."""
+
     def sent(self, size: int, *, more: bool) -> None:
         """So many bytes no longer wait, acknowledged or not. `more`: the queue is to be launched again."""
 
@@ -149,6 +152,7 @@ class PartitionQueue:
         """Send one record and wait for its acknowledgement."""
         limit = self._host.limit_of(self._topic)
         if batch.size > limit:
+            self._host.too_large()
             raise RecordTooLargeError(
                 f"a record of {batch.size} bytes, and {self._topic} takes {limit}: raise its max.message.bytes"
             )

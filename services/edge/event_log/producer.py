@@ -40,6 +40,7 @@ class LiveProducer:
         self._current: AIOKafkaProducer | None = None
         self._renewing: asyncio.Task[None] | None = None
         self._retiring: set[asyncio.Task[None]] = set()
+        self._looking: asyncio.Task[None] | None = None
         self.limits: dict[str, int] = {}
 
     @property
@@ -62,12 +63,7 @@ class LiveProducer:
         return counts
 
     async def _make(self) -> AIOKafkaProducer:
-        topics = topics_of(self._settings)
-        self.limits = {
-            topic: int(found[_LIMIT])
-            for topic, found in (await topic_settings(self._settings, [topics.events, topics.identity])).items()
-            if _LIMIT in found
-        }
+        self.limits = await self._read_limits()
         producer = make_producer(self._settings, timeout_s=self._settings.edge_publish_timeout_s)
         try:
             await producer.start()
@@ -76,10 +72,28 @@ class LiveProducer:
             raise
         return producer
 
+    async def _read_limits(self) -> dict[str, int]:
+        topics = topics_of(self._settings)
+        found = await topic_settings(self._settings, [topics.events, topics.identity])
+        return {topic: int(settings[_LIMIT]) for topic, settings in found.items() if _LIMIT in settings}
+
+    def look_at_limits(self) -> None:
+        """Something was larger than its topic took when it was last looked at: it may take more by now."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look_at_limits())
+
+    async def _look_at_limits(self) -> None:
+        try:
+            self.limits = await self._read_limits()
+        except (KafkaError, OSError) as error:
+            log.warning("topic_limits_not_read", reason=repr(error))
+        await asyncio.sleep(_RENEW_EVERY_S)
+
     async def stop(self) -> None:
         """Wait for what is under way, then disconnect."""
-        if self._renewing is not None:
-            self._renewing.cancel()
+        for task in (self._renewing, self._looking):
+            if task is not None:
+                task.cancel()
         if self._retiring:
             await asyncio.wait(self._retiring)
         current, self._current = self._current, None

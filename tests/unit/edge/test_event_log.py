@@ -206,6 +206,23 @@ async def test_requests_that_come_one_after_the_other_share_a_record_while_they_
     assert [len(record.events) for record in kafka.producer.sent] == [20]
 
 
+async def test_a_topic_that_takes_more_by_now_is_looked_at_again(kafka: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was too large for the topic before is sent then; nothing but that tells an edge of it."""
+
+    async def raised(*_: Any) -> dict[str, dict[str, str]]:
+        return {"headrace.events": {"max.message.bytes": "1000000"}}
+
+    live = kafka.log._live
+    live.limits = {"headrace.events": 100}
+    monkeypatch.setattr("services.edge.event_log.producer.topic_settings", raised)
+    ids = fresh_ids(1)
+    with pytest.raises(LogUnavailableError, match="takes 100"):
+        await kafka.log.append_events(ids, lines_for(ids))
+    await settle()
+    await kafka.log.append_events(ids, lines_for(ids))
+    assert len(kafka.producer.sent) == 1
+
+
 async def test_bodies_that_take_turns_share_records_but_not_for_long(kafka: Log) -> None:
     kafka.bodies[0] = True
     ids = [bytes([0, 0]) + i[2:] for i in fresh_ids(3)]
