@@ -30,11 +30,21 @@ _ENGINE_NAMES = {
 }
 
 _TESTS = Path(__file__).parent
-# They start stacks of processes and look at clocks: one at a time.
-_WITH_PROCESSES = {"pipeline", "fault"}
-# These take longest, so that they come first, beside the others; and of them last, when the others are done, those that
-# bound how long something takes.
-_TIERS = ["fault", "pipeline", "engine", "unit"]
+# The order, by what shares a process of pytest-xdist. Faults take longest; beside them runs what asks an engine. Then come
+# the pipelines, those that tests start for themselves beside the one that they share, and last of it what bounds how long
+# something takes.
+_FAULT, _ENGINE, _OWN_PIPELINES, _PIPELINE, _UNIT = range(5)
+_START_THEIR_OWN = {
+    "test_devstack_broker.py",
+    "test_devstack_gateway.py",
+    "test_devstack_supervisor.py",
+    "test_event_log.py",
+    "test_gateway_nginx.py",
+    "test_log_range.py",
+    "test_restart.py",
+    "test_secure_kafka.py",
+    "test_secure_stack.py",
+}
 _TIMED = {"test_behaviour.py", "test_noisy_neighbour.py"}
 # What these look at is the same on every broker: they run on the strongest.
 _ON_ONE_BROKER = {
@@ -58,21 +68,29 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     item.add_marker(item.path.relative_to(_TESTS).parts[0])
 
 
+def _part_of(path: Path) -> int:
+    """Of a test's file, from the folder of the tests on."""
+    tier = path.parts[0]
+    if tier == "pipeline":
+        return _OWN_PIPELINES if path.name in _START_THEIR_OWN else _PIPELINE
+    return {"fault": _FAULT, "engine": _ENGINE, "unit": _UNIT}[tier]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: (_TIERS.index(item.path.relative_to(_TESTS).parts[0]), item.path.name in _TIMED))
+    items.sort(key=lambda item: (_part_of(item.path.relative_to(_TESTS)), item.path.name in _TIMED))
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
-    """A file's tests run in one process of pytest-xdist: they share an engine. So do all tests that start stacks of
-    services and look at clocks.
+    """A file's tests run in one process of pytest-xdist: they share an engine. So do all faults, and each half of the
+    pipelines: no more than two stacks of services run at a time.
 
     By names: `--dist loadgroup` of pytest-xdist 3.8 changes what pytest 9.2 does not look at.
     """
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
-        tier = path.split("/")[1]
-        return "processes" if tier in _WITH_PROCESSES else path
+        part = _part_of(Path(path).relative_to("tests"))
+        return path if part in (_ENGINE, _UNIT) else f"part {part}"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
