@@ -11,7 +11,7 @@ from services.contract.api.events import MAX_PAGE_EVENTS, EventsQuery, EventsRes
 from services.contract.repeated_names import first_of_each_name
 from services.query.execution.executor import QueryExecutor
 from services.query.request.cohorts import Rule, parse_cohort
-from services.query.request.cursor import Position, read_cursor, write_cursor
+from services.query.request.cursor import Position, binding, read_cursor, write_cursor
 from services.query.request.filters import Condition, parse_filter
 from services.query.request.relative_windows import words_of
 from services.query.request.time_window import DAY_US, EARLIEST_US, LATEST_US, UTC_ZONE, TimeWindow, window_of
@@ -72,7 +72,7 @@ class EventsSpec(Struct, frozen=True):
         """What a cursor is bound to."""
         ordered = sorted(repr((c.key, c.operator, c.operand)) for c in self.conditions)
         window = self.words or (self.window.since_us, self.window.until_us)
-        return repr((project_id, window, ordered, self.cohort, self.descending)).encode()
+        return binding(project_id, window, ordered, self.cohort, self.descending)
 
 
 def parse_events(query: EventsQuery, project_id: str) -> EventsSpec:

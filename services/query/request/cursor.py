@@ -26,6 +26,12 @@ class Position(Struct, frozen=True):
         return _KEY_WITH_RECEIPT.pack(self.time_us, self.id, self.received_us)
 
 
+def binding(*parts: object) -> bytes:
+    """What a cursor is bound to, as bytes that a version and the one before write alike: in a rolling upgrade a page may
+    come from the one, and the next from the other. 0.1.0 called a time window by another name."""
+    return repr(parts).replace("=TimeWindow(", "=Window(").encode()
+
+
 def write_cursor(position: Position, bound_to: bytes) -> str:
     """`bound_to` is whatever the position has a meaning for: project, window, filter, order."""
     key = position.key()
