@@ -132,11 +132,15 @@ class PartitionQueue:
         return parts
 
     async def _send(self, parts: list[Part]) -> None:
-        appends, size = [part.append for part in parts], sum([part.size for part in parts])
+        size = sum([part.size for part in parts])
+        # A request that has failed is sent again: what is left of it would come before its beginning.
+        parts = [part for part in parts if not part.append.done.done()]
+        appends = [part.append for part in parts]
         try:
-            batch = RecordBatch(merge([part.envelope for part in parts]), self._host.compression)
-            parts.clear()  # the batch holds their bytes now, compressed
-            await self._acknowledged(batch)
+            if parts:
+                batch = RecordBatch(merge([part.envelope for part in parts]), self._host.compression)
+                parts.clear()  # the batch holds their bytes now, compressed
+                await self._acknowledged(batch)
             for append in appends:
                 append.acknowledge()
         except Exception as error:

@@ -223,6 +223,21 @@ async def test_a_topic_that_takes_more_by_now_is_looked_at_again(kafka: Log, mon
     assert len(kafka.producer.sent) == 1
 
 
+async def test_nothing_more_is_sent_of_a_request_that_has_failed(kafka: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its second half would be stored before its first, and of two events with one key the second would win."""
+    kafka.log._live.limits = {"headrace.events": 100}
+
+    async def raised(*_: Any) -> dict[str, dict[str, str]]:
+        return {}
+
+    monkeypatch.setattr("services.edge.event_log.producer.topic_settings", raised)
+    ids = [bytes([0, 0]) + i[2:] for i in fresh_ids(8)]
+    with pytest.raises(LogUnavailableError, match="takes 100"):
+        await kafka.log.append_events(ids, lines_for(ids))
+    await asyncio.sleep(0.05)
+    assert kafka.producer.sent == []
+
+
 async def test_bodies_that_take_turns_share_records_but_not_for_long(kafka: Log) -> None:
     kafka.bodies[0] = True
     ids = [bytes([0, 0]) + i[2:] for i in fresh_ids(3)]
