@@ -53,6 +53,8 @@ _ON_ONE_BROKER = {
     "test_documents.py",
     "test_noisy_neighbour.py",
     "test_openapi.py",
+    "test_sdks.py",
+    "test_sdks_browser.py",
 }
 
 load_profile()
@@ -98,10 +100,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadSco
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`ON_ONE_BROKER` of a module: its tests are about what stands in front of the broker, whichever it is."""
     if "pipeline" in metafunc.fixturenames:
         kinds, _ = broker_kinds()
-        if getattr(metafunc.module, "ON_ONE_BROKER", False) or metafunc.definition.path.name in _ON_ONE_BROKER:
+        if metafunc.definition.path.name in _ON_ONE_BROKER:
             kinds = kinds[:1]
         metafunc.parametrize("pipeline", kinds, indirect=True, scope="session")
 

@@ -23,7 +23,6 @@ PROPERTIES = {"n": 2, "price": 19.99, "text": 'über 😀 \\ "', "nested": {"a":
 # What SDKs add to an app's own properties.
 _ADDED = {"token", "time", "distinct_id", "mp_lib", "mp_processing_time_ms"}
 
-ON_ONE_BROKER = True
 # What each SDK is told, but for what it cannot say; and which faults it meets. Not met is what it loses by itself:
 # Amplitude's throw away what was on a connection that is cut, and rest half a minute after a 429; npm's of Mixpanel sends
 # nothing again; a 429 is never answered to PostHog.

@@ -11,7 +11,6 @@ from tests.support.pipeline import Pipeline, eventually
 from tests.support.sdks.pages import PAGES, pages
 from tests.support.sdks.running import install, missing_because, modules
 
-ON_ONE_BROKER = True
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium is installed")
 
 

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 
 from services.contract.log.marks import DeletionLine
-from services.contract.tables import DELETED_IDS, DELETIONS, PERSON_IDS
+from services.contract.tables import DELETED_IDS, DELETIONS
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import utc_now, utc_time
 from services.runtime.logs import get_logger
-from services.worker.identity.person_rows import PersonRow, StoredRow
+from services.worker.identity.person_rows import AS_ONE_BLOCK, StoredRow, store_person_rows
 from services.worker.identity.region import in_chunks, recomputed_rows
 from services.worker.identity.statements import DELETIONS_SQL, MEMBERS_OF_SETS_SQL, NOTED_SQL, ROWS_SQL
 from services.worker.until_stored import fresh_token
@@ -22,7 +22,6 @@ from services.worker.until_stored import fresh_token
 log = get_logger(__name__)
 # Their ids travel in the address of the request.
 DELETIONS_AT_ONCE = 100
-_ONE_BLOCK = {"input_format_parallel_parsing": 0, "max_insert_block_size": 2**30}
 _NEVER = utc_time(0)
 
 
@@ -73,8 +72,7 @@ async def _note_people(store: ClickHouse, project_id: str, lines: Sequence[Delet
     if not touched:
         return 0
     parted = await recomputed_rows(store, project_id, touched)
-    body = msgspec.json.Encoder().encode_lines(parted)
-    await store.insert_lines(PERSON_IDS, PersonRow.__struct_fields__, body, fresh_token(), _ONE_BLOCK)
+    await store_person_rows(store, parted)
     return max(row.version for row in parted)
 
 
@@ -107,4 +105,4 @@ async def _ids_of_people(
 
 
 async def _insert(store: ClickHouse, table: str, columns: list[str], rows: Sequence[dict[str, Any]]) -> None:
-    await store.insert_lines(table, columns, msgspec.json.Encoder().encode_lines(rows), fresh_token(), _ONE_BLOCK)
+    await store.insert_lines(table, columns, msgspec.json.Encoder().encode_lines(rows), fresh_token(), AS_ONE_BLOCK)

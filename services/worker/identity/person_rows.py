@@ -1,11 +1,18 @@
-"""Rows of person_ids: what each says of an id and its set, as Python values."""
+"""Rows of person_ids: what each says of an id and its set, as Python values, and how they are stored."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
 from msgspec import Struct
 
+from services.contract.tables import PERSON_IDS
+from services.runtime.clickhouse import ClickHouse
 from services.worker.identity.person_sets import PersonSet, alone
+from services.worker.until_stored import fresh_token
+
+# An insert that is parsed as one block is one part: stored whole or not at all.
+AS_ONE_BLOCK = {"input_format_parallel_parsing": 0, "max_insert_block_size": 2**30}
 
 # A version is an epoch (milliseconds since 2020) and a size. Those of before epochs are lower than any of now.
 _SIZE_BITS = 24
@@ -61,3 +68,9 @@ def person_row(project_id: str, distinct_id: str, one: PersonSet, absorbed: bool
     if distinct_id == one.set_id:
         row.name, row.least, row.roots = one.canonical_id, one.least, one.roots
     return row
+
+
+async def store_person_rows(store: ClickHouse, rows: Sequence[PersonRow]) -> None:
+    """All of them or none. Raises StoreError."""
+    body = msgspec.json.Encoder().encode_lines(rows)
+    await store.insert_lines(PERSON_IDS, PersonRow.__struct_fields__, body, fresh_token(), AS_ONE_BLOCK)

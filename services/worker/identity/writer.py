@@ -18,11 +18,11 @@ from services.contract.links import Moment
 from services.contract.log.dead_letter import DeadLetter, Origin
 from services.contract.log.envelope import IdentityLine
 from services.contract.log.marks import DeletionLine, decode_deletion, is_deletion
-from services.contract.tables import IDENTITY_COLUMNS, IDENTITY_LOG, PERSON_IDS
+from services.contract.tables import IDENTITY_COLUMNS, IDENTITY_LOG
 from services.runtime.clickhouse import BadDataError, ClickHouse
 from services.worker.dead_letters import dead_letter
 from services.worker.identity.deletions import DELETIONS_AT_ONCE, settle_deletions
-from services.worker.identity.person_rows import PersonRow, StoredRow, person_row, stored_set
+from services.worker.identity.person_rows import PersonRow, StoredRow, person_row, store_person_rows, stored_set
 from services.worker.identity.person_sets import Edge, Joined, PersonSet, join
 from services.worker.identity.region import in_chunks, recomputed_rows
 from services.worker.identity.statements import (
@@ -43,8 +43,6 @@ MESSAGES = Counter(
     "headrace_worker_identity_total", "Identify, alias and group messages by what became of them.", ["result"]
 )
 _decode = msgspec.json.Decoder(IdentityLine).decode
-# An insert that is parsed as one block is one part: stored whole or not at all.
-_AS_ONE_BLOCK = {"input_format_parallel_parsing": 0, "max_insert_block_size": 2**30}
 
 
 class _Message(NamedTuple):
@@ -173,8 +171,7 @@ class IdentityStore:
         if touched:
             changed += await recomputed_rows(self._store, project_id, touched)
         if changed:
-            body = msgspec.json.Encoder().encode_lines(changed)
-            await self._store.insert_lines(PERSON_IDS, PersonRow.__struct_fields__, body, fresh_token(), _AS_ONE_BLOCK)
+            await store_person_rows(self._store, changed)
 
     async def _judge(self, asked: dict[str, Any], event_ids: Collection[str]) -> _Judged:
         """What some links change. Of a prior id only the first link can count.
