@@ -43,9 +43,15 @@ def check(
     Ends with status 1 if something is wrong. Settings: `HEADRACE_KAFKA_*`, `HEADRACE_CLICKHOUSE_*`.
     """
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it says what its errors say once more
-    rows = asyncio.run(_look(service or [Service.EDGE, Service.WORKER, Service.QUERY], write=not read_only))
+    services = service or [Service.EDGE, Service.WORKER, Service.QUERY]
+    rows = asyncio.run(_look(services, write=not read_only))
     say_table(("as", "what", "is", "says"), [(row.service, row.what, row.state, row.says) for row in rows])
     mends = dict.fromkeys(line for row in rows for line in row.mend.splitlines())
+    if len(services) > 1 and any(row.mend and row.what.startswith("rights") for row in rows):
+        say(
+            f"All were looked at with the same log-ins. Where each has its own, run `headrace check {services[0]}` with the "
+            "settings of that service, and so on: else what follows gives one user the rights of all."
+        )
     if mends:
         say("To mend:")
         for line in mends:

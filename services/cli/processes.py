@@ -31,7 +31,7 @@ def worker() -> None:
 def query() -> None:
     """Run the query service: queries, persons, deletions and dashboards over HTTP.
 
-    Settings: `HEADRACE_QUERY_*`, `HEADRACE_CLICKHOUSE_*`, `HEADRACE_LOG_*`, HEADRACE_KEYS_REFRESH_S.
+    Settings: `HEADRACE_QUERY_*`, `HEADRACE_KAFKA_*`, `HEADRACE_CLICKHOUSE_*`, `HEADRACE_LOG_*`, HEADRACE_KEYS_REFRESH_S.
     """
     from services.query.app import main
 

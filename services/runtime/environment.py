@@ -90,9 +90,16 @@ def unknown_variables(known: Iterable[str], environment: Mapping[str, str]) -> l
 
 
 def _nearest(name: str, readable: Iterable[str]) -> str | None:
-    """By what comes behind the prefix, which all have in common."""
-    ends = [variable.removeprefix(PREFIX) for variable in readable if variable.startswith(PREFIX)]
-    found = get_close_matches(name.removeprefix(PREFIX), sorted(ends), n=1)
+    """By what comes behind the prefix, which all have in common. What the name begins with comes first."""
+    wants_file = name.endswith(FILE_SUFFIX)
+    ends = sorted(
+        variable.removeprefix(PREFIX)
+        for variable in readable
+        if variable.startswith(PREFIX) and variable.endswith(FILE_SUFFIX) == wants_file
+    )
+    asked = name.removeprefix(PREFIX)
+    begins = [end for end in ends if asked.startswith(f"{end}_")]
+    found = [max(begins, key=len)] if begins else get_close_matches(asked, ends, n=1)
     return PREFIX + found[0] if found else None
 
 

@@ -243,6 +243,8 @@ def _discomforts(settings: KafkaSettings, topic: str, replicas: int, found: Mapp
         yield Finding(
             topic,
             f"it has {replicas} replicas, fewer than HEADRACE_KAFKA_REPLICATION={settings.kafka_replication}",
+            f"set HEADRACE_KAFKA_REPLICATION={replicas} if that is all that there is to be. Else write replicas.json "
+            "(docs/how-to/managed-kafka.md, More replicas), and:\n"
             f"{tool('kafka-reassign-partitions.sh', settings)} --reassignment-json-file replicas.json --execute",
         )
     if replicas >= 3 and found.get("min.insync.replicas") == "1" and settings.kafka_min_insync_replicas == 1:

@@ -3,11 +3,12 @@
 Keys are there by their hash, as in ClickHouse. Each edge writes what it has found to differ.
 """
 
+import asyncio
 from collections.abc import Mapping
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from services.contract.log.topics import Partitioning
 from services.runtime.kafka import client_options, make_producer, topics_of
@@ -18,6 +19,7 @@ _KEY = b"key:"
 _SPREAD = b"partitioning"
 _TIMEOUT_S = 10.0
 _WAIT_MS = 1000
+_LOOK_EVERY_S = 0.5
 
 
 class KnownTopic:
@@ -82,6 +84,7 @@ class KnownTopic:
         values: dict[bytes, bytes | None] = {}
         try:
             await consumer.start()
+            await self._until_visible(consumer)
             consumer.assign([place])
             end = (await consumer.end_offsets([place]))[place]
             await consumer.seek_to_beginning(place)
@@ -93,3 +96,12 @@ class KnownTopic:
         finally:
             await consumer.stop()
         return {name: value for name, value in values.items() if value is not None}
+
+    async def _until_visible(self, consumer: AIOKafkaConsumer) -> None:
+        """Of a topic that it cannot see aiokafka asks the brokers 2,000 times a second, with a line in the log each time."""
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                while self._topic not in await consumer.topics():  # noqa: ASYNC110 the brokers tell nobody
+                    await asyncio.sleep(_LOOK_EVERY_S)
+        except TimeoutError:
+            raise KafkaTimeoutError(f"{self._topic} is not there, or may not be read by us") from None

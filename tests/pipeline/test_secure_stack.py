@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
@@ -24,6 +25,7 @@ from services.runtime.keys import Scope, create_key, new_key
 from services.runtime.settings import ClickHouseSettings, KafkaSettings, WorkerSettings
 from services.schema.migrate import migrate
 from services.schema.roles import Role
+from tests.support.clickhouse_rights import without_right
 from tests.support.engine import send_sql
 from tests.support.pipeline import eventually
 from tests.support.secure_kafka import DOCUMENTED, PASSWORD, Acl, SecureKafka, token_server
@@ -65,6 +67,7 @@ class Stack:
             "HEADRACE_WORKER_SESSION_TIMEOUT_S": "6",
             "HEADRACE_WORKER_DRAIN_TIMEOUT_S": "5",
             "HEADRACE_EDGE_PUBLISH_TIMEOUT_S": "4",
+            "HEADRACE_KEYS_REFRESH_S": "1",
             "HEADRACE_LOG_LEVEL": "debug",
             "HEADRACE_CLICKHOUSE_URL": self.proxy.url.replace("//", f"//{service}@"),
             "HEADRACE_CLICKHOUSE_PASSWORD": self._clickhouse.password(Role(service)),
@@ -75,6 +78,19 @@ class Stack:
     def _process(self, name: str) -> ChildProcess:
         command = [sys.executable, "-m", "services.cli", name.partition("-")[0]]
         return ChildProcess(name, command, log=self.log(name), env=self.environment(name), env_is_all=True)
+
+    def without_right(self, role: Role, right: str) -> AbstractContextManager[None]:
+        """In ClickHouse."""
+        return without_right(self._clickhouse, role, right)
+
+    def query(self) -> httpx.Response:
+        """The events of all time."""
+        return httpx.post(
+            f"http://127.0.0.1:{self.ports['query']}/v1/analytics/query/events",
+            headers={"authorization": f"Bearer {self.key}"},
+            json={"since": "2026-01-01", "until": "2100-01-01", "limit": 1000},
+            timeout=30,
+        )
 
     def log(self, name: str) -> Path:
         return self._folder / f"{name}.log"
@@ -163,12 +179,7 @@ async def _prepare(stack: Stack, kafka: SecureKafka) -> None:
 def test_events_come_through(stack: Stack) -> None:
     assert stack.send(0, 50).json() == {"ok": True, "accepted": 50}
     eventually(stack.stored, lambda stored: stored == (50, 50))
-    answer = httpx.post(
-        f"http://127.0.0.1:{stack.ports['query']}/v1/analytics/query/events",
-        headers={"authorization": f"Bearer {stack.key}"},
-        json={"since": "2026-01-01", "until": "2100-01-01"},
-    )
-    assert len(answer.json()["events"]) == 50
+    assert len(stack.query().json()["events"]) == 50
 
 
 def test_check_says_that_all_is_well_or_what_is_not(stack: Stack) -> None:
@@ -228,16 +239,47 @@ def test_a_right_that_the_workers_lose(stack: Stack, secure_kafka: SecureKafka) 
     eventually(stack.stored, lambda stored: stored == (90, 90), within_s=60)
 
 
+def test_a_right_in_clickhouse_that_the_workers_lose(stack: Stack) -> None:
+    """They try again until it is back. Events are accepted meanwhile."""
+    with stack.without_right(Role.WORKER, "SELECT, INSERT ON headrace.events"):
+        assert stack.send(220, 20).status_code == 200
+        eventually(
+            lambda: stack.said("worker", "store_failed") + stack.said("worker-2", "store_failed"),
+            lambda said: any("headrace roles" in one for one in said),
+        )
+    eventually(stack.stored, lambda stored: stored == (110, 110), within_s=60)
+
+
+def test_a_right_in_clickhouse_that_the_query_service_loses(stack: Stack) -> None:
+    with stack.without_right(Role.QUERY, "SELECT, ALTER DELETE ON headrace.events"):
+        refused = stack.query()
+        assert refused.status_code == 503
+        assert int(refused.headers["retry-after"]) >= 1
+        assert "headrace roles" in stack.log("query").read_text()
+    assert len(stack.query().json()["events"]) == 110
+
+
+def test_a_right_in_clickhouse_that_the_edge_loses(stack: Stack) -> None:
+    """It goes on with the keys that it knows."""
+    before = stack.log("edge").read_text().count("headrace roles")
+    with stack.without_right(Role.EDGE, "SELECT ON headrace.api_keys"):
+        eventually(lambda: stack.log("edge").read_text().count("headrace roles"), lambda count: count > before)
+        assert stack.send(240, 20).status_code == 200
+    eventually(stack.stored, lambda stored: stored == (130, 130), within_s=60)
+
+
 def test_a_certificate_of_clickhouse_that_expires(stack: Stack, secure_kafka: SecureKafka) -> None:
     authority = secure_kafka.authority
     stack.proxy.serve(authority.issue("clickhouse-old", "127.0.0.1", expired=True))
     assert stack.send(300, 20).status_code == 200
     for name in ("worker", "worker-2"):
         assert stack.is_ready(name) is False
-    said = eventually(lambda: stack.said("worker", "store_failed") + stack.said("worker-2", "store_failed"), bool)
-    assert "the server's certificate has expired" in said[0]
+    eventually(
+        lambda: stack.said("worker", "store_failed") + stack.said("worker-2", "store_failed"),
+        lambda said: any("the server's certificate has expired" in one for one in said),
+    )
     stack.proxy.serve(authority.issue("clickhouse", "127.0.0.1"))
-    eventually(stack.stored, lambda stored: stored == (110, 110), within_s=60)
+    eventually(stack.stored, lambda stored: stored == (150, 150), within_s=60)
 
 
 def test_a_certificate_of_the_edge_that_is_replaced(stack: Stack, secure_kafka: SecureKafka) -> None:
@@ -253,7 +295,7 @@ def test_a_certificate_of_the_edge_that_is_replaced(stack: Stack, secure_kafka: 
     assert stack.send(400, 20).status_code == 503
     secure_kafka.authority.issue("edge", common_name="edge")
     eventually(lambda: stack.send(400, 20).status_code, lambda status: status == 200, within_s=30)
-    eventually(stack.stored, lambda stored: stored == (130, 130), within_s=60)
+    eventually(stack.stored, lambda stored: stored == (170, 170), within_s=60)
 
 
 def test_no_log_has_a_secret(stack: Stack) -> None:

@@ -66,7 +66,11 @@ class TlsProxy:
         assert task is not None
         self._open.add(task)
         task.add_done_callback(self._open.discard)
-        there, back = await asyncio.open_connection("127.0.0.1", self._upstream_port)
+        try:
+            there, back = await asyncio.open_connection("127.0.0.1", self._upstream_port)
+        except OSError:
+            writer.transport.abort()
+            return
         try:
             with contextlib.suppress(asyncio.CancelledError):  # asyncio's streams would report it
                 await asyncio.gather(_copy(reader, back, _below_path), _copy(there, writer, lambda data: data))
@@ -89,4 +93,5 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, chan
         while data := await reader.read(256 * 1024):
             writer.write(change(data))
             await writer.drain()
+    with contextlib.suppress(OSError):
         writer.write_eof() if writer.can_write_eof() else writer.close()

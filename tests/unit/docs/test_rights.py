@@ -1,9 +1,10 @@
 """The pages of rights say what the code asks for."""
 
 import re
+import subprocess
 
 from services.runtime.kafka_rights import Client, Operation, Right, rights_of
-from services.runtime.kafka_topics import topic_configs
+from services.runtime.kafka_topics import topic_configs, wanted_topics
 from services.runtime.settings import KafkaSettings, WorkerSettings
 from services.schema.roles import Role, grants_of
 from tests.support.secure_kafka import Acl, documented_acls
@@ -25,12 +26,17 @@ def test_acls_of_kafka() -> None:
 
 
 def test_topics_of_kafka() -> None:
+    """The block as a shell runs it."""
     settings = KafkaSettings(kafka_replication=3, kafka_min_insync_replicas=2)
-    commands = re.findall(r"kafka-topics\.sh.*", KAFKA.replace("\\\n", " "))
-    of_topics = {re.findall(r"--topic (\S+)", command)[0]: command for command in commands}
-    assert set(of_topics) == {"$topic", "headrace.dead-letters", "headrace.known"}
-    for topic, command in of_topics.items():
-        assert dict(re.findall(r"--config (\S+)=(\S+)", command)) == topic_configs(settings, topic)
+    (block,) = re.findall(r"```sh\n(REPLICATION=.*?)```", KAFKA, re.DOTALL)
+    script = 'kafka-topics.sh() { echo "$@"; }\n' + block
+    done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, check=True)  # noqa: S603, S607
+    of_topics = {re.findall(r"--topic (\S+)", line)[0]: line for line in done.stdout.splitlines()}
+    assert set(of_topics) == set(wanted_topics(settings))
+    for topic, line in of_topics.items():
+        assert dict(re.findall(r"--config (\S+)=(\S+)", line)) == topic_configs(settings, topic)
+        assert f"--partitions {wanted_topics(settings)[topic]}" in line
+        assert "--replication-factor 3" in line
 
 
 def test_rights_in_clickhouse() -> None:

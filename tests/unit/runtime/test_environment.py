@@ -110,6 +110,8 @@ KNOWN = {"HEADRACE_EDGE_PORT", "HEADRACE_CLICKHOUSE_PASSWORD", "HEADRACE_DATA", 
         ("HEADRACE_CLICKHOUSE_PASWORD_FILE", "HEADRACE_CLICKHOUSE_PASSWORD_FILE"),
         ("HEADRACE_", None),
         ("HEADRACE_ZZZZ", None),
+        ("HEADRACE_EDGE_PORT_NUMBER", "HEADRACE_EDGE_PORT"),
+        ("HEADRACE_DATA_FOLDER", "HEADRACE_DATA"),
     ],
 )
 def test_an_unknown_name_and_the_nearest_setting(name: str, nearest: str | None) -> None:
