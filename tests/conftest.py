@@ -40,6 +40,7 @@ _START_THEIR_OWN = {
     "test_devstack_supervisor.py",
     "test_event_log.py",
     "test_gateway_nginx.py",
+    "test_kubernetes.py",
     "test_log_range.py",
     "test_restart.py",
     "test_secure_kafka.py",

@@ -16,8 +16,7 @@ from services.runtime import settings as all_settings
 from services.runtime.environment import Settings
 from services.runtime.settings import ClickHouseSettings, EdgeSettings, QuerySettings, WorkerSettings
 from services.schema.roles import Role
-from tests.unit.deploy.env_file import PREFIX, ROOT, settings_lines
-from tests.unit.deploy.kubernetes import (
+from tests.support.manifests import (
     OVERLAYS,
     RUNNING,
     amount,
@@ -30,6 +29,7 @@ from tests.unit.deploy.kubernetes import (
     rendered,
     workload,
 )
+from tests.unit.deploy.env_file import PREFIX, ROOT, settings_lines
 
 ROLES = {"edge": Role.EDGE, "worker": Role.WORKER, "query": Role.QUERY, "migrate": Role.ADMIN, "admin": Role.ADMIN}
 KINDS: dict[str, type[Settings]] = {

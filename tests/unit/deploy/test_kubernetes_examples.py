@@ -3,9 +3,9 @@
 import re
 from xml.etree import ElementTree
 
+from tests.support.manifests import OVERLAYS, container, environment, examples, named, of_kind, pod
 from tests.support.secure_kafka import DOCUMENTED
 from tests.unit.deploy.env_file import DEPLOY
-from tests.unit.deploy.kubernetes import OVERLAYS, container, environment, examples, named, of_kind, pod
 
 KAFKA = named(examples(), "Kafka", "headrace")
 CLICKHOUSE = named(examples(), "ClickHouseInstallation", "headrace")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 
-from tests.unit.deploy.kubernetes import matches, of_kind, rendered
+from tests.support.manifests import matches, of_kind, rendered
 
 _NAMESPACE = "kubernetes.io/metadata.name"
 _PORTS = {"http": {8001, 8002, 8003, 8004}}

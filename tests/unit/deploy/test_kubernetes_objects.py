@@ -6,12 +6,9 @@ from typing import Any
 import pytest
 
 import services
-from tests.unit.deploy.custom_resources import unknown_fields
-from tests.unit.deploy.kubernetes import (
-    OF_OPERATORS,
+from tests.support.manifests import (
     OVERLAYS,
     RUNNING,
-    VERSIONS,
     container,
     examples,
     matches,
@@ -20,9 +17,10 @@ from tests.unit.deploy.kubernetes import (
     pod,
     probe_port,
     rendered,
-    schema_errors,
     workload,
 )
+from tests.unit.deploy.custom_resources import unknown_fields
+from tests.unit.deploy.schemas import OF_OPERATORS, VERSIONS, schema_errors
 
 COMPONENTS = (*RUNNING, "migrate", "admin")
 every_pod = pytest.mark.parametrize(

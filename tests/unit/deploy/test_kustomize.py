@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.support.kustomize import UnknownFeatureError, render
-from tests.unit.deploy.kubernetes import KUBERNETES, OVERLAYS
+from tests.support.manifests import KUBERNETES, OVERLAYS
 
 PROGRAM = shutil.which("kustomize") or shutil.which("kubectl")
 BUILD = {"kustomize": "build", "kubectl": "kustomize"}
