@@ -3,6 +3,7 @@ end within their grace periods, and while all of them are replaced nothing is re
 
 import asyncio
 import re
+import secrets
 import threading
 import time
 from collections.abc import Iterator
@@ -24,10 +25,9 @@ from tests.support.secure_kafka import DOCUMENTED, PASSWORD, Acl, SecureKafka
 
 OVERLAY, PREFIX = "small", "pods"
 _PREFIXED = 4
-# Of a service that this version may not have yet.
-OF_THE_CONSOLE = (
-    set() if hasattr(settings, "ConsoleSettings") else {"HEADRACE_CONSOLE_API_URL", "HEADRACE_CONSOLE_COOKIE_SECURE"}
-)
+# A service that this version may not have yet.
+HAS_CONSOLE = hasattr(settings, "ConsoleSettings")
+OF_THE_CONSOLE = set() if HAS_CONSOLE else {"HEADRACE_CONSOLE_API_URL", "HEADRACE_CONSOLE_COOKIE_SECURE"}
 _BATCH = 20
 
 
@@ -39,11 +39,12 @@ class Cluster:
         ca = kafka.authority.file.read_text()
         self._secrets = {
             **{f"headrace-{role}": {"clickhouse-password": clickhouse.password(role) + "\n"} for role in Role},
+            "headrace-console": {"console-secret": secrets.token_hex(24)},
             **{user: {"password": PASSWORD, "sasl.jaas.config": "x"} for user in ("edge", "worker", "query", "tools")},
             "headrace-cluster-ca-cert": {"ca.crt": ca, "ca.p12": "x"},
         }
         # All that is not a cluster's here; one broker has one replica.
-        self._addresses = {
+        self.addresses = {
             "HEADRACE_KAFKA_BOOTSTRAP": kafka.bootstrap("SASL_SSL"),
             "HEADRACE_CLICKHOUSE_URL": clickhouse.url,
             "HEADRACE_KAFKA_TOPIC_PREFIX": PREFIX,
@@ -58,7 +59,7 @@ class Cluster:
         self.key = ""
 
     def pod(self, component: str, name: str) -> Pod:
-        return Pod(OVERLAY, component, name, self._folder, self._secrets, self._addresses)
+        return Pod(OVERLAY, component, name, self._folder, self._secrets, self.addresses)
 
     def start(self, *names: str) -> list[Pod]:
         """They start beside each other; returns when all are ready."""
@@ -146,6 +147,9 @@ def test_all_are_ready_and_no_setting_is_unknown(cluster: Cluster) -> None:
         "headrace-edge-a", "headrace-edge-b", "headrace-worker-0", "headrace-worker-1", "headrace-query-a"
     )
     cluster.service = started[:2]
+    if HAS_CONSOLE:
+        cluster.addresses["HEADRACE_CONSOLE_API_URL"] = f"http://127.0.0.1:{started[0].port}"
+        started += cluster.start("headrace-console-a")
     for one in started:
         assert one.answers("livenessProbe")
         log = one.process.log.read_text()
@@ -155,7 +159,7 @@ def test_all_are_ready_and_no_setting_is_unknown(cluster: Cluster) -> None:
 
 
 def test_nothing_is_refused_or_lost_while_all_are_replaced(cluster: Cluster) -> None:
-    edge_a, edge_b, worker_0, worker_1, query_a = cluster.pods
+    edge_a, edge_b, worker_0, worker_1, query_a = cluster.pods[:5]
     load = Load(cluster)
     load.start()
     eventually(lambda: load.accepted, lambda accepted: accepted > 200)

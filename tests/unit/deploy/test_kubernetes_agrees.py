@@ -63,7 +63,7 @@ def settings_of(overlay: str, component: str, monkeypatch: pytest.MonkeyPatch, f
     for variable in [name for name in os.environ if name.upper().startswith(PREFIX)]:
         monkeypatch.delenv(variable)
     secret = folder / "secret"
-    secret.write_text("0123456789abcdef0123456789abcdef\n")
+    secret.write_text("9f1c3e7ab2d84c60557e19afc3b2d7714e8a0c6d\n")
     for name, value in environment(overlay, component).items():
         monkeypatch.setenv(name, str(secret) if name.endswith(("PASSWORD_FILE", "SECRET_FILE")) else value)
     # What checks the file of a CA is another test's.
