@@ -6,6 +6,7 @@ What it does not know it refuses, so that nothing is passed over. Where kustomiz
 import copy
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,14 @@ _OWN_GROUPS = ("apps", "autoscaling", "batch", "networking.k8s.io", "policy")
 
 class UnknownFeatureError(ValueError):
     """The kustomization asks for something that this renderer does not do."""
+
+
+def real_program() -> list[str] | None:
+    """The command that builds a folder, of kustomize or of kubectl, where one of them is there."""
+    for name, verb in (("kustomize", "build"), ("kubectl", "kustomize")):
+        if found := shutil.which(name):
+            return [found, verb]
+    return None
 
 
 def render(folder: Path) -> list[Object]:

@@ -1,17 +1,15 @@
 """The renderer of the tests does what kustomize does, and refuses what it does not know."""
 
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.support.kustomize import UnknownFeatureError, render
+from tests.support.kustomize import UnknownFeatureError, real_program, render
 from tests.support.manifests import KUBERNETES, OVERLAYS
 
-PROGRAM = shutil.which("kustomize") or shutil.which("kubectl")
-BUILD = {"kustomize": "build", "kubectl": "kustomize"}
+PROGRAM = real_program()
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="neither kustomize nor kubectl is on PATH: nothing to compare with")
@@ -20,7 +18,7 @@ def test_kustomize_renders_the_same(overlay: str) -> None:
     assert PROGRAM is not None
     folder = KUBERNETES / "overlays" / overlay
     done = subprocess.run(  # noqa: S603 a program of the machine, on our own files
-        [PROGRAM, BUILD[Path(PROGRAM).name], str(folder)], capture_output=True, text=True, check=True
+        [*PROGRAM, str(folder)], capture_output=True, text=True, check=True
     )
     theirs = {(one["kind"], one["metadata"]["name"]): one for one in yaml.safe_load_all(done.stdout)}
     ours = {(one["kind"], one["metadata"]["name"]): one for one in render(folder)}
