@@ -65,7 +65,7 @@ IMAGE ?= headrace:latest
 
 .PHONY: image
 # One fixed time for all files: that of the last commit, unless it is given.
-image: SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct)
+image: SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 image: ## build the image, of equal inputs bit by bit the same: BASE_IMAGE=python:3.11-slim@sha256:... IMAGE=name:tag
 	@case "$(BASE_IMAGE)" in *@sha256:*) ;; *) echo "set BASE_IMAGE to a base with its digest: name@sha256:..."; exit 1;; esac
 	@mkdir -p dist

@@ -20,10 +20,19 @@ def program(name: str) -> str:
     return str(Path(sys.executable).with_name(name))
 
 
-def write_sbom(target: Path, packages: Path = PACKAGES) -> int:
-    """A CycloneDX list of the pinned packages with their hashes: of equal packages an equal file. How many there are."""
+def write_sbom(target: Path, packages: Path = PACKAGES, check: str = "--validate") -> int:
+    """A CycloneDX list of the pinned packages with their hashes: of equal packages an equal file. How many there are.
+    `check`: whether the tool compares it with the schema of CycloneDX, which takes seconds."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    words = ["--pyproject", str(ROOT / "pyproject.toml"), "--output-reproducible", "--short-PURLs", "--of", "JSON"]
+    words = [
+        check,
+        "--pyproject",
+        str(ROOT / "pyproject.toml"),
+        "--output-reproducible",
+        "--short-PURLs",
+        "--of",
+        "JSON",
+    ]
     subprocess.run(  # noqa: S603 a program of the requirements
         [program("cyclonedx-py"), "requirements", *words, "--output-file", str(target), str(packages)],
         check=True,
