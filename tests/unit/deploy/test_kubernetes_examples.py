@@ -87,3 +87,15 @@ def test_clickhouse_is_the_one_of_compose_and_knows_the_passwords() -> None:
         assert path.rpartition("/")[0] in {
             mount["mountPath"] for mount in container("small", component)["volumeMounts"]
         }
+
+
+def test_tables_that_the_operator_gives_an_engine_are_taken_out_before_ours_give_them_a_ttl() -> None:
+    """ClickHouse does not start where a table has both. Its files are read in the order of their names."""
+    files = CLICKHOUSE["spec"]["configuration"]["files"]
+    removed, ours = (ElementTree.fromstring(files[f"config.d/{name}"]) for name in ("02-headrace.xml", "headrace.xml"))  # noqa: S314
+    of_the_operator = {"query_log", "part_log", "trace_log"}
+    taken_out = {each.tag for each in (*removed, *ours) if "remove" in each.attrib}
+    assert of_the_operator <= taken_out
+    with_ttl = {each.tag for each in ours if each.find("ttl") is not None}
+    assert with_ttl & of_the_operator <= {each.tag for each in removed}
+    assert "01-clickhouse-05-trace_log.xml" < "02-headrace.xml" < "headrace.xml"
