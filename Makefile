@@ -50,8 +50,9 @@ lint: $(READY) ## format, lint, types, import rules: no test
 	$(BIN)/lint-imports
 
 .PHONY: docs
-docs: $(READY) ## write the pages of docs/reference from the code
+docs: $(READY) ## write the pages of docs/reference from the code, and deploy/clickhouse into its example for Kubernetes
 	$(BIN)/python -m tests.support.reference
+	$(BIN)/python -m tests.support.operator_files
 
 .PHONY: sbom
 sbom: $(READY) ## list the packages of the image, as CycloneDX: dist/headrace.cdx.json

@@ -4,6 +4,7 @@ import re
 from xml.etree import ElementTree
 
 from tests.support.manifests import OVERLAYS, container, environment, examples, named, of_kind, pod
+from tests.support.operator_files import EXAMPLE, FILES, with_files
 from tests.support.secure_kafka import DOCUMENTED
 from tests.unit.deploy.env_file import DEPLOY
 
@@ -67,8 +68,14 @@ def test_services_find_what_the_operators_make() -> None:
 
 def test_clickhouse_has_the_files_of_deploy_clickhouse() -> None:
     files = CLICKHOUSE["spec"]["configuration"]["files"]
-    for name, source in {"config.d/headrace.xml": "server.xml", "users.d/headrace.xml": "users.xml"}.items():
-        assert files[name] == (DEPLOY / "clickhouse" / source).read_text(), f"write deploy/clickhouse/{source} there"
+    for name, source in FILES.items():
+        assert files[name] == (DEPLOY / "clickhouse" / source).read_text(), "run `make docs`"
+
+
+def test_make_docs_writes_them() -> None:
+    as_it_is = EXAMPLE.read_text()
+    assert with_files(as_it_is) == as_it_is
+    assert with_files(as_it_is.replace("GRANT SELECT ON headrace.api_keys", "GRANT ALL")) == as_it_is
 
 
 def test_clickhouse_is_the_one_of_compose_and_knows_the_passwords() -> None:
