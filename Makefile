@@ -50,8 +50,30 @@ lint: $(READY) ## format, lint, types, import rules: no test
 	$(BIN)/lint-imports
 
 .PHONY: docs
-docs: $(READY) ## write the pages of docs/reference from the code
+docs: $(READY) ## write the pages of docs/reference from the code, and deploy/clickhouse into its example for Kubernetes
 	$(BIN)/python -m tests.support.reference
+	$(BIN)/python -m tests.support.operator_files
+
+.PHONY: sbom
+sbom: $(READY) ## list the packages of the image, as CycloneDX: dist/headrace.cdx.json
+	@$(BIN)/python -m tests.support.packages sbom
+
+.PHONY: audit
+audit: $(READY) ## look for known vulnerabilities in the packages of the image; fails where no database answers
+	@$(BIN)/python -m tests.support.packages audit
+
+IMAGE ?= headrace:latest
+
+.PHONY: image
+# One fixed time for all files: that of the last commit, unless it is given.
+image: SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+image: ## build the image, of equal inputs bit by bit the same: BASE_IMAGE=python:3.11-slim@sha256:... IMAGE=name:tag
+	@case "$(BASE_IMAGE)" in *@sha256:*) ;; *) echo "set BASE_IMAGE to a base with its digest: name@sha256:..."; exit 1;; esac
+	@mkdir -p dist
+	docker buildx build --file deploy/Dockerfile --build-arg BASE_IMAGE=$(BASE_IMAGE) \
+	  --build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) --provenance=false --sbom=false \
+	  --output type=oci,dest=dist/headrace.oci.tar,name=$(IMAGE),rewrite-timestamp=true $(ARGS) .
+	sha256sum dist/headrace.oci.tar
 
 .PHONY: unit
 unit: export HYPOTHESIS_PROFILE ?= quick

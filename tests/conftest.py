@@ -12,6 +12,7 @@ from xdist.scheduler import LoadScopeScheduling
 from tests.support.brokers import broker_kinds, stack_setting
 from tests.support.engine import clickhouse, clickhouse_server, engine_kind
 from tests.support.examples import load_profile
+from tests.support.kustomize import real_program
 from tests.support.nginx import nginx
 from tests.support.pipeline import Pipeline, started_pipeline
 
@@ -41,6 +42,7 @@ _START_THEIR_OWN = {
     "test_event_log.py",
     "test_gateway_nginx.py",
     "test_kafka_internals.py",
+    "test_kubernetes.py",
     "test_log_range.py",
     "test_restart.py",
     "test_secure_kafka.py",
@@ -131,6 +133,10 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     terminalreporter.line(
         "nginx: " + (nginx() or "NONE: the gateway's configuration was read, not run. Install nginx.")
     )
+    if any("/test_kustomize" in report.nodeid for report in reports):
+        program = real_program()
+        not_compared = "NONE: the renderer of the manifests was compared with nothing. Install kubectl."
+        terminalreporter.line("kustomize: " + (" ".join(program) if program else not_compared))
     if any("/test_sdks" in report.nodeid for report in reports):
         from tests.support.sdks.running import missing_because
 

@@ -46,6 +46,9 @@ def faust_settings(settings: WorkerSettings, data_dir: str) -> dict[str, Any]:
         "web_bind": settings.worker_host,
         "web_host": settings.worker_host,
         "web_port": settings.worker_port,
+        # The same for all and always: a member that comes back under its name is given the assignment of its former self,
+        # and Faust stops at one with another address.
+        "canonical_url": "http://worker",
     }
 
 
