@@ -285,3 +285,15 @@ async def test_a_displaced_partition_joins_again_and_reads_from_a_found_place(
     await send(apache, topic, [b"b\n"])
     await until(lambda: b"b\n" in reader.values())
     assert set(reader.values()) == {b"a\n", b"b\n"}
+
+
+async def test_a_worker_ends_with_its_membership(topic: str, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiokafka's `_coordination_task`, whose error nobody else looks at."""
+
+    async def fail(*_: Any) -> None:
+        raise AssertionError("of a listener")
+
+    monkeypatch.setattr(reader.kafka._coordinator, "_on_join_complete", fail)
+    reader.kafka._coordinator.request_rejoin()
+    await until(lambda: reader.app.crash_reason)
+    assert "of a listener" in str(reader.app.crash_reason)

@@ -15,11 +15,16 @@ from aiokafka.record._crecords import default_records
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 from faust.types.tuples import ConsumerMessage
+from mode import Service
 from msgspec import Struct
 
+from services.runtime.logs import get_logger
 from services.runtime.settings import KafkaSettings
 from services.worker.consumer.chunk_thread import ChunkThread
 from services.worker.dedupe.port import Membership
+
+log = get_logger(__name__)
+_LOOK_EVERY_S = 1.0
 
 
 class Chunk(Struct, frozen=True):
@@ -120,6 +125,25 @@ class ChunkConsumer(driver.Consumer):
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Nothing: to Faust all but the last offset of a chunk are a gap. Real gaps are the next chunk's."""
+
+    @Service.task
+    async def _end_with_coordination(self) -> None:
+        """Of a membership that has ended with an error aiokafka and Faust only write a line. The worker would stand still:
+        neither ready nor ended, so that nobody starts it again."""
+        while not self.should_stop:
+            await self.sleep(_LOOK_EVERY_S)
+            if (error := self._coordination_error()) and not self.should_stop:
+                log.critical("worker_stops", reason=str(error), exc_info=error)
+                await self.app.crash(error)
+                return
+
+    def _coordination_error(self) -> BaseException | None:
+        consumer = self._chunks._consumer
+        task = None if consumer is None else getattr(consumer._coordinator, "_coordination_task", None)
+        if task is None or not task.done() or task.cancelled():
+            return None
+        error: BaseException | None = task.exception()
+        return error
 
     def membership(self) -> Membership:
         """As of the last join; no member when the group has put us out since."""
