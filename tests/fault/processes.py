@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
@@ -16,10 +17,19 @@ from services.devstack.child_process import ChildProcess, free_port
 _POLL_S = 0.1
 
 
+class OtherBuild(Protocol):
+    """Another version of Headrace; see tests/bench/against/build.py."""
+
+    def command(self, *arguments: str) -> list[str]: ...
+
+    @property
+    def env(self) -> Mapping[str, str]: ...
+
+
 class Service:
     """`python -m services.cli <command>`, or a deliberately broken build of it.
 
-    `wanted`: the supervisor starts it again when it ends. `exits`: how it ended without being asked to. `clock`: a file that
+    `build`: that of its next start; None: this tree. `wanted`: the supervisor starts it again when it ends. `exits`: how it ended without being asked to. `clock`: a file that
     says by how many seconds its clock is off (see clocks.py); from its next start on.
     """
 
@@ -32,6 +42,7 @@ class Service:
         self.peak_rss_bytes = 0
         self.overrides: dict[str, str] = {}
         self.clock: Path | None = None
+        self.build: OtherBuild | None = None
         self._logs = logs
         self._env = {**env, f"HEADRACE_{command.upper()}_PORT": str(self.port)}
         module = ["services.cli"] if broken is None else ["tests.fault.broken", broken]
@@ -70,6 +81,9 @@ class Service:
         env = {**self._env, **self.overrides}
         clock = ["tests.fault.clocks", str(self.clock)] if self.clock else []
         command = [sys.executable, "-m", *clock, *self._module]
+        if self.build is not None:
+            command = self.build.command(self._module[-1])
+            env |= self.build.env
         self._child = child = ChildProcess(self.name, command, log=self.log, env=env)
         starting = asyncio.ensure_future(asyncio.to_thread(child.start))
         try:
@@ -147,14 +161,12 @@ def python_path(root: Path) -> dict[str, str]:
     return {"PYTHONPATH": str(root) + (os.pathsep + there if there else "")}
 
 
-async def run_headrace(settings: Mapping[str, str], *arguments: str) -> str:
+async def run_headrace(settings: Mapping[str, str], *arguments: str, build: OtherBuild | None = None) -> str:
     """One `headrace` command; its standard output. Raises RuntimeError with its errors when it fails."""
+    command = [sys.executable, "-m", "services.cli", *arguments] if build is None else build.command(*arguments)
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "services.cli",
-        *arguments,
-        env={**os.environ, **settings},
+        *command,
+        env={**os.environ, **settings, **(build.env if build else {})},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )

@@ -16,6 +16,7 @@ from tests.fault.faults.moves import MOVES, ROLLING
 from tests.fault.faults.poison import AFTER_POISON, POISON
 from tests.fault.faults.refusals import REFUSALS
 from tests.fault.faults.store import AWAY, STORE, TAIL
+from tests.fault.faults.upgrade import UPGRADE
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Scenario:
 
     `brokers`: how many it needs; `durable`: they must keep their log when they die, so the embedded one will not do.
     `times`: at most so many faults, where each takes long; `short`: so many in the short form. `beside`: it mostly
-    waits, and runs beside the others.
+    waits, and runs beside the others. `base`: the commit of the build that it begins with.
     """
 
     name: str
@@ -37,7 +38,11 @@ class Scenario:
     times: int | None = None
     short: int = 3
     beside: bool = False
+    base: str | None = None
 
+
+# 0.1.0: CHANGELOG.md.
+FIRST_VERSION = "04794e0"
 
 SCENARIOS = {
     s.name: s
@@ -66,6 +71,15 @@ SCENARIOS = {
         Scenario("poison", "bad lines of a foreign producer, then a flood", POISON, last=AFTER_POISON, short=3),
         # The last on its stack: the group remembers a member with a name when it has gone, until its session is over.
         Scenario("rolling-restart", "a deploy: workers that keep their names start again", ROLLING, short=1),
+        Scenario(
+            "upgrade",
+            "0.1.0 is replaced by this build, service by service",
+            UPGRADE,
+            durable=True,
+            times=1,
+            short=1,
+            base=FIRST_VERSION,
+        ),
         Scenario("broker-of-three", "kill -9 of one of three brokers", ONE_OF_THREE, brokers=3, durable=True, short=1),
     )
 }

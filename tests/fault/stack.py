@@ -5,7 +5,7 @@ import re
 import signal
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,11 @@ from services.runtime.keys import Scope, create_key, new_key
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.schema.migrate import migrate
 from services.schema.roles import Role
+from tests.bench.against.build import Build, base_build
 from tests.fault.broken import EDGE_BUILDS
 from tests.fault.ledger import Numbers
 from tests.fault.load import Earlier
-from tests.fault.processes import Service, python_path, until
+from tests.fault.processes import Service, python_path, run_headrace, until
 from tests.fault.proxy import Proxy
 from tests.fault.quick_start import quick_start_options
 
@@ -54,13 +55,15 @@ _ROW = np.dtype([("n", "<u4"), ("v", "u1")])
 class Shape:
     """How many of each. `brokers` = 0: the embedded broker, which forgets everything when it dies.
 
-    `broken`: workers and query service, or the edges as well, are that deliberately broken build (broken.py).
+    `broken`: workers and query service, or the edges as well, are that deliberately broken build (broken.py). `base`: a
+    commit whose build everything begins with.
     """
 
     brokers: int = 1
     edges: int = 2
     workers: int = 3
     broken: str | None = None
+    base: str | None = None
 
 
 @dataclass
@@ -227,6 +230,14 @@ class Stack:
 @asynccontextmanager
 async def started(shape: Shape, data_dir: Path) -> AsyncIterator[Stack]:
     """Starts everything and stops it at the end. Raises ChildFailedError, TimeoutError, KafkaUnavailableError."""
+    with ExitStack() as opened:
+        base = opened.enter_context(base_build(shape.base, data_dir)) if shape.base else None
+        async with _started(shape, data_dir, base) as stack:
+            yield stack
+
+
+@asynccontextmanager
+async def _started(shape: Shape, data_dir: Path, base: Build | None) -> AsyncIterator[Stack]:
     brokers = await asyncio.to_thread(_start_brokers, shape, data_dir)
     clickhouse = ClickHouseProcess(data_dir / "clickhouse", log=data_dir / "clickhouse.log")
     tasks: list[asyncio.Task[None]] = []
@@ -235,8 +246,8 @@ async def started(shape: Shape, data_dir: Path) -> AsyncIterator[Stack]:
         await asyncio.to_thread(clickhouse.start)
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
             stack = Stack(shape, data_dir, _settings(shape, brokers), brokers, clickhouse, http)
-            await _prepare(stack)
-            await _start_services(stack)
+            await _prepare(stack, base)
+            await _start_services(stack, base)
             tasks = [asyncio.create_task(service.look_after()) for service in stack.services]
             tasks.append(asyncio.create_task(stack.look_after_clickhouse()))
             stack.supervisors = tasks
@@ -282,7 +293,8 @@ def _settings(shape: Shape, brokers: list[ApacheKafka] | list[EmbeddedBroker]) -
         "HEADRACE_WORKER_DRAIN_TIMEOUT_S": "8",
         # More than a disk may be behind, and less than the usual: many scenarios kill ClickHouse.
         "HEADRACE_WORKER_READ_AGAIN_MINUTES": "1",
-        "HEADRACE_WORKER_GROUP": "fault-worker",
+        # 0.1.0 has this one, whatever the topics are called.
+        "HEADRACE_WORKER_GROUP": "headrace-worker" if shape.base else "fault-worker",
         "HEADRACE_QUERY_DELETIONS_PAUSE_S": "0.5",
     }
 
@@ -292,8 +304,12 @@ def _named(settings: Mapping[str, str]) -> dict[str, Any]:
     return {name.removeprefix("HEADRACE_").lower(): value for name, value in settings.items()}
 
 
-async def _prepare(stack: Stack) -> None:
-    """Tables and topics."""
+async def _prepare(stack: Stack, base: Build | None) -> None:
+    """Tables and topics. Those of another build are made by it: its edges make the topics."""
+    if base is not None:
+        admin = stack.clickhouse.environment(Role.ADMIN)
+        await run_headrace({**stack.settings, **admin}, "migrate", build=base)
+        return
     await migrate(stack.admin_settings())
     await ensure_topics_at_last(stack.kafka_settings())
 
@@ -321,11 +337,13 @@ async def _describe(settings: KafkaSettings, topics: list[str]) -> list[dict[str
         await admin.close()
 
 
-async def _start_services(stack: Stack) -> None:
+async def _start_services(stack: Stack, base: Build | None) -> None:
     shape, logs = stack.shape, stack.data_dir / "logs"
 
     def env(role: Role) -> dict[str, str]:
-        return {**stack.settings, **python_path(ROOT), **stack.clickhouse.environment(role)}
+        # What another build needs of ClickHouse is not known here.
+        user = Role.ADMIN if base else role
+        return {**stack.settings, **python_path(ROOT), **stack.clickhouse.environment(user)}
 
     of_edges = shape.broken if shape.broken in EDGE_BUILDS else None
     stack.edges += [Service(f"edge-{i}", "edge", env(Role.EDGE), logs, of_edges) for i in range(shape.edges)]
@@ -336,4 +354,6 @@ async def _start_services(stack: Stack) -> None:
         through = {**env(Role.WORKER), "HEADRACE_CLICKHOUSE_URL": proxy.url}
         stack.workers.append(Service(f"worker-{i}", "worker", through, logs, shape.broken))
     stack.queries.append(Service("query", "query", env(Role.QUERY), logs, shape.broken))
+    for service in stack.services:
+        service.build = base
     await asyncio.gather(*[service.start() for service in stack.services])

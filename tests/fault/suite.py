@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from services.devstack.broker import KafkaUnavailableError, find_kafka_jars
+from tests.bench.against.build import has_commit
 from tests.fault.report import print_report
 from tests.fault.run import Plan, Report, compare_again, run_scenario
 from tests.fault.scenarios import Scenario
@@ -48,9 +49,12 @@ async def _run_one_by_one(
             if scenario.durable and not options.apache:
                 console.print(f"{scenario.name}: skipped, the embedded broker keeps nothing", style="yellow")
                 continue
+            if scenario.base and not has_commit(scenario.base):
+                console.print(f"{scenario.name}: skipped, this clone has no commit {scenario.base}", style="yellow")
+                continue
             stack = await stacks.get(scenario)
             report = await run_scenario(stack, scenario, plan)
-            if following is None or following.brokers != scenario.brokers:
+            if following is None or (following.brokers, following.base) != (scenario.brokers, scenario.base):
                 report.failures += await compare_again(stack)
             print_report(report, console)
             if report.failures:
@@ -73,9 +77,9 @@ class Stacks:
 
     async def get(self, scenario: Scenario) -> Stack:
         brokers = scenario.brokers if self._options.apache else 0
-        if self._stack is None or self._stack.shape.brokers != brokers:
+        shape = Shape(brokers=brokers, broken=self._options.broken, base=scenario.base)
+        if self._stack is None or self._stack.shape != shape:
             await self.close()
-            shape = Shape(brokers=brokers, broken=self._options.broken)
             data_dir = self._options.data_dir / f"from-{scenario.name}"
             self._stack = await self._exit.enter_async_context(started(shape, data_dir))
         return self._stack

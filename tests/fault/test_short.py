@@ -50,9 +50,9 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
     running.close()
 
 
-# They stop all nodes of a cluster, start each worker three times, or send a gigabyte, which takes minutes on a busy machine:
-# `make fault` runs them.
-LONG = {"log-truncated", "retention-overtakes", "rolling-restart", "big-bodies"}
+# They stop all nodes of a cluster, start each worker three times, send a gigabyte, or set another version up, which takes
+# minutes on a busy machine: `make fault` runs them.
+LONG = {"log-truncated", "retention-overtakes", "rolling-restart", "big-bodies", "upgrade"}
 
 
 @pytest.mark.parametrize("name", [name for name in SCENARIOS if name not in LONG])

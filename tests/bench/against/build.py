@@ -52,6 +52,15 @@ def this_build() -> Build:
     return Build(f"{commit}{' and uncommitted changes' if changed else ''}", ROOT, sys.executable)
 
 
+def has_commit(name: str) -> bool:
+    """Whether this clone knows it: a shallow one may not."""
+    try:
+        _git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}", why=_unknown(name))
+    except BuildError:
+        return False
+    return True
+
+
 @contextmanager
 def base_build(name: str, scratch: Path) -> Iterator[Build]:
     """The commit in a folder of `scratch`, which is gone afterwards. Raises BuildError."""
