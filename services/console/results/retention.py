@@ -44,15 +44,16 @@ def _table(part: _Part, result: RetentionResult, zone: ZoneInfo, can_ask: bool) 
 
 def _row(part: _Part, cohort: int, result: RetentionResult, zone: ZoneInfo, can_ask: bool) -> Row:
     people, *others = part.matrix[cohort]
+    label = period(result.periods[cohort], result.interval, zone)
 
     def which(offset: int) -> str:
-        return behind(cohort=cohort, offset=offset or None, line=part.line) if can_ask else ""
+        return behind(cohort=cohort, offset=offset or None, line=part.line, said=label) if can_ask else ""
 
     cells = [count_cell(people, which(0), is_open=not result.complete[cohort])]
     for offset, back in enumerate(others, 1):
         is_open = not result.complete[cohort + offset]
         cells.append(_cell(back, people, which(offset), is_open))
-    return Row(period(result.periods[cohort], result.interval, zone), cells)
+    return Row(label, cells)
 
 
 def _cell(back: int, people: int, which: str, is_open: bool) -> Cell:

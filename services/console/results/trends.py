@@ -1,6 +1,5 @@
 """Trends: a line for each series and value of the breakdown; what has not ended is dashed."""
 
-from itertools import count
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,48 +21,49 @@ _MEASURES = {
     "max": "largest",
     "percentile": "percentile",
 }
+_WHOLE = "Whole window"
+_MANY_POINTS = 62
+_MANY_LINES = 12
+Numbers = list[float | int | None]
 
 
 class Line(Struct, frozen=True):
     """A line of the picture, a column of the table. `before`: of the period before, in the same places."""
 
     name: str
-    values: list[float | int | None]
+    values: Numbers
     series: int
     line: dict[str, Any] | None
     measure: str
-    before: list[float | int | None] | None = None
+    before: Numbers | None = None
 
-    def behind(self, bucket: int | None) -> str:
-        return behind(series=self.series or None, bucket=bucket, line=self.line)
+    def behind(self, bucket: int | None, said: str) -> str:
+        return behind(series=self.series or None, bucket=bucket, line=self.line, said=said)
 
     @property
     def total(self) -> float | int | None:
         """None where the numbers of buckets do not add up."""
-        return sum(value or 0 for value in self.values) if self.measure in _SUMMED else None
+        return _sum(self.values) if self.measure in _SUMMED else None
 
 
 def lines_of(result: TrendsResult, properties: list[str | None]) -> list[Line]:
     """`properties`: what each series measures."""
-    lines = []
-    for number_of, series in enumerate(result.series):
-        of_before = _lines_before(result, number_of)
-        for line in series.lines:
-            before = of_before.get(_identity(line))
-            lines.append(
-                Line(
-                    name=_name(series, line, properties[number_of] if number_of < len(properties) else None),
-                    values=list(line.values),
-                    series=number_of,
-                    line=line_of(line.kind, line.value),
-                    measure=series.measure,
-                    before=before,
-                )
-            )
-    return lines
+    return [
+        Line(
+            name=_name(series, line, properties[place] if place < len(properties) else None),
+            values=list(line.values),
+            series=place,
+            line=line_of(line.kind, line.value),
+            measure=series.measure,
+            before=before.get(_identity(line)),
+        )
+        for place, series in enumerate(result.series)
+        for before in [_lines_before(result, place)]
+        for line in series.lines
+    ]
 
 
-def _lines_before(result: TrendsResult, series: int) -> dict[tuple[str, bytes], list[float | int | None]]:
+def _lines_before(result: TrendsResult, series: int) -> dict[tuple[str, bytes], Numbers]:
     if result.previous is UNSET:
         return {}
     return {_identity(line): list(line.values) for line in result.previous.series[series].lines}
@@ -74,71 +74,54 @@ def _identity(line: TrendLine) -> tuple[str, bytes]:
 
 
 def _name(series: TrendSeriesResult, line: TrendLine, of: str | None) -> str:
-    measure = " ".join(
-        filter(
-            None,
-            (
-                _MEASURES[series.measure],
-                "of" if of and series.measure not in ("count", "people", "per_person") else "",
-                of,
-            ),
-        )
-    )
-    names = (event_name(series.event), measure, line_name(line.kind, line.value))
-    return " · ".join(filter(None, names))
+    measure = _MEASURES[series.measure] + (f" of {of}" if of else "")
+    return " · ".join(filter(None, (event_name(series.event), measure, line_name(line.kind, line.value))))
+
+
+def labels_of(result: TrendsResult, zone: ZoneInfo) -> list[str]:
+    return [period(start, result.interval, zone) for start in result.periods]
 
 
 def trends_figure(result: TrendsResult, lines: list[Line], zone: ZoneInfo) -> Figure:
-    if len(result.periods) == 1:
-        return _bars(lines)
+    labels = labels_of(result, zone)
+    if len(labels) == 1:
+        return _bars(lines, labels[0])
     # Local times: Plotly knows no time zones.
     times = [start.astimezone(zone).replace(tzinfo=None).isoformat() for start in result.periods]
     ended = next((i for i, complete in enumerate(result.complete) if not complete), len(times))
-    traces = [trace for i, line in enumerate(lines) for trace in _traces(line, i, times, ended)]
     return figure(
-        traces,
+        [trace for i, line in enumerate(lines) for trace in _traces(line, i, times, labels, ended)],
         showlegend=len(lines) > 1,
         legend={"orientation": "h", "y": -0.16},
-        hovermode="x unified" if len(lines) <= 12 else "closest",
+        hovermode="x unified" if len(lines) <= _MANY_LINES else "closest",
         xaxis={"type": "date", "showgrid": False},
         yaxis={"rangemode": "tozero", "zeroline": False, "nticks": 6},
     )
 
 
-def _traces(line: Line, place: int, times: list[str], ended: int) -> list[dict[str, Any]]:
-    """What has ended, what has not (from the last point that has), and the period before."""
-    shown = colour(place)
-    traces = []
+def _traces(line: Line, place: int, times: list[str], labels: list[str], ended: int) -> list[dict[str, Any]]:
+    """The period before, what has ended, and what has not, from the last point that has."""
+    shown, traces = colour(place), []
+    which = [line.behind(i, label) for i, label in enumerate(labels)]
     if line.before is not None:
         before = line.before[: len(times)]
-        traces.append(
-            _trace(f"{line.name} (before)", times[: len(before)], before, faint(shown), "dot", place)
-            | {"showlegend": False}
-        )
+        dotted = _trace(f"{line.name} (before)", times[: len(before)], before, faint(shown), "dot", place)
+        traces.append(dotted | {"showlegend": False})
     whole = _trace(line.name, times[:ended], line.values[:ended], shown, "solid", place)
-    traces.append(whole | {"customdata": [line.behind(i) for i in range(ended)]})
+    traces.append(whole | {"customdata": which[:ended]})
     if ended < len(times):
         start = max(ended - 1, 0)
         rest = _trace(f"{line.name} (not ended)", times[start:], line.values[start:], shown, "dash", place)
         # The point that both have is said once.
         hints = ["skip" if i < ended else "all" for i in range(start, len(times))]
-        traces.append(
-            rest
-            | {
-                "showlegend": ended == 0,
-                "customdata": [line.behind(i) for i in range(start, len(times))],
-                "hoverinfo": hints,
-            }
-        )
+        traces.append(rest | {"showlegend": ended == 0, "customdata": which[start:], "hoverinfo": hints})
     return traces
 
 
-def _trace(
-    name: str, times: list[str], values: list[float | int | None], shown: str, dash: str, place: int
-) -> dict[str, Any]:
+def _trace(name: str, times: list[str], values: Numbers, shown: str, dash: str, place: int) -> dict[str, Any]:
     return {
         "type": "scatter",
-        "mode": "lines+markers" if len(times) <= 62 else "lines",
+        "mode": "lines+markers" if len(times) <= _MANY_POINTS else "lines",
         "name": plain(name),
         "legendgroup": str(place),
         "x": times,
@@ -148,33 +131,31 @@ def _trace(
     }
 
 
-def _bars(lines: list[Line]) -> Figure:
+def _bars(lines: list[Line], label: str) -> Figure:
     """Of one period alone: a bar a line, the first on top."""
-    turned = lines[::-1]
-    shown = [colour(i) for i in range(len(lines))][::-1]
+    turned = list(enumerate(lines))[::-1]
     trace = {
         "type": "bar",
         "orientation": "h",
-        "x": [line.values[0] for line in turned],
+        "x": [line.values[0] for _, line in turned],
         "y": list(range(len(turned))),
-        "text": [plain(line.name) for line in turned],
+        "text": [plain(line.name) for _, line in turned],
         "textposition": "auto",
         "hoverinfo": "x+text",
-        "marker": {"color": shown},
-        "customdata": [line.behind(0) for line in turned],
+        "marker": {"color": [colour(place) for place, _ in turned]},
+        "customdata": [line.behind(0, label) for _, line in turned],
     }
     return figure([trace], xaxis={"rangemode": "tozero"}, yaxis={"visible": False})
 
 
 def trends_table(result: TrendsResult, lines: list[Line], zone: ZoneInfo) -> Table:
     """A row a period, the whole window first."""
-    columns = [name for line in lines for name in _columns(line)]
-    total = Row("Whole window", [cell for line in lines for cell in _total(line)], is_sum=True)
+    total = Row(_WHOLE, [cell for line in lines for cell in _total(line)], is_sum=True)
     rows = [
-        Row(period(start, result.interval, zone), [cell for line in lines for cell in _cells(line, i, not complete)])
-        for i, start, complete in zip(count(), result.periods, result.complete, strict=False)
+        Row(label, [cell for line in lines for cell in _cells(line, i, label, not result.complete[i])])
+        for i, label in enumerate(labels_of(result, zone))
     ]
-    return Table("By " + result.interval, columns, [total, *rows])
+    return Table(f"By {result.interval}", [name for line in lines for name in _columns(line)], [total, *rows])
 
 
 def _columns(line: Line) -> list[str]:
@@ -182,19 +163,24 @@ def _columns(line: Line) -> list[str]:
 
 
 def _total(line: Line) -> list[Cell]:
+    which = line.behind(None, _WHOLE.lower())
     if line.total is None:
-        cells = [Cell("people", line.behind(None))]
-        return cells if line.before is None else [*cells, Cell(""), Cell("")]
-    cells = [count_cell(line.total, line.behind(None))]
+        first = Cell("people", which)
+        return [first] if line.before is None else [first, Cell(""), Cell("")]
+    cells = [count_cell(line.total, which)]
     if line.before is None:
         return cells
-    before = sum(value or 0 for value in line.before)
+    before = _sum(line.before)
     return [*cells, Cell(number(before)), Cell(change(line.total, before))]
 
 
-def _cells(line: Line, bucket: int, is_open: bool) -> list[Cell]:
-    cells = [count_cell(line.values[bucket], line.behind(bucket), is_open=is_open)]
+def _cells(line: Line, bucket: int, label: str, is_open: bool) -> list[Cell]:
+    cells = [count_cell(line.values[bucket], line.behind(bucket, label), is_open=is_open)]
     if line.before is None:
         return cells
     before = line.before[bucket] if bucket < len(line.before) else None
     return [*cells, Cell(number(before)), Cell("" if is_open else change(line.values[bucket], before))]
+
+
+def _sum(values: Numbers) -> float | int:
+    return sum(value or 0 for value in values)

@@ -1,0 +1,127 @@
+"""The answer of a query as a page draws it, of whatever kind it is."""
+
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import UNSET, Struct
+
+from services.console.results.figures import Figure
+from services.console.results.funnel import Bar, funnel_bars, funnel_tables
+from services.console.results.numbers import period, zone_of
+from services.console.results.paths import path_figure, path_table
+from services.console.results.retention import retention_tables
+from services.console.results.tables import Cell, Row, Table
+from services.console.results.trends import lines_of, trends_figure, trends_table
+from services.contract.api.cohort import CohortResult
+from services.contract.api.events import EventsResult
+from services.contract.api.funnel import FunnelPeople, FunnelResult
+from services.contract.api.path import PathResult
+from services.contract.api.retention import RetentionResult
+from services.contract.api.trends import TrendsResult
+
+CHARTS = ("trends", "path")
+_MAX_EVENTS = 50
+Body = dict[str, Any]
+
+
+class Shown(Struct, frozen=True, kw_only=True):
+    """`figure`: for Plotly. `size`: of a cohort. `is_empty`: nothing happened in the window."""
+
+    figure: Figure | None = None
+    described: str = ""
+    bars: list[Bar] = []
+    tables: list[Table] = []
+    size: int | None = None
+    people: list[str] = []
+    listed: FunnelPeople | None = None
+    window: tuple[str, str] | None = None
+    warnings: list[str] = []
+    is_empty: bool = False
+
+    @property
+    def figure_text(self) -> str:
+        return msgspec.json.encode(self.figure).decode()
+
+
+def shown(kind: str, body: Body, answer: bytes) -> Shown:
+    """`body`: what was asked. Raises msgspec.MsgspecError for what is no answer of that kind."""
+    return _OF_KIND[kind](body, answer)
+
+
+def _trends(body: Body, answer: bytes) -> Shown:
+    result, zone = msgspec.json.decode(answer, type=TrendsResult), zone_of(body.get("timezone"))
+    lines = lines_of(result, [one.get("property") for one in body.get("series", [])])
+    return Shown(
+        figure=trends_figure(result, lines, zone),
+        described=f"{len(lines)} line{'s' if len(lines) != 1 else ''} by {result.interval}; the table below has the numbers",
+        tables=[trends_table(result, lines, zone)],
+        is_empty=not any(value for line in lines for value in line.values),
+        **_more(result, zone),
+    )
+
+
+def _retention(body: Body, answer: bytes) -> Shown:
+    result, zone = msgspec.json.decode(answer, type=RetentionResult), zone_of(body.get("timezone"))
+    is_empty = not any(row and row[0] for row in result.matrix)
+    return Shown(tables=retention_tables(result, zone), is_empty=is_empty, **_more(result, zone))
+
+
+def _funnel(body: Body, answer: bytes) -> Shown:
+    result = msgspec.json.decode(answer, type=FunnelResult)
+    return Shown(
+        bars=funnel_bars(result),
+        tables=funnel_tables(result),
+        listed=None if result.listed is UNSET else result.listed,
+        is_empty=not result.steps[0].people,
+        **_more(result, zone_of(body.get("timezone"))),
+    )
+
+
+def _path(body: Body, answer: bytes) -> Shown:
+    result = msgspec.json.decode(answer, type=PathResult)
+    return Shown(
+        figure=path_figure(result, body.get("direction")) if result.children else None,
+        described=f"Ways of {result.count} people; the table below has each",
+        tables=[path_table(result)],
+        is_empty=not result.count,
+        **_more(result, zone_of(body.get("timezone"))),
+    )
+
+
+def _cohort(body: Body, answer: bytes) -> Shown:
+    result = msgspec.json.decode(answer, type=CohortResult)
+    return Shown(
+        size=result.size,
+        people=result.people[:_MAX_EVENTS],
+        warnings=[] if result.warnings is UNSET else result.warnings,
+    )
+
+
+def _events(body: Body, answer: bytes) -> Shown:
+    """A tile of a dashboard: the first of them."""
+    result, zone = msgspec.json.decode(answer, type=EventsResult), zone_of(body.get("timezone"))
+    rows = [
+        Row(period(one.timestamp, "hour", zone), [Cell(one.event), Cell(one.person_id)])
+        for one in result.events[:_MAX_EVENTS]
+    ]
+    table = Table("Events", ["Event", "Person"], rows, cut=len(result.events) - len(rows))
+    return Shown(tables=[table], is_empty=not rows, **_more(result, zone))
+
+
+def _more(result: Any, zone: ZoneInfo) -> dict[str, Any]:
+    """What all answers of a window have in common."""
+    window = None
+    if result.window is not UNSET:
+        window = (period(result.window.since, "hour", zone), period(result.window.until, "hour", zone))
+    return {"window": window, "warnings": [] if result.warnings is UNSET else result.warnings}
+
+
+_OF_KIND = {
+    "trends": _trends,
+    "retention": _retention,
+    "funnel": _funnel,
+    "path": _path,
+    "cohort": _cohort,
+    "events": _events,
+}
