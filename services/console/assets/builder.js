@@ -82,7 +82,7 @@ document.addEventListener("submit", change);
 document.addEventListener("focusin", (event) => { if (form()?.contains(event.target)) suggest(event.target); });
 document.addEventListener("input", typed);
 document.addEventListener("submit", (event) => {
-  const question = event.submitter?.dataset.confirm;
-  if (question && !confirm(question)) event.preventDefault();
+  const query = event.submitter?.dataset.confirm;
+  if (query && !confirm(query)) event.preventDefault();
 });
 fillZone();

@@ -19,8 +19,8 @@ async function load(place) {
 for (const place of document.querySelectorAll("[data-tile]")) load(place);
 
 document.addEventListener("submit", (event) => {
-  const question = event.submitter?.dataset.confirm;
-  if (question && !confirm(question)) event.preventDefault();
+  const query = event.submitter?.dataset.confirm;
+  if (query && !confirm(query)) event.preventDefault();
 });
 // A menu closes when something else is pressed.
 document.addEventListener("click", (event) => {

@@ -6,7 +6,7 @@ from services.console.frame.api import AnswerError
 from services.console.frame.curl import curl_line
 from services.console.frame.frame import Visit
 
-from services.console.questions.asked import Asked
+from services.console.queries.asked import Asked
 from services.console.results.result import Shown, shown
 
 _NOT_KNOWN = "The API answered in a way that the console does not know."

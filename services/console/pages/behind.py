@@ -12,10 +12,10 @@ from services.contract.api.root_paths import CONSOLE_PATH
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from services.console.questions.asked import Asked, asked_of
-from services.console.questions.cells import CELL, read_cell, said_of
-from services.console.questions.kinds import KINDS, Kind
-from services.console.questions.params import Pairs
+from services.console.queries.asked import Asked, asked_of
+from services.console.queries.cells import CELL, read_cell, said_of
+from services.console.queries.kinds import KINDS, Kind
+from services.console.queries.params import Pairs
 from services.console.results.numbers import shown
 from services.contract.api.people import PeopleResult
 
@@ -41,7 +41,7 @@ class BehindPages:
         return found
 
     async def people(self, kind: Kind, visit: Visit) -> Response:
-        asked, body = _question(kind, visit)
+        asked, body = _query(kind, visit)
         if body is None:
             return _to_builder(asked)
         result = await visit.api.post(_PEOPLE, body, PeopleResult)
@@ -69,7 +69,7 @@ class BehindPages:
         )
 
     async def table(self, kind: Kind, visit: Visit) -> Response:
-        asked, body = _question(kind, visit)
+        asked, body = _query(kind, visit)
         if body is None:
             return _to_builder(asked)
         content = await visit.api.send("POST", _PEOPLE, {**body, "limit": 1000}, "text/csv")
@@ -77,7 +77,7 @@ class BehindPages:
         return Response(content, headers=headers, media_type="text/csv")
 
 
-def _question(kind: Kind, visit: Visit) -> tuple[Asked, dict[str, Any] | None]:
+def _query(kind: Kind, visit: Visit) -> tuple[Asked, dict[str, Any] | None]:
     asked = asked_of(kind, [pair for pair in visit.fields if pair[0] not in (CELL, _CURSOR)])
     if asked.body is None:
         return asked, None

@@ -1,6 +1,6 @@
 """/console/trends, funnel, retention, paths, cohorts: a form, and what it asks for.
 
-The address holds the whole question. A page without one shows the form alone.
+The address holds the whole query. A page without one shows the form alone.
 """
 
 import asyncio
@@ -17,9 +17,9 @@ from starlette.routing import Route
 from services.console.pages.answers import Answered, answer_of, curl_of
 from services.console.pages.choices import CHOICES
 from services.console.pages.suggestions import Suggested, suggested
-from services.console.questions.asked import asked_of
-from services.console.questions.edits import DO
-from services.console.questions.kinds import KINDS, Kind
+from services.console.queries.asked import asked_of
+from services.console.queries.edits import DO
+from services.console.queries.kinds import KINDS, Kind
 from services.contract.api.cohorts import CohortInfo, CohortList
 from services.contract.api.dashboards import Dashboard, DashboardList, Deleted
 
@@ -83,7 +83,7 @@ class BuilderPages:
         )
 
     async def download(self, kind: Kind, media_type: str, visit: Visit) -> Response:
-        """The API's own answer. A page where the question is wrong."""
+        """The API's own answer. A page where the query is wrong."""
         asked = asked_of(kind, visit.fields)
         if asked.body is None:
             return RedirectResponse(f"{CONSOLE_PATH}/{kind.page}?{asked.address}", 303, page_headers())

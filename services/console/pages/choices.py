@@ -1,9 +1,9 @@
 """What selects of the builders offer: values as the API has them, and what a reader sees."""
 
-from services.console.questions.cohorts import KINDS, TIMES
-from services.console.questions.filters import OPERATORS
-from services.console.questions.parts import UNITS
-from services.console.questions.windows import CUSTOM, RANGES
+from services.console.queries.cohorts import KINDS, TIMES
+from services.console.queries.filters import OPERATORS
+from services.console.queries.parts import UNITS
+from services.console.queries.windows import CUSTOM, RANGES
 
 CHOICES: dict[str, dict[str, str]] = {
     "ranges": {**RANGES, CUSTOM: "From … to …"},

@@ -18,9 +18,9 @@ from starlette.routing import Route
 
 from services.console.pages.answers import Answered, answer_of
 from services.console.pages.choices import CHOICES
-from services.console.questions.asked import asked_of
-from services.console.questions.kinds import KINDS
-from services.console.questions.tiles import WIDTHS, Tile, moved, range_of, saved_query, tile_of
+from services.console.queries.asked import asked_of
+from services.console.queries.kinds import KINDS
+from services.console.queries.tiles import WIDTHS, Tile, moved, range_of, saved_query, tile_of
 from services.contract.api.dashboards import Dashboard, DashboardList, Deleted
 
 _HOME = f"{CONSOLE_PATH}/dashboards"
@@ -89,11 +89,11 @@ class DashboardPages:
         return _to(board)
 
     async def save(self, visit: Visit) -> Response:
-        """A question onto a dashboard that is there, or a new one."""
+        """A query onto a dashboard that is there, or a new one."""
         kind = KINDS.get(visit.form.get("kind", ""))
-        asked = None if kind is None else asked_of(kind, _pairs(visit.form.get("question", "")))
+        asked = None if kind is None else asked_of(kind, _pairs(visit.form.get("query", "")))
         if kind is None or asked is None or asked.body is None:
-            raise AnswerError(400, "invalid_field", "There is no question to save. Ask one first.")
+            raise AnswerError(400, "invalid_field", "There is no query to save. Ask one first.")
         query = saved_query(kind, asked.body, visit.form.get("title", "").strip() or kind.title)
         dashboard_id = visit.form.get("dashboard", "")
         if not dashboard_id:

@@ -9,8 +9,8 @@ from services.console.frame.headers import page_headers
 from starlette.responses import Response
 from starlette.routing import Route
 
-from services.console.questions.params import Params
-from services.console.questions.texts import ANY_EVENT, name_of, text_of, text_of_name
+from services.console.queries.params import Params
+from services.console.queries.texts import ANY_EVENT, name_of, text_of, text_of_name
 from services.contract.api.catalog import CatalogProperty, CatalogResult, CatalogTraits
 from services.contract.api.cohorts import CohortList
 

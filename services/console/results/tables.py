@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from services.console.questions.cells import write_cell
+from services.console.queries.cells import write_cell
 from services.console.results.numbers import NOTHING, number
 
 

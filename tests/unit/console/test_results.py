@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 
-from services.console.questions.cells import read_cell
+from services.console.queries.cells import read_cell
 from services.console.results.funnel import funnel_bars, funnel_tables
 from services.console.results.numbers import THIN, change, duration, number, share
 from services.console.results.paths import MAX_ROWS, path_figure, path_table

@@ -6,8 +6,8 @@
 from typing import Any
 from urllib.parse import parse_qsl
 
-from services.console.questions.params import Pairs, Params
-from services.console.questions.texts import json_text, text_of, value_of
+from services.console.queries.params import Pairs, Params
+from services.console.queries.texts import json_text, text_of, value_of
 
 Cell = dict[str, Any]
 CELL = "cell"

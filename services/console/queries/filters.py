@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from services.console.questions.errors import QuestionError
-from services.console.questions.params import Pairs, Params, under
-from services.console.questions.texts import (
+from services.console.queries.errors import QueryError
+from services.console.queries.params import Pairs, Params, under
+from services.console.queries.texts import (
     name_of,
     text_of,
     text_of_name,
@@ -33,7 +33,7 @@ Filter = dict[str, Any]
 
 
 def read_filter(params: Params, name: str) -> Filter:
-    """Rows without a property are left out. Raises QuestionError."""
+    """Rows without a property are left out. Raises QueryError."""
     found: dict[str, dict[str, Any]] = {}
     for number, row in zip(params.below(name).numbers(), params.rows(name), strict=True):
         key = name_of(row.one("key"))
@@ -42,7 +42,7 @@ def read_filter(params: Params, name: str) -> Filter:
         operator, operand = _condition(row, f"{name}.{number}", key)
         operators = found.setdefault(key, {})
         if operator in operators:
-            raise QuestionError(f"{name}.{number}", f"`{key}` takes each operator once: choose another one.")
+            raise QueryError(f"{name}.{number}", f"`{key}` takes each operator once: choose another one.")
         operators[operator] = operand
     return {key: _short(operators) for key, operators in found.items()}
 
@@ -60,7 +60,7 @@ def _condition(row: Params, place: str, key: str) -> tuple[str, Any]:
     if operator in WITHOUT_VALUE:
         return "exists", operator == "exists"
     if not text.strip():
-        raise QuestionError(place, f'`{key}`: say a value, or choose “is set”. The empty text is `""`.')
+        raise QueryError(place, f'`{key}`: say a value, or choose “is set”. The empty text is `""`.')
     return operator, values_of(text) if operator in _OF_LISTS else value_of(text)
 
 

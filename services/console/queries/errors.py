@@ -1,7 +1,7 @@
-"""What is wrong with a question before the API has seen it."""
+"""What is wrong with a query before the API has seen it."""
 
 
-class QuestionError(Exception):
+class QueryError(Exception):
     """`place`: the parameter of the address that it is about."""
 
     def __init__(self, place: str, message: str) -> None:

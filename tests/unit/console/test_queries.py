@@ -1,4 +1,4 @@
-"""The address of a page holds the whole question: body -> address -> body is the same."""
+"""The address of a page holds the whole query: body -> address -> body is the same."""
 
 from typing import Any
 from urllib.parse import parse_qsl
@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.console.questions.edits import edited
-from services.console.questions.errors import QuestionError
-from services.console.questions.kinds import KINDS
-from services.console.questions.params import Params
-from services.console.questions.places import place_of
+from services.console.queries.edits import edited
+from services.console.queries.errors import QueryError
+from services.console.queries.kinds import KINDS
+from services.console.queries.params import Params
+from services.console.queries.places import place_of
 from services.contract.api.queries import QUERY_KINDS
 from tests.support.examples import examples
 from tests.unit.console.bodies import BODIES, Bodies
@@ -94,7 +94,7 @@ def test_what_a_form_says(address: str, body: dict[str, Any]) -> None:
     ],
 )
 def test_what_is_wrong_is_said_at_its_place(address: str, place: str) -> None:
-    with pytest.raises(QuestionError) as raised:
+    with pytest.raises(QueryError) as raised:
         KINDS["trends"].body(params(address))
     assert raised.value.place == place
 
@@ -157,6 +157,6 @@ def test_no_address_breaks_a_page(pairs: list[tuple[str, str]]) -> None:
         asked = edited(Params(pairs))
         try:
             body = kind.body(asked)
-        except QuestionError:
+        except QueryError:
             continue
         assert text(kind.body(kind.params(body))) == text(body)

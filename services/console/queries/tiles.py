@@ -1,13 +1,13 @@
-"""Dashboards: what of a saved query is its tile, what is its question; one time range for all tiles."""
+"""Dashboards: what of a saved query is its tile, what is its query; one time range for all tiles."""
 
 from typing import Any
 
 from msgspec import Struct
 
-from services.console.questions.asked import Asked
-from services.console.questions.kinds import KINDS, Kind
-from services.console.questions.params import Pairs, Params
-from services.console.questions.windows import NAMES, read_window
+from services.console.queries.asked import Asked
+from services.console.queries.kinds import KINDS, Kind
+from services.console.queries.params import Pairs, Params
+from services.console.queries.windows import NAMES, read_window
 
 Query = dict[str, Any]
 # Of twelve columns.

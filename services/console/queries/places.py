@@ -2,10 +2,10 @@
 
 import re
 
-from services.console.questions.kinds import Kind
-from services.console.questions.params import Params
-from services.console.questions.parts import Part
-from services.console.questions.texts import name_of
+from services.console.queries.kinds import Kind
+from services.console.queries.params import Params
+from services.console.queries.parts import Part
+from services.console.queries.texts import name_of
 
 _STEP = re.compile(r"([^.\[]+)((?:\[\d+\])?)\.?")
 _RULES = re.compile(r"^cohort(?:\.(?:and|or)\[(\d+)\])?(?:\.|$)")

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from services.console.questions.errors import QuestionError
-from services.console.questions.filters import read_filter, write_filter
-from services.console.questions.params import Pairs, Params, under
-from services.console.questions.texts import json_text, name_of, same, text_of, text_of_name, value_of
-from services.console.questions.windows import read_window, write_window
+from services.console.queries.errors import QueryError
+from services.console.queries.filters import read_filter, write_filter
+from services.console.queries.params import Pairs, Params, under
+from services.console.queries.texts import json_text, name_of, same, text_of, text_of_name, value_of
+from services.console.queries.windows import read_window, write_window
 
 Cohort = dict[str, Any]
 KINDS = {"did": "did", "did_not": "did not do", "traits": "have traits", "saved": "are in the saved cohort"}
@@ -19,7 +19,7 @@ TIMES = {"at_least": "at least", "at_most": "at most", "exactly": "exactly"}
 
 
 def read_cohort(params: Params, name: str = "c") -> Cohort | None:
-    """None where there are no rules. Raises QuestionError."""
+    """None where there are no rules. Raises QueryError."""
     below = params.below(name)
     if below.one("json").strip():
         return _read_json(below.one("json"), f"{name}.json")
@@ -35,7 +35,7 @@ def write_cohort(cohort: Cohort | None, name: str = "c") -> Pairs:
     pairs = under(name, _rows(cohort))
     try:
         back = read_cohort(Params(pairs), name)
-    except QuestionError:
+    except QueryError:
         back = None
     return pairs if same(back, cohort) else [(f"{name}.json", json_text(cohort))]
 
@@ -44,7 +44,7 @@ def _read_json(text: str, place: str) -> Cohort:
     try:
         return msgspec.json.decode(text, type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError) as error:
-        raise QuestionError(place, f"A cohort is a JSON object: {error}") from error
+        raise QueryError(place, f"A cohort is a JSON object: {error}") from error
 
 
 def _read_rule(below: Params, number: str, name: str) -> Cohort:
@@ -69,8 +69,8 @@ def _subject(row: Params, below: Params, number: str, name: str) -> Any:
 def _conditions(below: Params, number: str, name: str) -> dict[str, Any]:
     try:
         return read_filter(below, f"{number}.f")
-    except QuestionError as error:
-        raise QuestionError(f"{name}.{error.place}", error.message) from error
+    except QueryError as error:
+        raise QueryError(f"{name}.{error.place}", error.message) from error
 
 
 def _rows(cohort: Cohort) -> Pairs:

@@ -1,4 +1,4 @@
-"""What questions are made of: each part reads some parameters into some fields of the body, and writes them back.
+"""What queries are made of: each part reads some parameters into some fields of the body, and writes them back.
 
 `place` leads from a field that the API names to the parameter that it came from.
 """
@@ -8,12 +8,12 @@ from typing import Any
 
 from msgspec import Struct
 
-from services.console.questions.cohorts import read_cohort, write_cohort
-from services.console.questions.errors import QuestionError
-from services.console.questions.filters import read_filter, write_filter
-from services.console.questions.params import Pairs, Params, under
-from services.console.questions.texts import ANY_EVENT, name_of, text_of, text_of_name, value_of
-from services.console.questions.windows import read_window, write_window
+from services.console.queries.cohorts import read_cohort, write_cohort
+from services.console.queries.errors import QueryError
+from services.console.queries.filters import read_filter, write_filter
+from services.console.queries.params import Pairs, Params, under
+from services.console.queries.texts import ANY_EVENT, name_of, text_of, text_of_name, value_of
+from services.console.queries.windows import read_window, write_window
 
 Body = dict[str, Any]
 _UNITS = {"d": 86_400, "h": 3600, "m": 60, "s": 1}
@@ -137,8 +137,8 @@ def listed(field: str, name: str, inside: Sequence[Part]) -> Part:
 def _read_row(params: Params, place: str, inside: Sequence[Part]) -> Body:
     try:
         return read_parts(params.below(place), inside)
-    except QuestionError as error:
-        raise QuestionError(f"{place}.{error.place}", error.message) from error
+    except QueryError as error:
+        raise QueryError(f"{place}.{error.place}", error.message) from error
 
 
 def read_parts(params: Params, parts: Sequence[Part]) -> Body:

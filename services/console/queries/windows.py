@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from services.console.questions.params import Pairs, Params
-from services.console.questions.texts import text_of, value_of
+from services.console.queries.params import Pairs, Params
+from services.console.queries.texts import text_of, value_of
 
 DEFAULT_RANGE = "last:30d"
 CUSTOM = "custom"

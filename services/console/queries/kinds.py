@@ -1,10 +1,10 @@
-"""The kinds of questions: one row each, with the parts that the API's body of that kind has."""
+"""The kinds of queries: one row each, with the parts that the API's body of that kind has."""
 
 from msgspec import Struct
 
-from services.console.questions import parts
-from services.console.questions.params import Params
-from services.console.questions.parts import Body, Part, read_parts, write_parts
+from services.console.queries import parts
+from services.console.queries.params import Params
+from services.console.queries.parts import Body, Part, read_parts, write_parts
 
 
 class Kind(Struct, frozen=True):
@@ -16,11 +16,11 @@ class Kind(Struct, frozen=True):
     parts: tuple[Part, ...]
 
     def body(self, params: Params) -> Body:
-        """What the API is asked. Raises QuestionError."""
+        """What the API is asked. Raises QueryError."""
         return read_parts(params, self.parts)
 
     def params(self, body: Body) -> Params:
-        """The address of a question: what `body` makes the same body of."""
+        """The address of a query: what `body` makes the same body of."""
         return Params(write_parts(body, self.parts))
 
 

@@ -1,6 +1,6 @@
 """What the buttons of a form do to it where there is no script: `do=add:f`, `do=remove:f.0`, `do=up:s.1`."""
 
-from services.console.questions.params import Params, under
+from services.console.queries.params import Params, under
 
 DO = "do"
 

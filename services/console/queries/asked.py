@@ -1,15 +1,15 @@
-"""The question that an address asks: its form, the body for the API, and what is wrong with it."""
+"""The query that an address asks: its form, the body for the API, and what is wrong with it."""
 
 from typing import Any
 
 from msgspec import Struct
 
-from services.console.questions.edits import DO, edited
-from services.console.questions.errors import QuestionError
-from services.console.questions.kinds import Kind
-from services.console.questions.params import Pairs, Params
-from services.console.questions.places import place_of
-from services.console.questions.windows import DEFAULT_RANGE, NAMES
+from services.console.queries.edits import DO, edited
+from services.console.queries.errors import QueryError
+from services.console.queries.kinds import Kind
+from services.console.queries.params import Pairs, Params
+from services.console.queries.places import place_of
+from services.console.queries.windows import DEFAULT_RANGE, NAMES
 
 # What a form says also where nothing was asked.
 _NO_QUESTION = (*NAMES, "new")
@@ -35,7 +35,7 @@ class Asked(Struct, frozen=True):
 
     @property
     def address(self) -> str:
-        """The question as a query string."""
+        """The query as a query string."""
         return self.params.query()
 
     def refused(self, message: str, field: str | None, code: str) -> "Asked":
@@ -68,7 +68,7 @@ def asked_of(kind: Kind, pairs: Pairs) -> Asked:
         return Asked(kind, params)
     try:
         body = kind.body(_with_window(kind, params))
-    except QuestionError as error:
+    except QueryError as error:
         return Asked(kind, params, wrong=Wrong(error.message, error.place))
     return Asked(kind, kind.params(body), body)
 
