@@ -1,4 +1,4 @@
-"""One address for all calls: passes each request on to the edge or to the query service, by its path.
+"""One address for all: passes each request on to the edge, the query service or the console, by its path.
 
 Bodies and answers stream through; nothing is retried and nothing is kept. Health and metrics of the services stay inside.
 """
@@ -19,6 +19,7 @@ from yarl import URL
 
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.root_paths import is_console_path
 from services.contract.api.sdk import sdk_path
 from services.runtime.http import error_response, exact_addresses, exception_handlers, serve
 from services.runtime.logs import get_logger
@@ -64,9 +65,10 @@ class Upstream:
 class Gateway:
     """The proxy as an ASGI application. `start` and `stop` belong to its lifespan."""
 
-    def __init__(self, edge_url: str, query_url: str) -> None:
+    def __init__(self, edge_url: str, query_url: str, console_url: str) -> None:
         self.edge = Upstream("edge", edge_url, ErrorCode.LOG_UNAVAILABLE)
         self.query = Upstream("query", query_url, ErrorCode.STORE_UNAVAILABLE)
+        self.console = Upstream("console", console_url, ErrorCode.STORE_UNAVAILABLE)
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
@@ -87,7 +89,9 @@ class Gateway:
         return self._session
 
     def route(self, path: str) -> Upstream | None:
-        """None for an address that neither service has."""
+        """None for an address that no service has."""
+        if is_console_path(path):
+            return self.console
         if path.startswith(_API) and path.removeprefix(_API).partition("/")[0] in _QUERY_PARTS:
             return self.query
         is_edge = path in _REFERENCE or path.startswith((_API, "/docs/")) or sdk_path(path) is not None
@@ -211,10 +215,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--edge", required=True, help="base URL of the edge")
     parser.add_argument("--query", required=True, help="base URL of the query service")
+    parser.add_argument("--console", required=True, help="base URL of the console")
     options = parser.parse_args()
     with errors_for_operators():
         start_service(LogSettings, "gateway")
-        app = create_app(Gateway(options.edge, options.query))
+        app = create_app(Gateway(options.edge, options.query, options.console))
         serve(app, "127.0.0.1", options.port, _DRAIN_TIMEOUT_S, "gateway", HttpSettings().connection_limits())
 
 

@@ -114,11 +114,12 @@ class Stack:
 
 @pytest.fixture
 async def stack() -> AsyncIterator[Stack]:
-    edge, query = StandIn("edge"), StandIn("query")
+    edge, query, console = StandIn("edge"), StandIn("query"), StandIn("console")
     async with (
         served(edge.app) as edge_url,
         served(query.app) as query_url,
-        served(create_app(Gateway(edge_url, query_url))) as url,
+        served(console.app) as console_url,
+        served(create_app(Gateway(edge_url, query_url, console_url))) as url,
         httpx.AsyncClient(base_url=url, timeout=20) as client,
     ):
         yield Stack(edge, query, url, client)
@@ -138,6 +139,8 @@ async def stack() -> AsyncIterator[Stack]:
         ("DELETE", "/v1/analytics/dashboard/delete/two%0Alines", "query"),
         ("GET", "/v1/analytics/persons/p", "query"),
         ("POST", "/v1/analytics/privacy/forget", "query"),
+        ("GET", "/", "console"),
+        ("POST", "/console/sign-in", "console"),
     ],
 )
 async def test_paths_lead_to_their_service(stack: Stack, method: str, path: str, name: str) -> None:
@@ -228,7 +231,7 @@ async def test_a_client_that_leaves_is_gone_for_the_service_too(stack: Stack) ->
 async def test_a_service_that_is_down() -> None:
     query = StandIn("query")
     async with served(query.app) as query_url, httpx.AsyncClient() as client:
-        gateway = Gateway(f"http://127.0.0.1:{free_port()}", query_url)
+        gateway = Gateway(f"http://127.0.0.1:{free_port()}", query_url, query_url)
         async with served(create_app(gateway)) as url:
             answer = await client.post(f"{url}/v1/analytics/track", content=b"{}")
             assert answer.status_code == 503
@@ -241,7 +244,6 @@ async def test_a_service_that_is_down() -> None:
 @pytest.mark.parametrize(
     "target",
     [
-        "/",
         "/elsewhere",
         "/metrics",
         "/health/live",
