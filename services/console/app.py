@@ -14,12 +14,17 @@ from starlette.routing import Route
 from services.console.frame.api import Api
 from services.console.frame.frame import HOME, Frame, RefusedError
 from services.console.frame.headers import page_headers
+from services.console.pages.behind import BehindPages
+from services.console.pages.builders import BuilderPages
 from services.console.pages.catalog import CatalogPages
+from services.console.pages.dashboards import DashboardPages
 from services.console.pages.groups import GroupPages
+from services.console.pages.home import HomePages
 from services.console.pages.live import LivePages
 from services.console.pages.people import PeoplePages
 from services.console.pages.setup import SetupPages
 from services.console.pages.sign_in import SignInPages
+from services.console.pages.suggestions import Suggestions
 from services.contract.api.errors import ApiError
 from services.contract.api.root_paths import CONSOLE_PATH
 from services.runtime.http import bug_response, exact_addresses, operation_routes, request_id_of, serve
@@ -30,7 +35,19 @@ from services.runtime.start import start_service
 
 log = get_logger(__name__)
 _SERVICE = "console"
-_PAGES = (SignInPages, LivePages, PeoplePages, GroupPages, CatalogPages, SetupPages)
+_PAGES = (
+    SignInPages,
+    HomePages,
+    LivePages,
+    BuilderPages,
+    BehindPages,
+    Suggestions,
+    DashboardPages,
+    PeoplePages,
+    GroupPages,
+    CatalogPages,
+    SetupPages,
+)
 
 
 def create_app(settings: ConsoleSettings, transport: httpx.AsyncBaseTransport | None = None) -> Starlette:
@@ -51,7 +68,7 @@ def create_app(settings: ConsoleSettings, transport: httpx.AsyncBaseTransport | 
 
     app = Starlette(
         routes=[
-            *[Route(path, home) for path in ("/", CONSOLE_PATH, f"{CONSOLE_PATH}/")],
+            *[Route(path, home) for path in ("/", CONSOLE_PATH)],
             *[route for kind in _PAGES for route in kind(frame).routes()],
             frame.assets.route(),
             *operation_routes(ready),

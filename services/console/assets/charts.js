@@ -33,9 +33,10 @@ const options = { displayModeBar: false, responsive: true, locale: "en", staticP
 async function draw(place) {
   const { data, layout } = JSON.parse(place.dataset.figure);
   const library = await plotly(place.dataset.plotly);
-  place.replaceChildren();
-  await library.newPlot(place, data, { ...dressed(layout), transition: still ? undefined : layout.transition }, options);
-  place.on("plotly_click", ({ points }) => {
+  const picture = document.createElement("div");
+  place.replaceChildren(picture);
+  await library.newPlot(picture, data, { ...dressed(layout), transition: still ? undefined : layout.transition }, options);
+  picture.on("plotly_click", ({ points }) => {
     const which = points.map((point) => point.customdata).find(Boolean);
     if (which) location.assign(`${place.dataset.people}&${new URLSearchParams({ cell: which })}`);
   });

@@ -29,7 +29,17 @@ def _place(name: str, key: str, path: str = "") -> Place:
 
 
 NAVIGATION = (
-    Part("Watch", (_place("Live", "l"),)),
+    Part("Watch", (_place("Dashboards", "d"), _place("Live", "l"))),
+    Part(
+        "Ask",
+        (
+            _place("Trends", "t"),
+            _place("Funnel", "f"),
+            _place("Retention", "r"),
+            _place("Paths", "w"),
+            _place("Cohorts", "h"),
+        ),
+    ),
     Part("Data", (_place("People", "p"), _place("Groups", "o"), _place("Catalog", "c"))),
     Part("Project", (_place("Set-up", "s", "setup"),)),
 )

@@ -2,10 +2,10 @@
 
 import msgspec
 from msgspec import Struct
+
 from services.console.frame.api import AnswerError
 from services.console.frame.curl import curl_line
 from services.console.frame.frame import Visit
-
 from services.console.queries.asked import Asked
 from services.console.results.result import Shown, shown
 

@@ -5,19 +5,19 @@ from typing import Any
 from urllib.parse import urlencode
 
 import msgspec
-from services.console.frame.curl import curl_line
-from services.console.frame.frame import Frame, Visit
-from services.console.frame.headers import page_headers
-from services.contract.api.root_paths import CONSOLE_PATH
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from services.console.frame.curl import curl_line
+from services.console.frame.frame import Frame, Visit
+from services.console.frame.headers import page_headers
 from services.console.queries.asked import Asked, asked_of
 from services.console.queries.cells import CELL, read_cell, said_of
 from services.console.queries.kinds import KINDS, Kind
 from services.console.queries.params import Pairs
 from services.console.results.numbers import shown
 from services.contract.api.people import PeopleResult
+from services.contract.api.root_paths import CONSOLE_PATH
 
 _PEOPLE = "/query/people"
 _CURSOR = "cursor"

@@ -7,13 +7,12 @@ import asyncio
 from functools import partial
 from typing import Any
 
-from services.console.frame.api import AnswerError, part
-from services.console.frame.frame import Frame, Visit, is_for_script
-from services.console.frame.headers import page_headers
-from services.contract.api.root_paths import CONSOLE_PATH
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from services.console.frame.api import AnswerError, part
+from services.console.frame.frame import Frame, Visit, is_for_script
+from services.console.frame.headers import page_headers
 from services.console.pages.answers import Answered, answer_of, curl_of
 from services.console.pages.choices import CHOICES
 from services.console.pages.suggestions import Suggested, suggested
@@ -22,6 +21,7 @@ from services.console.queries.edits import DO
 from services.console.queries.kinds import KINDS, Kind
 from services.contract.api.cohorts import CohortInfo, CohortList
 from services.contract.api.dashboards import Dashboard, DashboardList, Deleted
+from services.contract.api.root_paths import CONSOLE_PATH
 
 
 class BuilderPages:

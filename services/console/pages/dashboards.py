@@ -8,20 +8,20 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
 from services.console.frame.api import AnswerError, part
 from services.console.frame.curl import curl_line
 from services.console.frame.frame import Frame, Visit
 from services.console.frame.headers import page_headers
-from services.contract.api.root_paths import CONSOLE_PATH
-from starlette.responses import RedirectResponse, Response
-from starlette.routing import Route
-
 from services.console.pages.answers import Answered, answer_of
 from services.console.pages.choices import CHOICES
 from services.console.queries.asked import asked_of
 from services.console.queries.kinds import KINDS
 from services.console.queries.tiles import WIDTHS, Tile, moved, range_of, saved_query, tile_of
 from services.contract.api.dashboards import Dashboard, DashboardList, Deleted
+from services.contract.api.root_paths import CONSOLE_PATH
 
 _HOME = f"{CONSOLE_PATH}/dashboards"
 _AT_ONCE = 4

@@ -5,16 +5,16 @@ from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
-from services.console.frame.curl import curl_line
-from services.console.frame.frame import Frame, Visit
-from services.contract.api.root_paths import CONSOLE_PATH
 from starlette.responses import Response
 from starlette.routing import Route
 
+from services.console.frame.curl import curl_line
+from services.console.frame.frame import Frame, Visit
 from services.console.pages.builders import dashboards_of
 from services.console.queries.kinds import KINDS
 from services.console.queries.parts import Body
 from services.contract.api.catalog import CatalogEvent, CatalogResult
+from services.contract.api.root_paths import CONSOLE_PATH
 
 _EVENTS = 8
 _DASHBOARDS = 8

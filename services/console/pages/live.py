@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from services.console.frame.api import AnswerError, part, problem_of
 from services.console.frame.curl import curl_line
-from services.console.frame.frame import HOME, Frame, Visit, query_of
+from services.console.frame.frame import Frame, Visit, query_of
 from services.console.frame.headers import page_headers
 from services.console.views.live import (
     OPERATORS,
@@ -24,10 +24,12 @@ from services.console.views.live import (
 from services.contract.api.catalog import CatalogResult
 from services.contract.api.events import EventsResult, StoredEvent
 from services.contract.api.ingest import Accepted
+from services.contract.api.root_paths import CONSOLE_PATH
 from services.runtime.clock import utc_now
 from services.runtime.http import STOPPING
 
 TEST_EVENT = {"event": "test_event", "distinct_id": "console", "properties": {"from": "console", "amount": 19.99}}
+_LIVE = f"{CONSOLE_PATH}/live"
 _RETRY = b"retry: 10000\n"
 
 
@@ -72,7 +74,7 @@ class LivePages:
             problem=problem,
             sent="sent" in visit.query,
             after=microseconds(now),
-            stream=f"{HOME}/stream?{query_of(live.for_address(), after=microseconds(now))}",
+            stream=f"{_LIVE}/stream?{query_of(live.for_address(), after=microseconds(now))}",
             curl=curl_line(visit.base_url, "POST", "/query/events", body),
             stream_curl=curl_line(visit.base_url, "GET", "/events/live", params=_stream_params(live)).replace(
                 "curl ", "curl -N ", 1
@@ -103,7 +105,7 @@ class LivePages:
 
     async def send_test(self, visit: Visit) -> Response:
         await visit.api.post("/track", TEST_EVENT, Accepted)
-        return RedirectResponse(f"{HOME}?sent=1", 303, page_headers())
+        return RedirectResponse(f"{_LIVE}?sent=1", 303, page_headers())
 
     async def event(self, visit: Visit) -> Response:
         path = f"/events/{part(visit.query.get('id', ''))}"

@@ -3,12 +3,12 @@
 from typing import Any
 
 import msgspec
-from services.console.frame.api import AnswerError
-from services.console.frame.frame import Frame, Visit
-from services.console.frame.headers import page_headers
 from starlette.responses import Response
 from starlette.routing import Route
 
+from services.console.frame.api import AnswerError
+from services.console.frame.frame import Frame, Visit
+from services.console.frame.headers import page_headers
 from services.console.queries.params import Params
 from services.console.queries.texts import ANY_EVENT, name_of, text_of, text_of_name
 from services.contract.api.catalog import CatalogProperty, CatalogResult, CatalogTraits

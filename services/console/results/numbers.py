@@ -43,7 +43,7 @@ def change(now: float | None, before: float | None) -> str:
     if now is None or not before:
         return NOTHING
     percent = 100 * (now - before) / abs(before)
-    return f"{percent:+.1f}{THIN}%".replace("-", "−")
+    return f"{percent:+.1f}{THIN}%".replace("-", "−") if abs(percent) >= 0.05 else f"0{THIN}%"
 
 
 def duration(seconds: float | None) -> str:

@@ -5,7 +5,6 @@ The diagram puts together what has the same name at the same depth; the table ha
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from itertools import islice
 
 from msgspec import Struct
 
@@ -14,7 +13,7 @@ from services.console.results.numbers import event_name, share
 from services.console.results.tables import Cell, Row, Table, behind, count_cell
 from services.contract.api.path import PathNode, PathResult
 
-MAX_ROWS = 200
+MAX_ROWS = 50
 _MAX_NODES_A_DEPTH = 8
 _COLUMNS = ["People", "Of the start", "Did nothing more", "Went on beyond", "Others"]
 _LEFT = "nothing more"
@@ -32,11 +31,13 @@ class _Way(Struct, frozen=True):
 
 
 def path_table(result: PathResult) -> Table:
-    """The whole tree from top to bottom, the most travelled way first."""
+    """The tree from top to bottom, the most travelled way first: of all ways those that most people went."""
+    ways = list(_walk(result.children, []))
+    largest = sorted(range(len(ways)), key=lambda i: (-ways[i][1].count, len(ways[i][0]), i))[:MAX_ROWS]
+    shown = [ways[i] for i in sorted(largest)]
     rows = [_row(event_name(result.root), result, [], result.count)]
-    walk = _walk(result.children, [])
-    rows += [_row(node.event, node, way, result.count) for way, node in islice(walk, MAX_ROWS)]
-    return Table("Ways", _COLUMNS, rows, cut=sum(1 for _ in walk))
+    rows += [_row(node.event, node, way, result.count) for way, node in shown]
+    return Table("Ways", _COLUMNS, rows, cut=len(ways) - len(shown))
 
 
 def _walk(children: list[PathNode], way: list[str]) -> Iterator[tuple[list[str], PathNode]]:
@@ -48,7 +49,7 @@ def _walk(children: list[PathNode], way: list[str]) -> Iterator[tuple[list[str],
 
 def _row(name: str, node: PathNode | PathResult, way: list[str], start: int) -> Row:
     def part(count: int, which: str | None) -> Cell:
-        return count_cell(count, behind(node=way or None, part=which))
+        return count_cell(count, behind(node=way or None, part=which)) if count or which is None else Cell("")
 
     cells = [
         part(node.count, None),

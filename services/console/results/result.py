@@ -40,6 +40,11 @@ class Shown(Struct, frozen=True, kw_only=True):
     is_empty: bool = False
 
     @property
+    def has_open(self) -> bool:
+        """Whether a number will still grow."""
+        return any(cell.is_open for table in self.tables for row in table.rows for cell in row.cells)
+
+    @property
     def figure_text(self) -> str:
         return msgspec.json.encode(self.figure).decode()
 

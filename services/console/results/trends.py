@@ -24,6 +24,7 @@ _MEASURES = {
 _WHOLE = "Whole window"
 _MANY_POINTS = 62
 _MANY_LINES = 12
+_LEAST_BARS = 5
 Numbers = list[float | int | None]
 
 
@@ -145,7 +146,14 @@ def _bars(lines: list[Line], label: str) -> Figure:
         "marker": {"color": [colour(place) for place, _ in turned]},
         "customdata": [line.behind(0, label) for _, line in turned],
     }
-    return figure([trace], xaxis={"rangemode": "tozero"}, yaxis={"visible": False})
+    # A few bars are no thicker than many.
+    rows = max(len(turned), _LEAST_BARS)
+    return figure(
+        [trace],
+        bargap=0.3,
+        xaxis={"rangemode": "tozero", "nticks": 6},
+        yaxis={"visible": False, "range": [len(turned) - rows - 0.5, len(turned) - 0.5]},
+    )
 
 
 def trends_table(result: TrendsResult, lines: list[Line], zone: ZoneInfo) -> Table:

@@ -44,9 +44,9 @@ async def test_every_answer_has_the_headers(path: str) -> None:
 
 async def test_the_root_leads_to_the_console() -> None:
     async with browser(FakeApi(), key=None) as client:
-        for path in ("/", "/console", "/console/"):
+        for path in ("/", "/console"):
             answer = await client.get(path)
-            assert (answer.status_code, answer.headers["location"]) == (303, "/console/live")
+            assert (answer.status_code, answer.headers["location"]) == (303, "/console/")
         for path in ("/console//live", "/console/live/", "/console/live%0A"):
             assert (await client.get(httpx.URL(f"http://console.test{path}"))).status_code == 404
 

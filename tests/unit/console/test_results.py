@@ -247,7 +247,7 @@ def test_paths_before_an_event_lead_to_it() -> None:
 def test_a_wide_tree_is_cut() -> None:
     result = path(*(node(f"e{i}", 300 - i) for i in range(300)))
     assert len(path_table(result).rows) == MAX_ROWS + 1
-    assert path_table(result).cut == 100
+    assert path_table(result).cut == 300 - MAX_ROWS
     assert len(path_figure(result)["data"][0]["node"]["label"]) == 9
 
 
