@@ -46,7 +46,9 @@ class FakeApi:
         self.keys.append(key)
         if key not in (READER, WRITER):
             return _refused(401, "unauthorized")
-        if key == READER and not path.startswith(("/query", "/persons", "/groups", "/events")):
+        if key == READER and not path.startswith(
+            ("/query", "/persons", "/groups", "/events", "/dashboard", "/cohorts")
+        ):
             return _refused(403, "forbidden")
         status, body = self.answers.get((request.method, path.partition("?")[0]), (404, None))
         return _refused(status, "not_found") if body is None else httpx.Response(status, json=body)

@@ -12,7 +12,7 @@ from services.console.queries.places import place_of
 from services.console.queries.windows import DEFAULT_RANGE, NAMES
 
 # What a form says also where nothing was asked.
-_NO_QUESTION = (*NAMES, "new")
+_NO_QUERY = (*NAMES, "new")
 _LEAST_ROWS = {"trends": 1, "funnel": 2, "cohort": 1}
 _ROWS = {"trends": "s", "funnel": "s", "cohort": "c"}
 
@@ -32,6 +32,11 @@ class Asked(Struct, frozen=True):
     params: Params
     body: dict[str, Any] | None = None
     wrong: Wrong | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is said but when."""
+        return not self.params.said().without(*_NO_QUERY)
 
     @property
     def address(self) -> str:
@@ -64,7 +69,7 @@ def asked_of(kind: Kind, pairs: Pairs) -> Asked:
     if params.one(DO):
         return Asked(kind, edited(params))
     params = params.said()
-    if not params.without(*_NO_QUESTION):
+    if not params.without(*_NO_QUERY):
         return Asked(kind, params)
     try:
         body = kind.body(_with_window(kind, params))

@@ -30,7 +30,7 @@ class Tile(Struct, frozen=True):
 
 def tile_of(query: Query, number: int, window: dict[str, Any]) -> Tile:
     kind = KINDS.get(query.get("type", ""), _EVENTS)
-    body = {name: value for name, value in query.items() if name not in _OF_TILE and value is not None}
+    body = {name: value for name, value in query.items() if name not in _OF_TILE}
     if kind.name not in _TIMELESS:
         body = with_window(body, window)
     width = query.get("width")
