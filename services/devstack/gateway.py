@@ -49,6 +49,7 @@ _IDLE_S = 3.0
 _CONNECT_TIMEOUT_S = 5.0
 _DRAIN_TIMEOUT_S = 25
 _RETRY_AFTER_S = 2
+_STREAM = "text/event-stream"
 # Of 64 KiB as a rule: more than a body may have. A client that has sent all and closed would wait for room in vain.
 _PIECES_AHEAD = 256
 
@@ -115,7 +116,10 @@ class Gateway:
         except ClientDisconnect:
             return
         async with answer:
+            leaving = asyncio.create_task(_close_when_left(request, answer)) if answer.content_type == _STREAM else None
             await _pass_back(answer, send)
+            if leaving is not None:
+                leaving.cancel()
 
     async def _ask(self, upstream: Upstream, request: Request) -> aiohttp.ClientResponse:
         """The answer as soon as its headers are there, which may be before the request's body has gone through."""
@@ -179,6 +183,13 @@ def _piece(message: Message) -> bytes:
         raise ClientDisconnect
     body: bytes = message.get("body", b"")
     return body
+
+
+async def _close_when_left(request: Request, answer: aiohttp.ClientResponse) -> None:
+    """A stream ends by itself after an hour: when its client leaves, the service has to learn of it."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    answer.close()
 
 
 async def _pass_back(answer: aiohttp.ClientResponse, send: Send) -> None:

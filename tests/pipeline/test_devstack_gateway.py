@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, request_response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -47,6 +47,7 @@ class StandIn:
         self.app = Starlette(
             routes=[
                 Route("/v1/analytics/query/stream", GiveBack()),
+                Route("/v1/analytics/events/live", self.live),
                 Route("/v1/analytics/too-large", self.too_large, methods=["POST"]),
                 Route("/v1/analytics/drain", self.drain, methods=["POST"]),
             ]
@@ -65,6 +66,18 @@ class StandIn:
         answer.headers.append("set-cookie", "a=1")
         answer.headers.append("set-cookie", "b=2")
         return answer
+
+    async def live(self, request: Request) -> Response:
+        """Says one thing, and then nothing for an hour."""
+
+        async def pieces() -> AsyncIterator[bytes]:
+            try:
+                yield b": live\n\n"
+                await asyncio.sleep(3600)
+            finally:
+                self.left.set()
+
+        return StreamingResponse(pieces(), media_type="text/event-stream")
 
     async def too_large(self, request: Request) -> Response:
         return JSONResponse({"error": {"code": "body_too_large"}}, 413)
@@ -226,6 +239,13 @@ async def test_a_client_that_leaves_is_gone_for_the_service_too(stack: Stack) ->
         writer.close()
         await writer.wait_closed()
         await stack.edge.left.wait()
+
+
+async def test_a_stream_whose_client_leaves_ends(stack: Stack) -> None:
+    async with asyncio.timeout(10):
+        async with stack.client.stream("GET", "/v1/analytics/events/live") as answer:
+            assert await anext(answer.aiter_bytes()) == b": live\n\n"
+        await stack.query.left.wait()
 
 
 async def test_a_service_that_is_down() -> None:

@@ -37,8 +37,7 @@ class CatalogPages:
         )
 
     async def _event(self, visit: Visit, name: str) -> Response:
-        # The list holds names that have this one in them, the largest first: itself may be further down.
-        body = {**catalog_body(name, name), "limit": 1000}
+        body = {"event": name}
         result = await visit.api.post("/query/catalog", body, CatalogResult)
         sample, properties = sample_of(result)
         return self._frame.show(

@@ -22,13 +22,8 @@ class PropertyRow(Struct, frozen=True):
     more_values: int
 
 
-def catalog_body(search: str, event: str = "") -> dict[str, Any]:
-    body: dict[str, Any] = {"limit": SHOWN_NAMES}
-    if search:
-        body["search"] = search
-    if event:
-        body["event"] = event
-    return body
+def catalog_body(search: str) -> dict[str, Any]:
+    return {"limit": SHOWN_NAMES, **({"search": search} if search else {})}
 
 
 def property_rows(properties: list[CatalogProperty]) -> list[PropertyRow]:
