@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support.browser import Visit, chromium
-from tests.support.console import WINDOW, rows_of, send_clickstream, signed_in
+from tests.support.console_queries import WINDOW, rows_of, send_clickstream, signed_in
 from tests.support.pipeline import Pipeline
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium is installed")
@@ -49,7 +49,7 @@ def change(page: Page, tile: str, button: str) -> None:
 
 
 def loaded(page: Page) -> None:
-    page.wait_for_function("[...document.querySelectorAll('[data-tile]')].every(tile => tile.dataset.loaded)")
+    expect(page.locator("[data-tile]:not([data-loaded])")).to_have_count(0, timeout=30_000)
 
 
 def test_a_dashboard_from_the_first_tile_to_its_end(pipeline: Pipeline, visit: Visit) -> None:

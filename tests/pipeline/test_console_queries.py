@@ -9,7 +9,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.support.browser import Visit, chromium
-from tests.support.console import (
+from tests.support.console_queries import (
     WINDOW,
     choose_window,
     fresh,

@@ -65,7 +65,6 @@ def _cell(back: int, people: int, which: str, is_open: bool) -> Cell:
         note=number(back),
         heat=_heat(back, people),
         is_open=is_open,
-        hint=f"{number(back)} of {number(people)}" + (", has not ended" if is_open else ""),
     )
 
 

@@ -12,7 +12,7 @@ from services.console.results.numbers import NOTHING, number
 class Cell(Struct, frozen=True):
     """`behind`: which number this is, for the people behind it; empty where nobody stands there. `note`: small, below.
 
-    `heat`: from 0 to 10, how deep its colour is. `is_open`: it will still grow. `hint`: what the mouse shows.
+    `heat`: from 0 to 10, how deep its colour is. `is_open`: it will still grow.
     """
 
     text: str
@@ -20,7 +20,6 @@ class Cell(Struct, frozen=True):
     note: str = ""
     heat: int | None = None
     is_open: bool = False
-    hint: str = ""
 
 
 class Row(Struct, frozen=True):
