@@ -35,6 +35,7 @@ def save(page: Page, title: str, dashboard: str = "", name: str = "") -> None:
         page.get_by_label("Name of the new one").fill(name)
     page.get_by_role("button", name="Save", exact=True).click()
     page.wait_for_url("**/console/dashboards/*")
+    loaded(page)
 
 
 def titles(page: Page) -> list[str]:
@@ -46,9 +47,11 @@ def change(page: Page, tile: str, button: str) -> None:
     page.get_by_label(f"Change the tile {tile}").click()
     with page.expect_navigation():
         page.locator(".tile", has=page.get_by_role("heading", name=tile)).get_by_role("button", name=button).click()
+    loaded(page)
 
 
 def loaded(page: Page) -> None:
+    """A tile whose page is left while it loads is a failed load to the browser."""
     expect(page.locator("[data-tile]:not([data-loaded])")).to_have_count(0, timeout=30_000)
 
 
@@ -81,8 +84,10 @@ def test_a_dashboard_from_the_first_tile_to_its_end(pipeline: Pipeline, visit: V
     page.locator("#tile-2").get_by_label("Title").fill(EVIL)
     with page.expect_navigation():
         page.locator("#tile-2").get_by_role("button", name="Apply").click()
+    loaded(page)
     assert titles(page) == ["To purchase", "Purchases", EVIL]
     page.reload()
+    loaded(page)
     assert titles(page) == ["To purchase", "Purchases", EVIL]
     assert "w12" in (page.locator("#tile-2").get_attribute("class") or "")
     stored = pipeline.client.get(f"/dashboard/get/{dashboard_id}").json()
@@ -96,7 +101,7 @@ def test_a_dashboard_from_the_first_tile_to_its_end(pipeline: Pipeline, visit: V
         **WINDOW,
     }
     # One range for all.
-    page.get_by_label("Time range").select_option("custom")
+    page.get_by_label("Time range", exact=True).select_option("custom")
     page.get_by_label("From", exact=True).fill("2024-01-01")
     page.get_by_label("Up to, not with").fill("2024-02-01")
     page.locator(".range").get_by_role("button", name="Apply").click()
@@ -115,9 +120,11 @@ def test_a_dashboard_from_the_first_tile_to_its_end(pipeline: Pipeline, visit: V
     page.get_by_label("Name", exact=True).fill("Shop")
     page.get_by_role("button", name="Rename").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Shop")
+    loaded(page)
     page.get_by_text("Rename, duplicate, delete").click()
     page.get_by_role("button", name="Duplicate").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Shop (copy)")
+    loaded(page)
     page.goto("/console/dashboards")
     for name in ("Shop (copy)", "Shop"):
         page.once("dialog", lambda dialog: dialog.accept())
