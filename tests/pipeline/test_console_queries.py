@@ -191,7 +191,7 @@ def test_paths(pipeline: Pipeline, page: Page) -> None:
 
 def test_a_cohort_is_saved_and_used(pipeline: Pipeline, page: Page) -> None:
     page.goto("/console/cohorts")
-    page.get_by_label("People who", exact=True).select_option("did")
+    page.get_by_label("Rule", exact=True).select_option("did")
     page.get_by_label("Event", exact=True).fill("purchase")
     choose_window(page)
     page.get_by_label("Times", exact=True).fill("2")

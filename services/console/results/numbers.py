@@ -7,23 +7,13 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from services.console.frame import show
+from services.console.frame.show import number
+
 THIN = "\u202f"
-NOTHING = "–"
+NOTHING = show.share(None)
 ANY_EVENT = "any event"
-_EXACT_BELOW = 1e15
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
-
-
-def number(value: float | int | None) -> str:
-    """`12 345`, `0.07`: thin blanks between thousands, at most four digits that mean something after the point."""
-    if value is None:
-        return NOTHING
-    if isinstance(value, float) and not value.is_integer():
-        digits = 2 if abs(value) >= 1 else 4
-        return f"{value:,.{digits}f}".rstrip("0").rstrip(".").replace(",", THIN)
-    if abs(value) >= _EXACT_BELOW and isinstance(value, float):
-        return f"{value:.4g}"
-    return f"{int(value):,}".replace(",", THIN)
 
 
 def share(part: float | None, whole: float | None = 1) -> str:
@@ -35,7 +25,7 @@ def share(part: float | None, whole: float | None = 1) -> str:
         return f"<0.1{THIN}%"
     if 99.9 < percent < 100:
         return f">99.9{THIN}%"
-    return f"{percent:.0f}{THIN}%" if percent in (0, 100) else f"{percent:.1f}{THIN}%"
+    return show.share(part / whole)
 
 
 def change(now: float | None, before: float | None) -> str:

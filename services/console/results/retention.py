@@ -4,7 +4,8 @@ from zoneinfo import ZoneInfo
 
 from msgspec import UNSET, Struct
 
-from services.console.results.numbers import line_name, number, period, share
+from services.console.frame.show import number
+from services.console.results.numbers import line_name, period, share
 from services.console.results.tables import Cell, Row, Table, behind, count_cell, line_of
 from services.contract.api.retention import RetentionResult
 
@@ -59,9 +60,11 @@ def _row(part: _Part, cohort: int, result: RetentionResult, zone: ZoneInfo, can_
 def _cell(back: int, people: int, which: str, is_open: bool) -> Cell:
     if not people:
         return Cell("")
+    if not back:
+        return Cell(number(0), heat=0, is_open=is_open)
     return Cell(
         share(back, people),
-        which if back else "",
+        which,
         note=number(back),
         heat=_heat(back, people),
         is_open=is_open,

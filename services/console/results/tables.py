@@ -5,8 +5,9 @@ from urllib.parse import urlencode
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
+from services.console.frame.show import number
 from services.console.queries.cells import write_cell
-from services.console.results.numbers import NOTHING, number
+from services.console.results.numbers import NOTHING
 
 
 class Cell(Struct, frozen=True):

@@ -5,8 +5,9 @@ from zoneinfo import ZoneInfo
 
 from msgspec import UNSET, Struct
 
+from services.console.frame.show import number
 from services.console.results.figures import Figure, colour, faint, figure, plain
-from services.console.results.numbers import change, event_name, line_name, number, period
+from services.console.results.numbers import change, event_name, line_name, period
 from services.console.results.tables import Cell, Row, Table, behind, count_cell, line_of
 from services.contract.api.trends import TrendLine, TrendSeriesResult, TrendsResult
 
@@ -93,7 +94,7 @@ def trends_figure(result: TrendsResult, lines: list[Line], zone: ZoneInfo) -> Fi
     return figure(
         [trace for i, line in enumerate(lines) for trace in _traces(line, i, times, labels, ended)],
         showlegend=len(lines) > 1,
-        legend={"orientation": "h", "y": -0.16},
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
         hovermode="x unified" if len(lines) <= _MANY_LINES else "closest",
         xaxis={"type": "date", "showgrid": False},
         yaxis={"rangemode": "tozero", "zeroline": False, "nticks": 6},
