@@ -65,7 +65,7 @@ def test_every_page_fits_can_be_read_by_all_and_is_small(
 ) -> None:
     visit = signed_in(opened, width=width, color_scheme=scheme)
     page, answers = visit.page, list[Response]()
-    page.on("response", answers.append)
+    page.on("response", lambda answer: answers.append(answer))
     for name, address in {**PAGES, "sign-in": "/console/sign-in"}.items():
         answers.clear()
         page.goto(address)
