@@ -50,6 +50,8 @@ _TIMED = {"test_behaviour.py", "test_noisy_neighbour.py"}
 _ON_ONE_BROKER = {
     "test_api_page.py",
     "test_console_dashboards.py",
+    "test_console_pages.py",
+    "test_console_people.py",
     "test_console_queries.py",
     "test_docs_page.py",
     "test_documents.py",

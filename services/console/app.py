@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from services.console.frame.api import Api
-from services.console.frame.frame import HOME, Frame, RefusedError
+from services.console.frame.frame import Frame, RefusedError
 from services.console.frame.headers import page_headers
 from services.console.pages.behind import BehindPages
 from services.console.pages.builders import BuilderPages
@@ -64,7 +64,7 @@ def create_app(settings: ConsoleSettings, transport: httpx.AsyncBaseTransport | 
         await api.close()
 
     async def home(request: Request) -> Response:
-        return RedirectResponse(HOME, 303, page_headers())
+        return RedirectResponse(f"{CONSOLE_PATH}/", 303, page_headers())
 
     app = Starlette(
         routes=[

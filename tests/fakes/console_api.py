@@ -33,6 +33,8 @@ class FakeApi:
             ("POST", "/query/catalog"): (200, EMPTY_CATALOG),
             ("POST", "/batch"): (200, {"ok": True, "accepted": 0}),
         }
+        # Of all other calls.
+        self.default: tuple[int, Any] = (404, None)
         self.down = False
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -50,7 +52,7 @@ class FakeApi:
             ("/query", "/persons", "/groups", "/events", "/dashboard", "/cohorts")
         ):
             return _refused(403, "forbidden")
-        status, body = self.answers.get((request.method, path.partition("?")[0]), (404, None))
+        status, body = self.answers.get((request.method, path.partition("?")[0]), self.default)
         return _refused(status, "not_found") if body is None else httpx.Response(status, json=body)
 
 

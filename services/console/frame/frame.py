@@ -27,7 +27,7 @@ from services.runtime.settings import ConsoleSettings
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 SIGN_IN = f"{CONSOLE_PATH}/sign-in"
-HOME = f"{CONSOLE_PATH}/"
+HOME = f"{CONSOLE_PATH}/live"
 _MAX_FORM_BYTES = 256 * 1024
 
 

@@ -10,12 +10,13 @@ from starlette.routing import Route
 
 from services.console.frame.api import AnswerError, part, problem_of
 from services.console.frame.curl import curl_line
-from services.console.frame.frame import Frame, Visit, query_of
+from services.console.frame.frame import HOME, Frame, Visit, is_for_script, query_of
 from services.console.frame.headers import page_headers
 from services.console.views.live import (
     OPERATORS,
     RECENT,
     LiveFilter,
+    events_since,
     latest_events,
     microseconds,
     newest_first,
@@ -24,12 +25,10 @@ from services.console.views.live import (
 from services.contract.api.catalog import CatalogResult
 from services.contract.api.events import EventsResult, StoredEvent
 from services.contract.api.ingest import Accepted
-from services.contract.api.root_paths import CONSOLE_PATH
 from services.runtime.clock import utc_now
 from services.runtime.http import STOPPING
 
 TEST_EVENT = {"event": "test_event", "distinct_id": "console", "properties": {"from": "console", "amount": 19.99}}
-_LIVE = f"{CONSOLE_PATH}/live"
 _RETRY = b"retry: 10000\n"
 
 
@@ -43,6 +42,7 @@ class LivePages:
         return [
             self._frame.page("/live", self.live),
             self._frame.page("/live/stream", self.stream),
+            self._frame.page("/live/since", self.since),
             self._frame.page("/live/test", self.send_test, ("POST",)),
             self._frame.page("/event", self.event),
         ]
@@ -74,7 +74,7 @@ class LivePages:
             problem=problem,
             sent="sent" in visit.query,
             after=microseconds(now),
-            stream=f"{_LIVE}/stream?{query_of(live.for_address(), after=microseconds(now))}",
+            address=query_of(live.for_address()),
             curl=curl_line(visit.base_url, "POST", "/query/events", body),
             stream_curl=curl_line(visit.base_url, "GET", "/events/live", params=_stream_params(live)).replace(
                 "curl ", "curl -N ", 1
@@ -103,9 +103,18 @@ class LivePages:
         except httpx.HTTPError:
             yield _RETRY + b'event: problem\ndata: "The API does not answer now."\n\n'
 
+    async def since(self, visit: Visit) -> Response:
+        """What was received since `after`, for a page that has no stream; some of it again."""
+        body = events_since(LiveFilter.of(visit.query), visit.query.get("after", ""), utc_now())
+        events = (await visit.api.post("/query/events", body, EventsResult)).events
+        text = msgspec.json.encode(sorted(events, key=lambda event: event.received_at))
+        return Response(text, headers=page_headers(), media_type="application/json")
+
     async def send_test(self, visit: Visit) -> Response:
         await visit.api.post("/track", TEST_EVENT, Accepted)
-        return RedirectResponse(f"{_LIVE}?sent=1", 303, page_headers())
+        if is_for_script(visit.request):
+            return Response(status_code=204, headers=page_headers())
+        return RedirectResponse(f"{HOME}?sent=1", 303, page_headers())
 
     async def event(self, visit: Visit) -> Response:
         path = f"/events/{part(visit.query.get('id', ''))}"

@@ -10,7 +10,9 @@ from msgspec import Struct
 from services.contract.api.events import StoredEvent
 
 SHOWN_EVENTS = 50
+MAX_AT_ONCE = 200
 RECENT = timedelta(hours=1)
+_LOOK_BACK_US = 120_000_000
 # Operators of a filter as people say them; those of one side need no value.
 OPERATORS = {
     "eq": "is",
@@ -81,6 +83,14 @@ def recent_events(live: LiveFilter, now: datetime) -> dict[str, Any]:
     """The body of the query for what was received in the last hour, whatever its time."""
     received = {"received_at": {"gte": _text(now - RECENT)}}
     return {**_page(now), "filter": {**live.for_api(), **received}}
+
+
+def events_since(live: LiveFilter, after: str, now: datetime) -> dict[str, Any]:
+    """What was received since `after`, in microseconds, with a look back: events come into sight in another order."""
+    asked = int(after) if after.isascii() and after.isdigit() and len(after) < 18 else microseconds(now)
+    since_us = max(asked, microseconds(now - RECENT)) - _LOOK_BACK_US
+    received = {"received_at": {"gte": since_us}}
+    return {**_page(now), "limit": MAX_AT_ONCE, "filter": {**live.for_api(), **received}}
 
 
 def latest_events(live: LiveFilter, now: datetime) -> dict[str, Any]:
