@@ -1,17 +1,16 @@
 // Comfort of the builders: rows without loading the page, suggestions, the browser's time zone. All works without.
 import { ask } from "./base.js";
+import { zone } from "./zone.js";
 
 const form = () => document.getElementById("builder");
 
-// Where the address says nothing else, days are those of this browser.
+// Before anything is asked days are those of this browser. An answer says whose they are in its address.
 function fillZone() {
-  const zone = form()?.elements.tz;
-  if (!zone) return;
+  const field = form()?.elements.tz;
+  if (!field) return;
   const list = document.getElementById("zones");
   if (!list.childElementCount && Intl.supportedValuesOf) fill(list, Intl.supportedValuesOf("timeZone"));
-  if (!zone.value && !new URLSearchParams(location.search).has("tz")) {
-    zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone;
-  }
+  if (!field.value && !document.getElementById("result")) field.value = zone;
 }
 
 function fill(list, values) {

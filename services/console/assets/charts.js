@@ -1,7 +1,7 @@
 // Draws the figures of a page with Plotly, in the colours of the page. A point or a flow leads to the people behind it.
 
 let loading = null;
-function plotly(address) {
+export function plotly(address) {
   loading ??= new Promise((resolve, reject) => {
     const script = Object.assign(document.createElement("script"), { src: address });
     script.onload = () => resolve(window.Plotly);

@@ -16,6 +16,9 @@ async function load(place) {
   place.dataset.loaded = "1";
 }
 
+// Plotly loads beside the answers.
+const picture = document.querySelector("[data-tile][data-plotly]");
+if (picture) charts().then(({ plotly }) => plotly(picture.dataset.plotly)).catch(() => {});
 for (const place of document.querySelectorAll("[data-tile]")) load(place);
 
 document.addEventListener("submit", (event) => {

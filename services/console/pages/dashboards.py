@@ -20,6 +20,7 @@ from services.console.pages.choices import CHOICES
 from services.console.queries.asked import asked_of
 from services.console.queries.kinds import KINDS
 from services.console.queries.tiles import WIDTHS, Tile, moved, range_of, saved_query, tile_of
+from services.console.results.result import CHARTS
 from services.contract.api.dashboards import Dashboard, DashboardList, Deleted
 from services.contract.api.root_paths import CONSOLE_PATH
 
@@ -70,6 +71,7 @@ class DashboardPages:
             range_query=params.query(),
             choices=CHOICES,
             widths=WIDTHS,
+            charts=CHARTS,
             wrong=None,
             curl=curl_line(visit.base_url, "POST", f"/dashboard/run/{part(board.dashboard_id)}", window),
         )

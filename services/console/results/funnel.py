@@ -9,7 +9,7 @@ from services.console.results.numbers import THIN, duration, event_name, line_na
 from services.console.results.tables import Cell, Row, Table, behind, count_cell, line_of
 from services.contract.api.funnel import FunnelResult, FunnelStepResult
 
-_COLUMNS = ["People", "Of the start", "Of the step before", "Went no further", "Median time", "90 % within"]
+_COLUMNS = ["Of the start", "Of the step before", "Went no further", "Median time", "90 % within"]
 
 
 class Bar(Struct, frozen=True):
@@ -53,20 +53,20 @@ def _step_name(step: FunnelStepResult, place: int) -> str:
     return f"Any {place + 1} of the steps" if step.event is UNSET else event_name(step.event)
 
 
-def funnel_tables(result: FunnelResult) -> list[Table]:
+def funnel_tables(result: FunnelResult, unit: str = "people") -> list[Table]:
     """The whole, each line of the breakdown, and the period before."""
-    tables = [_table("Everybody", result.steps, None, can_ask=True)]
+    tables = [_table("Everybody", result.steps, None, unit, can_ask=True)]
     if result.breakdown is not UNSET:
         tables += [
-            _table(line_name(line.kind, line.value), line.steps, line_of(line.kind, line.value), can_ask=True)
+            _table(line_name(line.kind, line.value), line.steps, line_of(line.kind, line.value), unit, can_ask=True)
             for line in result.breakdown
         ]
     if result.previous is not UNSET:
-        tables.append(_table("The period before", result.previous.steps, None, can_ask=False))
+        tables.append(_table("The period before", result.previous.steps, None, unit, can_ask=False))
     return tables
 
 
-def _table(name: str, steps: list[FunnelStepResult], line: dict[str, Any] | None, can_ask: bool) -> Table:
+def _table(name: str, steps: list[FunnelStepResult], line: dict[str, Any] | None, unit: str, can_ask: bool) -> Table:
     rows = []
     for place, step in enumerate(steps):
         which = behind(step=place + 1, line=line) if can_ask else ""
@@ -80,4 +80,4 @@ def _table(name: str, steps: list[FunnelStepResult], line: dict[str, Any] | None
             Cell(duration(step.p90_seconds) if place else ""),
         ]
         rows.append(Row(f"{place + 1}.{THIN}{_step_name(step, place)}", cells))
-    return Table(name, _COLUMNS, rows)
+    return Table(name, [unit.capitalize(), *_COLUMNS], rows)

@@ -15,7 +15,7 @@ from services.contract.api.path import PathNode, PathResult
 
 MAX_ROWS = 50
 _MAX_NODES_A_DEPTH = 8
-_COLUMNS = ["People", "Of the start", "Did nothing more", "Went on beyond", "Others"]
+_COLUMNS = ["Of the start", "Did nothing more", "Went on beyond", "Others"]
 _LEFT = "nothing more"
 _ENDS = "#8a94a3"
 _Spot = tuple[int, str]
@@ -30,14 +30,14 @@ class _Way(Struct, frozen=True):
     behind: str
 
 
-def path_table(result: PathResult) -> Table:
+def path_table(result: PathResult, unit: str = "people") -> Table:
     """The tree from top to bottom, the most travelled way first: of all ways those that most people went."""
     ways = list(_walk(result.children, []))
     largest = sorted(range(len(ways)), key=lambda i: (-ways[i][1].count, len(ways[i][0]), i))[:MAX_ROWS]
     shown = [ways[i] for i in sorted(largest)]
     rows = [_row(event_name(result.root), result, [], result.count)]
     rows += [_row(node.event, node, way, result.count) for way, node in shown]
-    return Table("Ways", _COLUMNS, rows, cut=len(ways) - len(shown))
+    return Table("Ways", [unit.capitalize(), *_COLUMNS], rows, cut=len(ways) - len(shown))
 
 
 def _walk(children: list[PathNode], way: list[str]) -> Iterator[tuple[list[str], PathNode]]:
@@ -61,7 +61,7 @@ def _row(name: str, node: PathNode | PathResult, way: list[str], start: int) -> 
     return Row(name, cells, depth=len(way))
 
 
-def path_figure(result: PathResult, direction: str | None = None) -> Figure:
+def path_figure(result: PathResult, direction: str | None = None, unit: str = "people") -> Figure:
     """`direction` before: the start event stands at the right."""
     ways = list(_ways(result))
     shown = _largest(ways)
@@ -83,14 +83,14 @@ def path_figure(result: PathResult, direction: str | None = None) -> Figure:
             "pad": 14,
             "thickness": 12,
             "line": {"width": 0},
-            "hovertemplate": "%{label}<br>%{value:,} people<extra></extra>",
+            "hovertemplate": f"%{{label}}<br>%{{value:,}} {plain(unit)}<extra></extra>",
         },
         "link": {
             ends[0]: [number[source] for source, _ in links],
             ends[1]: [number[target] for _, target in links],
             "value": [sum(way.count for way in of) for of in links.values()],
             "color": [faint(colours[target[1]]) for _, target in links],
-            "hovertemplate": "%{source.label} → %{target.label}<br>%{value:,} people<extra></extra>",
+            "hovertemplate": f"%{{source.label}} → %{{target.label}}<br>%{{value:,}} {plain(unit)}<extra></extra>",
             # Of several ways the table has each.
             "customdata": [of[0].behind if len(of) == 1 else "" for of in links.values()],
         },

@@ -21,12 +21,13 @@ from services.contract.api.retention import RetentionResult
 from services.contract.api.trends import TrendsResult
 
 CHARTS = ("trends", "path")
+PEOPLE = "people"
 _MAX_EVENTS = 50
 Body = dict[str, Any]
 
 
 class Shown(Struct, frozen=True, kw_only=True):
-    """`figure`: for Plotly. `size`: of a cohort. `is_empty`: nothing happened in the window."""
+    """`figure`: for Plotly. `size`: of a cohort. `is_empty`: nothing happened in the window. `unit`: who is counted."""
 
     figure: Figure | None = None
     described: str = ""
@@ -38,6 +39,7 @@ class Shown(Struct, frozen=True, kw_only=True):
     window: tuple[str, str] | None = None
     warnings: list[str] = []
     is_empty: bool = False
+    unit: str = PEOPLE
 
     @property
     def has_open(self) -> bool:
@@ -69,14 +71,20 @@ def _trends(body: Body, answer: bytes) -> Shown:
 def _retention(body: Body, answer: bytes) -> Shown:
     result, zone = msgspec.json.decode(answer, type=RetentionResult), zone_of(body.get("timezone"))
     is_empty = not any(row and row[0] for row in result.matrix)
-    return Shown(tables=retention_tables(result, zone), is_empty=is_empty, **_more(result, zone))
+    return Shown(
+        tables=retention_tables(result, zone, unit_of(body)),
+        is_empty=is_empty,
+        unit=unit_of(body),
+        **_more(result, zone),
+    )
 
 
 def _funnel(body: Body, answer: bytes) -> Shown:
     result = msgspec.json.decode(answer, type=FunnelResult)
     return Shown(
         bars=funnel_bars(result),
-        tables=funnel_tables(result),
+        tables=funnel_tables(result, unit_of(body)),
+        unit=unit_of(body),
         listed=None if result.listed is UNSET else result.listed,
         is_empty=not result.steps[0].people,
         **_more(result, zone_of(body.get("timezone"))),
@@ -86,9 +94,10 @@ def _funnel(body: Body, answer: bytes) -> Shown:
 def _path(body: Body, answer: bytes) -> Shown:
     result = msgspec.json.decode(answer, type=PathResult)
     return Shown(
-        figure=path_figure(result, body.get("direction")) if result.children else None,
-        described=f"Ways of {result.count} people; the table below has each",
-        tables=[path_table(result)],
+        figure=path_figure(result, body.get("direction"), unit_of(body)) if result.children else None,
+        described=f"Ways of {result.count} {unit_of(body)}; the table below has each",
+        tables=[path_table(result, unit_of(body))],
+        unit=unit_of(body),
         is_empty=not result.count,
         **_more(result, zone_of(body.get("timezone"))),
     )
@@ -112,6 +121,11 @@ def _events(body: Body, answer: bytes) -> Shown:
     ]
     table = Table("Events", ["Event", "Person"], rows, cut=len(result.events) - len(rows))
     return Shown(tables=[table], is_empty=not rows, **_more(result, zone))
+
+
+def unit_of(body: Body) -> str:
+    """People, or the type of groups that is counted in their place."""
+    return str(body.get("aggregate_by") or PEOPLE)
 
 
 def _more(result: Any, zone: ZoneInfo) -> dict[str, Any]:

@@ -21,7 +21,7 @@ class _Part(Struct, frozen=True):
     line: dict[str, object] | None
 
 
-def retention_tables(result: RetentionResult, zone: ZoneInfo) -> list[Table]:
+def retention_tables(result: RetentionResult, zone: ZoneInfo, unit: str = "people") -> list[Table]:
     """The whole first, then a table a line; with a comparison, the period before at the end."""
     parts = [_Part("Everybody", result.matrix, None)]
     if result.breakdown is not UNSET:
@@ -29,16 +29,16 @@ def retention_tables(result: RetentionResult, zone: ZoneInfo) -> list[Table]:
             _Part(line_name(line.kind, line.value), line.matrix, line_of(line.kind, line.value))
             for line in result.breakdown
         ]
-    tables = [_table(part, result, zone, can_ask=True) for part in parts]
+    tables = [_table(part, result, zone, unit, can_ask=True) for part in parts]
     if result.previous is not UNSET:
         before = _Part("The period before", result.previous.matrix, None)
-        tables.append(_table(before, result.previous, zone, can_ask=False))
+        tables.append(_table(before, result.previous, zone, unit, can_ask=False))
     return tables
 
 
-def _table(part: _Part, result: RetentionResult, zone: ZoneInfo, can_ask: bool) -> Table:
+def _table(part: _Part, result: RetentionResult, zone: ZoneInfo, unit: str, can_ask: bool) -> Table:
     width = max((len(row) for row in part.matrix), default=0)
-    columns = ["People", *(f"+{offset}" for offset in range(1, width))]
+    columns = [unit.capitalize(), *(f"+{offset}" for offset in range(1, width))]
     rows = [_row(part, i, result, zone, can_ask) for i, numbers in enumerate(part.matrix) if numbers]
     return Table(part.name, columns, [_average(part, result.complete, width), *rows])
 

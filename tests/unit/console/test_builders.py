@@ -250,7 +250,8 @@ async def test_home_leads_on(api: FakeApi) -> None:
     async with browser(api, READER) as client:
         text = (await client.get("/console/")).text
         links = [
-            html.unescape(link) for link in re.findall(r'href="(/console/(?:trends|paths|retention)\?[^"]*)"', text)
+            html.unescape(link)
+            for link in re.findall(r'data-zone href="(/console/(?:trends|paths|retention)\?[^"]*)"', text)
         ]
         for link in links:
             assert (await client.get(link)).status_code == 200

@@ -199,6 +199,13 @@ def test_a_funnel_is_a_bar_a_step() -> None:
     assert before.rows[0].cells[0].behind == ""
 
 
+def test_groups_are_called_by_their_type() -> None:
+    result = made({"order": "ordered", "steps": [step(1, 1, event="a")]}, FunnelResult)
+    assert funnel_tables(result, "company")[0].columns[0] == "Company"
+    assert "5" in path_table(path(node("a", 5)), "company").rows[1].cells[0].text
+    assert "company" in path_figure(path(node("a", 5)), None, "company")["data"][0]["node"]["hovertemplate"]
+
+
 def test_steps_in_any_order_have_no_event() -> None:
     result = made({"order": "any", "steps": [step(1, 1)]}, FunnelResult)
     assert funnel_bars(result)[0].name == "Any 1 of the steps"
