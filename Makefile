@@ -53,6 +53,10 @@ lint: $(READY) ## format, lint, types, import rules: no test
 docs: $(READY) ## write the pages of docs/reference from the code
 	$(BIN)/python -m tests.support.reference
 
+.PHONY: screenshots
+screenshots: $(READY) ## a picture of each page of the console, light and dark, desk and phone (FOLDER=.data/screenshots)
+	$(BIN)/python -m tests.support.screenshots $(or $(FOLDER),.data/screenshots)
+
 .PHONY: unit
 unit: export HYPOTHESIS_PROFILE ?= quick
 unit: $(READY) ## unit tests: this process alone, seconds (ARGS="-k name" and the like go to pytest)

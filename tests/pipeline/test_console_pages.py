@@ -5,7 +5,9 @@ import os
 import shlex
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -20,6 +22,8 @@ from tests.support.pipeline import KEY, Pipeline, eventually
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium is installed")
 MAX_PAGE_BYTES = 100_000
+# What a page says does not depend on its colours.
+RULES: dict[str, dict[str, Any]] = {"light": {}, "dark": {"runOnly": ["color-contrast"]}}
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +75,8 @@ def test_every_page_fits_can_be_read_by_all_and_is_small(
         page.goto(address)
         expect(page.locator("h1")).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} is wider than {width}"
-        if width != 3840:
-            violations = Axe().run(page).response["violations"]
+        if width == 1280:
+            violations = Axe().run(page, options=RULES[scheme]).response["violations"]
             assert violations == [], f"{name}: {json.dumps(violations)[:2000]}"
         sizes = [each.request.sizes()["responseBodySize"] for each in answers if "/live/stream" not in each.url]
         assert sum(sizes) < MAX_PAGE_BYTES, name
@@ -185,7 +189,7 @@ def test_a_page_of_another_site_changes_nothing(pipeline: Pipeline, opened: Open
 
 def test_the_set_up_turns_green_with_the_first_event(pipeline: Pipeline, opened: Opener) -> None:
     settings = dict(line.split("=", 1) for line in shlex.split((pipeline.data_dir / "env").read_text()))
-    command = [sys.executable, "-m", "services.cli", "keys", "create", "--project", "console-empty"]
+    command = [sys.executable, "-m", "services.cli", "keys", "create", "--project", f"empty-{uuid.uuid4()}"]
     command += ["--scope", "ingest", "--scope", "query"]
     done = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True, check=True)  # noqa: S603
     key = next(word for word in done.stdout.split() if word.startswith("hr_"))

@@ -12,16 +12,20 @@ export async function ask(address, options = {}) {
   return answer;
 }
 
-const moments = new Intl.DateTimeFormat("sv-SE", {
-  year: "numeric", month: "2-digit", day: "2-digit", hour: "2-digit", minute: "2-digit", second: "2-digit",
-});
+const days = new Intl.DateTimeFormat("sv-SE", { year: "numeric", month: "2-digit", day: "2-digit" });
+const clock = new Intl.DateTimeFormat("sv-SE", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+
+function shown(moment) {
+  const day = days.format(moment);
+  return `${day === days.format(new Date()) ? "today" : day} ${clock.format(moment)}`;
+}
 
 export function showTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const moment = new Date(time.dateTime);
     if (!Number.isNaN(moment.getTime())) {
       time.title = time.dateTime;
-      time.textContent = moments.format(moment);
+      time.textContent = shown(moment);
     }
   }
 }
