@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support.browser import Visit, chromium
-from tests.support.console_queries import WINDOW, rows_of, send_clickstream, signed_in
+from tests.support.console_queries import WINDOW, console_of, rows_of
 from tests.support.pipeline import Pipeline
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium is installed")
@@ -21,8 +21,7 @@ EVIL = "<img src=x onerror=window.evil=1>"
 
 @pytest.fixture(scope="module")
 def visit(pipeline: Pipeline) -> Iterator[Visit]:
-    send_clickstream(pipeline)
-    with signed_in(pipeline) as opened:
+    with console_of(pipeline) as opened:
         yield opened
 
 

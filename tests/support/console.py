@@ -1,7 +1,10 @@
 """The console in a browser: signed in, with the shop's clickstream and people of which everything is known."""
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
+
+from playwright.sync_api import expect
 
 from services.devstack.clickstream import EVENT_COUNT, batches
 from tests.support.browser import Opener, Visit
@@ -24,8 +27,9 @@ PAGES = {
 }
 
 
+@cache
 def fill(pipeline: Pipeline) -> None:
-    """Sends it all; sent again it changes nothing."""
+    """Sends it all, once a pipeline; sent again it changes nothing."""
     for batch in batches():
         pipeline.ask("/batch", {"events": batch})
     for number, name in enumerate(("ada", "bob", "eve")):
@@ -83,6 +87,7 @@ def shots(opened: Opener, folder: Any, pages: dict[str, str], said: Callable[[st
             visit = signed_in(opened, width=width, height=height, color_scheme=scheme)
             for name, address in {**pages, "sign-in": "/console/sign-in"}.items():
                 visit.page.goto(address)
+                expect(visit.page.locator(".chart:not([data-drawn]), [data-tile]:not([data-loaded])")).to_have_count(0)
                 visit.page.wait_for_timeout(300)
                 path = folder / f"{name}-{scheme}-{width}.png"
                 visit.page.screenshot(path=path, full_page=True)

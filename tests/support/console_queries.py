@@ -1,51 +1,57 @@
-"""The console in a real browser: signing in, and what tables on its pages say."""
+"""Queries and dashboards in a real browser: their pages, and what tables on them say."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
 from playwright.sync_api import BrowserContext, Locator, Page
 
-from services.devstack.clickstream import EVENT_COUNT, batches
-from tests.support.browser import Visit, window
-from tests.support.pipeline import KEY, Pipeline, eventually
+from tests.support.browser import Visit, windows
+from tests.support.console import fill, signed_in
+from tests.support.pipeline import Pipeline
 
 # The shop's clickstream lies in it.
 WINDOW = {"since": "2024-01-01", "until": "2024-07-01"}
-_ALL = {**WINDOW, "interval": "month", "series": [{"event": None}]}
+_SHOP = "range=custom&since=2024-01-01&until=2024-07-01&tz=UTC"
+_DID = "c.0.kind=did&c.0.event=purchase&c.0.range=custom&c.0.since=2024-01-01&c.0.until=2024-07-01"
+QUERY_PAGES = {
+    "home": "/console/",
+    "trends-empty": "/console/trends",
+    "trends": f"/console/trends?s.0.event=home&s.1.event=purchase&interval=week&compare=previous&{_SHOP}",
+    "trends-wrong": "/console/trends?s.0.event=home&f.0.key=plan&f.0.op=gt&f.0.value=true&range=last:7d",
+    "funnel": f"/console/funnel?s.0.event=home&s.1.event=purchase&breakdown=platform&{_SHOP}",
+    "retention": f"/console/retention?born=home&back=*&interval=week&{_SHOP}",
+    "paths": f"/console/paths?start=home&depth=3&top=4&{_SHOP}",
+    "cohorts": f"/console/cohorts?{_DID}",
+    "people-behind": f"/console/trends/people?s.0.event=purchase&s.0.measure=people&{_SHOP}",
+    "dashboards": "/console/dashboards",
+}
 
 
-def send_clickstream(pipeline: Pipeline) -> None:
-    """Once a stack, however often it is asked for: its keys are always the same."""
-    _send(pipeline)
-
-
-@cache
-def _send(pipeline: Pipeline) -> None:
-    for batch in batches():
-        assert pipeline.ask("/batch", {"events": batch})["ok"]
-    eventually(
-        lambda: sum(pipeline.ask("/query/trends", _ALL)["series"][0]["lines"][0]["values"]),
-        lambda count: count >= EVENT_COUNT,
-        within_s=60,
-    )
-
-
-def sign_in(page: Page, then: str = "/console/") -> None:
-    """By the link that `make run` prints."""
-    page.goto(f"/console/sign-in#key={KEY}")
-    page.wait_for_url(lambda address: "sign-in" not in address)
-    if urlsplit(page.url).path != then:
-        page.goto(then)
+def board(pipeline: Pipeline) -> str:
+    """The address of a dashboard with a tile of each kind; always the same one."""
+    home, bought = {"event": "home"}, {"event": "purchase"}
+    queries: list[dict[str, Any]] = [
+        {"type": "trends", "title": "People", "series": [{"event": None, "measure": "people"}], "width": 8},
+        {"type": "cohort", "title": "Buyers", "cohort": {"did": "purchase", **WINDOW}, "width": 4},
+        {"type": "funnel", "title": "To purchase", "steps": [home, {"event": "add_to_cart"}, bought]},
+        {"type": "retention", "title": "Back", "born_event": "home", "return_event": None, "interval": "month"},
+        {"type": "path", "title": "After home", "start_event": "home", "max_depth": 3, "top": 4, "width": 12},
+        {"type": "trends", "title": "By platform", "series": [bought], "interval": "week", "breakdown": "platform"},
+        {"type": "events", "title": "Latest", "order": "desc", "limit": 20},
+    ]
+    whole = [query if "cohort" in query else {**query, **WINDOW} for query in queries]
+    sent = {"name": "The shop", "queries": whole, "idempotency_key": "console-board"}
+    return f"/console/dashboards/{pipeline.ask('/dashboard/create', sent)['dashboard_id']}"
 
 
 @contextmanager
-def signed_in(pipeline: Pipeline) -> Iterator[Visit]:
-    """At the end: nothing went wrong in the browser, and it asked nobody but the gateway."""
-    with window(pipeline.base_url) as visit:
-        sign_in(visit.page)
+def console_of(pipeline: Pipeline) -> Iterator[Visit]:
+    """Signed in. At the end: nothing went wrong in the browser, and it asked nobody but the gateway."""
+    fill(pipeline)
+    with windows(pipeline.base_url) as opened:
+        visit = signed_in(opened)
         yield visit
         # The stream of the live page, which is left after signing in.
         assert [text for text in visit.problems if "/console/live/stream" not in text] == []

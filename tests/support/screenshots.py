@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.support.browser import PROGRAM, chromium, windows
 from tests.support.console import PAGES, fill, shots
+from tests.support.console_queries import QUERY_PAGES, board
 from tests.support.pipeline import started_pipeline
 
 
@@ -19,7 +20,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as data, started_pipeline(Path(data) / "data", "embedded") as pipeline:
         fill(pipeline)
         with windows(pipeline.base_url) as opened:
-            shots(opened, folder, PAGES, print)
+            shots(opened, folder, {**PAGES, **QUERY_PAGES, "dashboard": board(pipeline)}, print)
     return 0
 
 
