@@ -78,6 +78,8 @@ def path_figure(result: PathResult, direction: str | None = None, unit: str = "p
         "type": "sankey",
         "arrangement": "snap",
         "node": {
+            # At its depth, also where nothing follows.
+            "align": "right" if direction == "before" else "left",
             "label": [plain(name) for _, name in spots],
             "color": [colours[name] for _, name in spots],
             "pad": 14,

@@ -12,7 +12,7 @@ from services.console.results.numbers import period, zone_of
 from services.console.results.paths import path_figure, path_table
 from services.console.results.retention import retention_tables
 from services.console.results.tables import Cell, Row, Table
-from services.console.results.trends import lines_of, trends_figure, trends_table
+from services.console.results.trends import MAX_LINES, lines_of, trends_figure, trends_table
 from services.contract.api.cohort import CohortResult
 from services.contract.api.events import EventsResult
 from services.contract.api.funnel import FunnelPeople, FunnelResult
@@ -58,13 +58,19 @@ def shown(kind: str, body: Body, answer: bytes) -> Shown:
 
 def _trends(body: Body, answer: bytes) -> Shown:
     result, zone = msgspec.json.decode(answer, type=TrendsResult), zone_of(body.get("timezone"))
-    lines = lines_of(result, [one.get("property") for one in body.get("series", [])])
+    every = lines_of(result, [one.get("property") for one in body.get("series", [])])
+    lines, more = every[:MAX_LINES], _more(result, zone)
+    if len(every) > len(lines):
+        more["warnings"] = [
+            *more["warnings"],
+            f"The first {len(lines)} of {len(every)} lines are shown: the CSV has all.",
+        ]
     return Shown(
         figure=trends_figure(result, lines, zone),
         described=f"{len(lines)} line{'s' if len(lines) != 1 else ''} by {result.interval}; the table below has the numbers",
         tables=[trends_table(result, lines, zone)],
         is_empty=not any(value for line in lines for value in line.values),
-        **_more(result, zone),
+        **more,
     )
 
 
@@ -119,7 +125,7 @@ def _events(body: Body, answer: bytes) -> Shown:
         Row(period(one.timestamp, "hour", zone), [Cell(one.event), Cell(one.person_id)])
         for one in result.events[:_MAX_EVENTS]
     ]
-    table = Table("Events", ["Event", "Person"], rows, cut=len(result.events) - len(rows))
+    table = Table("Events", ["Event", "Person"], rows, cut=len(result.events) - len(rows), is_text=True)
     return Shown(tables=[table], is_empty=not rows, **_more(result, zone))
 
 

@@ -10,6 +10,8 @@ from services.console.results.tables import Cell, Row, Table, behind, count_cell
 from services.contract.api.retention import RetentionResult
 
 _DEEPEST = 10
+# More than these nobody reads on a page: the CSV has all.
+MAX_SIDE = 62
 Matrix = list[list[int]]
 
 
@@ -37,14 +39,15 @@ def retention_tables(result: RetentionResult, zone: ZoneInfo, unit: str = "peopl
 
 
 def _table(part: _Part, result: RetentionResult, zone: ZoneInfo, unit: str, can_ask: bool) -> Table:
-    width = max((len(row) for row in part.matrix), default=0)
+    width = min(max((len(row) for row in part.matrix), default=0), MAX_SIDE)
     columns = [unit.capitalize(), *(f"+{offset}" for offset in range(1, width))]
-    rows = [_row(part, i, result, zone, can_ask) for i, numbers in enumerate(part.matrix) if numbers]
-    return Table(part.name, columns, [_average(part, result.complete, width), *rows])
+    rows = [_row(part, i, result, zone, can_ask) for i, numbers in enumerate(part.matrix[:MAX_SIDE]) if numbers]
+    cut = max(0, len(part.matrix) - MAX_SIDE)
+    return Table(part.name, columns, [_average(part, result.complete, width), *rows], cut=cut)
 
 
 def _row(part: _Part, cohort: int, result: RetentionResult, zone: ZoneInfo, can_ask: bool) -> Row:
-    people, *others = part.matrix[cohort]
+    people, *others = part.matrix[cohort][:MAX_SIDE]
     label = period(result.periods[cohort], result.interval, zone)
 
     def which(offset: int) -> str:

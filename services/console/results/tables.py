@@ -33,12 +33,13 @@ class Row(Struct, frozen=True):
 
 
 class Table(Struct, frozen=True):
-    """`cut`: how many rows were left out."""
+    """`cut`: how many rows were left out. `is_text`: its cells are no numbers."""
 
     caption: str
     columns: list[str]
     rows: list[Row]
     cut: int = 0
+    is_text: bool = False
 
 
 def behind(**cell: Any) -> str:

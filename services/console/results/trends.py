@@ -23,6 +23,11 @@ _MEASURES = {
     "percentile": "percentile",
 }
 _WHOLE = "Whole window"
+# More than these nobody reads on a page: the CSV has all.
+MAX_LINES = 30
+MAX_ROWS = 400
+# Beyond it points lead to nobody: the table does.
+_MAX_LEADING = 5000
 _MANY_POINTS = 62
 _MANY_LINES = 12
 _LEAST_BARS = 5
@@ -91,8 +96,9 @@ def trends_figure(result: TrendsResult, lines: list[Line], zone: ZoneInfo) -> Fi
     # Local times: Plotly knows no time zones.
     times = [start.astimezone(zone).replace(tzinfo=None).isoformat() for start in result.periods]
     ended = next((i for i, complete in enumerate(result.complete) if not complete), len(times))
+    leads = len(times) * len(lines) <= _MAX_LEADING
     return figure(
-        [trace for i, line in enumerate(lines) for trace in _traces(line, i, times, labels, ended)],
+        [trace for i, line in enumerate(lines) for trace in _traces(line, i, times, labels if leads else [], ended)],
         showlegend=len(lines) > 1,
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
         hovermode="x unified" if len(lines) <= _MANY_LINES else "closest",
@@ -102,7 +108,7 @@ def trends_figure(result: TrendsResult, lines: list[Line], zone: ZoneInfo) -> Fi
 
 
 def _traces(line: Line, place: int, times: list[str], labels: list[str], ended: int) -> list[dict[str, Any]]:
-    """The period before, what has ended, and what has not, from the last point that has."""
+    """The period before, what has ended, and what has not, from the last point that has. Without labels nothing leads on."""
     shown, traces = colour(place), []
     which = [line.behind(i, label) for i, label in enumerate(labels)]
     if line.before is not None:
@@ -162,9 +168,10 @@ def trends_table(result: TrendsResult, lines: list[Line], zone: ZoneInfo) -> Tab
     total = Row(_WHOLE, [cell for line in lines for cell in _total(line)], is_sum=True)
     rows = [
         Row(label, [cell for line in lines for cell in _cells(line, i, label, not result.complete[i])])
-        for i, label in enumerate(labels_of(result, zone))
+        for i, label in enumerate(labels_of(result, zone)[:MAX_ROWS])
     ]
-    return Table(f"By {result.interval}", [name for line in lines for name in _columns(line)], [total, *rows])
+    columns = [name for line in lines for name in _columns(line)]
+    return Table(f"By {result.interval}", columns, [total, *rows], cut=len(result.periods) - len(rows))
 
 
 def _columns(line: Line) -> list[str]:

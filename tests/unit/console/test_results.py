@@ -1,5 +1,6 @@
 """Answers of the API as pictures and tables: values."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 from zoneinfo import ZoneInfo
@@ -10,10 +11,12 @@ import pytest
 from services.console.queries.cells import read_cell
 from services.console.results.funnel import funnel_bars, funnel_tables
 from services.console.results.numbers import THIN, change, duration, share
-from services.console.results.paths import MAX_ROWS, path_figure, path_table
-from services.console.results.retention import retention_tables
+from services.console.results.paths import MAX_ROWS as MAX_WAYS
+from services.console.results.paths import path_figure, path_table
+from services.console.results.result import shown
+from services.console.results.retention import MAX_SIDE, retention_tables
 from services.console.results.tables import Table, behind
-from services.console.results.trends import lines_of, trends_figure, trends_table
+from services.console.results.trends import MAX_LINES, MAX_ROWS, lines_of, trends_figure, trends_table
 from services.contract.api.funnel import FunnelResult
 from services.contract.api.path import PathResult
 from services.contract.api.people import Cell
@@ -122,6 +125,27 @@ def test_trends_of_one_period_are_bars() -> None:
     (bars,) = trends_figure(result, lines_of(result, []), BERLIN)["data"]
     assert (bars["type"], bars["x"]) == ("bar", [0, 1.5, 1200])
     assert read_cell(bars["customdata"][2]) == {"bucket": 0}
+
+
+def test_a_page_holds_so_many_numbers_and_no_more() -> None:
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    periods = [(start + timedelta(hours=i)).isoformat() for i in range(MAX_ROWS + 50)]
+    series = [
+        {"event": "a", "measure": "count", "lines": [{"kind": "all", "values": list(range(len(periods)))}]}
+        for _ in range(MAX_LINES + 2)
+    ]
+    answer = {"interval": "hour", "periods": periods, "complete": [True] * len(periods), "series": series}
+    found = shown("trends", {"series": [{"event": "a"}]}, msgspec.json.encode(answer))
+    (table,) = found.tables
+    assert (len(table.rows), table.cut, len(table.columns)) == (MAX_ROWS + 1, 50, MAX_LINES)
+    assert found.warnings == ["The first 30 of 32 lines are shown: the CSV has all."]
+    assert found.figure is not None
+    assert found.figure["data"][0]["customdata"] == []
+    matrix = [[1] * (MAX_SIDE + 10 - i) for i in range(MAX_SIDE + 10)]
+    wide = {"matrix": matrix, "interval": "hour", "periods": periods[: len(matrix)], "complete": [True] * len(matrix)}
+    (table,) = shown("retention", {}, msgspec.json.encode(wide)).tables
+    assert (len(table.rows), len(table.columns), table.cut) == (MAX_SIDE + 1, MAX_SIDE, 10)
+    assert len(table.rows[1].cells) == MAX_SIDE
 
 
 def retention() -> RetentionResult:
@@ -253,8 +277,8 @@ def test_paths_before_an_event_lead_to_it() -> None:
 
 def test_a_wide_tree_is_cut() -> None:
     result = path(*(node(f"e{i}", 300 - i) for i in range(300)))
-    assert len(path_table(result).rows) == MAX_ROWS + 1
-    assert path_table(result).cut == 300 - MAX_ROWS
+    assert len(path_table(result).rows) == MAX_WAYS + 1
+    assert path_table(result).cut == 300 - MAX_WAYS
     assert len(path_figure(result)["data"][0]["node"]["label"]) == 9
 
 
