@@ -206,3 +206,20 @@ def test_the_set_up_turns_green_with_the_first_event(pipeline: Pipeline, opened:
     assert httpx.post(address, json=body, headers={"authorization": f"Bearer {key}"}).status_code == 200
     expect(page.locator("#check.good")).to_contain_text("first", timeout=10_000)
     nothing_is_wrong(visit, pipeline)
+
+
+def test_the_lines_for_curl_get_what_the_pages_show(pipeline: Pipeline, opened: Opener) -> None:
+    """As a shell takes them. Those of the stream, and what deletes, are left out."""
+    page = signed_in(opened).page
+    lines: list[str] = []
+    for address in PAGES.values():
+        page.goto(address)
+        lines += [text for text in page.locator("details.curl code").all_text_contents() if text.startswith("curl ")]
+    asked = [line for line in lines if "/privacy/delete" not in line and "/events/live" not in line]
+    assert len(asked) > len(PAGES)
+    for line in dict.fromkeys(asked):
+        done = subprocess.run(  # noqa: S603
+            ["/bin/sh", "-c", f"{line} --silent --fail"], env={**os.environ, "INFRAI_API_KEY": KEY}, capture_output=True
+        )
+        assert done.returncode == 0, line
+        assert isinstance(json.loads(done.stdout), dict)

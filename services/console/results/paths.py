@@ -15,8 +15,7 @@ from services.contract.api.path import PathNode, PathResult
 
 MAX_ROWS = 50
 _MAX_NODES_A_DEPTH = 8
-_COLUMNS = ["Of the start", "Did nothing more", "Went on beyond", "Others"]
-_LEFT = "nothing more"
+_LEFT = {"after": "nothing more", "before": "nothing before"}
 _ENDS = "#8a94a3"
 _Spot = tuple[int, str]
 
@@ -30,14 +29,15 @@ class _Way(Struct, frozen=True):
     behind: str
 
 
-def path_table(result: PathResult, unit: str = "people") -> Table:
+def path_table(result: PathResult, direction: str = "after", unit: str = "people") -> Table:
     """The tree from top to bottom, the most travelled way first: of all ways those that most people went."""
     ways = list(_walk(result.children, []))
     largest = sorted(range(len(ways)), key=lambda i: (-ways[i][1].count, len(ways[i][0]), i))[:MAX_ROWS]
     shown = [ways[i] for i in sorted(largest)]
     rows = [_row(event_name(result.root), result, [], result.count)]
     rows += [_row(node.event, node, way, result.count) for way, node in shown]
-    return Table("Ways", [unit.capitalize(), *_COLUMNS], rows, cut=len(ways) - len(shown))
+    columns = [unit.capitalize(), "Of the start", f"Did {_LEFT[direction]}", "Went on beyond", "Others"]
+    return Table("Ways", columns, rows, cut=len(ways) - len(shown))
 
 
 def _walk(children: list[PathNode], way: list[str]) -> Iterator[tuple[list[str], PathNode]]:
@@ -61,9 +61,10 @@ def _row(name: str, node: PathNode | PathResult, way: list[str], start: int) -> 
     return Row(name, cells, depth=len(way))
 
 
-def path_figure(result: PathResult, direction: str | None = None, unit: str = "people") -> Figure:
-    """`direction` before: the start event stands at the right."""
-    ways = list(_ways(result))
+def path_figure(result: PathResult, direction: str = "after", unit: str = "people") -> Figure:
+    """In the `direction` before, the start event stands at the right."""
+    left = _LEFT[direction]
+    ways = list(_ways(result, left))
     shown = _largest(ways)
     spots = list(dict.fromkeys(spot for way in ways if _is_shown(way, shown) for spot in (way.source, way.target)))
     number = {spot: i for i, spot in enumerate(spots)}
@@ -72,8 +73,8 @@ def path_figure(result: PathResult, direction: str | None = None, unit: str = "p
         if _is_shown(way, shown):
             links[way.source, way.target].append(way)
     ends = ("target", "source") if direction == "before" else ("source", "target")
-    events = list(dict.fromkeys(name for _, name in spots if name != _LEFT))
-    colours = {name: colour(i) for i, name in enumerate(events)} | {_LEFT: _ENDS}
+    events = list(dict.fromkeys(name for _, name in spots if name != left))
+    colours = {name: colour(i) for i, name in enumerate(events)} | {left: _ENDS}
     trace = {
         "type": "sankey",
         "arrangement": "snap",
@@ -100,19 +101,19 @@ def path_figure(result: PathResult, direction: str | None = None, unit: str = "p
     return figure([trace], margin={"l": 8, "r": 8, "t": 8, "b": 8})
 
 
-def _ways(result: PathResult) -> Iterator[_Way]:
+def _ways(result: PathResult, left: str) -> Iterator[_Way]:
     root = (0, event_name(result.root))
-    yield from _from(root, result, [])
+    yield from _from(root, result, [], left)
 
 
-def _from(spot: _Spot, node: PathNode | PathResult, way: list[str]) -> Iterator[_Way]:
+def _from(spot: _Spot, node: PathNode | PathResult, way: list[str], left: str) -> Iterator[_Way]:
     if node.drop_off:
-        yield _Way(spot, (len(way) + 1, _LEFT), node.drop_off, behind(node=way or None, part="drop_off"))
+        yield _Way(spot, (len(way) + 1, left), node.drop_off, behind(node=way or None, part="drop_off"))
     for child in node.children:
         here = [*way, child.event]
         target = (len(here), child.event)
         yield _Way(spot, target, child.count, behind(node=here))
-        yield from _from(target, child, here)
+        yield from _from(target, child, here, left)
 
 
 def _largest(ways: list[_Way]) -> set[_Spot]:

@@ -99,10 +99,11 @@ def _funnel(body: Body, answer: bytes) -> Shown:
 
 def _path(body: Body, answer: bytes) -> Shown:
     result = msgspec.json.decode(answer, type=PathResult)
+    direction = "before" if body.get("direction") == "before" else "after"
     return Shown(
-        figure=path_figure(result, body.get("direction"), unit_of(body)) if result.children else None,
+        figure=path_figure(result, direction, unit_of(body)) if result.children else None,
         described=f"Ways of {result.count} {unit_of(body)}; the table below has each",
-        tables=[path_table(result, unit_of(body))],
+        tables=[path_table(result, direction, unit_of(body))],
         unit=unit_of(body),
         is_empty=not result.count,
         **_more(result, zone_of(body.get("timezone"))),

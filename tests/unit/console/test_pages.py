@@ -289,3 +289,28 @@ async def test_lines_to_send_with_have_the_address_and_no_key_unasked(api: FakeA
     assert "$INFRAI_API_KEY" in hidden
     assert WRITER not in hidden
     assert f"Bearer {WRITER}" in shown
+
+
+@pytest.mark.parametrize(("status", "said"), [(429, "not_found!"), (503, "not_found!")])
+async def test_a_stream_that_is_refused_says_so_to_the_page(api: FakeApi, status: int, said: str) -> None:
+    api.answers[("GET", "/events/live")] = (status, None)
+    async with browser(api) as client:
+        answer = await client.get("/console/live/stream?event=buy", headers={"last-event-id": "17"})
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.text == f'retry: 10000\nevent: problem\ndata: "{said}"\n\n'
+    assert api.asked[-1][1] == "/events/live?filter=%7B%22event%22%3A%22buy%22%7D"
+
+
+async def test_an_answer_that_nobody_understands_is_a_page(api: FakeApi) -> None:
+    api.default = (200, {"person_id": 17})
+    async with browser(api) as client:
+        answer = await client.get("/console/person?id=x")
+    assert answer.status_code == 502
+    assert "does not know" in answer.text
+
+
+async def test_a_form_that_is_too_large_is_refused(api: FakeApi) -> None:
+    async with browser(api) as client:
+        answer = await client.post("/console/live/test", data={"csrf": "x" * 300_000})
+    assert answer.status_code == 413
+    assert "larger than 262144 bytes" in answer.text

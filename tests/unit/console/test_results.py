@@ -226,8 +226,8 @@ def test_a_funnel_is_a_bar_a_step() -> None:
 def test_groups_are_called_by_their_type() -> None:
     result = made({"order": "ordered", "steps": [step(1, 1, event="a")]}, FunnelResult)
     assert funnel_tables(result, "company")[0].columns[0] == "Company"
-    assert "5" in path_table(path(node("a", 5)), "company").rows[1].cells[0].text
-    assert "company" in path_figure(path(node("a", 5)), None, "company")["data"][0]["node"]["hovertemplate"]
+    assert "5" in path_table(path(node("a", 5)), "after", "company").rows[1].cells[0].text
+    assert "company" in path_figure(path(node("a", 5)), "after", "company")["data"][0]["node"]["hovertemplate"]
 
 
 def test_steps_in_any_order_have_no_event() -> None:
@@ -270,9 +270,11 @@ def test_paths_are_a_sankey_and_a_tree() -> None:
 
 
 def test_paths_before_an_event_lead_to_it() -> None:
-    (sankey,) = path_figure(path(node("a", 5)), "before")["data"]
+    (sankey,) = path_figure(path(node("a", 5, left=2)), "before")["data"]
     label = sankey["node"]["label"]
-    assert [label[i] for i in sankey["link"]["target"]] == ["home"]
+    flows = [(label[s], label[t]) for s, t in zip(sankey["link"]["source"], sankey["link"]["target"], strict=True)]
+    assert flows == [("a", "home"), ("nothing before", "a")]
+    assert path_table(path(), "before").columns[2] == "Did nothing before"
 
 
 def test_a_wide_tree_is_cut() -> None:
