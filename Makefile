@@ -75,6 +75,10 @@ image: ## build the image, of equal inputs bit by bit the same: BASE_IMAGE=pytho
 	  --output type=oci,dest=dist/headrace.oci.tar,name=$(IMAGE),rewrite-timestamp=true $(ARGS) .
 	sha256sum dist/headrace.oci.tar
 
+.PHONY: screenshots
+screenshots: $(READY) ## a picture of each page of the console, light and dark, desk and phone (FOLDER=.data/screenshots)
+	$(BIN)/python -m tests.support.screenshots $(or $(FOLDER),.data/screenshots)
+
 .PHONY: unit
 unit: export HYPOTHESIS_PROFILE ?= quick
 unit: $(READY) ## unit tests: this process alone, seconds (ARGS="-k name" and the like go to pytest)

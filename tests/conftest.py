@@ -52,6 +52,10 @@ _TIMED = {"test_behaviour.py", "test_noisy_neighbour.py"}
 # What these look at is the same on every broker: they run on the strongest.
 _ON_ONE_BROKER = {
     "test_api_page.py",
+    "test_console_dashboards.py",
+    "test_console_pages.py",
+    "test_console_people.py",
+    "test_console_queries.py",
     "test_docs_page.py",
     "test_documents.py",
     "test_noisy_neighbour.py",

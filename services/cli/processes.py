@@ -38,6 +38,17 @@ def query() -> None:
     main()
 
 
+@app.command(rich_help_panel="Services")
+def console() -> None:
+    """Run the console: pages for people, made of what the HTTP calls answer.
+
+    Settings: `HEADRACE_CONSOLE_*`, `HEADRACE_HTTP_*`, `HEADRACE_LOG_*`.
+    """
+    from services.console.app import main
+
+    main()
+
+
 @app.command(rich_help_panel="On this machine")
 def dev() -> None:
     """Run the whole pipeline on this machine, with an embedded broker and database (what `make run` does).

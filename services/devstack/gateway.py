@@ -1,4 +1,4 @@
-"""One address for all calls: passes each request on to the edge or to the query service, by its path.
+"""One address for all: passes each request on to the edge, the query service or the console, by its path.
 
 Bodies and answers stream through; nothing is retried and nothing is kept. Health and metrics of the services stay inside.
 """
@@ -19,6 +19,7 @@ from yarl import URL
 
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.root_paths import is_console_path
 from services.contract.api.sdk import sdk_path
 from services.runtime.http import error_response, exact_addresses, exception_handlers, serve
 from services.runtime.logs import get_logger
@@ -48,6 +49,7 @@ _IDLE_S = 3.0
 _CONNECT_TIMEOUT_S = 5.0
 _DRAIN_TIMEOUT_S = 25
 _RETRY_AFTER_S = 2
+_STREAM = "text/event-stream"
 # Of 64 KiB as a rule: more than a body may have. A client that has sent all and closed would wait for room in vain.
 _PIECES_AHEAD = 256
 
@@ -64,9 +66,10 @@ class Upstream:
 class Gateway:
     """The proxy as an ASGI application. `start` and `stop` belong to its lifespan."""
 
-    def __init__(self, edge_url: str, query_url: str) -> None:
+    def __init__(self, edge_url: str, query_url: str, console_url: str) -> None:
         self.edge = Upstream("edge", edge_url, ErrorCode.LOG_UNAVAILABLE)
         self.query = Upstream("query", query_url, ErrorCode.STORE_UNAVAILABLE)
+        self.console = Upstream("console", console_url, ErrorCode.STORE_UNAVAILABLE)
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> None:
@@ -87,7 +90,9 @@ class Gateway:
         return self._session
 
     def route(self, path: str) -> Upstream | None:
-        """None for an address that neither service has."""
+        """None for an address that no service has."""
+        if is_console_path(path):
+            return self.console
         if path.startswith(_API) and path.removeprefix(_API).partition("/")[0] in _QUERY_PARTS:
             return self.query
         is_edge = path in _REFERENCE or path.startswith((_API, "/docs/")) or sdk_path(path) is not None
@@ -111,7 +116,10 @@ class Gateway:
         except ClientDisconnect:
             return
         async with answer:
+            leaving = asyncio.create_task(_close_when_left(request, answer)) if answer.content_type == _STREAM else None
             await _pass_back(answer, send)
+            if leaving is not None:
+                leaving.cancel()
 
     async def _ask(self, upstream: Upstream, request: Request) -> aiohttp.ClientResponse:
         """The answer as soon as its headers are there, which may be before the request's body has gone through."""
@@ -177,6 +185,13 @@ def _piece(message: Message) -> bytes:
     return body
 
 
+async def _close_when_left(request: Request, answer: aiohttp.ClientResponse) -> None:
+    """A stream ends by itself after an hour: when its client leaves, the service has to learn of it."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+    answer.close()
+
+
 async def _pass_back(answer: aiohttp.ClientResponse, send: Send) -> None:
     headers = [(k.lower(), v) for k, v in answer.raw_headers if k.lower() not in _HOP_BY_HOP]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
@@ -211,10 +226,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--edge", required=True, help="base URL of the edge")
     parser.add_argument("--query", required=True, help="base URL of the query service")
+    parser.add_argument("--console", required=True, help="base URL of the console")
     options = parser.parse_args()
     with errors_for_operators():
         start_service(LogSettings, "gateway")
-        app = create_app(Gateway(options.edge, options.query))
+        app = create_app(Gateway(options.edge, options.query, options.console))
         serve(app, "127.0.0.1", options.port, _DRAIN_TIMEOUT_S, "gateway", HttpSettings().connection_limits())
 
 

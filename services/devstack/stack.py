@@ -20,7 +20,7 @@ from services.devstack.broker import ApacheKafka, Broker, EmbeddedBroker, KafkaU
 from services.devstack.child_process import ChildProcess, free_port
 from services.devstack.clickhouse_server import ClickHouseProcess
 from services.devstack.data_lock import write_private
-from services.devstack.development_key import development_key
+from services.devstack.development_key import console_secret, development_key
 from services.devstack.parts import Part, Parts
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.environment import FILE_SUFFIX
@@ -50,7 +50,7 @@ class Stack:
         self._say = say
         self._logs = settings.data / "logs"
         self._parts = Parts(say)
-        self._ports = {name: free_port() for name in ("edge", "worker", "query")}
+        self._ports = {name: free_port() for name in ("edge", "worker", "query", "console")}
         self._embedded = settings.broker == "embedded"
         self._was_ready = False
 
@@ -141,17 +141,31 @@ class Stack:
     def _services(self, environment: Mapping[str, str], database: ClickHouseProcess) -> list[Part]:
         """The worker first, for it takes longest. Each has a user of its own in the database."""
         services = [
-            self._service(name, port, ["-m", "services.cli", name], {**environment, **database.environment(Role(name))})
-            for name, port in sorted(self._ports.items(), reverse=True)
+            self._service(name, {**environment, **database.environment(Role(name))})
+            for name in ("worker", "query", "edge")
         ]
-        upstreams = [f"--{name}=http://127.0.0.1:{self._ports[name]}" for name in ("edge", "query")]
+        upstreams = [f"--{name}=http://127.0.0.1:{self._ports[name]}" for name in ("edge", "query", "console")]
         port = self._settings.port
         arguments = ["-m", "services.devstack.gateway", f"--port={port}", *upstreams]
         gateway = self._child("gateway", arguments, {})
-        return [*services, Part(gateway, gateway.start, lambda: "openapi" in get_json(port, "/openapi.json"))]
+        return [
+            *services,
+            Part(gateway, gateway.start, lambda: "openapi" in get_json(port, "/openapi.json")),
+            self._service("console", self._console_environment()),
+        ]
 
-    def _service(self, name: str, port: int, arguments: list[str], environment: Mapping[str, str]) -> Part:
-        child = self._child(name, arguments, environment)
+    def _console_environment(self) -> dict[str, str]:
+        """It is told no address and no password of the store or the log."""
+        return {
+            "HEADRACE_CONSOLE_PORT": str(self._ports["console"]),
+            "HEADRACE_CONSOLE_API_URL": self.base_url,
+            "HEADRACE_CONSOLE_COOKIE_SECURE": "false",
+            "HEADRACE_CONSOLE_SECRET": console_secret(self._settings),
+            f"HEADRACE_CONSOLE_SECRET{FILE_SUFFIX}": "",
+        }
+
+    def _service(self, name: str, environment: Mapping[str, str]) -> Part:
+        child, port = self._child(name, ["-m", "services.cli", name], environment), self._ports[name]
         return Part(child, child.start, lambda: get_json(port, "/health/ready").get("ready") is True)
 
     def _child(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> ChildProcess:

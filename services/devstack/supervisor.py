@@ -84,6 +84,8 @@ def _say_ready(stack: Stack, settings: StackSettings) -> None:
     if ours:
         _say(f"export INFRAI_API_KEY={key}")
     _say(f"ready {stack.base_url}")
+    # Behind `#`: browsers send it to nobody, and the console takes it out of the address.
+    _say(f"console: {stack.base_url}/console/{f'sign-in#key={key}' if ours else ''}")
     _say(f"API reference: {stack.base_url}/docs")
     _say(
         f"curl -X POST {stack.base_url}/v1/analytics/track "

@@ -42,7 +42,7 @@ STOPPING = Event()
 _CALL = re.compile(
     r"/v1/analytics/(?:track|batch|identify|alias|group|persons|groups|cohorts|events/live|events"
     r"|(?:query|dashboard|privacy)/[a-z]+)(?=/|$)"
-    r"|/docs(?=/|$)|/openapi\.json$"
+    r"|/console(?:/[a-z-]+)?(?=/|$)|/docs(?=/|$)|/openapi\.json$"
 )
 
 _encode = msgspec.json.Encoder().encode

@@ -46,6 +46,9 @@ def configure_logs(settings: LogSettings, service: str) -> None:
         logging.getLogger(name).setLevel(chatty)
     # At debug it writes each request and answer whole: passwords of log-ins, and people's events.
     logging.getLogger("aiokafka.conn").setLevel(max(logging.INFO, chatty))
+    # They write the address of each request: ids of people.
+    for name in ("httpx", "httpcore"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     structlog.contextvars.bind_contextvars(service=service)
 
 

@@ -256,7 +256,7 @@ class LogSettings(Settings):
 
 
 class HttpSettings(Settings):
-    """What edge, query service and the development gateway take of strangers."""
+    """What edge, query service, console and the development gateway take of strangers."""
 
     http_max_connections: int = Field(
         default=4096, ge=1, le=100_000, description="Connections that one process keeps at once; above it: 503."
@@ -461,6 +461,47 @@ def _strong_key(value: str) -> str:
     return value
 
 
+def _base_address(value: str) -> str:
+    """Without the slash at its end."""
+    if value and not re.fullmatch(rf"https?://{_HOST}(:\d{{1,5}})?/?", value):
+        raise ValueError("write http://host:port or https://host, without a path")
+    return value.removesuffix("/")
+
+
+class ConsoleSettings(HttpSettings, LogSettings):
+    """The console."""
+
+    console_host: str = Field(default="127.0.0.1", description="Address to listen on.")
+    console_port: Port = Field(default=8004, description="Port to listen on.")
+    console_api_url: Annotated[str, AfterValidator(_base_address)] = Field(
+        default="http://127.0.0.1:8000",
+        min_length=1,
+        description="Address of the gateway, where the console asks for all that it shows.",
+    )
+    console_public_url: Annotated[str, AfterValidator(_base_address)] = Field(
+        default="",
+        description="Address that producers send to, for the lines that the console shows; empty: that of the browser's request.",
+    )
+    console_secret: Annotated[str, AfterValidator(_strong_key)] = Field(
+        default="",
+        repr=False,
+        description="What the console's cookies are sealed with, of at least 128 bits; it must be set, and be the same for all "
+        "consoles of one address.",
+    )
+    console_session_hours: float = Field(
+        default=12, gt=0, le=720, description="How long a sign-in lasts; after it the key is asked for again."
+    )
+    console_cookie_secure: bool = Field(
+        default=True, description="Browsers send the cookie over https alone. Off only for a console without TLS."
+    )
+    console_timeout_s: float = Field(
+        default=30, gt=0, description="How long the console waits for an answer of the API."
+    )
+    console_drain_timeout_s: int = Field(
+        default=10, ge=1, description="On SIGTERM: how long requests under way may take."
+    )
+
+
 class StackSettings(Settings):
     """The development stack as a whole; the services it starts have their own settings."""
 
@@ -484,7 +525,7 @@ class StackSettings(Settings):
     )
 
 
-ALL_SETTINGS: tuple[type[Settings], ...] = (EdgeSettings, WorkerSettings, QuerySettings, StackSettings)
+ALL_SETTINGS: tuple[type[Settings], ...] = (EdgeSettings, WorkerSettings, QuerySettings, ConsoleSettings, StackSettings)
 
 
 def unknown_settings() -> list[UnknownVariable]:

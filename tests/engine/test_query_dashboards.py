@@ -19,7 +19,7 @@ UNKNOWN = "0b0f5a52-7a4f-4a3e-9a51-6b1f0a7c2f11"
 QUERIES: list[dict[str, Any]] = [
     {"type": "events", "title": "Orders é ✓ \" \\ '", **WINDOW, "filter": {"event": "order", "amount": {"gte": 1.0}}},
     {"type": "retention", **WINDOW, "born_event": "a", "return_event": "b", "interval": "week", "colour": "red"},
-    {"type": "path", **WINDOW, "start_event": "a\t\n", "max_depth": 3},
+    {"type": "path", **WINDOW, "start_event": "a\t\n", "max_depth": 3, "width": 12},
 ]
 
 

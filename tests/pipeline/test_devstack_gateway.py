@@ -15,7 +15,7 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route, request_response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -47,6 +47,7 @@ class StandIn:
         self.app = Starlette(
             routes=[
                 Route("/v1/analytics/query/stream", GiveBack()),
+                Route("/v1/analytics/events/live", self.live),
                 Route("/v1/analytics/too-large", self.too_large, methods=["POST"]),
                 Route("/v1/analytics/drain", self.drain, methods=["POST"]),
             ]
@@ -65,6 +66,18 @@ class StandIn:
         answer.headers.append("set-cookie", "a=1")
         answer.headers.append("set-cookie", "b=2")
         return answer
+
+    async def live(self, request: Request) -> Response:
+        """Says one thing, and then nothing for an hour."""
+
+        async def pieces() -> AsyncIterator[bytes]:
+            try:
+                yield b": live\n\n"
+                await asyncio.sleep(3600)
+            finally:
+                self.left.set()
+
+        return StreamingResponse(pieces(), media_type="text/event-stream")
 
     async def too_large(self, request: Request) -> Response:
         return JSONResponse({"error": {"code": "body_too_large"}}, 413)
@@ -114,11 +127,12 @@ class Stack:
 
 @pytest.fixture
 async def stack() -> AsyncIterator[Stack]:
-    edge, query = StandIn("edge"), StandIn("query")
+    edge, query, console = StandIn("edge"), StandIn("query"), StandIn("console")
     async with (
         served(edge.app) as edge_url,
         served(query.app) as query_url,
-        served(create_app(Gateway(edge_url, query_url))) as url,
+        served(console.app) as console_url,
+        served(create_app(Gateway(edge_url, query_url, console_url))) as url,
         httpx.AsyncClient(base_url=url, timeout=20) as client,
     ):
         yield Stack(edge, query, url, client)
@@ -138,6 +152,8 @@ async def stack() -> AsyncIterator[Stack]:
         ("DELETE", "/v1/analytics/dashboard/delete/two%0Alines", "query"),
         ("GET", "/v1/analytics/persons/p", "query"),
         ("POST", "/v1/analytics/privacy/forget", "query"),
+        ("GET", "/", "console"),
+        ("POST", "/console/sign-in", "console"),
     ],
 )
 async def test_paths_lead_to_their_service(stack: Stack, method: str, path: str, name: str) -> None:
@@ -225,10 +241,17 @@ async def test_a_client_that_leaves_is_gone_for_the_service_too(stack: Stack) ->
         await stack.edge.left.wait()
 
 
+async def test_a_stream_whose_client_leaves_ends(stack: Stack) -> None:
+    async with asyncio.timeout(10):
+        async with stack.client.stream("GET", "/v1/analytics/events/live") as answer:
+            assert await anext(answer.aiter_bytes()) == b": live\n\n"
+        await stack.query.left.wait()
+
+
 async def test_a_service_that_is_down() -> None:
     query = StandIn("query")
     async with served(query.app) as query_url, httpx.AsyncClient() as client:
-        gateway = Gateway(f"http://127.0.0.1:{free_port()}", query_url)
+        gateway = Gateway(f"http://127.0.0.1:{free_port()}", query_url, query_url)
         async with served(create_app(gateway)) as url:
             answer = await client.post(f"{url}/v1/analytics/track", content=b"{}")
             assert answer.status_code == 503
@@ -241,7 +264,6 @@ async def test_a_service_that_is_down() -> None:
 @pytest.mark.parametrize(
     "target",
     [
-        "/",
         "/elsewhere",
         "/metrics",
         "/health/live",

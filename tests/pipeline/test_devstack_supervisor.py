@@ -77,6 +77,8 @@ def test_a_start_without_a_key_a_second_start_and_kill_9(tmp_path: Path) -> None
         assert lines[-2] == f"export INFRAI_API_KEY={key}"
         assert [line for line in lines if line.startswith("ready ")] == lines[-1:]
         base_url = lines[-1].removeprefix("ready ")
+        assert lines_until(process, "console: ") == [f"console: {base_url}/console/sign-in#key={key}"]
+        assert "Project key" in httpx.get(f"{base_url}/", follow_redirects=True, timeout=30).text
         assert keys_of(tmp_path) == {"development"}
         shared = [str(path) for path in tmp_path.rglob("*") if not path.is_symlink() and path.stat().st_mode & 0o077]
         assert (shared, tmp_path.stat().st_mode & 0o777) == ([], 0o700)

@@ -34,6 +34,7 @@ def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
         "listen 127.0.0.1:8081": f"listen 127.0.0.1:{free_port()}",
         "server edge:8001": f"server 127.0.0.1:{free_port()}",
         "server query:8002": f"server 127.0.0.1:{free_port()}",
+        "server console:8004": f"server 127.0.0.1:{free_port()}",
         "resolver 127.0.0.11": "resolver 127.0.0.1",
         "client_header_timeout 15s": "client_header_timeout 1s",
         "access_log /dev/stdout": f"access_log {folder}/access.log",
@@ -82,6 +83,7 @@ REFUSED = {
     "metrics": (b"GET /v1/analytics/%2e%2e/../metrics HTTP/1.1\r\n" + HOST + b"\r\n", 404, "not_found"),
     "nobody takes events": (TRACK + b"content-length: 0\r\n\r\n", 503, "log_unavailable"),
     "nobody answers": (b"GET /v1/analytics/persons/a HTTP/1.1\r\n" + HOST + b"\r\n", 503, "store_unavailable"),
+    "no console answers": (b"GET /console/live HTTP/1.1\r\n" + HOST + b"\r\n", 503, "store_unavailable"),
 }
 
 

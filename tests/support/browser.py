@@ -5,9 +5,10 @@ A test opens a page, looks at it, and then asks what the browser complained of a
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from typing import Any
 from urllib.parse import urlsplit
 
 from playwright.sync_api import ConsoleMessage, Page, Request, sync_playwright
@@ -45,13 +46,28 @@ class Visit:
             self.hosts.add(urlsplit(request.url).netloc)
 
 
+Opener = Callable[..., Visit]
+
+
 @contextmanager
-def window(base_url: str, width: int = 1280, height: int = 900) -> Iterator[Visit]:
-    """A window with a fresh profile; addresses are relative to `base_url`. Only where `chromium()` is not None."""
+def windows(base_url: str) -> Iterator[Opener]:
+    """Opens windows of one browser, each with a profile of its own and the options of Playwright's `new_page`; addresses
+    are relative to `base_url`. Only where `chromium()` is not None."""
     with sync_playwright() as playwright:
         # Root may not use Chromium's sandbox; the pages are our own.
         browser = playwright.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
+
+        def opened(width: int = 1280, height: int = 900, **options: Any) -> Visit:
+            return Visit(browser.new_page(base_url=base_url, viewport={"width": width, "height": height}, **options))
+
         try:
-            yield Visit(browser.new_page(base_url=base_url, viewport={"width": width, "height": height}))
+            yield opened
         finally:
             browser.close()
+
+
+@contextmanager
+def window(base_url: str, width: int = 1280, height: int = 900) -> Iterator[Visit]:
+    """One window."""
+    with windows(base_url) as opened:
+        yield opened(width, height)

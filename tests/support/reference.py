@@ -27,7 +27,7 @@ from services.cli.app import app
 from services.contract.api.errors import ErrorCode
 from services.contract.api.openapi import CALLS, openapi_document
 from services.contract.api.sdk import FAMILIES, GET_PATHS, LOST, POST_PATHS
-from services.runtime.settings import EdgeSettings, QuerySettings, StackSettings, WorkerSettings
+from services.runtime.settings import ConsoleSettings, EdgeSettings, QuerySettings, StackSettings, WorkerSettings
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
 _NOTE = "<!-- Written by `make docs` from the code. Do not edit. -->\n"
@@ -35,9 +35,10 @@ _SETTINGS: dict[str, type[BaseSettings]] = {
     "edge": EdgeSettings,
     "worker": WorkerSettings,
     "query": QuerySettings,
+    "console": ConsoleSettings,
     "`make run`": StackSettings,
 }
-_METRICS_OF = ("edge", "worker", "query")
+_METRICS_OF = ("edge", "worker", "query", "console")
 # Runs in the service's process. What counts without locks has other attributes than prometheus_client's own classes.
 _LIST_METRICS = """
 import json, sys, importlib

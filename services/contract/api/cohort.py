@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from services.contract.api.fields import Cohort, Cursor, People, Title, Warnings
+from services.contract.api.fields import Cohort, Cursor, People, TileWidth, Title, Warnings
 
 MAX_PAGE_PEOPLE = 1000
 
@@ -21,6 +21,7 @@ class SavedCohort(CohortQuery, kw_only=True, tag_field="type", tag="cohort"):
     """A cohort query of a dashboard."""
 
     title: Title | None = None
+    width: TileWidth | None = None
 
 
 class CohortResult(Struct, kw_only=True):

@@ -9,6 +9,7 @@ from services.contract.api.fields import (
     Cursor,
     FilteredQuery,
     Order,
+    TileWidth,
     Title,
     Warnings,
     WindowedResult,
@@ -29,6 +30,7 @@ class SavedEvents(EventsQuery, kw_only=True, tag_field="type", tag="events"):
     """An events query of a dashboard."""
 
     title: Title | None = None
+    width: TileWidth | None = None
 
 
 class StoredEvent(Struct, kw_only=True):

@@ -89,6 +89,15 @@ AggregateBy = Annotated[
 ]
 Cursor = Annotated[str, Meta(max_length=256, description="`next_cursor` of the previous page of the same query.")]
 Title = Annotated[str, Meta(max_length=MAX_TITLE_CHARS, description="What a reader sees above the answer.")]
+TILE_COLUMNS = 12
+TileWidth = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=TILE_COLUMNS,
+        description="How many of twelve columns its tile takes on a page; default 6. Nothing else depends on it.",
+    ),
+]
 Warnings = Annotated[list[str], Meta(description="What was ignored, and why.")]
 Complete = Annotated[
     list[bool], Meta(description="Which of `periods` had ended when this was answered: the others will still grow.")

@@ -13,6 +13,7 @@ from services.contract.api.fields import (
     Filter,
     People,
     SegmentedQuery,
+    TileWidth,
     Title,
     Warnings,
     WindowedResult,
@@ -117,3 +118,4 @@ class SavedFunnel(FunnelQuery, kw_only=True, tag_field="type", tag="funnel"):
     """A funnel query of a dashboard."""
 
     title: Title | None = None
+    width: TileWidth | None = None

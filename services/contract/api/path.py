@@ -8,6 +8,7 @@ from services.contract.api.fields import (
     EventNames,
     People,
     SegmentedQuery,
+    TileWidth,
     Title,
     Warnings,
     WindowedResult,
@@ -64,6 +65,7 @@ class SavedPath(PathQuery, kw_only=True, tag_field="type", tag="path"):
     """A path query of a dashboard."""
 
     title: Title | None = None
+    width: TileWidth | None = None
 
 
 class PathNode(Struct, kw_only=True, gc=False):

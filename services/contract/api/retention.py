@@ -16,6 +16,7 @@ from services.contract.api.fields import (
     Interval,
     People,
     SegmentedQuery,
+    TileWidth,
     Title,
     Warnings,
     WeekStart,
@@ -71,6 +72,7 @@ class SavedRetention(RetentionQuery, kw_only=True, tag_field="type", tag="retent
     """A retention query of a dashboard."""
 
     title: Title | None = None
+    width: TileWidth | None = None
 
 
 class RetentionBreakdown(Struct, kw_only=True):

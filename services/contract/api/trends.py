@@ -14,6 +14,7 @@ from services.contract.api.fields import (
     Filter,
     Interval,
     SegmentedQuery,
+    TileWidth,
     Title,
     Warnings,
     WeekStart,
@@ -103,3 +104,4 @@ class SavedTrends(TrendsQuery, kw_only=True, tag_field="type", tag="trends"):
     """A trends query of a dashboard."""
 
     title: Title | None = None
+    width: TileWidth | None = None

@@ -37,6 +37,7 @@ def test_the_version_is_that_of_the_package() -> None:
         "edge",
         "worker",
         "query",
+        "console",
         "dev",
         "demo",
         "migrate",

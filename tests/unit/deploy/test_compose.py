@@ -10,7 +10,7 @@ import typer.main
 from pydantic_settings import BaseSettings
 
 from services.cli.app import app
-from services.runtime.settings import ClickHouseSettings, EdgeSettings, QuerySettings, WorkerSettings
+from services.runtime.settings import ClickHouseSettings, ConsoleSettings, EdgeSettings, QuerySettings, WorkerSettings
 from services.schema.roles import Role, grants_of
 from tests.unit.deploy.compose import environment_of, load_compose, seconds, substitute, variables_in
 from tests.unit.deploy.env_file import DEPLOY, PREFIX, SERVICES, read_env, settings_lines
@@ -25,6 +25,8 @@ SCALED = ("edge", "worker", "query")
 # Who logs in to ClickHouse, and as whom.
 ROLES = {"migrate": Role.ADMIN, "admin": Role.ADMIN, **{name: Role(name) for name in SCALED}}
 PASSWORDS = {f"{role.upper()}_CLICKHOUSE_PASSWORD": f"password-of-{role}" for role in Role}
+SECRETS = PASSWORDS | {"CONSOLE_SECRET": "5be8a7c91d304f62b7e0d1a4c9f35286"}
+WITH_STORE = [name for name in OURS if name != "console"]
 
 
 def service(name: str) -> dict[str, Any]:
@@ -41,7 +43,17 @@ def names_of(settings: type[BaseSettings]) -> set[str]:
 
 
 def test_the_services_are_all_there() -> None:
-    assert set(COMPOSE["services"]) == {"kafka", "clickhouse", "migrate", "admin", "edge", "worker", "query", "gateway"}
+    assert set(COMPOSE["services"]) == {
+        "kafka",
+        "clickhouse",
+        "migrate",
+        "admin",
+        "edge",
+        "worker",
+        "query",
+        "console",
+        "gateway",
+    }
 
 
 @pytest.mark.parametrize("name", [name for name in OURS if name != "admin"])
@@ -62,8 +74,8 @@ def test_every_variable_of_ours_is_a_setting_and_has_its_default() -> None:
 
 @pytest.mark.parametrize("name", OURS)
 def test_services_get_settings_that_they_have(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    environment = environment_of(service(name), PASSWORDS)
-    assert set(environment) <= names_of(OURS[name]) | set(PASSWORDS)
+    environment = environment_of(service(name), SECRETS)
+    assert set(environment) <= names_of(OURS[name]) | set(SECRETS)
     for variable in [v for v in os.environ if v.upper().startswith(PREFIX)]:
         monkeypatch.delenv(variable)
     for variable, value in environment.items():
@@ -73,9 +85,9 @@ def test_services_get_settings_that_they_have(name: str, monkeypatch: pytest.Mon
 
 def test_what_env_full_says_of_addresses_does_not_matter() -> None:
     """env.full may be copied to deploy/.env as it is: addresses and ports inside are not taken from there."""
-    full = {line.name: line.value for line in read_env((DEPLOY / "env.full").read_text())} | PASSWORDS
+    full = {line.name: line.value for line in read_env((DEPLOY / "env.full").read_text())} | SECRETS
     for name in OURS:
-        bare, filled = environment_of(service(name), PASSWORDS), environment_of(service(name), full)
+        bare, filled = environment_of(service(name), SECRETS), environment_of(service(name), full)
         assert bare == filled, name
     for name in SCALED:
         environment = environment_of(service(name), full)
@@ -91,16 +103,26 @@ def test_each_password_must_be_set(name: str) -> None:
     assert environment_of(service("clickhouse"), PASSWORDS)[name] == PASSWORDS[name]
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", WITH_STORE)
 def test_a_service_logs_in_as_its_own_user_and_knows_no_other_s_password(name: str) -> None:
     """deploy/.env comes whole into each of our containers: what stands in `environment` goes before it."""
     role = ROLES[name]
-    environment = environment_of(service(name), PASSWORDS)
+    environment = environment_of(service(name), SECRETS)
     assert environment["HEADRACE_CLICKHOUSE_USER"] == role
     assert environment["HEADRACE_CLICKHOUSE_PASSWORD"] == f"password-of-{role}"
-    assert {variable: environment[variable] for variable in PASSWORDS} == dict.fromkeys(PASSWORDS, "")
-    others = [value for value in PASSWORDS.values() if value != f"password-of-{role}"]
+    assert {variable: environment[variable] for variable in SECRETS} == dict.fromkeys(SECRETS, "")
+    others = [value for value in SECRETS.values() if value != f"password-of-{role}"]
     assert not [variable for variable, value in environment.items() if any(other in value for other in others)]
+
+
+def test_the_console_knows_its_secret_and_no_store() -> None:
+    environment = environment_of(service("console"), SECRETS)
+    assert {variable: environment[variable] for variable in SECRETS} == dict.fromkeys(SECRETS, "")
+    assert environment["HEADRACE_CONSOLE_SECRET"] == SECRETS["CONSOLE_SECRET"]
+    assert not [variable for variable in environment if variable.startswith(("HEADRACE_CLICKHOUSE", "HEADRACE_KAFKA"))]
+    assert service("console")["networks"] == ["front"]
+    with pytest.raises(KeyError, match="CONSOLE_SECRET"):
+        environment_of(service("console"), PASSWORDS)
 
 
 def test_nobody_but_clickhouse_and_ours_is_told_a_password() -> None:
@@ -181,6 +203,8 @@ def test_nobody_is_stopped_before_the_time_to_drain_is_over() -> None:
     assert seconds(service("edge")["stop_grace_period"]) > edge_s
     assert seconds(service("worker")["stop_grace_period"]) > worker["worker_drain_timeout_s"].default
     assert seconds(service("query")["stop_grace_period"]) > query["query_drain_timeout_s"].default
+    console = ConsoleSettings.model_fields["console_drain_timeout_s"].default
+    assert seconds(service("console")["stop_grace_period"]) > console
 
 
 @pytest.mark.parametrize("name", COMPOSE["services"])
@@ -227,6 +251,7 @@ def test_strangers_reach_no_store_through_the_gateway() -> None:
         "gateway",
         "edge",
         "query",
+        "console",
     }
 
 

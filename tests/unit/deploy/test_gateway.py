@@ -54,7 +54,12 @@ def test_halves_by_path(path: str, half: str) -> None:
     assert half_of(path) == half
 
 
-@pytest.mark.parametrize("path", ["/", "/docsx", "/metrics", "/health/live", "/health/ready", "/lag", "/v1"])
+@pytest.mark.parametrize("path", ["/", "/console", "/console/", "/console/people", "/console/assets/a/base.js"])
+def test_pages_go_to_the_console(path: str) -> None:
+    assert half_of(path) == "console"
+
+
+@pytest.mark.parametrize("path", ["/consoles", "/docsx", "/metrics", "/health/live", "/health/ready", "/lag", "/v1"])
 def test_what_is_for_operators_stays_inside(path: str) -> None:
     assert half_of(path) is None
     assert location_of(SERVER, path).one("return").words == ["404"]
@@ -73,12 +78,11 @@ def test_there_are_no_locations_that_this_test_cannot_judge() -> None:
         assert first in ("=", "~") or first.startswith(("/", "@")), location.words
 
 
-@pytest.mark.parametrize("half", ["edge", "query"])
+@pytest.mark.parametrize("half", ["edge", "query", "console"])
 def test_upstreams_are_the_services_and_are_looked_up_again(half: str) -> None:
     service = load_compose()["services"][half]
-    port = environment_of(
-        service, {f"{name.upper()}_CLICKHOUSE_PASSWORD": "x" for name in ("admin", "edge", "worker", "query")}
-    )[f"HEADRACE_{half.upper()}_PORT"]
+    passwords = {f"{name.upper()}_CLICKHOUSE_PASSWORD": "x" for name in ("admin", "edge", "worker", "query")}
+    port = environment_of(service, {**passwords, "CONSOLE_SECRET": "x"})[f"HEADRACE_{half.upper()}_PORT"]
     server = UPSTREAMS[half].one("server")
     assert server.words[0] == f"{half}:{port}"
     assert "resolve" in server.words
@@ -116,7 +120,7 @@ def test_the_gateway_s_own_errors_have_the_contract_s_shape(answer: Directive) -
 
 
 def test_nobody_answering_says_when_to_come_back() -> None:
-    for half in ("edge", "query"):
+    for half in ("edge", "query", "console"):
         location = next(d for d in SERVER.all("location") if d.words == [f"@{half}_unavailable"])
         assert ["Retry-After", "2", "always"] in [d.words for d in location.all("add_header")]
 
@@ -150,6 +154,9 @@ def logged(uri: str) -> str:
         ("/x/v1/analytics/track", "other"),
         ("/docs/swagger-ui.js", "/docs"),
         ("/openapi.json", "/openapi.json"),
+        ("/console/", "/console"),
+        ("/console/people/ada", "/console/people"),
+        ("/console/ada@shop.example", "/console"),
     ],
 )
 def test_what_is_logged_of_a_path_names_the_call_and_nobody(uri: str, shown: str) -> None:

@@ -6,7 +6,7 @@ from services.contract.api.endpoints import BASE_PATH, INGEST_CALLS, Call
 from services.contract.api.openapi import CALLS
 from services.devstack.gateway import Gateway
 
-GATEWAY = Gateway("http://edge", "http://query")
+GATEWAY = Gateway("http://edge", "http://query", "http://console")
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.name)
@@ -20,6 +20,11 @@ def test_what_only_looks_like_a_query_goes_to_the_edge(path: str) -> None:
     assert GATEWAY.route(path) is GATEWAY.edge
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics", "/v1/analytics", "/persons"])
-def test_what_neither_service_has(path: str) -> None:
+@pytest.mark.parametrize("path", ["/", "/console", "/console/", "/console/live", "/console/assets/a/b.js"])
+def test_pages_go_to_the_console(path: str) -> None:
+    assert GATEWAY.route(path) is GATEWAY.console
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/v1/analytics", "/persons", "/consoles", "//console"])
+def test_what_no_service_has(path: str) -> None:
     assert GATEWAY.route(path) is None

@@ -138,7 +138,7 @@ def test_settings_and_metrics_that_are_named_exist() -> None:
         for name in re.findall(r"\bHEADRACE_[A-Z0-9_]*[A-Z0-9]\b(?!\*)", text):
             # Any setting may stand in a file.
             assert name in code or name.removesuffix("_FILE") in code, f"{name_of(path)}: there is no {name}"
-        for name in re.findall(r"\bheadrace_(?:edge|worker|query|http)_\w+\b", text):
+        for name in re.findall(r"\bheadrace_(?:edge|worker|query|console|http)_\w+\b", text):
             assert re.sub(r"_(bucket|sum|count)$", "", name) in metrics, f"{name_of(path)}: there is no {name}"
 
 

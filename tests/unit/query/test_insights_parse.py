@@ -159,6 +159,7 @@ def test_missing_field(missing: str) -> None:
         ({"queries": [{"type": 1}]}, ErrorCode.INVALID_FIELD, "queries[0].type"),
         ({"queries": [{"type": "sql", "sql": "DROP"}]}, ErrorCode.INVALID_FIELD, "queries[0].type"),
         ({"queries": [{"type": "path", **PATH, "title": 1}]}, ErrorCode.INVALID_FIELD, "queries[0].title"),
+        ({"queries": [{"type": "path", **PATH, "width": 13}]}, ErrorCode.INVALID_FIELD, "queries[0].width"),
         ({"queries": [{}] * (MAX_DASHBOARD_QUERIES + 1)}, ErrorCode.INVALID_FIELD, "queries"),
         ({"idempotency_key": ""}, ErrorCode.INVALID_FIELD, "idempotency_key"),
         ({"idempotency_key": "x" * 257}, ErrorCode.INVALID_FIELD, "idempotency_key"),

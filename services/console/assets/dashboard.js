@@ -1,0 +1,36 @@
+// The tiles of a dashboard, side by side: each asks for itself, and says itself what went wrong.
+import { ask } from "./base.js";
+
+const charts = () => import("./charts.js");
+
+async function load(place) {
+  try {
+    const answer = await ask(place.dataset.tile);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const body = page.querySelector(".tile-body") ?? page.querySelector("[role=alert]");
+    place.replaceChildren(...(body ? [...document.importNode(body, true).childNodes] : ["This tile did not load."]));
+    if (place.querySelector(".chart")) await (await charts()).drawCharts(place);
+  } catch {
+    place.textContent = "This tile did not load. Load the page again.";
+  }
+  place.dataset.loaded = "1";
+}
+
+// Plotly loads beside the answers.
+const picture = document.querySelector("[data-tile][data-plotly]");
+if (picture) charts().then(({ plotly }) => plotly(picture.dataset.plotly)).catch(() => {});
+for (const place of document.querySelectorAll("[data-tile]")) load(place);
+
+document.addEventListener("submit", (event) => {
+  const query = event.submitter?.dataset.confirm;
+  if (query && !confirm(query)) event.preventDefault();
+});
+// A menu closes when something else is pressed.
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll(".tile-menu[open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") for (const menu of document.querySelectorAll(".tile-menu[open]")) menu.open = false;
+});

@@ -1,0 +1,1 @@
+"""What all pages stand on: sessions, the API, headers, assets, templates."""

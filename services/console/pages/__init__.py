@@ -1,0 +1,1 @@
+"""The pages: what an address shows."""

@@ -1,0 +1,92 @@
+"""Retention: a table whose cells are the deeper in colour the more came back."""
+
+from zoneinfo import ZoneInfo
+
+from msgspec import UNSET, Struct
+
+from services.console.frame.show import number
+from services.console.results.numbers import line_name, period, share
+from services.console.results.tables import Cell, Row, Table, behind, count_cell, line_of
+from services.contract.api.retention import RetentionResult
+
+_DEEPEST = 10
+# More than these nobody reads on a page: the CSV has all.
+MAX_SIDE = 62
+Matrix = list[list[int]]
+
+
+class _Part(Struct, frozen=True):
+    """The whole matrix, or that of a line of the breakdown."""
+
+    name: str
+    matrix: Matrix
+    line: dict[str, object] | None
+
+
+def retention_tables(result: RetentionResult, zone: ZoneInfo, unit: str = "people") -> list[Table]:
+    """The whole first, then a table a line; with a comparison, the period before at the end."""
+    parts = [_Part("Everybody", result.matrix, None)]
+    if result.breakdown is not UNSET:
+        parts += [
+            _Part(line_name(line.kind, line.value), line.matrix, line_of(line.kind, line.value))
+            for line in result.breakdown
+        ]
+    tables = [_table(part, result, zone, unit, can_ask=True) for part in parts]
+    if result.previous is not UNSET:
+        before = _Part("The period before", result.previous.matrix, None)
+        tables.append(_table(before, result.previous, zone, unit, can_ask=False))
+    return tables
+
+
+def _table(part: _Part, result: RetentionResult, zone: ZoneInfo, unit: str, can_ask: bool) -> Table:
+    width = min(max((len(row) for row in part.matrix), default=0), MAX_SIDE)
+    columns = [unit.capitalize(), *(f"+{offset}" for offset in range(1, width))]
+    rows = [_row(part, i, result, zone, can_ask) for i, numbers in enumerate(part.matrix[:MAX_SIDE]) if numbers]
+    cut = max(0, len(part.matrix) - MAX_SIDE)
+    return Table(part.name, columns, [_average(part, result.complete, width), *rows], cut=cut)
+
+
+def _row(part: _Part, cohort: int, result: RetentionResult, zone: ZoneInfo, can_ask: bool) -> Row:
+    people, *others = part.matrix[cohort][:MAX_SIDE]
+    label = period(result.periods[cohort], result.interval, zone)
+
+    def which(offset: int) -> str:
+        return behind(cohort=cohort, offset=offset or None, line=part.line, said=label) if can_ask else ""
+
+    cells = [count_cell(people, which(0), is_open=not result.complete[cohort])]
+    for offset, back in enumerate(others, 1):
+        is_open = not result.complete[cohort + offset]
+        cells.append(_cell(back, people, which(offset), is_open))
+    return Row(label, cells)
+
+
+def _cell(back: int, people: int, which: str, is_open: bool) -> Cell:
+    if not people:
+        return Cell("")
+    if not back:
+        return Cell(number(0), heat=0, is_open=is_open)
+    return Cell(
+        share(back, people),
+        which,
+        note=number(back),
+        heat=_heat(back, people),
+        is_open=is_open,
+    )
+
+
+def _heat(part: int, whole: int) -> int:
+    return 0 if not part else max(1, round(_DEEPEST * part / whole))
+
+
+def _average(part: _Part, complete: list[bool], width: int) -> Row:
+    """Of those who could come back: time buckets that have not ended are left out."""
+    cells = [Cell(number(sum(row[0] for row in part.matrix if row)))]
+    for offset in range(1, width):
+        back, people = _sums(part.matrix, complete, offset)
+        cells.append(Cell(share(back, people), note=number(back), heat=_heat(back, people) if people else None))
+    return Row("All together", cells, is_sum=True)
+
+
+def _sums(matrix: Matrix, complete: list[bool], offset: int) -> tuple[int, int]:
+    rows = [row for i, row in enumerate(matrix) if offset < len(row) and complete[i + offset]]
+    return sum(row[offset] for row in rows), sum(row[0] for row in rows)

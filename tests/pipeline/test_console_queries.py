@@ -1,0 +1,305 @@
+"""Each query is built by clicking, on the shop's clickstream; the page says the API's numbers. An address is a report."""
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.support.browser import Visit, chromium
+from tests.support.console import signed_in
+from tests.support.console_queries import (
+    QUERY_PAGES,
+    WINDOW,
+    board,
+    choose_window,
+    console_of,
+    fresh,
+    rows_of,
+    shown_number,
+)
+from tests.support.pipeline import KEY, Pipeline, eventually
+
+pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium is installed")
+_SHOP = "range=custom&since=2024-01-01&until=2024-07-01&tz=UTC"
+EVIL = "<img src=x onerror=window.evil=1>"
+
+
+@pytest.fixture(scope="module")
+def visit(pipeline: Pipeline) -> Iterator[Visit]:
+    with console_of(pipeline) as opened:
+        yield opened
+
+
+@pytest.fixture
+def page(visit: Visit) -> Page:
+    return visit.page
+
+
+def show(page: Page) -> None:
+    page.get_by_role("button", name="Show").last.click()
+    page.locator("#result").wait_for()
+
+
+def test_trends(pipeline: Pipeline, visit: Visit, page: Page) -> None:
+    page.goto("/console/trends")
+    page.get_by_label("Event", exact=True).first.fill("home")
+    page.get_by_label("Count", exact=True).select_option("people")
+    page.get_by_role("button", name="Add an event").click()
+    page.get_by_label("Event 2", exact=True).fill("purchase")
+    page.get_by_role("button", name="Filter of this event").last.click()
+    page.get_by_label("Property", exact=True).locator("visible=true").first.fill("platform")
+    page.get_by_label("Operator").last.select_option("in")
+    page.get_by_label("Value", exact=True).last.fill("web, ios, android, mobile, desktop")
+    choose_window(page)
+    page.get_by_label("By", exact=True).select_option("month")
+    page.get_by_label("Break down by").fill("acquisition_channel")
+    page.get_by_label("Top values").fill("3")
+    page.get_by_label("Time zone").fill("Europe/Berlin")
+    show(page)
+    body = {
+        **WINDOW,
+        "timezone": "Europe/Berlin",
+        "interval": "month",
+        "breakdown": "acquisition_channel",
+        "top": 3,
+        "series": [
+            {"event": "home", "measure": "people"},
+            {"event": "purchase", "filter": {"platform": ["web", "ios", "android", "mobile", "desktop"]}},
+        ],
+    }
+    answer = pipeline.ask("/query/trends", body)
+    lines = [line["values"] for series in answer["series"] for line in series["lines"]]
+    _, *rows = rows_of(page.locator(".figures"))
+    assert [row[1:] for row in rows] == [list(map(shown_number, numbers)) for numbers in zip(*lines, strict=True)]
+    assert sum(map(sum, lines)) > 0
+    page.locator(".chart[data-drawn] .scatterlayer").wait_for()
+    # The address is the report: in another browser it asks to sign in, and then says the same.
+    context = fresh(visit, pipeline)
+    other = context.new_page()
+    other.goto(page.url)
+    other.get_by_label("key").first.fill(KEY)
+    other.keyboard.press("Enter")
+    other.locator("#result").wait_for()
+    assert rows_of(other.locator(".figures"))[1:] == rows
+    context.close()
+
+
+def test_a_number_and_a_point_of_the_picture_lead_to_people(pipeline: Pipeline, page: Page) -> None:
+    page.goto(f"/console/trends?s.0.event=purchase&s.0.measure=people&interval=month&{_SHOP}")
+    number = page.locator(".figures tbody tr").nth(1).locator("button.n")
+    count = number.inner_text()
+    number.click()
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"{count} people")
+    body = {"type": "trends", "series": [{"event": "purchase", "measure": "people"}], "interval": "month"}
+    ask = {"query": {**body, **WINDOW, "timezone": "UTC"}, "cell": {"bucket": 0}}
+    people = pipeline.ask("/query/people", ask)
+    assert [row[0] for row in rows_of(page.locator("table"))] == [one["person_id"] for one in people["people"]]
+    page.go_back()
+    page.locator(".chart[data-drawn]").wait_for()
+    box = page.locator(".chart .scatterlayer .points path").first.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.locator(".chart .hoverlayer .hovertext, .chart .hoverlayer .legend").first.wait_for()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"{count} people")
+
+
+def test_funnel_by_keyboard_alone(pipeline: Pipeline, page: Page) -> None:
+    page.goto("/console/")
+    page.keyboard.press("g")
+    page.keyboard.press("f")
+    page.wait_for_url("**/console/funnel")
+    page.get_by_label("Step 1").focus()
+    page.keyboard.type("home")
+    page.get_by_label("Step 2").focus()
+    page.keyboard.type("purchase")
+    page.get_by_label("When", exact=True).focus()
+    page.keyboard.type("From")
+    page.keyboard.press("Tab")
+    page.keyboard.type(WINDOW["since"])
+    page.keyboard.press("Tab")
+    page.keyboard.type(WINDOW["until"])
+    page.keyboard.press("Enter")
+    page.locator("#result").wait_for()
+    zone = parse_qs(urlsplit(page.url).query)["tz"][0]
+    answer = pipeline.ask(
+        "/query/funnel", {**WINDOW, "timezone": zone, "steps": [{"event": "home"}, {"event": "purchase"}]}
+    )
+    rows = rows_of(page.locator(".figures"))
+    assert [(row[1], row[4]) for row in rows] == [
+        (str(step["people"]), str(step["drop_off"])) for step in answer["steps"]
+    ]
+    assert answer["steps"][1]["people"] > 0
+    assert page.locator(".funnel li").count() == 2
+    page.locator(".funnel button.n").nth(1).press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"{answer['steps'][0]['drop_off']} people")
+
+
+def test_retention(pipeline: Pipeline, page: Page) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto("/console/retention")
+    page.get_by_label("They begin with").fill("home")
+    page.get_by_label("They come back with").fill("*")
+    page.get_by_label("When", exact=True).last.select_option("custom")
+    choose_window(page, until="2024-03-01")
+    page.get_by_label("By", exact=True).select_option("week")
+    page.get_by_label("Only who never did it before").check()
+    page.get_by_label("Time zone").fill("UTC")
+    show(page)
+    body = {"born_event": "home", "return_event": None, "first_time": True, "interval": "week", "timezone": "UTC"}
+    answer = pipeline.ask("/query/retention", {**body, "since": WINDOW["since"], "until": "2024-03-01"})
+    _, *rows = rows_of(page.locator(".figures"))
+    numbers = [[int(text) for text in row[1:] if text] for row in rows]
+    assert numbers == [row if row[0] else row[:1] for row in answer["matrix"]]
+    assert sum(row[1] for row in answer["matrix"] if len(row) > 1) > 0
+    assert not any("plotly" in address for address in asked)
+
+
+def test_paths(pipeline: Pipeline, page: Page) -> None:
+    page.goto("/console/paths")
+    page.get_by_label("Start", exact=True).fill("home")
+    page.get_by_label("Steps", exact=True).fill("2")
+    page.get_by_label("Ways a step").fill("4")
+    page.get_by_label("Skip repeats").check()
+    choose_window(page)
+    show(page)
+    body = {"start_event": "home", "max_depth": 2, "top": 4, "collapse_repeats": True}
+    answer = pipeline.ask("/query/path", {**WINDOW, **body, "timezone": "Etc/UTC"})
+
+    def tree(node: dict[str, Any], name: str) -> list[list[str]]:
+        below = [row for child in node["children"] for row in tree(child, child["event"])]
+        return [[name, str(node["count"]), str(node["drop_off"] or ""), str(node["other"] or "")], *below]
+
+    rows = rows_of(page.locator(".figures"))
+    assert [[row[0], row[1], row[3], row[5]] for row in rows] == tree(answer, "home")
+    page.locator(".chart[data-drawn] .sankey-link").first.wait_for()
+
+
+def test_a_cohort_is_saved_and_used(pipeline: Pipeline, page: Page) -> None:
+    page.goto("/console/cohorts")
+    page.get_by_label("Rule", exact=True).select_option("did")
+    page.get_by_label("Event", exact=True).fill("purchase")
+    choose_window(page)
+    page.get_by_label("Times", exact=True).fill("2")
+    show(page)
+    rule = {"did": "purchase", **WINDOW, "at_least": 2}
+    size = pipeline.ask("/query/cohort", {"cohort": rule})["size"]
+    expect(page.locator(".size a")).to_have_text(str(size))
+    page.get_by_text("Save under a name").click()
+    page.get_by_label("Name of the cohort").fill("Buys again")
+    page.get_by_label("Name of the cohort").press("Enter")
+    page.wait_for_url("**c.0.kind=saved**")
+    expect(page.locator(".size a")).to_have_text(str(size))
+    assert pipeline.client.get("/cohorts/Buys again").json()["cohort"] == rule
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("row", name="Buys again").get_by_role("button", name="Delete").click()
+    expect(page.get_by_text("None yet.")).to_be_visible()
+    assert pipeline.client.get("/cohorts/Buys again").status_code == 404
+
+
+def test_typing_asks_for_suggestions_alone(visit: Visit, page: Page) -> None:
+    page.goto("/console/trends")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(urlsplit(request.url).path))
+    page.get_by_label("Event", exact=True).first.press_sequentially("purchase")
+    page.get_by_role("button", name="Filter of this event").click()
+    field = page.get_by_label("Property", exact=True).locator("visible=true").first
+    field.click()
+    expect(page.locator('#keys option[value="platform"]')).to_be_attached()
+    field.fill("platform")
+    page.get_by_label("Value", exact=True).last.click()
+    expect(page.locator("#values option").first).to_be_attached()
+    page.get_by_label("Value", exact=True).last.press_sequentially("web")
+    # The row came from the form's own page, which asks nothing.
+    asked = [path for path in asked if not path.startswith("/console/assets/")]
+    assert set(asked) == {"/console/suggest", "/console/trends"}
+    assert asked.count("/console/trends") == 1
+
+
+def test_an_error_stands_at_its_field(page: Page) -> None:
+    page.goto("/console/trends?s.0.event=home&range=last:7d")
+    page.get_by_label("Time zone").fill("Nowhere/Here")
+    page.get_by_role("button", name="Show").last.click()
+    wrong = page.locator("#wrong")
+    expect(wrong).to_contain_text("Nowhere/Here")
+    expect(page.get_by_label("Time zone")).to_have_attribute("aria-invalid", "true")
+    assert wrong.locator("xpath=..").locator("input").get_attribute("name") == "tz"
+
+
+def test_without_script(pipeline: Pipeline, visit: Visit) -> None:
+    context = fresh(visit, pipeline, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/console/funnel")
+    page.get_by_label("key").first.fill(KEY)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_label("Step 1").fill("home")
+    page.get_by_role("button", name="Add a step").click()
+    page.get_by_label("Step 3").fill("purchase")
+    page.get_by_label("Step 2").fill("product_view")
+    choose_window(page)
+    show(page)
+    assert page.locator(".funnel li").count() == 3
+    page.locator(".funnel button.n").first.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("people")
+    context.close()
+
+
+@pytest.mark.parametrize(
+    ("scheme", "width", "rules", "names"),
+    [
+        ("light", 360, {}, [*QUERY_PAGES, "dashboard"]),
+        # What a page says does not depend on its colours.
+        ("dark", 1280, {"runOnly": ["color-contrast"]}, ["trends-wrong", "funnel", "retention", "dashboard"]),
+    ],
+)
+def test_pages_fit_and_can_be_read_by_all(
+    pipeline: Pipeline, visit: Visit, scheme: str, width: int, rules: dict[str, Any], names: list[str]
+) -> None:
+    browser = visit.page.context.browser
+    assert browser is not None
+    options = {"base_url": pipeline.base_url, "viewport": {"width": width, "height": 800}, "color_scheme": scheme}
+    page = signed_in(lambda: Visit(browser.new_page(**options))).page  # type: ignore[arg-type]
+    pages = {**QUERY_PAGES, "dashboard": board(pipeline)}
+    for name in names:
+        answer = page.goto(pages[name])
+        assert answer is not None
+        assert answer.status == 200, name
+        assert len(answer.body()) < 100_000, name
+        expect(page.locator(".chart:not([data-drawn]), [data-tile]:not([data-loaded])")).to_have_count(0)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        # A picture of Plotly is an image with a description here; what is in it stands in the table.
+        found = Axe().run(page, context={"exclude": [[".chart"]]}, options=rules)
+        assert found.violations_count == 0, f"{name}: {found.generate_report()}"
+    page.close()
+
+
+def test_no_name_is_a_script(pipeline: Pipeline, page: Page) -> None:
+    who = {"distinct_id": EVIL, "timestamp": "2023-05-01T00:00:00Z"}
+    events = [{"event": EVIL, **who, "properties": {EVIL: EVIL}}, {"event": EVIL, **who, "properties": {"p": EVIL}}]
+    assert pipeline.ask("/batch", {"events": events})["ok"]
+    body = {"since": "2023-05-01", "until": "2023-05-02", "series": [{"event": EVIL}]}
+    eventually(
+        lambda: pipeline.ask("/query/trends", body)["series"][0]["lines"][0]["values"], lambda found: found == [2]
+    )
+    when = "range=custom&since=2023-05-01&until=2023-05-03&tz=UTC"
+    name = "%3Cimg+src%3Dx+onerror%3Dwindow.evil%3D1%3E"
+    for address in (
+        f"trends?s.0.event={name}&breakdown=p&{when}",
+        f"trends?s.0.event={name}&breakdown=p&range=custom&since=2023-05-01&until=2023-05-02&tz=UTC",
+        f"paths?start={name}&{when}",
+        f"funnel?s.0.event={name}&s.1.event={name}&breakdown=p&{when}",
+        f"retention?born={name}&back={name}&breakdown=p&{when}",
+        f"trends/people?s.0.event={name}&{when}",
+        f"trends?s.0.event={name}&f.0.key={name}&f.0.op=gt&f.0.value=true&{when}",
+    ):
+        page.goto(f"/console/{address}")
+        if page.locator(".chart").count():
+            page.locator(".chart[data-drawn]").wait_for()
+            page.locator(".chart").hover()
+        assert page.evaluate("window.evil") is None, address
+        assert page.locator('img[src="x"]').count() == 0
+        expect(page.locator("main").get_by_text(EVIL).first).to_be_attached()

@@ -1,0 +1,177 @@
+"""Dashboards as pages: tiles that ask for themselves, one range for all, and changes that nobody else's undo."""
+
+import re
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from services.console.queries.tiles import moved, tile_of, with_window
+from tests.fakes.console_api import READER, FakeApi, browser, token_of
+
+EVIL = '<img src=x onerror="alert(1)">'
+WHEN = "2026-03-01T00:00:00Z"
+QUERIES: list[dict[str, Any]] = [
+    {"type": "trends", "title": EVIL, "last": "30d", "series": [{"event": None}], "width": 8, "top": None},
+    {"type": "cohort", "cohort": {"did": "a", "last": "7d"}},
+    {"type": "events", "since": "2026-01-01", "until": "2026-02-01"},
+]
+BOARD: dict[str, Any] = {
+    "dashboard_id": "d1",
+    "name": EVIL,
+    "queries": QUERIES,
+    "created_at": WHEN,
+    "updated_at": WHEN,
+    "version": 7,
+}
+ADDRESS = "/console/dashboards/d1"
+CHANGE = f"{ADDRESS}/change"
+
+
+@pytest.fixture
+def api() -> FakeApi:
+    api = FakeApi()
+    api.answers |= {
+        ("GET", "/dashboard/get/d1"): (200, BOARD),
+        ("GET", "/dashboard/list"): (200, {"items": [BOARD], "next_cursor": "n"}),
+        ("PUT", "/dashboard/update/d1"): (200, BOARD),
+        ("POST", "/dashboard/create"): (200, BOARD | {"dashboard_id": "d2"}),
+        ("DELETE", "/dashboard/delete/d1"): (200, {"ok": True}),
+        ("POST", "/query/cohort"): (200, {"size": 1200, "people": ["p"]}),
+        ("POST", "/query/events"): (200, {"events": []}),
+    }
+    return api
+
+
+async def changed(api: FakeApi, **form: str) -> tuple[int, str, Any]:
+    """Status, where to, and what was sent."""
+    async with browser(api, READER) as client:
+        token = token_of((await client.get(ADDRESS)).text)
+        api.asked.clear()
+        answer = await client.post(CHANGE, data={"csrf": token, "version": "7", **form})
+    return answer.status_code, answer.headers.get("location", ""), api.asked[-1]
+
+
+async def test_the_page_comes_before_its_answers(api: FakeApi) -> None:
+    async with browser(api, READER) as client:
+        answer = await client.get(f"{ADDRESS}?range=last:7d&tz=Europe/Berlin")
+    assert [path for _, path, _ in api.asked] == ["/dashboard/get/d1"]
+    assert "<img src=x" not in answer.text
+    tiles = re.findall(r'data-tile="([^"]*)"', answer.text)
+    assert tiles == [f"{ADDRESS}/tiles/{i}?range=last%3A7d&amp;tz=Europe%2FBerlin" for i in range(3)]
+    assert re.findall(r'class="tile card (w\d+)"', answer.text) == ["w8", "w6", "w6"]
+
+
+async def test_a_tile_asks_in_the_range_of_the_page(api: FakeApi) -> None:
+    async with browser(api, READER) as client:
+        for number in range(3):
+            answer = await client.get(f"{ADDRESS}/tiles/{number}?range=custom&since=2026-03-01&until=2026-04-01&tz=UTC")
+            # The answer to trends is not there: its error is its tile's alone.
+            assert answer.status_code == 200
+            assert ("not_found" in answer.text) == (number == 0)
+        gone = await client.get(f"{ADDRESS}/tiles/3")
+    window = {"since": "2026-03-01", "until": "2026-04-01", "timezone": "UTC"}
+    bodies = [body for _, path, body in api.asked if path.startswith("/query")]
+    assert bodies == [
+        {"series": [{"event": None}], "top": None, **window},
+        {"cohort": {"did": "a", "last": "7d"}},
+        window,
+    ]
+    assert gone.status_code == 404
+
+
+async def test_without_script_all_answers_are_in_the_page(api: FakeApi) -> None:
+    async with browser(api, READER) as client:
+        answer = await client.get(f"{ADDRESS}?all=1")
+    assert "1\u202f200" in answer.text
+    assert "data-tile" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("form", "name", "queries"),
+    [
+        ({"do": "rename", "name": " New "}, "New", QUERIES),
+        ({"do": "up:1"}, EVIL, [QUERIES[1], QUERIES[0], QUERIES[2]]),
+        ({"do": "down:1"}, EVIL, [QUERIES[0], QUERIES[2], QUERIES[1]]),
+        ({"do": "up:0"}, EVIL, QUERIES),
+        ({"do": "remove:2"}, EVIL, QUERIES[:2]),
+        (
+            {"do": "set:1", "title.1": "Buyers", "width.1": "12", "title.0": "other"},
+            EVIL,
+            [QUERIES[0], QUERIES[1] | {"title": "Buyers", "width": 12}, QUERIES[2]],
+        ),
+    ],
+)
+async def test_a_change_is_sent_with_the_version_that_was_read(
+    api: FakeApi, form: dict[str, str], name: str, queries: list[Any]
+) -> None:
+    status, location, sent = await changed(api, **form, range_query="range=last:7d&evil=1")
+    assert (status, location) == (303, f"{ADDRESS}?range=last%3A7d")
+    assert sent == ("PUT", "/dashboard/update/d1", {"name": name, "queries": queries, "version": 7})
+
+
+async def test_somebody_else_s_change_is_not_undone(api: FakeApi) -> None:
+    error = {"code": "conflict", "message": "The dashboard was changed since it was read", "field": "version"}
+    api.answers["PUT", "/dashboard/update/d1"] = (409, {"error": error, "request_id": "r"})
+    status, _, sent = await changed(api, do="remove:0", version="6")
+    assert (status, sent[2]["version"]) == (409, 6)
+
+
+async def test_a_tile_that_is_gone_changes_nothing(api: FakeApi) -> None:
+    status, _, sent = await changed(api, do="remove:3")
+    assert (status, sent[0]) == (404, "GET")
+
+
+async def test_duplicate_and_delete(api: FakeApi) -> None:
+    status, location, sent = await changed(api, do="duplicate")
+    assert (status, location) == (303, "/console/dashboards/d2")
+    assert sent == ("POST", "/dashboard/create", {"name": f"{EVIL} (copy)", "queries": QUERIES})
+    assert await changed(api, do="delete") == (
+        303,
+        "/console/dashboards",
+        ("DELETE", "/dashboard/delete/d1", None),
+    )
+
+
+async def test_a_query_is_saved_onto_a_dashboard(api: FakeApi) -> None:
+    query = urlencode([("s.0.event", "a"), ("range", "last:7d")])
+    saved = {"type": "trends", "title": "Sign-ups", "series": [{"event": "a"}], "last": "7d"}
+    async with browser(api, READER) as client:
+        token = token_of((await client.get("/console/dashboards")).text)
+        form = {"csrf": token, "kind": "trends", "query": query, "title": " Sign-ups "}
+        first = await client.post("/console/dashboards/save", data={**form, "name": ""})
+        assert api.asked[-1] == ("POST", "/dashboard/create", {"name": "Sign-ups", "queries": [saved]})
+        await client.post("/console/dashboards/save", data={**form, "dashboard": "d1"})
+        assert api.asked[-1][2] == {"name": EVIL, "queries": [*QUERIES, saved], "version": 7}
+        nothing = await client.post("/console/dashboards/save", data={**form, "query": ""})
+        strange = await client.post("/console/dashboards/save", data={**form, "csrf": "x"})
+    assert first.headers["location"] == "/console/dashboards/d2"
+    assert (nothing.status_code, strange.status_code) == (400, 403)
+
+
+async def test_the_list_goes_on_and_a_foreign_one_is_the_api_s_404(api: FakeApi) -> None:
+    async with browser(api, READER) as client:
+        page = await client.get("/console/dashboards")
+        foreign = await client.get("/console/dashboards/d9?range=last:7d")
+        tile = await client.get("/console/dashboards/d9/tiles/0")
+    assert "/console/dashboards?cursor=n" in page.text
+    assert "<img src=x" not in page.text
+    assert (foreign.status_code, tile.status_code) == (404, 404)
+    assert "not_found" in foreign.text
+
+
+def test_a_window_in_one_form_replaces_the_others() -> None:
+    body = {"last": "30d", "timezone": "UTC", "compare": "previous"}
+    assert with_window(body, {}) == body
+    assert with_window(body, {"timezone": "Europe/Berlin"}) == body | {"timezone": "Europe/Berlin"}
+    assert with_window(body, {"since": 1}) == {"since": 1, "timezone": "UTC", "compare": "previous"}
+
+
+def test_a_saved_query_of_a_kind_that_is_not_known_is_a_tile_too() -> None:
+    tile = tile_of({"type": "new", "width": 99}, 0, {})
+    assert (tile.title, tile.width) == ("Events", 6)
+
+
+def test_moving() -> None:
+    assert moved([1, 2, 3], 0, 1) == [2, 1, 3]
+    assert moved([1, 2, 3], 2, 1) == moved([1, 2, 3], 0, -1) == moved([1, 2, 3], 9, -1) == [1, 2, 3]

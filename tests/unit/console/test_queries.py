@@ -1,0 +1,162 @@
+"""The address of a page holds the whole query: body -> address -> body is the same."""
+
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.console.queries.edits import edited
+from services.console.queries.errors import QueryError
+from services.console.queries.kinds import KINDS
+from services.console.queries.params import Params
+from services.console.queries.places import place_of
+from services.contract.api.queries import QUERY_KINDS
+from tests.support.examples import examples
+from tests.unit.console.bodies import BODIES, Bodies
+
+
+def params(address: str) -> Params:
+    return Params(parse_qsl(address, keep_blank_values=True))
+
+
+def text(body: dict[str, Any]) -> bytes:
+    """Also told apart: 1, 1.0 and true."""
+    return msgspec.json.encode(body, order="sorted")
+
+
+@pytest.mark.parametrize(("name", "bodies"), BODIES.items())
+def test_body_to_address_to_body(name: str, bodies: Bodies) -> None:
+    kind = KINDS[name]
+
+    @examples(60)
+    @given(bodies)
+    def same(body: dict[str, Any]) -> None:
+        assert text(kind.body(params(kind.params(body).query()))) == text(body)
+
+    same()
+
+
+@pytest.mark.parametrize("row", QUERY_KINDS, ids=lambda row: row.name)
+def test_examples_of_the_api_s_reference(row: Any) -> None:
+    if row.name in KINDS:
+        kind = KINDS[row.name]
+        assert kind.body(kind.params(row.example)) == row.example
+
+
+@pytest.mark.parametrize("row", QUERY_KINDS, ids=lambda row: row.name)
+def test_a_builder_has_every_option_of_the_api(row: Any) -> None:
+    if row.name not in KINDS:
+        return
+    fields = {field.encode_name for field in msgspec.structs.fields(row.body)} - {"cursor"}
+    assert {field for part in KINDS[row.name].parts for field in part.fields} == fields
+
+
+@pytest.mark.parametrize(
+    ("address", "body"),
+    [
+        ("s.0.event=signup", {"series": [{"event": "signup"}]}),
+        ("s.0.event=*&s.1.event=a&s.1.event=b&s.1.event=", {"series": [{"event": None}, {"event": ["a", "b"]}]}),
+        ("s.0.event=1&s.0.measure=&s.1.event=", {"series": [{"event": "1"}]}),
+        ("s.7.event=b&s.3.event=a", {"series": [{"event": "a"}, {"event": "b"}]}),
+        ("range=last:7d&since=2026-01-01", {"last": "7d"}),
+        ("range=custom&since=2026-01-01&until=2026-02-01", {"since": "2026-01-01", "until": "2026-02-01"}),
+        ("since=2026-01-01", {"since": "2026-01-01"}),
+        ("f.0.key=plan&f.0.value=pro", {"filter": {"plan": "pro"}}),
+        (
+            "f.0.key=n&f.0.op=gte&f.0.value=10&f.1.key=n&f.1.op=lt&f.1.value=20",
+            {"filter": {"n": {"gte": 10, "lt": 20}}},
+        ),
+        ("f.0.key=n&f.0.op=in&f.0.value=1,+a,%22b,c%22", {"filter": {"n": [1, "a", '"b', 'c"']}}),
+        ("f.0.key=n&f.0.op=in&f.0.value=[1,%22b,c%22]", {"filter": {"n": [1, "b,c"]}}),
+        ("f.0.key=n&f.0.op=missing&f.0.value=x&f.1.key=&f.1.value=y", {"filter": {"n": {"exists": False}}}),
+        ("top=ten", {"top": "ten"}),
+        ("c.0.kind=did&c.0.event=a&c.0.n=3&c.0.range=last:7d", {"cohort": {"did": "a", "last": "7d", "at_least": 3}}),
+        ("c.match=any&c.0.kind=saved&c.0.name=x", {"cohort": {"saved": "x"}}),
+        ("c.json={%22saved%22:%22x%22}&c.0.kind=did", {"cohort": {"saved": "x"}}),
+    ],
+)
+def test_what_a_form_says(address: str, body: dict[str, Any]) -> None:
+    assert text(KINDS["trends"].body(params(address))) == text(body)
+
+
+@pytest.mark.parametrize(
+    ("address", "place"),
+    [
+        ("f.0.key=plan&f.0.op=eq&f.0.value=", "f.0"),
+        ("s.1.event=a&s.1.f.4.key=plan&s.1.f.4.op=in", "s.1.f.4"),
+        ("f.0.key=a&f.0.value=1&f.3.key=a&f.3.value=2", "f.3"),
+        ("c.2.kind=traits&c.2.f.0.key=person.a", "c.2.f.0"),
+        ("c.json=[]", "c.json"),
+        ("c.json=%7B", "c.json"),
+    ],
+)
+def test_what_is_wrong_is_said_at_its_place(address: str, place: str) -> None:
+    with pytest.raises(QueryError) as raised:
+        KINDS["trends"].body(params(address))
+    assert raised.value.place == place
+
+
+@pytest.mark.parametrize(
+    ("field", "place"),
+    [
+        ("series", "s"),
+        ("series[1].event", "s.1.event"),
+        ("series[1].filter.plan", "s.1.f.1"),
+        ("series[1].filter", "s.1.f"),
+        ("filter.a.b", "f.0"),
+        ("filter.nothing", "f"),
+        ("last", "range"),
+        ("timezone", "tz"),
+        ("aggregate_by", "by"),
+        ("cohort.and[1].did", "c.1"),
+        ("cohort.and[0].not.traits.person.x", "c.0.f.0"),
+        ("cohort", "c.0"),
+        ("query.series[0].measure", "s.0.measure"),
+        ("cell.bucket", None),
+        ("", None),
+    ],
+)
+def test_an_error_of_the_api_stands_at_its_field(field: str, place: str | None) -> None:
+    body = {
+        "series": [{"event": "a"}, {"event": "b", "filter": {"n": 1, "plan": "pro"}}],
+        "filter": {"a.b": 1},
+        "cohort": {"and": [{"not": {"traits": {"person.x": 1}}}, {"did": "b", "last": "7d"}]},
+    }
+    kind = KINDS["trends"]
+    assert place_of(kind, kind.params(body), field) == place
+
+
+@pytest.mark.parametrize(
+    ("address", "after"),
+    [
+        ("do=add:f", "f.0.new=1"),
+        ("s.0.event=a&do=add:s", "s.0.event=a&s.1.new=1"),
+        ("s.0.event=a&s.0.f.2.key=x&do=add:s.0.f", "s.0.event=a&s.0.f.2.key=x&s.0.f.3.new=1"),
+        ("s.0.event=a&do=add:s.0.event", "s.0.event=a&s.0.event="),
+        ("s.0.event=a&s.1.event=b&do=remove:s.0", "s.1.event=b"),
+        ("s.0.event=a&s.0.event=b&do=remove:s.0.event.0", "s.0.event=b"),
+        ("s.0.event=a&s.2.event=b&s.2.f.0.key=k&do=up:s.2", "s.2.event=a&s.0.event=b&s.0.f.0.key=k"),
+        ("s.0.event=a&do=up:s.0", "s.0.event=a"),
+        ("s.0.event=a&do=nonsense", "s.0.event=a"),
+        ("s.0.event=a&do=up:s.x", "s.0.event=a"),
+    ],
+)
+def test_buttons_of_a_form_without_script(address: str, after: str) -> None:
+    assert edited(params(address)).query().replace("%3A", ":") == after
+
+
+@examples(100)
+@given(
+    st.lists(st.tuples(st.text(max_size=12) | st.sampled_from(["s.0.event", "f.0.key", "c.0.kind", "do"]), st.text()))
+)
+def test_no_address_breaks_a_page(pairs: list[tuple[str, str]]) -> None:
+    for kind in KINDS.values():
+        asked = edited(Params(pairs))
+        try:
+            body = kind.body(asked)
+        except QueryError:
+            continue
+        assert text(kind.body(kind.params(body))) == text(body)
