@@ -14,6 +14,7 @@ from tests.support.engine import clickhouse, clickhouse_server, engine_kind
 from tests.support.examples import load_profile
 from tests.support.nginx import nginx
 from tests.support.pipeline import Pipeline, started_pipeline
+from tests.support.promtool import promtool
 
 __all__ = ["clickhouse", "clickhouse_server"]
 
@@ -129,6 +130,9 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     terminalreporter.line("browser: " + (chromium() or missing))
     terminalreporter.line(
         "nginx: " + (nginx() or "NONE: the gateway's configuration was read, not run. Install nginx.")
+    )
+    terminalreporter.line(
+        "promtool: " + (promtool() or "NONE: alarms and board were read, not run. Install prometheus.")
     )
     if any("/test_sdks" in report.nodeid for report in reports):
         from tests.support.sdks.running import missing_because

@@ -19,6 +19,7 @@ from services.edge.http.direct import DirectCalls
 from services.edge.http.rate_limit import RateLimit
 from services.edge.http.routes import EdgeRoutes
 from services.edge.http.sdk import SdkCalls
+from services.edge.http.usage import Usage
 from services.edge.protocols.families import FAMILIES
 from services.edge.protocols.family import Options
 from services.runtime.api_reference import api_reference_routes
@@ -55,7 +56,8 @@ def create_app(settings: EdgeSettings) -> DirectCalls:
     event_log = KafkaEventLog(
         settings, lambda count: _agree(store, known, topic, count), more_to_come=bodies.are_under_way
     )
-    calls = EdgeRoutes(event_log, keys, utc_now, rate_limit, bodies)
+    usage = Usage()
+    calls = EdgeRoutes(event_log, keys, utc_now, rate_limit, bodies, usage)
     options = Options(settings.edge_sdk_group_type, settings.edge_sdk_request_properties)
     sdks = [FAMILIES[name](options) for name in settings.edge_sdk_families.split(",") if name]
 
@@ -72,6 +74,7 @@ def create_app(settings: EdgeSettings) -> DirectCalls:
             rate_limit=rate_limit,
             bodies=bodies,
             held=reading,
+            usage=usage,
         )
 
     async def ready() -> dict[str, bool]:
@@ -82,6 +85,7 @@ def create_app(settings: EdgeSettings) -> DirectCalls:
         tasks = [
             in_background("event log", _start_log(event_log)),
             in_background("keys", keys.refresh_forever()),
+            in_background("usage", usage.tell_forever()),
         ]
         yield
         for task in tasks:

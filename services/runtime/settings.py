@@ -454,6 +454,25 @@ class QuerySettings(GroupSettings, HttpSettings, ClickHouseSettings, LogSettings
         return value
 
 
+class ProbeSettings(LogSettings):
+    """The probe, which sends an event now and then and waits until a query shows it."""
+
+    probe_url: Annotated[str, AfterValidator(_http_address)] = Field(
+        default="http://127.0.0.1:8000", description="HTTP(S) address that serves the calls, as producers see it."
+    )
+    probe_key: str = Field(
+        default="",
+        repr=False,
+        description="Key with both scopes, of a project of the probe's own: its events are in that project's answers.",
+    )
+    probe_every_s: float = Field(default=15, ge=1, le=3600, description="How often an event is sent.")
+    probe_timeout_s: float = Field(
+        default=120, ge=1, le=3600, description="How long an event is waited for before it counts as unseen."
+    )
+    probe_host: str = Field(default="127.0.0.1", description="Address of health and metrics.")
+    probe_port: Port = Field(default=8004, description="Port of health and metrics.")
+
+
 def _strong_key(value: str) -> str:
     weakness = weakness_of(value) if value else None
     if weakness:
@@ -484,7 +503,7 @@ class StackSettings(Settings):
     )
 
 
-ALL_SETTINGS: tuple[type[Settings], ...] = (EdgeSettings, WorkerSettings, QuerySettings, StackSettings)
+ALL_SETTINGS: tuple[type[Settings], ...] = (EdgeSettings, WorkerSettings, QuerySettings, ProbeSettings, StackSettings)
 
 
 def unknown_settings() -> list[UnknownVariable]:

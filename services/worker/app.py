@@ -9,6 +9,7 @@ from typing import Any, cast
 import faust
 import uvloop
 from aiokafka.errors import KafkaError
+from prometheus_client import Counter
 
 from services.contract.log.dead_letter import DeadLetter
 from services.contract.log.topics import Partitioning
@@ -49,6 +50,7 @@ from services.worker.record import Record
 from services.worker.until_stored import until_stored
 
 log = get_logger(__name__)
+REBALANCES = Counter("headrace_worker_rebalances_total", "How often the group gave this worker its partitions.")
 _IDENTITY_BLOCK = BlockLimits(events=1000, size_bytes=4 * 1024 * 1024, records=1000, age_s=0.2)
 _KAFKA_RETRY_S = 1.0
 # Of the memory that the process may use; the rest is for two blocks, the client's buffers and Python.
@@ -84,6 +86,7 @@ def create_app(settings: WorkerSettings, spread: Partitioning, data_dir: str) ->
 
     @app.on_partitions_assigned.connect
     async def assigned(sender: Any, /, *args: Any, signal: Any, **_: Any) -> None:
+        REBALANCES.inc()
         dedupe.assigned(partitions_of_topic(topics.events, args[0]), cast(ChunkConsumer, app.consumer).membership())
 
     lag = LagMeter(app, settings)

@@ -5,7 +5,7 @@ from pathlib import Path
 from msgspec import Struct
 from pydantic_settings import BaseSettings
 
-from services.runtime.settings import EdgeSettings, QuerySettings, WorkerSettings
+from services.runtime.settings import EdgeSettings, ProbeSettings, QuerySettings, WorkerSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "deploy"
@@ -14,6 +14,7 @@ SERVICES: dict[str, type[BaseSettings]] = {
     "edge": EdgeSettings,
     "worker": WorkerSettings,
     "query": QuerySettings,
+    "probe": ProbeSettings,
 }
 
 

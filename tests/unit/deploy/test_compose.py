@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 import typer.main
+import yaml
 from pydantic_settings import BaseSettings
 
 from services.cli.app import app
@@ -22,6 +23,8 @@ USERS = ElementTree.parse(DEPLOY / "clickhouse" / "users.xml").getroot()  # noqa
 QUERY_MEMORY_BYTES = 2 * QuerySettings.model_fields["query_max_memory_bytes"].default
 OURS: dict[str, type[BaseSettings]] = {**SERVICES, "migrate": ClickHouseSettings, "admin": EdgeSettings}
 SCALED = ("edge", "worker", "query")
+# Of the profile `observe`, which nobody has to start.
+OBSERVE = ("probe", "prometheus", "grafana")
 # Who logs in to ClickHouse, and as whom.
 ROLES = {"migrate": Role.ADMIN, "admin": Role.ADMIN, **{name: Role(name) for name in SCALED}}
 PASSWORDS = {f"{role.upper()}_CLICKHOUSE_PASSWORD": f"password-of-{role}" for role in Role}
@@ -41,7 +44,28 @@ def names_of(settings: type[BaseSettings]) -> set[str]:
 
 
 def test_the_services_are_all_there() -> None:
-    assert set(COMPOSE["services"]) == {"kafka", "clickhouse", "migrate", "admin", "edge", "worker", "query", "gateway"}
+    always = {"kafka", "clickhouse", "migrate", "admin", "edge", "worker", "query", "gateway"}
+    assert set(COMPOSE["services"]) == always | set(OBSERVE)
+    assert {name for name, one in COMPOSE["services"].items() if one.get("profiles") == ["observe"]} == set(OBSERVE)
+
+
+def test_the_probe_knows_no_password_and_prometheus_looks_where_the_services_are() -> None:
+    assert service("probe")["env_file"] == []
+    assert not [name for name in environment_of(service("probe"), PASSWORDS) if "PASSWORD" in name]
+    scraped = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["scrape_configs"][0]
+    looked_at = {name: each["port"] for each in scraped["dns_sd_configs"] for name in each["names"]}
+    assert looked_at == {
+        name: int(environment_of(service(name), PASSWORDS)[f"HEADRACE_{name.upper()}_PORT"])
+        for name in (*SCALED, "probe")
+    }
+    assert set(looked_at) <= reached_from("prometheus")
+
+
+def test_the_board_reaches_no_service_but_prometheus_and_the_probe() -> None:
+    assert reached_from("grafana") == set(OBSERVE)
+    for volume in (*service("grafana")["volumes"], *service("prometheus")["volumes"]):
+        if volume.startswith("./"):
+            assert (DEPLOY / volume.split(":")[0]).exists(), volume
 
 
 @pytest.mark.parametrize("name", [name for name in OURS if name != "admin"])
@@ -77,6 +101,7 @@ def test_what_env_full_says_of_addresses_does_not_matter() -> None:
     for name in OURS:
         bare, filled = environment_of(service(name), PASSWORDS), environment_of(service(name), full)
         assert bare == filled, name
+    assert environment_of(service("probe"), full)["HEADRACE_PROBE_URL"] == "http://gateway:8080"
     for name in SCALED:
         environment = environment_of(service(name), full)
         assert environment[f"HEADRACE_{name.upper()}_HOST"] == "0.0.0.0"  # noqa: S104
@@ -91,7 +116,7 @@ def test_each_password_must_be_set(name: str) -> None:
     assert environment_of(service("clickhouse"), PASSWORDS)[name] == PASSWORDS[name]
 
 
-@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize("name", ROLES)
 def test_a_service_logs_in_as_its_own_user_and_knows_no_other_s_password(name: str) -> None:
     """deploy/.env comes whole into each of our containers: what stands in `environment` goes before it."""
     role = ROLES[name]
@@ -137,11 +162,11 @@ def test_every_variable_that_the_users_read_is_given() -> None:
     assert int(environment_of(service("clickhouse"), PASSWORDS)["QUERY_CLICKHOUSE_MEMORY_BYTES"]) >= QUERY_MEMORY_BYTES
 
 
-def test_only_the_gateway_is_published_and_only_to_this_machine() -> None:
+def test_only_gateway_and_board_are_published_and_only_to_this_machine() -> None:
     published = {name: one["ports"] for name, one in COMPOSE["services"].items() if one.get("ports")}
-    assert set(published) == {"gateway"}
-    for port in published["gateway"]:
-        assert re.fullmatch(r"127\.0\.0\.1:\d+:8080", substitute(port, {})), port
+    assert set(published) == {"gateway", "grafana"}
+    for port in [*published["gateway"], *published["grafana"]]:
+        assert re.fullmatch(r"127\.0\.0\.1:\d+:(8080|3000)", substitute(port, {})), port
     assert not [name for name, one in COMPOSE["services"].items() if one.get("network_mode")]
 
 
@@ -201,9 +226,9 @@ def test_kafka_may_load_the_libraries_that_it_unpacks() -> None:
 
 
 def test_images_of_others_are_pinned() -> None:
-    for name in ("kafka", "clickhouse", "gateway"):
+    for name in ("kafka", "clickhouse", "gateway", "prometheus", "grafana"):
         image = substitute(service(name)["image"], {})
-        assert re.fullmatch(r"[a-z/-]+:\d+\.\d+\.\d+[a-z0-9.-]*", image), image
+        assert re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+[a-z0-9.-]*", image), image
 
 
 def test_kafka_is_the_version_that_development_runs() -> None:
@@ -217,7 +242,7 @@ def test_volumes_and_networks_are_declared() -> None:
         assert set(one["networks"]) <= set(COMPOSE["networks"]), name
         for volume in one.get("volumes", []):
             source = volume.split(":")[0]
-            declared = (DEPLOY / source).is_file() if source.startswith(".") else source in COMPOSE["volumes"]
+            declared = (DEPLOY / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
             assert declared, volume
 
 
@@ -227,7 +252,14 @@ def test_strangers_reach_no_store_through_the_gateway() -> None:
         "gateway",
         "edge",
         "query",
+        "probe",
     }
+    assert not {"kafka", "clickhouse"} & reached_from("probe")
+
+
+def reached_from(name: str) -> set[str]:
+    networks = set(service(name)["networks"])
+    return {other for other, one in COMPOSE["services"].items() if networks & set(one["networks"])}
 
 
 @pytest.mark.parametrize("path", sorted((DEPLOY / "clickhouse").glob("*.xml")), ids=lambda path: path.name)

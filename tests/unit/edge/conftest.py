@@ -12,6 +12,7 @@ from services.edge.http.body import Bodies
 from services.edge.http.direct import DirectCalls
 from services.edge.http.rate_limit import RateLimit
 from services.edge.http.routes import EdgeRoutes
+from services.edge.http.usage import Usage
 from services.runtime.byte_budget import ByteBudget
 from services.runtime.keys import KeyCache
 from tests.fakes.event_log import MemoryEventLog
@@ -36,7 +37,7 @@ def application(
 ) -> DirectCalls:
     rate_limit = rate_limit or RateLimit(events_s)
     bodies = Bodies(MAX_BODY_BYTES, ByteBudget(64 * 1024 * 1024), rate_limit)
-    calls = EdgeRoutes(log, keys, lambda: NOW, rate_limit, bodies)
+    calls = EdgeRoutes(log, keys, lambda: NOW, rate_limit, bodies, Usage())
 
     async def ready() -> dict[str, bool]:
         return {"kafka": await log.is_ready(), "keys": keys.loaded_at is not None}

@@ -14,8 +14,9 @@ PREFIXES = {
     "edge": {"headrace_edge_", "headrace_http_"},
     "worker": {"headrace_worker_"},
     "query": {"headrace_query_", "headrace_http_"},
+    "probe": {"headrace_probe_", "headrace_http_"},
 }
-MODULES = {name: f"services.{name}.app" for name in ("edge", "worker", "query")}
+MODULES = {name: f"services.{name}.app" for name in PREFIXES}
 # A fork for each, so that what all of them import is imported once.
 COLLECT = """
 import importlib, json, os, sys

@@ -16,6 +16,7 @@ from services.edge.http.direct import DirectCalls
 from services.edge.http.rate_limit import RateLimit
 from services.edge.http.routes import EdgeRoutes
 from services.edge.http.sdk import SdkCalls
+from services.edge.http.usage import Usage
 from services.edge.protocols.families import FAMILIES
 from services.edge.protocols.family import Options
 from services.runtime.byte_budget import ByteBudget
@@ -68,7 +69,8 @@ def sdk_edge_app(
 ) -> DirectCalls:
     rate_limit = RateLimit(0, requests_s)
     bodies = Bodies(MAX_BODY_BYTES, ByteBudget(64 * 1024 * 1024), rate_limit)
-    calls = EdgeRoutes(log, keys, clock, rate_limit, bodies)
+    usage = Usage()
+    calls = EdgeRoutes(log, keys, clock, rate_limit, bodies, usage)
     surfaces = [FAMILIES[name](options or Options()) for name in families]
 
     async def ready() -> dict[str, bool]:
@@ -87,6 +89,7 @@ def sdk_edge_app(
             bodies=bodies,
             held=held,
             hold_s=hold_s,
+            usage=usage,
         ),
     )
 
