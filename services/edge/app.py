@@ -16,6 +16,7 @@ from services.edge.event_log.kafka import KafkaEventLog
 from services.edge.http.body import Bodies
 from services.edge.http.cors import CORS
 from services.edge.http.direct import DirectCalls
+from services.edge.http.quotas import Quotas
 from services.edge.http.rate_limit import RateLimit
 from services.edge.http.routes import EdgeRoutes
 from services.edge.http.sdk import SdkCalls
@@ -57,7 +58,8 @@ def create_app(settings: EdgeSettings) -> DirectCalls:
         settings, lambda count: _agree(store, known, topic, count), more_to_come=bodies.are_under_way
     )
     usage = Usage()
-    calls = EdgeRoutes(event_log, keys, utc_now, rate_limit, bodies, usage)
+    quotas = Quotas(store, usage, settings.edge_quota_events_day, utc_now)
+    calls = EdgeRoutes(event_log, keys, utc_now, rate_limit, bodies, quotas)
     options = Options(settings.edge_sdk_group_type, settings.edge_sdk_request_properties)
     sdks = [FAMILIES[name](options) for name in settings.edge_sdk_families.split(",") if name]
 
@@ -74,7 +76,7 @@ def create_app(settings: EdgeSettings) -> DirectCalls:
             rate_limit=rate_limit,
             bodies=bodies,
             held=reading,
-            usage=usage,
+            quotas=quotas,
         )
 
     async def ready() -> dict[str, bool]:
@@ -86,6 +88,7 @@ def create_app(settings: EdgeSettings) -> DirectCalls:
             in_background("event log", _start_log(event_log)),
             in_background("keys", keys.refresh_forever()),
             in_background("usage", usage.tell_forever()),
+            in_background("quotas", quotas.run_forever()),
         ]
         yield
         for task in tasks:
@@ -93,6 +96,8 @@ def create_app(settings: EdgeSettings) -> DirectCalls:
             with suppress(asyncio.CancelledError):
                 await task
         await event_log.stop()
+        with suppress(StoreError):
+            await quotas.write()
         await store.close()
 
     return compose(calls, ready, lifespan, in_front)

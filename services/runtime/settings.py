@@ -23,6 +23,8 @@ from services.runtime.operator_errors import OperatorError
 from services.runtime.tls import TlsFiles
 from services.runtime.tokens import load_hook
 
+# Workers must know the ids of events for the dedupe window, 7 days unless it is set otherwise.
+LEAST_RETENTION_DAYS, MOST_RETENTION_DAYS = 8, 36_500
 _LEAST_QUERY_MEMORY_BYTES = 8 * 1024**2
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -298,6 +300,12 @@ class EdgeSettings(HttpSettings, KafkaSettings, ClickHouseSettings, LogSettings)
         ge=0,
         description="Bytes a second of one project, as they come and what they inflate to; 0: no limit.",
     )
+    edge_quota_events_day: int = Field(
+        default=0,
+        ge=0,
+        description="Events that one project may send on one day (UTC) through all edges together; 0: no limit. "
+        "`headrace projects set` says so for one project.",
+    )
     edge_max_reading_bytes: int = Field(
         default=128 * 1024 * 1024,
         ge=1024 * 1024,
@@ -431,6 +439,13 @@ class QuerySettings(GroupSettings, HttpSettings, ClickHouseSettings, LogSettings
         le=3600,
         description="How often the catalog is compared with what is stored, where that takes little; after a long time it rests longer.",
     )
+    events_retention_days: int = Field(
+        default=0,
+        ge=0,
+        le=MOST_RETENTION_DAYS,
+        description="Days after which events end, by their timestamp: no answer shows them, and later they leave the disk. "
+        "0: never. `headrace projects set` says so for one project. At least 8, and no shorter than the dedupe window.",
+    )
     query_drain_timeout_s: int = Field(
         default=20, ge=1, description="On SIGTERM: how long requests under way may take."
     )
@@ -440,6 +455,15 @@ class QuerySettings(GroupSettings, HttpSettings, ClickHouseSettings, LogSettings
         le=60,
         description="How often project keys, and in the query service promoted properties, are read again.",
     )
+
+    @field_validator("events_retention_days")
+    @classmethod
+    def _retention_is_long_enough(cls, value: int) -> int:
+        if 0 < value < LEAST_RETENTION_DAYS:
+            raise ValueError(
+                f"must be 0 or at least {LEAST_RETENTION_DAYS}: workers must know the ids of events for the dedupe window"
+            )
+        return value
 
     @field_validator("query_max_memory_in_all_bytes")
     @classmethod

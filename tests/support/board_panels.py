@@ -251,6 +251,12 @@ COST = (
         "Bps",
     ),
     _graph(
+        "Quota of today, by project",
+        "What is used of it. At 1 native calls get 429, and events of SDKs are put aside.",
+        {"{{project}}": "topk(10, max by (project) (headrace_edge_quota_used_ratio))"},
+        "percentunit",
+    ),
+    _graph(
         "Seconds of queries a second, by project",
         "What ClickHouse works for whom. The ten largest.",
         {"{{project}}": "topk(10, sum by (project) (rate(headrace_query_project_seconds_total[5m])))"},

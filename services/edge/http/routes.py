@@ -13,8 +13,8 @@ from services.contract.api.ingest import Accepted, AliasResult, Done, RejectedEv
 from services.edge.event_log.port import EventLog, LogUnavailableError
 from services.edge.http.body import Bodies, Body
 from services.edge.http.direct import Endpoint
+from services.edge.http.quotas import Quotas
 from services.edge.http.rate_limit import RateLimit
-from services.edge.http.usage import Usage
 from services.edge.intake.identity import IdentityIntake, take_alias, take_group, take_identify
 from services.edge.intake.placeholders import is_placeholder_key, placeholder_warning
 from services.edge.intake.receive_clock import ReceiveClock
@@ -50,14 +50,15 @@ class EdgeRoutes:
         clock: Clock,
         rate_limit: RateLimit,
         bodies: Bodies,
-        usage: Usage,
+        quotas: Quotas,
     ) -> None:
         self._log = log
         self._keys = keys
         self.clock = self._clock = ReceiveClock(clock)
         self._rate_limit = rate_limit
         self._bodies = bodies
-        self._usage = usage
+        self._quotas = quotas
+        self._usage = quotas.usage
 
     def endpoints(self) -> dict[str, Endpoint]:
         """The calls by path; each is a POST."""
@@ -136,6 +137,8 @@ class EdgeRoutes:
     async def _keep(self, call: str, intake: Intake, project_id: str, now: datetime, size: int) -> Response:
         """Log what was taken and what was rejected, then answer."""
         accepted, rejected = len(intake.lines), len(intake.rejected)
+        if accepted:
+            self._quotas.check(project_id)
         self._rate_limit.take(project_id, accepted + rejected)
         try:
             # The rejected first: should the log fail in between, a retry doubles dead letters, not events without keys.
@@ -227,6 +230,12 @@ def count_rejected(call: str, rejected: Sequence[Rejected]) -> None:
     EVENTS.labels(call, "rejected").inc(len(rejected))
     for each in rejected:
         REJECTED.labels(each.error.code.code).inc()
+
+
+def count_aside(call: str, events: int) -> None:
+    """Events that are kept as dead letters because the project's quota is used up."""
+    EVENTS.labels(call, "put_aside").inc(events)
+    REJECTED.labels(ErrorCode.QUOTA_EXCEEDED.code).inc(events)
 
 
 def unavailable(error: LogUnavailableError) -> ApiError:

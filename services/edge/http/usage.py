@@ -37,6 +37,10 @@ class Usage:
         used.events += events
         used.bytes += size
 
+    def events_of(self, project_id: str) -> int:
+        used = self._used.get(project_id)
+        return 0 if used is None else used.events
+
     async def tell_forever(self) -> None:
         while True:
             self.tell_metrics()
