@@ -23,6 +23,7 @@ setup: $(READY) ## make the virtual environment with the pinned dependencies
 .PHONY: lock
 lock: $(READY) ## resolve pyproject.toml again into requirements/*.txt (pinned, with hashes)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/production.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra traces -c requirements/production.txt pyproject.toml -o requirements/traces.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra devstack --extra traces --extra test pyproject.toml -o requirements/dev.txt
 
 .PHONY: help

@@ -54,6 +54,7 @@ _ON_ONE_BROKER = {
     "test_documents.py",
     "test_noisy_neighbour.py",
     "test_openapi.py",
+    "test_operator_view.py",
     "test_sdks.py",
     "test_sdks_browser.py",
 }

@@ -257,6 +257,22 @@ class LogSettings(Settings):
     log_format: Literal["json", "console"] = Field(default="json", description="json for machines, console for people.")
 
 
+class TracesSettings(Settings):
+    """Traces by OpenTelemetry, from a request to the insert."""
+
+    traces_endpoint: str = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="Address that takes OTLP over HTTP, as http://collector:4318; empty: no traces. Needs the extra `traces`.",
+    )
+    traces_sample_ratio: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Which part of all requests is traced, of those with a trace of their own too.",
+    )
+
+
 class HttpSettings(Settings):
     """What edge, query service and the development gateway take of strangers."""
 
@@ -273,7 +289,7 @@ class HttpSettings(Settings):
         return ConnectionLimits(self.http_max_connections, self.http_max_connections_per_address)
 
 
-class EdgeSettings(HttpSettings, KafkaSettings, ClickHouseSettings, LogSettings):
+class EdgeSettings(HttpSettings, KafkaSettings, ClickHouseSettings, LogSettings, TracesSettings):
     """The ingest edge."""
 
     edge_host: str = Field(default="127.0.0.1", description="Address to listen on.")
@@ -336,7 +352,7 @@ class EdgeSettings(HttpSettings, KafkaSettings, ClickHouseSettings, LogSettings)
     )
 
 
-class WorkerSettings(GroupSettings, ClickHouseSettings, LogSettings):
+class WorkerSettings(GroupSettings, ClickHouseSettings, LogSettings, TracesSettings):
     """The worker."""
 
     worker_host: str = Field(default="127.0.0.1", description="Address of health and metrics.")

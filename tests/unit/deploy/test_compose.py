@@ -14,7 +14,7 @@ from services.cli.app import app
 from services.runtime.settings import ClickHouseSettings, EdgeSettings, QuerySettings, WorkerSettings
 from services.schema.roles import Role, grants_of
 from tests.unit.deploy.compose import environment_of, load_compose, seconds, substitute, variables_in
-from tests.unit.deploy.env_file import DEPLOY, PREFIX, SERVICES, read_env, settings_lines
+from tests.unit.deploy.env_file import DEPLOY, PREFIX, ROOT, SERVICES, read_env, settings_lines
 
 COMPOSE = load_compose()
 TEXT = (DEPLOY / "compose.yaml").read_text()
@@ -267,9 +267,24 @@ def test_the_store_s_configuration_can_be_read(path: Any) -> None:
     assert ElementTree.parse(path).getroot().tag == "clickhouse"  # noqa: S314 (our own file)
 
 
+def pinned(name: str) -> dict[str, str]:
+    text = (ROOT / "requirements" / f"{name}.txt").read_text()
+    return dict(re.findall(r"^([a-z0-9._-]+(?:\[[^\]]*\])?)==(\S+)", text, re.MULTILINE))
+
+
+def test_the_packages_of_traces_come_on_top_and_only_where_they_are_asked_for() -> None:
+    production, traces = pinned("production"), pinned("traces")
+    assert production.items() <= traces.items()
+    more = traces.keys() - production.keys()
+    assert {"opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"} <= more
+    assert not [name for name in production if "opentelemetry" in name]
+
+
 def test_the_image_has_the_production_requirements_and_no_others() -> None:
     dockerfile = (DEPLOY / "Dockerfile").read_text()
-    assert re.findall(r"^COPY (?!--from)(\S+)", dockerfile, re.MULTILINE) == ["requirements/production.txt", "services"]
+    copied = re.findall(r"^COPY (?!--from)(\S+)", dockerfile, re.MULTILINE)
+    assert copied == ["requirements/${REQUIREMENTS}.txt", "services"]
+    assert "\nARG REQUIREMENTS=production\n" in dockerfile
     assert "--require-hashes" in dockerfile
     assert re.search(r"^USER (?!0|root)\d+:\d+$", dockerfile, re.MULTILINE)
     assert "STOPSIGNAL SIGTERM" in dockerfile
