@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from services.cli.output import say, say_table
 from services.cli.store import with_store
 from services.runtime.clickhouse import ClickHouse
-from services.runtime.keys import NoProjectError, is_project
-from services.runtime.operator_errors import OperatorError
+from services.runtime.keys import NoProjectError, is_project, list_keys
+from services.runtime.operator_errors import OperatorError, print_error
 from services.runtime.project_limits import ProjectLimits, read_limits, write_limits
 from services.runtime.settings import LEAST_RETENTION_DAYS, MOST_RETENTION_DAYS, ClickHouseSettings
 
@@ -63,6 +63,8 @@ def set_limits(
             days = _read("--retention-days", retention_days, LEAST_RETENTION_DAYS, MOST_RETENTION_DAYS)
             limits = replace(limits, retention_days=days)
         await write_limits(store, project, limits)
+        if project not in {key.project_id for key in await list_keys(store)}:
+            print_error(f"warning: no key belongs to a project `{project}`: is its name right?")
         say(f"{project}: events a day {_shown(limits.events_day)}, days kept {_shown(limits.retention_days)}")
 
     with_store(write)

@@ -30,6 +30,8 @@ USED = Gauge(
     "Events of today (UTC) of a project with a quota, as a part of that, over all edges.",
     ["project"],
 )
+# What a dead letter says of an event that is put aside.
+PUT_ASIDE = ApiError(ErrorCode.QUOTA_EXCEEDED, "The project had sent the events that it may send on this day (UTC).")
 _EVERY_S = 5.0
 # Where nobody has a quota nobody waits for the numbers.
 _WRITE_EVERY_S = 60.0

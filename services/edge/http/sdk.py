@@ -19,7 +19,7 @@ from services.contract.api.validation import invalid_json
 from services.edge.event_log.port import EventLog, LogUnavailableError
 from services.edge.http.body import Bodies, Body
 from services.edge.http.direct import SECONDS
-from services.edge.http.quotas import Quotas
+from services.edge.http.quotas import PUT_ASIDE, Quotas
 from services.edge.http.rate_limit import RateLimit
 from services.edge.http.routes import EVENTS, count_aside, count_rejected, unavailable
 from services.edge.intake.receive_clock import ReceiveClock
@@ -214,7 +214,7 @@ class SdkCalls:
         project_id, count, events = taken.project_id, taken.messages + len(taken.rejected), len(taken.events)
         await self._held(lambda: self._charge(project_id, count), deadline, project_id, size)
         if events and self._quotas.is_used_up(project_id):
-            taken.put_events_aside(self._quotas.refusal())
+            taken.put_events_aside(PUT_ASIDE)
         await self._held(lambda: self._append(taken, deadline), deadline, project_id, size)
         EVENTS.labels(family.name, "accepted").inc(taken.messages)
         count_rejected(family.name, taken.rejected)
