@@ -38,7 +38,8 @@ def _panels() -> Iterator[dict[str, Any]]:
     number, y = 0, 0
     for title, panels in ROWS:
         number += 1
-        yield {"id": number, "type": "row", "title": title, "gridPos": {"x": 0, "y": y, "w": _COLUMNS, "h": 1}}
+        at = {"x": 0, "y": y, "w": _COLUMNS, "h": 1}
+        yield {"id": number, "type": "row", "title": title, "collapsed": False, "panels": [], "gridPos": at}
         x, y = 0, y + 1
         for panel in panels:
             number += 1
