@@ -44,6 +44,8 @@ def configure_logs(settings: LogSettings, service: str) -> None:
     chatty = logging.DEBUG if settings.log_level == "debug" else max(logging.WARNING, root.level)
     for name in ("aiokafka", "faust", "mode", "uvicorn.access", "asyncio", "httpx", "httpcore"):
         logging.getLogger(name).setLevel(chatty)
+    # Of a collector that is away it says each try; that it has given up is an error.
+    logging.getLogger("opentelemetry.exporter").setLevel(max(logging.ERROR, chatty))
     # At debug it writes each request and answer whole: passwords of log-ins, and people's events.
     logging.getLogger("aiokafka.conn").setLevel(max(logging.INFO, chatty))
     structlog.contextvars.bind_contextvars(service=service)

@@ -5,11 +5,13 @@ What is traced is decided when a request comes: a part of all, HEADRACE_TRACES_S
 our spans part of its trace, and does not decide whether there are any: strangers must not be able to ask for cost.
 """
 
+import atexit
 import re
 import secrets
 import socket
 from collections.abc import Mapping
 from contextvars import ContextVar
+from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -25,7 +27,8 @@ _PATH = "/v1/traces"
 # So many spans wait at most; what comes beyond is not traced.
 _MAX_WAITING = 2048
 _EXPORT_EVERY_MS = 1000
-_FLUSH_MS = 3000
+_EXPORT_TIMEOUT_S = 5
+_CLOSE_S = 3.0
 
 # Of what is being worked on: the `traceparent` of its span. None: it is not traced.
 CURRENT: ContextVar[bytes | None] = ContextVar("trace", default=None)
@@ -74,12 +77,14 @@ class Traces:
                 "service.instance.id": socket.gethostname(),
             }
         )
-        self._provider = TracerProvider(ALWAYS_ON, resource)
+        self._provider = TracerProvider(ALWAYS_ON, resource, shutdown_on_exit=False)
         self._provider.add_span_processor(
             BatchSpanProcessor(exporter, max_queue_size=_MAX_WAITING, schedule_delay_millis=_EXPORT_EVERY_MS)
         )
         self._tracer = self._provider.get_tracer("headrace", __version__)
         self._below = int(ratio * 2**64)
+        self._is_closed = False
+        atexit.register(self.close)
 
     def is_sampled(self, parent: bytes | None) -> bool:
         """By the number of the trace, so that all parts of one say the same; by chance where there is none yet."""
@@ -105,12 +110,16 @@ class Traces:
         return f"00-{context.trace_id:032x}-{context.span_id:016x}-01".encode()
 
     def flush(self) -> None:
-        """Send what waits; a collector that is away does not hold up the end of the process for long."""
-        self._provider.force_flush(_FLUSH_MS)
+        """Send what waits."""
+        self._provider.force_flush()
 
     def close(self) -> None:
-        self.flush()
-        self._provider.shutdown()
+        """Send what waits, for so long as the end of a process may take: a collector that is away must not hold it up."""
+        if not self._is_closed:
+            self._is_closed = True
+            last = Thread(target=self._provider.shutdown, name="traces", daemon=True)
+            last.start()
+            last.join(_CLOSE_S)
 
 
 def _parsed(parent: bytes | None) -> re.Match[str] | None:
@@ -131,4 +140,4 @@ def traces_of(settings: TraceSettings, service: str) -> Traces | None:
     address = settings.traces_endpoint.rstrip("/")
     if not urlsplit(address).path:
         address += _PATH
-    return Traces(OTLPSpanExporter(endpoint=address), settings.traces_sample_ratio, service)
+    return Traces(OTLPSpanExporter(endpoint=address, timeout=_EXPORT_TIMEOUT_S), settings.traces_sample_ratio, service)
