@@ -11,14 +11,16 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from prometheus_client import REGISTRY
 
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError
-from services.contract.tables import CATALOG, EVENTS, EXPIRED, PROJECT_LIMITS, TAKEN_IDS, USAGE
+from services.contract.tables import CATALOG, EVENTS, EXPIRED, IDENTITY_LOG, PROJECT_LIMITS, TAKEN_IDS, USAGE
 from services.edge.http.quotas import Quotas
 from services.edge.http.usage import Usage
 from services.operations.usage import DayOfProject, read_usage
 from services.query.catalog.builder import CatalogBuilder
+from services.query.execution.store_size import StoreSize
 from services.query.expiry import expiry
 from services.query.expiry.expiry import Expiry, Mark
 from services.runtime.clickhouse import ClickHouse
@@ -290,6 +292,31 @@ async def test_usage_is_what_edges_counted_and_what_is_stored(
 async def write_limits_as_admin(clickhouse: ClickHouseSettings, project: str, limits: ProjectLimits) -> None:
     async with store_of(clickhouse) as opened:
         await write_limits(opened, project, limits)
+
+
+async def test_the_size_of_the_tables_and_what_fails_are_metrics(clickhouse: ClickHouseSettings) -> None:
+    def sample(metric: str, **labels: str) -> float | None:
+        return REGISTRY.get_sample_value(f"headrace_query_{metric}", labels)
+
+    store(clickhouse, {"large": History(history(4))})
+    async with store_of(as_role(clickhouse, Role.QUERY)) as opened:
+        await StoreSize(opened).measure()
+        assert sample("store_rows", table=EVENTS) == len(history(4))
+        assert (sample("store_bytes", table=EVENTS) or 0) > 0
+        assert sample("failing_mutations") == 0
+        # Of the identity log, which nothing else here rewrites.
+        send_sql(clickhouse, f"INSERT INTO {IDENTITY_LOG} (project_id, kind) VALUES ('large', 'identify')")
+        send_sql(
+            clickhouse,
+            f"ALTER TABLE {IDENTITY_LOG} DELETE WHERE throwIf(kind = 'identify') SETTINGS mutations_sync = 0",
+        )
+        for _ in range(200):
+            await StoreSize(opened).measure()
+            if sample("failing_mutations"):
+                break
+            await asyncio.sleep(0.05)
+        assert sample("failing_mutations") == 1
+    send_sql(clickhouse, f"KILL MUTATION WHERE database = currentDatabase() AND table = '{IDENTITY_LOG}' SYNC")
 
 
 def months(clickhouse: ClickHouseSettings) -> set[int]:

@@ -39,8 +39,9 @@ _MONTHS_SQL = (
     f"WHERE database = currentDatabase() AND table = '{EVENTS}' AND active"
 )
 _OF_MONTH = "toYYYYMM(timestamp) = {month:UInt32}"
-# Of these projects, what is older than the time of each.
+# Of these projects, what is older than the time of each. `last` alone says which months need not be looked at.
 _OLDER = (
+    "timestamp < fromUnixTimestamp64Micro({last:Int64}, 'UTC') AND "
     "has({projects:Array(String)}, toString(project_id)) AND timestamp < fromUnixTimestamp64Micro("
     "transform(toString(project_id), {projects:Array(String)}, {before:Array(Int64)}, toInt64(0)), 'UTC')"
 )
@@ -147,9 +148,10 @@ class Expiry:
         log.info("month_dropped", month=month, projects=len(found))
 
     async def _rewrite(self, projects: Sequence[str], marks: Mapping[str, Mark]) -> None:
-        parameters = {"projects": projects, "before": [microseconds(marks[project].month) for project in projects]}
+        before = [microseconds(marks[project].month) for project in projects]
+        parameters = {"projects": projects, "before": before, "last": max(before)}
         if await self._store.rows(f"SELECT 1 FROM {EVENTS} WHERE {_OLDER} LIMIT 1", parameters):
-            await self._note_taken(_OLDER, projects, marks, {"before": parameters["before"]})
+            await self._note_taken(_OLDER, projects, marks, {"before": before, "last": max(before)})
             await self._store.command(f"ALTER TABLE {EVENTS} DELETE WHERE {_OLDER}", parameters, {"mutations_sync": 0})
             REWRITTEN.inc()
             log.info("expired_rewritten", projects=len(projects))

@@ -43,6 +43,7 @@ UNITS = (
     "partitions_failing",
     "partitions",
     "streams",
+    "mutations",
 )
 NO_UNIT = {"headrace_worker_store_up", "headrace_query_running", "headrace_query_queued"}
 NO_BASE_UNIT = re.compile(
