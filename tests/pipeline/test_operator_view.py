@@ -22,7 +22,10 @@ def shown_by(pipeline: Pipeline, service: str) -> str:
         for line in log.read_text().splitlines():
             if f'"{service}_starting"' in line:
                 port = json.loads(line)["port"]
-                return httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text
+                answer = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10)
+                # Prometheus 3 reads nothing without it.
+                assert answer.headers["content-type"].startswith("text/plain; version=")
+                return answer.text
     raise AssertionError(f"the log of {service} does not say where it listens")
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from services.edge.loop_metrics import LoopCounter
 from services.runtime.project_labels import ProjectLabels
 
-_EVERY_S = 1.0
+_EVERY_S = 2.0
 EVENTS = LoopCounter("headrace_edge_project_events", "Events that were accepted, by project.", ["project"])
 BYTES = LoopCounter("headrace_edge_project_bytes", "Bytes of the bodies of accepted events, by project.", ["project"])
 
@@ -52,6 +52,8 @@ class Usage:
     def tell_metrics(self) -> None:
         """What came since the last time."""
         for project_id, used in self._used.items():
+            if used.events == used.told_events and used.bytes == used.told_bytes:
+                continue
             label = self._labels.of(project_id)
             EVENTS.labels(label).inc(used.events - used.told_events)
             BYTES.labels(label).inc(used.bytes - used.told_bytes)
