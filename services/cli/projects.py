@@ -54,14 +54,15 @@ def set_limits(
         raise NoProjectError("a project's name has 1 to 200 printable characters, and no blank at its ends")
     if not events_day and not retention_days:
         raise OperatorError("say what to set: --events-day or --retention-days")
+    changed: dict[str, int | None] = {}
+    if events_day:
+        changed["events_day"] = _read("--events-day", events_day, 1, _MOST_EVENTS)
+    if retention_days:
+        least, most = LEAST_RETENTION_DAYS, MOST_RETENTION_DAYS
+        changed["retention_days"] = _read("--retention-days", retention_days, least, most)
 
     async def write(store: ClickHouse, settings: ClickHouseSettings) -> None:
-        limits = (await read_limits(store)).get(project, ProjectLimits())
-        if events_day:
-            limits = replace(limits, events_day=_read("--events-day", events_day, 1, _MOST_EVENTS))
-        if retention_days:
-            days = _read("--retention-days", retention_days, LEAST_RETENTION_DAYS, MOST_RETENTION_DAYS)
-            limits = replace(limits, retention_days=days)
+        limits = replace((await read_limits(store)).get(project, ProjectLimits()), **changed)
         await write_limits(store, project, limits)
         if project not in {key.project_id for key in await list_keys(store)}:
             print_error(f"warning: no key belongs to a project `{project}`: is its name right?")

@@ -1,6 +1,7 @@
 """Around the edge where traces are on: a span for a part of the requests, and one for what each waits for the log."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -56,27 +57,23 @@ class TracedLog:
         self._traces = traces
 
     async def append_events(self, ids: Sequence[bytes], lines: Sequence[EventLine]) -> None:
-        parent = CURRENT.get()
-        if parent is None:
+        with self._span("append events", len(lines)):
             await self._log.append_events(ids, lines)
-            return
-        span = self._traces.begin("append events", PRODUCER, parent, messaging__batch__message_count=len(lines))
-        before = CURRENT.set(self._traces.parent_of(span))
-        try:
-            await self._log.append_events(ids, lines)
-        finally:
-            CURRENT.reset(before)
-            span.end()
 
     async def append_identity(self, ids: Sequence[bytes], lines: Sequence[IdentityLine]) -> None:
+        with self._span("append identity", len(lines)):
+            await self._log.append_identity(ids, lines)
+
+    @contextmanager
+    def _span(self, name: str, messages: int) -> Iterator[None]:
         parent = CURRENT.get()
         if parent is None:
-            await self._log.append_identity(ids, lines)
+            yield
             return
-        span = self._traces.begin("append identity", PRODUCER, parent, messaging__batch__message_count=len(lines))
+        span = self._traces.begin(name, PRODUCER, parent, messaging__batch__message_count=messages)
         before = CURRENT.set(self._traces.parent_of(span))
         try:
-            await self._log.append_identity(ids, lines)
+            yield
         finally:
             CURRENT.reset(before)
             span.end()

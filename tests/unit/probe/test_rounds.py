@@ -11,8 +11,9 @@ from prometheus_client import REGISTRY
 
 from services.contract.api.endpoints import BASE_PATH
 from services.probe import rounds
-from services.probe.app import create_app
+from services.probe.app import create_app, main
 from services.probe.rounds import Probe
+from services.runtime.environment import SettingsError
 from services.runtime.settings import ProbeSettings
 
 Handler = Callable[[httpx.Request], httpx.Response]
@@ -121,3 +122,9 @@ async def test_it_is_ready_after_a_round(unused_tcp_port: int) -> None:
         assert (await client.get("/health/ready")).json() == {"ready": True, "checks": {"round": True}}
         text = (await client.get("/metrics")).text
     assert 'headrace_probe_rounds_total{result="unanswered"}' in text
+
+
+def test_without_a_key_it_says_how_to_make_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.probe.app.start_service", lambda kind, service: kind(probe_key=""))
+    with pytest.raises(SettingsError, match="HEADRACE_PROBE_KEY is missing: `headrace keys create --project probe`"):
+        main()
