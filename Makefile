@@ -23,6 +23,7 @@ setup: $(READY) ## make the virtual environment with the pinned dependencies
 .PHONY: lock
 lock: $(READY) ## resolve pyproject.toml again into requirements/*.txt (pinned, with hashes)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/production.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra traces -c requirements/production.txt pyproject.toml -o requirements/traces.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra devstack --extra traces --extra test pyproject.toml -o requirements/dev.txt
 
 .PHONY: help
@@ -66,12 +67,13 @@ IMAGE ?= headrace:latest
 
 .PHONY: image
 # One fixed time for all files: that of the last commit, unless it is given.
+image: REQUIREMENTS ?= production
 image: SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 image: ## build the image, of equal inputs bit by bit the same: BASE_IMAGE=python:3.11-slim@sha256:... IMAGE=name:tag
 	@case "$(BASE_IMAGE)" in *@sha256:*) ;; *) echo "set BASE_IMAGE to a base with its digest: name@sha256:..."; exit 1;; esac
 	@mkdir -p dist
 	docker buildx build --file deploy/Dockerfile --build-arg BASE_IMAGE=$(BASE_IMAGE) \
-	  --build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) --provenance=false --sbom=false \
+	  --build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) --build-arg REQUIREMENTS=$(REQUIREMENTS) --provenance=false --sbom=false \
 	  --output type=oci,dest=dist/headrace.oci.tar,name=$(IMAGE),rewrite-timestamp=true $(ARGS) .
 	sha256sum dist/headrace.oci.tar
 

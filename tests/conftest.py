@@ -15,6 +15,7 @@ from tests.support.examples import load_profile
 from tests.support.kustomize import real_program
 from tests.support.nginx import nginx
 from tests.support.pipeline import Pipeline, started_pipeline
+from tests.support.promtool import promtool
 
 __all__ = ["clickhouse", "clickhouse_server"]
 
@@ -60,6 +61,7 @@ _ON_ONE_BROKER = {
     "test_documents.py",
     "test_noisy_neighbour.py",
     "test_openapi.py",
+    "test_operator_view.py",
     "test_sdks.py",
     "test_sdks_browser.py",
 }
@@ -136,6 +138,9 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     terminalreporter.line("browser: " + (chromium() or missing))
     terminalreporter.line(
         "nginx: " + (nginx() or "NONE: the gateway's configuration was read, not run. Install nginx.")
+    )
+    terminalreporter.line(
+        "promtool: " + (promtool() or "NONE: alarms and board were read, not run. Install prometheus.")
     )
     if any("/test_kustomize" in report.nodeid for report in reports):
         program = real_program()

@@ -5,7 +5,19 @@ from typing import Annotated
 import typer
 
 from services import __version__
-from services.cli import check, dead_letters, deletions, identity, keys, partitions, processes, properties, tables
+from services.cli import (
+    check,
+    dead_letters,
+    deletions,
+    identity,
+    keys,
+    partitions,
+    processes,
+    projects,
+    properties,
+    tables,
+    usage,
+)
 from services.runtime.operator_errors import errors_for_operators
 
 app = typer.Typer(
@@ -17,8 +29,10 @@ app = typer.Typer(
 app.add_typer(processes.app)
 app.add_typer(tables.app)
 app.add_typer(check.app)
+app.add_typer(usage.app)
 for name, group in {
     "keys": keys.app,
+    "projects": projects.app,
     "properties": properties.app,
     "identity": identity.app,
     "dead-letters": dead_letters.app,

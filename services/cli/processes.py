@@ -49,6 +49,17 @@ def console() -> None:
     main()
 
 
+@app.command(rich_help_panel="Services")
+def probe() -> None:
+    """Run the probe: sends an event now and then, and measures when a query shows it.
+
+    Settings: `HEADRACE_PROBE_*`, `HEADRACE_LOG_*`.
+    """
+    from services.probe.app import main
+
+    main()
+
+
 @app.command(rich_help_panel="On this machine")
 def dev() -> None:
     """Run the whole pipeline on this machine, with an embedded broker and database (what `make run` does).

@@ -17,6 +17,9 @@ CATALOG_TOTALS = "catalog_totals"
 COHORTS = "cohorts"
 COHORT_IDS = "cohort_ids"
 PARTITIONING = "partitioning"
+PROJECT_LIMITS = "project_limits"
+USAGE = "usage"
+EXPIRED = "expired"
 SCHEMA_MIGRATIONS = "schema_migrations"
 
 EVENT_COLUMNS: tuple[str, ...] = EventLine.__struct_fields__

@@ -13,12 +13,16 @@ from starlette.types import ASGIApp, Lifespan
 
 from services.contract.log.topics import Partitioning
 from services.edge.event_log.kafka import KafkaEventLog
+from services.edge.event_log.port import EventLog
 from services.edge.http.body import Bodies
 from services.edge.http.cors import CORS
 from services.edge.http.direct import DirectCalls
+from services.edge.http.quotas import Quotas
 from services.edge.http.rate_limit import RateLimit
 from services.edge.http.routes import EdgeRoutes
 from services.edge.http.sdk import SdkCalls
+from services.edge.http.traced import TracedCalls, TracedLog
+from services.edge.http.usage import Usage
 from services.edge.protocols.families import FAMILIES
 from services.edge.protocols.family import Options
 from services.runtime.api_reference import api_reference_routes
@@ -36,14 +40,16 @@ from services.runtime.partitioning import PartitioningError, agreed_partitioning
 from services.runtime.retry import retry_until_done
 from services.runtime.settings import EdgeSettings
 from services.runtime.start import start_service
+from services.runtime.traces import CURRENT, traces_of
 
 log = get_logger(__name__)
 _RETRY_S = 1.0
 
 
-def create_app(settings: EdgeSettings) -> DirectCalls:
+def create_app(settings: EdgeSettings) -> ASGIApp:
     """The edge as an ASGI application. Takes requests at once; is ready when Kafka and the keys are there."""
     store = ClickHouse(settings)
+    traces = traces_of(settings, "edge")
     topic = topics_of(settings).events
     known = KnownTopic(settings)
     keys = KeyCache(store, settings.keys_refresh_s, known)
@@ -53,9 +59,15 @@ def create_app(settings: EdgeSettings) -> DirectCalls:
     reading = ByteBudget(settings.edge_max_reading_bytes)
     bodies = Bodies(settings.edge_max_body_bytes, reading, rate_limit)
     event_log = KafkaEventLog(
-        settings, lambda count: _agree(store, known, topic, count), more_to_come=bodies.are_under_way
+        settings,
+        lambda count: _agree(store, known, topic, count),
+        more_to_come=bodies.are_under_way,
+        trace=None if traces is None else CURRENT.get,
     )
-    calls = EdgeRoutes(event_log, keys, utc_now, rate_limit, bodies)
+    kept_in: EventLog = event_log if traces is None else TracedLog(event_log, traces)
+    usage = Usage()
+    quotas = Quotas(store, usage, settings.edge_quota_events_day, utc_now)
+    calls = EdgeRoutes(kept_in, keys, utc_now, rate_limit, bodies, quotas)
     options = Options(settings.edge_sdk_group_type, settings.edge_sdk_request_properties)
     sdks = [FAMILIES[name](options) for name in settings.edge_sdk_families.split(",") if name]
 
@@ -66,12 +78,13 @@ def create_app(settings: EdgeSettings) -> DirectCalls:
         return SdkCalls(
             app,
             sdks,
-            log=event_log,
+            log=kept_in,
             keys=keys,
             clock=calls.clock,
             rate_limit=rate_limit,
             bodies=bodies,
             held=reading,
+            quotas=quotas,
         )
 
     async def ready() -> dict[str, bool]:
@@ -82,6 +95,8 @@ def create_app(settings: EdgeSettings) -> DirectCalls:
         tasks = [
             in_background("event log", _start_log(event_log)),
             in_background("keys", keys.refresh_forever()),
+            in_background("usage", usage.tell_forever()),
+            in_background("quotas", quotas.run_forever()),
         ]
         yield
         for task in tasks:
@@ -89,9 +104,14 @@ def create_app(settings: EdgeSettings) -> DirectCalls:
             with suppress(asyncio.CancelledError):
                 await task
         await event_log.stop()
+        with suppress(StoreError):
+            await quotas.write()
         await store.close()
+        if traces is not None:
+            await asyncio.to_thread(traces.close)
 
-    return compose(calls, ready, lifespan, in_front)
+    app = compose(calls, ready, lifespan, in_front)
+    return app if traces is None else TracedCalls(app, traces)
 
 
 def compose(

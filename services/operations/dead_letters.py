@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import msgspec
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.log.dead_letter import DeadLetter, Pieces, decode_dead_letter
@@ -20,6 +20,7 @@ from services.edge.event_log.kafka import KafkaEventLog
 from services.edge.event_log.port import EventLog
 from services.edge.intake.second_pass import take_track
 from services.edge.intake.timestamps import EARLIEST
+from services.edge.intake.track import body_of_line
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import utc_now
 from services.runtime.deleted import deleted_lines
@@ -134,7 +135,7 @@ def repaired_line(stored: StoredLetter, now: datetime) -> tuple[bytes, EventLine
             ErrorCode.MISSING_FIELD, "nobody could tell whose it is: set `project_id` of the letter to its project"
         )
     # Through the same checks as any event: a repair must not become the next poison.
-    payload = letter.payload.encode() if line is None else _event_of(line)
+    payload = letter.payload.encode() if line is None else body_of_line(line)
     if payload.lstrip()[:1] == b"[":
         raise ApiError(ErrorCode.INVALID_FIELD, "a letter holds one event: expected an object, not an array")
     taken = take_track(payload, project_id, _received_at(letter, line, now)).lines[0]
@@ -154,18 +155,6 @@ def _log_line(letter: DeadLetter) -> EventLine | None:
         return msgspec.json.decode(letter.payload.encode(), type=EventLine)
     except (msgspec.DecodeError, RecursionError):
         return None
-
-
-def _event_of(line: EventLine) -> bytes:
-    """The line as the API takes events."""
-    event = {
-        "event": line.event,
-        "distinct_id": line.distinct_id,
-        "timestamp": line.timestamp,
-        "properties": Raw(bytes(line.properties)),
-        "idempotency_key": line.idempotency_key or None,
-    }
-    return msgspec.json.encode(event)
 
 
 def _own_id(letter: DeadLetter, line: EventLine | None) -> bytes | None:

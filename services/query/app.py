@@ -14,7 +14,9 @@ from services.query.execution.fingerprint import Fingerprints
 from services.query.execution.kept_results import KeptResults
 from services.query.execution.limits import Limits
 from services.query.execution.materialized_columns import MaterializedColumns
+from services.query.execution.store_size import StoreSize
 from services.query.execution.turns import StoreTurns
+from services.query.expiry.expiry import Expiry
 from services.query.http.answers import Answers
 from services.query.http.catalog import CatalogRoutes
 from services.query.http.cohorts import CohortRoutes
@@ -85,6 +87,8 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now, event_log: Delet
             in_background("deletions", queues.run_forever()),
             in_background("sweep of deletions", sweep.run_forever()),
             in_background("catalog", builder.build_forever()),
+            in_background("expiry", Expiry(store, settings.events_retention_days, clock).run_forever()),
+            in_background("size of the store", StoreSize(store).measure_forever()),
         ]
         yield
         for task in working:

@@ -42,8 +42,10 @@ def configure_logs(settings: LogSettings, service: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
     chatty = logging.DEBUG if settings.log_level == "debug" else max(logging.WARNING, root.level)
-    for name in ("aiokafka", "faust", "mode", "uvicorn.access", "asyncio"):
+    for name in ("aiokafka", "faust", "mode", "uvicorn.access", "asyncio", "httpx", "httpcore"):
         logging.getLogger(name).setLevel(chatty)
+    # Of a collector that is away it says each try; that it has given up is an error.
+    logging.getLogger("opentelemetry.exporter").setLevel(max(logging.ERROR, chatty))
     # At debug it writes each request and answer whole: passwords of log-ins, and people's events.
     logging.getLogger("aiokafka.conn").setLevel(max(logging.INFO, chatty))
     # They write the address of each request: ids of people.

@@ -23,6 +23,8 @@ from services.runtime.operator_errors import OperatorError
 from services.runtime.tls import TlsFiles
 from services.runtime.tokens import load_hook
 
+# Workers must know the ids of events for the dedupe window, 7 days unless it is set otherwise.
+LEAST_RETENTION_DAYS, MOST_RETENTION_DAYS = 8, 36_500
 _LEAST_QUERY_MEMORY_BYTES = 8 * 1024**2
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -255,6 +257,22 @@ class LogSettings(Settings):
     log_format: Literal["json", "console"] = Field(default="json", description="json for machines, console for people.")
 
 
+class TracesSettings(Settings):
+    """Traces by OpenTelemetry, from a request to the insert."""
+
+    traces_endpoint: str = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="Address that takes OTLP over HTTP, as http://collector:4318; empty: no traces. Needs the extra `traces`.",
+    )
+    traces_sample_ratio: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Which part of all requests is traced, of those with a trace of their own too.",
+    )
+
+
 class HttpSettings(Settings):
     """What edge, query service, console and the development gateway take of strangers."""
 
@@ -271,7 +289,7 @@ class HttpSettings(Settings):
         return ConnectionLimits(self.http_max_connections, self.http_max_connections_per_address)
 
 
-class EdgeSettings(HttpSettings, KafkaSettings, ClickHouseSettings, LogSettings):
+class EdgeSettings(HttpSettings, KafkaSettings, ClickHouseSettings, LogSettings, TracesSettings):
     """The ingest edge."""
 
     edge_host: str = Field(default="127.0.0.1", description="Address to listen on.")
@@ -297,6 +315,12 @@ class EdgeSettings(HttpSettings, KafkaSettings, ClickHouseSettings, LogSettings)
         default=0,
         ge=0,
         description="Bytes a second of one project, as they come and what they inflate to; 0: no limit.",
+    )
+    edge_quota_events_day: int = Field(
+        default=0,
+        ge=0,
+        description="Events that one project may send on one day (UTC) through all edges together; 0: no limit. "
+        "`headrace projects set` says so for one project.",
     )
     edge_max_reading_bytes: int = Field(
         default=128 * 1024 * 1024,
@@ -328,7 +352,7 @@ class EdgeSettings(HttpSettings, KafkaSettings, ClickHouseSettings, LogSettings)
     )
 
 
-class WorkerSettings(GroupSettings, ClickHouseSettings, LogSettings):
+class WorkerSettings(GroupSettings, ClickHouseSettings, LogSettings, TracesSettings):
     """The worker."""
 
     worker_host: str = Field(default="127.0.0.1", description="Address of health and metrics.")
@@ -431,6 +455,13 @@ class QuerySettings(GroupSettings, HttpSettings, ClickHouseSettings, LogSettings
         le=3600,
         description="How often the catalog is compared with what is stored, where that takes little; after a long time it rests longer.",
     )
+    events_retention_days: int = Field(
+        default=0,
+        ge=0,
+        le=MOST_RETENTION_DAYS,
+        description="Days after which events end, by their timestamp: no answer shows them, and later they leave the disk. "
+        "0: never. `headrace projects set` says so for one project. At least 8, and no shorter than the dedupe window.",
+    )
     query_drain_timeout_s: int = Field(
         default=20, ge=1, description="On SIGTERM: how long requests under way may take."
     )
@@ -440,6 +471,15 @@ class QuerySettings(GroupSettings, HttpSettings, ClickHouseSettings, LogSettings
         le=60,
         description="How often project keys, and in the query service promoted properties, are read again.",
     )
+
+    @field_validator("events_retention_days")
+    @classmethod
+    def _retention_is_long_enough(cls, value: int) -> int:
+        if 0 < value < LEAST_RETENTION_DAYS:
+            raise ValueError(
+                f"must be 0 or at least {LEAST_RETENTION_DAYS}: workers must know the ids of events for the dedupe window"
+            )
+        return value
 
     @field_validator("query_max_memory_in_all_bytes")
     @classmethod
@@ -452,6 +492,25 @@ class QuerySettings(GroupSettings, HttpSettings, ClickHouseSettings, LogSettings
                 "HEADRACE_QUERY_CONCURRENCY"
             )
         return value
+
+
+class ProbeSettings(LogSettings):
+    """The probe, which sends an event now and then and waits until a query shows it."""
+
+    probe_url: Annotated[str, AfterValidator(_http_address)] = Field(
+        default="http://127.0.0.1:8000", description="HTTP(S) address that serves the calls, as producers see it."
+    )
+    probe_key: str = Field(
+        default="",
+        repr=False,
+        description="Key with both scopes, of a project of the probe's own: its events are in that project's answers.",
+    )
+    probe_every_s: float = Field(default=15, ge=1, le=3600, description="How often an event is sent.")
+    probe_timeout_s: float = Field(
+        default=120, ge=1, le=3600, description="How long an event is waited for before it counts as unseen."
+    )
+    probe_host: str = Field(default="127.0.0.1", description="Address of health and metrics.")
+    probe_port: Port = Field(default=8005, description="Port of health and metrics.")
 
 
 def _strong_key(value: str) -> str:
@@ -525,7 +584,14 @@ class StackSettings(Settings):
     )
 
 
-ALL_SETTINGS: tuple[type[Settings], ...] = (EdgeSettings, WorkerSettings, QuerySettings, ConsoleSettings, StackSettings)
+ALL_SETTINGS: tuple[type[Settings], ...] = (
+    EdgeSettings,
+    WorkerSettings,
+    QuerySettings,
+    ConsoleSettings,
+    ProbeSettings,
+    StackSettings,
+)
 
 
 def unknown_settings() -> list[UnknownVariable]:

@@ -21,11 +21,14 @@ from services.contract.tables import (
     DELETION_SWEEPS,
     DELETIONS,
     EVENTS,
+    EXPIRED,
     IDENTITY_LOG,
     PARTITIONING,
     PERSON_IDS,
+    PROJECT_LIMITS,
     SCHEMA_MIGRATIONS,
     TAKEN_IDS,
+    USAGE,
 )
 
 _READ = ("SELECT",)
@@ -53,8 +56,8 @@ class _Rights(Struct, frozen=True):
 
 
 _RIGHTS = {
-    # Keys and the spread of ids, and nothing of what is sent.
-    Role.EDGE: _Rights({API_KEYS: _READ, PARTITIONING: _READ}),
+    # Keys, limits and the spread of ids, how many events it has accepted, and nothing of what is sent.
+    Role.EDGE: _Rights({API_KEYS: _READ, PARTITIONING: _READ, PROJECT_LIMITS: _READ, USAGE: _ADD}),
     # What it adds to, and the ids and merges that it reads to add each event once. Of a deletion it says which ids are the
     # person's. No keys, no dashboards.
     Role.WORKER: _Rights(
@@ -87,6 +90,8 @@ _RIGHTS = {
             CATALOG_TOTALS: _ADD,
             COHORTS: _ADD,
             COHORT_IDS: (*_ADD, "ALTER DELETE"),
+            PROJECT_LIMITS: _READ,
+            EXPIRED: _ADD,
         },
         server=("SELECT ON system.mutations", "SELECT ON system.parts"),
     ),

@@ -9,6 +9,7 @@ from typing import Any, cast
 import faust
 import uvloop
 from aiokafka.errors import KafkaError
+from prometheus_client import Counter
 
 from services.contract.log.dead_letter import DeadLetter
 from services.contract.log.topics import Partitioning
@@ -23,6 +24,7 @@ from services.runtime.retry import retry_until_done
 from services.runtime.settings import WorkerSettings
 from services.runtime.start import start_service
 from services.runtime.store_version import LOWEST_VERSION, refuse_old_version
+from services.runtime.traces import traces_of
 from services.schema.agreement import agree_with_schema
 from services.worker.consumer.faust_app import (
     FaustApp,
@@ -46,9 +48,11 @@ from services.worker.events.restore import EventRestorer
 from services.worker.events.writer import EventWriter
 from services.worker.identity.writer import IdentityStore
 from services.worker.record import Record
+from services.worker.traced import Store, traced_store
 from services.worker.until_stored import until_stored
 
 log = get_logger(__name__)
+REBALANCES = Counter("headrace_worker_rebalances_total", "How often the group gave this worker its partitions.")
 _IDENTITY_BLOCK = BlockLimits(events=1000, size_bytes=4 * 1024 * 1024, records=1000, age_s=0.2)
 _KAFKA_RETRY_S = 1.0
 # Of the memory that the process may use; the rest is for two blocks, the client's buffers and Python.
@@ -57,7 +61,7 @@ _INDEX_SHARE = 0.6
 
 def create_app(settings: WorkerSettings, spread: Partitioning, data_dir: str) -> faust.App:
     """The Faust application. `spread`: of the events topic; `data_dir`: an empty folder for Faust."""
-    topics = topics_of(settings)
+    topics, traces = topics_of(settings), traces_of(settings, "worker")
     app = FaustApp(settings.group, **faust_settings(settings, data_dir))
     app.transport = ChunkTransport(app.conf.broker_consumer, app)
     app.transport.kafka = settings
@@ -74,8 +78,14 @@ def create_app(settings: WorkerSettings, spread: Partitioning, data_dir: str) ->
         settings.worker_block_age_s,
     )
     in_log_s = (settings.kafka_retention_hours + settings.worker_dedupe_window_hours) * 3600
-    consume(app, topics.events, BlockBuffer(limits, sink.store), in_log_s)
-    identity = _identity_step(IdentityStore(store), dead_letters.put, gate)
+    events: Store = sink.store
+    identity: Store = _identity_step(IdentityStore(store), dead_letters.put, gate)
+    if traces is not None:
+        events, identity = (
+            traced_store(traces, "store events", events),
+            traced_store(traces, "store identity", identity),
+        )
+    consume(app, topics.events, BlockBuffer(limits, events), in_log_s)
     consume(app, topics.identity, BlockBuffer(_IDENTITY_BLOCK, identity), in_log_s)
 
     @app.on_partitions_revoked.connect
@@ -84,6 +94,7 @@ def create_app(settings: WorkerSettings, spread: Partitioning, data_dir: str) ->
 
     @app.on_partitions_assigned.connect
     async def assigned(sender: Any, /, *args: Any, signal: Any, **_: Any) -> None:
+        REBALANCES.inc()
         dedupe.assigned(partitions_of_topic(topics.events, args[0]), cast(ChunkConsumer, app.consumer).membership())
 
     lag = LagMeter(app, settings)

@@ -15,11 +15,14 @@ from services.contract.tables import (
     DELETION_SWEEPS,
     DELETIONS,
     EVENTS,
+    EXPIRED,
     IDENTITY_LOG,
     PARTITIONING,
     PERSON_IDS,
+    PROJECT_LIMITS,
     SCHEMA_MIGRATIONS,
     TAKEN_IDS,
+    USAGE,
 )
 from services.runtime.settings import ClickHouseSettings
 from services.schema.roles import Role, roles_sql
@@ -42,10 +45,18 @@ TABLES = {
     DELETION_QUEUES,
     DELETION_SWEEPS,
     SCHEMA_MIGRATIONS,
+    PROJECT_LIMITS,
+    USAGE,
+    EXPIRED,
 }
 PEOPLE = {EVENTS, IDENTITY_LOG, PERSON_IDS}
 MAY = {
-    Role.EDGE: {"read": {API_KEYS, PARTITIONING}, "add": set(), "erase": set(), "define": set()},
+    Role.EDGE: {
+        "read": {API_KEYS, PARTITIONING, PROJECT_LIMITS, USAGE},
+        "add": {USAGE},
+        "erase": set(),
+        "define": set(),
+    },
     Role.WORKER: {
         "read": PEOPLE | {DELETED_IDS, DELETIONS, TAKEN_IDS, PARTITIONING, SCHEMA_MIGRATIONS},
         "add": PEOPLE | {DELETED_IDS, DELETIONS, PARTITIONING},
@@ -53,7 +64,7 @@ MAY = {
         "define": set(),
     },
     Role.QUERY: {
-        "read": TABLES - {PARTITIONING},
+        "read": TABLES - {PARTITIONING, USAGE},
         "add": {
             DASHBOARDS,
             DELETIONS,
@@ -65,6 +76,7 @@ MAY = {
             CATALOG_TOTALS,
             COHORTS,
             COHORT_IDS,
+            EXPIRED,
         },
         "erase": PEOPLE | {COHORT_IDS},
         "define": set(),

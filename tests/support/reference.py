@@ -1,4 +1,5 @@
 """The pages of docs/reference, written from the code: `make docs` runs this; tests/unit/docs/test_reference.py compares.
+The Grafana board is written too: board.py.
 
 Settings come from the settings classes, commands from typer's own tree, calls from the OpenAPI document, metrics from
 what each service registers when it is imported, in a process of its own.
@@ -27,7 +28,15 @@ from services.cli.app import app
 from services.contract.api.errors import ErrorCode
 from services.contract.api.openapi import CALLS, openapi_document
 from services.contract.api.sdk import FAMILIES, GET_PATHS, LOST, POST_PATHS
-from services.runtime.settings import ConsoleSettings, EdgeSettings, QuerySettings, StackSettings, WorkerSettings
+from services.runtime.settings import (
+    ConsoleSettings,
+    EdgeSettings,
+    ProbeSettings,
+    QuerySettings,
+    StackSettings,
+    WorkerSettings,
+)
+from tests.support import board
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
 _NOTE = "<!-- Written by `make docs` from the code. Do not edit. -->\n"
@@ -36,9 +45,10 @@ _SETTINGS: dict[str, type[BaseSettings]] = {
     "worker": WorkerSettings,
     "query": QuerySettings,
     "console": ConsoleSettings,
+    "probe": ProbeSettings,
     "`make run`": StackSettings,
 }
-_METRICS_OF = ("edge", "worker", "query", "console")
+_METRICS_OF = ("edge", "worker", "query", "console", "probe")
 # Runs in the service's process. What counts without locks has other attributes than prometheus_client's own classes.
 _LIST_METRICS = """
 import json, sys, importlib
@@ -397,6 +407,7 @@ def write() -> None:
     for path in REFERENCE.glob("*.md"):
         if path.name not in PAGES:
             path.unlink()
+    board.write()
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ _INGEST = (
     ErrorCode.RATE_LIMITED,
     ErrorCode.LOG_UNAVAILABLE,
 )
-_EVENTS = (*_INGEST, ErrorCode.INVALID_TIMESTAMP, ErrorCode.BATCH_TOO_LARGE)
+_EVENTS = (*_INGEST, ErrorCode.INVALID_TIMESTAMP, ErrorCode.BATCH_TOO_LARGE, ErrorCode.QUOTA_EXCEEDED)
 _KEY_HEADER = {
     "name": "Idempotency-Key",
     "in": "header",

@@ -40,6 +40,11 @@ class ErrorCode(Enum):
     UNSUPPORTED_MEDIA_TYPE = ("unsupported_media_type", 415, "This Content-Type is not taken: send application/json.")
     UNSUPPORTED_ENCODING = ("unsupported_encoding", 415, "This Content-Encoding is not taken.")
     RATE_LIMITED = ("rate_limited", 429, "Too many events or queries of this project. Send again after Retry-After.")
+    QUOTA_EXCEEDED = (
+        "quota_exceeded",
+        429,
+        "The project has sent the events that it may send on a day (UTC). Send again after Retry-After.",
+    )
     HEADERS_TOO_LARGE = ("headers_too_large", 431, "The headers are too large or too many. Send fewer.")
     INTERNAL_ERROR = ("internal_error", 500, "A fault of the server. Report the request_id.")
     TOO_MANY_CONNECTIONS = ("too_many_connections", 503, "Too many connections at once. Retry later.")

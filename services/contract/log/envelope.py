@@ -3,6 +3,7 @@
 Value: newline-terminated JSON lines whose keys are the columns of the events (or identity_log) table, so that the
 worker, ClickHouse's own Kafka engine and any other consumer can read them without knowing this module.
 Header `ids`: the 16-byte event ids of the lines, in order, so that a consumer can find duplicates without parsing.
+Header `traceparent`, in few records: the trace that one of its requests belongs to, as W3C's Trace Context writes it.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from msgspec import Raw, Struct
 
 IDS_HEADER = "ids"
+TRACE_HEADER = "traceparent"
 ID_BYTES = 16
 # From so many bytes on, numpy counts newlines in less than half of the time.
 _LARGE_BYTES = 8 * 1024
@@ -65,13 +67,15 @@ class IdentityLine(Struct, kw_only=True):
 
 
 class Envelope(Struct, frozen=True):
-    """`ids` holds 16 bytes a line of `lines`; `lines` ends with a newline."""
+    """`ids` holds 16 bytes a line of `lines`; `lines` ends with a newline. `trace` is as a rule empty."""
 
     ids: bytes
     lines: bytes
+    trace: bytes = b""
 
     def headers(self) -> list[tuple[str, bytes]]:
-        return [(IDS_HEADER, self.ids)]
+        headers = [(IDS_HEADER, self.ids)]
+        return [*headers, (TRACE_HEADER, self.trace)] if self.trace else headers
 
 
 class MalformedEnvelopeError(Exception):
@@ -87,10 +91,11 @@ def pack(ids: Sequence[bytes], lines: Sequence[EventLine] | Sequence[IdentityLin
 
 
 def merge(envelopes: Sequence[Envelope]) -> Envelope:
-    """One envelope with the lines of all, in order."""
+    """One envelope with the lines of all, in order, and the first trace among them."""
     if len(envelopes) == 1:
         return envelopes[0]
-    return Envelope(b"".join([e.ids for e in envelopes]), b"".join([e.lines for e in envelopes]))
+    trace = next((e.trace for e in envelopes if e.trace), b"")
+    return Envelope(b"".join([e.ids for e in envelopes]), b"".join([e.lines for e in envelopes]), trace)
 
 
 def unpack(value: bytes | None, ids: bytes | None) -> Envelope:

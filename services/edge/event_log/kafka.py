@@ -12,6 +12,7 @@ from time import perf_counter
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
+from msgspec.structs import replace
 from prometheus_client import Gauge
 
 from services.contract.log.dead_letter import DeadLetter
@@ -46,12 +47,20 @@ PENDING_BYTES = Gauge("headrace_edge_pending_bytes", "Bytes of events waiting fo
 class KafkaEventLog:
     """EventLog on a Kafka producer. Holds at most `edge_max_pending_bytes`; refuses above that instead of growing."""
 
-    def __init__(self, settings: EdgeSettings, agree: Agree, more_to_come: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        settings: EdgeSettings,
+        agree: Agree,
+        more_to_come: Callable[[], bool] = lambda: False,
+        trace: Callable[[], bytes | None] | None = None,
+    ) -> None:
         """`agree` says how ids are spread, given the topic's number of partitions. May raise, see `start`.
-        `more_to_come`: whether bodies that have arrived are still being read, whose events could share records."""
+        `more_to_come`: whether bodies that have arrived are still being read, whose events could share records.
+        `trace`: of the request that appends, where some are traced."""
         self._settings = settings
         self._agree = agree
         self._more_to_come = more_to_come
+        self._trace = trace
         self._topics: Topics = topics_of(settings)
         self._live = LiveProducer(settings)
         self._outage = Outage(settings)
@@ -166,6 +175,8 @@ class KafkaEventLog:
 
     def _put(self, envelopes: Sequence[tuple[str, int, Envelope]]) -> asyncio.Future[None]:
         """Put records in their queues; done when all are acknowledged. Raises LogUnavailableError."""
+        if self._trace is not None and (trace := self._trace()):
+            envelopes = [(topic, at, replace(envelope, trace=trace)) for topic, at, envelope in envelopes]
         size = sum([len(envelope.lines) + len(envelope.ids) for _, _, envelope in envelopes])
         if self._pending_bytes and self._pending_bytes + size > self._settings.edge_max_pending_bytes:
             raise LogUnavailableError("too much waits for the event log already")

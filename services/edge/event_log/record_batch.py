@@ -12,7 +12,7 @@ import zstandard
 from aiokafka.codec import lz4_encode, snappy_encode
 from aiokafka.record.util import calc_crc32c, encode_varint
 
-from services.contract.log.envelope import IDS_HEADER, Envelope
+from services.contract.log.envelope import IDS_HEADER, TRACE_HEADER, Envelope
 
 # Base offset, length, leader's epoch, magic, CRC; attributes, last offset, first and last time, producer's id and
 # epoch, sequence number, count of records. The broker sets offset and leader's epoch.
@@ -22,6 +22,7 @@ _MAGIC = 2
 # The length counts what follows it.
 _LENGTH_ENDS_AT = 12
 _IDS_HEADER = IDS_HEADER.encode()
+_TRACE_HEADER = TRACE_HEADER.encode()
 # zstd's "fast" levels are below 0. This one makes records smaller than snappy does, in three quarters of its time.
 _ZSTD_LEVEL = -3
 
@@ -65,15 +66,24 @@ class RecordBatch:
 
 
 def _record(envelope: Envelope) -> bytes:
-    lines, ids = envelope.lines, envelope.ids
+    lines, ids, trace = envelope.lines, envelope.ids, envelope.trace
     before = bytearray(3)  # attributes, differences of time and of offset: none
     encode_varint(-1, before.append)  # no key
     encode_varint(len(lines), before.append)
     between = bytearray()
-    encode_varint(1, between.append)  # headers
+    encode_varint(2 if trace else 1, between.append)  # headers
     encode_varint(len(_IDS_HEADER), between.append)
     between += _IDS_HEADER
     encode_varint(len(ids), between.append)
+    behind = _header(_TRACE_HEADER, trace) if trace else b""
     size = bytearray()
-    encode_varint(len(before) + len(lines) + len(between) + len(ids), size.append)
-    return b"".join((size, before, lines, between, ids))
+    encode_varint(len(before) + len(lines) + len(between) + len(ids) + len(behind), size.append)
+    return b"".join((size, before, lines, between, ids, behind))
+
+
+def _header(name: bytes, value: bytes) -> bytes:
+    header = bytearray()
+    encode_varint(len(name), header.append)
+    header += name
+    encode_varint(len(value), header.append)
+    return bytes(header + value)

@@ -1,6 +1,6 @@
 """The edge's calls: HTTP only. What a body means is intake's; that it is kept is the event log's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from msgspec import UNSET
@@ -13,12 +13,13 @@ from services.contract.api.ingest import Accepted, AliasResult, Done, RejectedEv
 from services.edge.event_log.port import EventLog, LogUnavailableError
 from services.edge.http.body import Bodies, Body
 from services.edge.http.direct import Endpoint
+from services.edge.http.quotas import Quotas
 from services.edge.http.rate_limit import RateLimit
 from services.edge.intake.identity import IdentityIntake, take_alias, take_group, take_identify
 from services.edge.intake.placeholders import is_placeholder_key, placeholder_warning
 from services.edge.intake.receive_clock import ReceiveClock
 from services.edge.intake.second_pass import batch_by_event, track_by_event
-from services.edge.intake.track import Intake, take_clean_batch, take_clean_track
+from services.edge.intake.track import Intake, Rejected, take_clean_batch, take_clean_track
 from services.edge.loop_metrics import LoopCounter
 from services.runtime.clock import Clock
 from services.runtime.http import authorization_of, header, json_response
@@ -30,6 +31,9 @@ _RETRY_AFTER_S = 2
 # pass takes up to a microsecond a byte.
 _SECOND_PASS_BYTES = 16 * 1024
 EVENTS = LoopCounter("headrace_edge_events", "Events by what became of them.", ["call", "result"])
+REJECTED = LoopCounter(
+    "headrace_edge_rejected_events", "Events that were refused and became dead letters, by error code.", ["code"]
+)
 # Most answers to single events; a response may be sent any number of times.
 _ONE_ACCEPTED = json_response(Accepted(ok=True, accepted=1))
 _NAMES = ("track", "batch", "identify", "alias", "group")
@@ -39,12 +43,22 @@ _ACCEPTED = {name: EVENTS.labels(name, "accepted") for name in _NAMES}
 class EdgeRoutes:
     """The five ingest calls over an event log."""
 
-    def __init__(self, log: EventLog, keys: KeyCache, clock: Clock, rate_limit: RateLimit, bodies: Bodies) -> None:
+    def __init__(
+        self,
+        log: EventLog,
+        keys: KeyCache,
+        clock: Clock,
+        rate_limit: RateLimit,
+        bodies: Bodies,
+        quotas: Quotas,
+    ) -> None:
         self._log = log
         self._keys = keys
         self.clock = self._clock = ReceiveClock(clock)
         self._rate_limit = rate_limit
         self._bodies = bodies
+        self._quotas = quotas
+        self._usage = quotas.usage
 
     def endpoints(self) -> dict[str, Endpoint]:
         """The calls by path; each is a POST."""
@@ -61,6 +75,7 @@ class EdgeRoutes:
         key = await self._authorize(request)
         header_key, warnings = _idempotency_header(request)
         with await self._bodies.read(request, key.project_id) as body:
+            size = len(body.data)
             now = self._clock.now()
             intake = None if body.is_large else take_clean_track(body.data, key.project_id, now, header_key)
             if intake is not None:
@@ -72,12 +87,13 @@ class EdgeRoutes:
                     lambda data: track_by_event(data, key.project_id, now, header_key),
                 )
         intake.warnings += warnings
-        return await self._keep("track", intake, key.project_id, now)
+        return await self._keep("track", intake, key.project_id, now, size)
 
     async def batch(self, request: Request) -> Response:
         key = await self._authorize(request)
         header_key, warnings = _idempotency_header(request)
         with await self._bodies.read(request, key.project_id) as body:
+            size = len(body.data)
             now = self._clock.now()
             intake = None if body.is_large else take_clean_batch(body.data, key.project_id, now, header_key)
             if intake is not None:
@@ -89,7 +105,7 @@ class EdgeRoutes:
                     lambda data: batch_by_event(data, key.project_id, now, header_key),
                 )
         intake.warnings += warnings
-        return await self._keep("batch", intake, key.project_id, now)
+        return await self._keep("batch", intake, key.project_id, now, size)
 
     async def _take_slowly(
         self, body: Body, clean: Callable[[bytes], Intake | None], by_event: Callable[[bytes], Intake]
@@ -118,9 +134,11 @@ class EdgeRoutes:
         intake = await self._identity(request, "alias", take_alias)
         return json_response(AliasResult(merged=bool(intake.lines), warnings=intake.warnings or UNSET))
 
-    async def _keep(self, call: str, intake: Intake, project_id: str, now: datetime) -> Response:
+    async def _keep(self, call: str, intake: Intake, project_id: str, now: datetime, size: int) -> Response:
         """Log what was taken and what was rejected, then answer."""
         accepted, rejected = len(intake.lines), len(intake.rejected)
+        if accepted:
+            self._quotas.check(project_id)
         self._rate_limit.take(project_id, accepted + rejected)
         try:
             # The rejected first: should the log fail in between, a retry doubles dead letters, not events without keys.
@@ -131,11 +149,12 @@ class EdgeRoutes:
         except LogUnavailableError as error:
             raise unavailable(error) from error
         _ACCEPTED[call].inc(accepted)
+        self._usage.add(project_id, accepted, size)
         if rejected == 0:
             if accepted == 1 and not intake.warnings:
                 return _ONE_ACCEPTED
             return json_response(Accepted(ok=True, accepted=accepted, warnings=intake.warnings or UNSET))
-        EVENTS.labels(call, "rejected").inc(rejected)
+        count_rejected(call, intake.rejected)
         if accepted == 0:
             raise _none_valid(intake)
         errors = [
@@ -205,6 +224,18 @@ def _none_valid(intake: Intake) -> ApiError:
     # 413 would speak of the whole body; a batch without a valid event is 400, whatever is wrong with its events.
     code = first.error.code if first.error.code.status == 400 else ErrorCode.INVALID_FIELD
     return ApiError(code, first.error.message + more, field=first.error.field, index=first.index)
+
+
+def count_rejected(call: str, rejected: Sequence[Rejected]) -> None:
+    EVENTS.labels(call, "rejected").inc(len(rejected))
+    for each in rejected:
+        REJECTED.labels(each.error.code.code).inc()
+
+
+def count_aside(call: str, events: int) -> None:
+    """Events that are kept as dead letters because the project's quota is used up."""
+    EVENTS.labels(call, "put_aside").inc(events)
+    REJECTED.labels(ErrorCode.QUOTA_EXCEEDED.code).inc(events)
 
 
 def unavailable(error: LogUnavailableError) -> ApiError:

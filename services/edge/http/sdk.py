@@ -19,8 +19,9 @@ from services.contract.api.validation import invalid_json
 from services.edge.event_log.port import EventLog, LogUnavailableError
 from services.edge.http.body import Bodies, Body
 from services.edge.http.direct import SECONDS
+from services.edge.http.quotas import PUT_ASIDE, Quotas
 from services.edge.http.rate_limit import RateLimit
-from services.edge.http.routes import EVENTS, unavailable
+from services.edge.http.routes import EVENTS, count_aside, count_rejected, unavailable
 from services.edge.intake.receive_clock import ReceiveClock
 from services.edge.loop_metrics import LoopCounter
 from services.edge.protocols.family import Answer, Family, Incoming, Parsed, none_valid
@@ -57,6 +58,7 @@ class SdkCalls:
         rate_limit: RateLimit,
         bodies: Bodies,
         held: ByteBudget,
+        quotas: Quotas,
         hold_s: float = HOLD_S,
     ) -> None:
         self._app = app
@@ -66,6 +68,8 @@ class SdkCalls:
         self._rate_limit = rate_limit
         self._bodies = bodies
         self._held_bytes = held
+        self._quotas = quotas
+        self._usage = quotas.usage
         self._hold_s = hold_s
         self._post: dict[str, list[Family]] = {}
         self._get: dict[str, list[Family]] = {}
@@ -207,11 +211,17 @@ class SdkCalls:
         for kind, count in taken.lost.items():
             if count:
                 LOST.labels(family.name, kind).inc(count)
-        project_id, count = taken.project_id, taken.messages + len(taken.rejected)
+        project_id, count, events = taken.project_id, taken.messages + len(taken.rejected), len(taken.events)
         await self._held(lambda: self._charge(project_id, count), deadline, project_id, size)
+        if events and self._quotas.is_used_up(project_id):
+            taken.put_events_aside(PUT_ASIDE)
         await self._held(lambda: self._append(taken, deadline), deadline, project_id, size)
         EVENTS.labels(family.name, "accepted").inc(taken.messages)
-        EVENTS.labels(family.name, "rejected").inc(len(taken.rejected))
+        count_rejected(family.name, taken.rejected)
+        if taken.aside:
+            count_aside(family.name, len(taken.aside))
+        else:
+            self._usage.add(project_id, events, size)
 
     async def _charge(self, project_id: str, messages: int) -> None:
         self._rate_limit.take_many(project_id, messages)
@@ -221,8 +231,8 @@ class SdkCalls:
         left = deadline - asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(max(_LEAST_S, left)):
-                if taken.rejected:
-                    letters = [rejected.dead_letter(taken.project_id, taken.now) for rejected in taken.rejected]
+                letters = [rejected.dead_letter(taken.project_id, taken.now) for rejected in taken.rejected]
+                if letters := [*letters, *taken.aside]:
                     await self._log.append_dead_letters(letters)
                 if taken.identity:
                     await self._log.append_identity(taken.identity_ids, taken.identity)

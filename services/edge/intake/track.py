@@ -57,6 +57,31 @@ class Rejected(Struct, frozen=True):
         )
 
 
+def body_of_line(line: EventLine) -> bytes:
+    """The line as the API takes events."""
+    event = {
+        "event": line.event,
+        "distinct_id": line.distinct_id,
+        "timestamp": line.timestamp,
+        "properties": Raw(bytes(line.properties)),
+        "idempotency_key": line.idempotency_key or None,
+    }
+    return msgspec.json.encode(event)
+
+
+def letter_of_line(line: EventLine, error: ApiError) -> DeadLetter:
+    """Of an event that is right, and is not to be stored for another reason."""
+    return DeadLetter(
+        code=error.code.code,
+        message=error.message,
+        origin=Origin(service="edge"),
+        payload=payload_text(body_of_line(line)),
+        at=line.received_at,
+        project_id=line.project_id,
+        event_id=line.event_id,
+    )
+
+
 class Intake(Struct):
     """What becomes of a body. `ids` are the 16-byte event ids of `lines`, in order; the lines are received one
     microsecond after the other."""

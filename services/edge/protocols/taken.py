@@ -18,13 +18,14 @@ from services.contract.api.ingest import (
     MAX_NESTING_LEVELS,
 )
 from services.contract.api.validation import invalid_json
+from services.contract.log.dead_letter import DeadLetter
 from services.contract.log.envelope import EventLine, IdentityLine
 from services.contract.log.event_ids import fresh_ids, ids_of_keys, project_prefix
 from services.edge.intake.identity import IdentityIntake, take_alias, take_group, take_group_traits, take_identify
 from services.edge.intake.json_checks import EMPTY_OBJECT, json_object, may_hold_large_number
 from services.edge.intake.placeholders import is_placeholder_id, is_placeholder_key
 from services.edge.intake.timestamps import resolve_time
-from services.edge.intake.track import FIRST_OF_KEYS, Rejected
+from services.edge.intake.track import FIRST_OF_KEYS, Rejected, letter_of_line
 from services.edge.protocols.messages import FAULTS, MAX_MESSAGES, Messages, Payload
 
 M = TypeVar("M", bound=Struct)
@@ -46,6 +47,7 @@ class Taken:
         self.identity_ids: list[bytes] = []
         self.identity: list[IdentityLine] = []
         self.rejected: list[Rejected] = []
+        self.aside: list[DeadLetter] = []
         self.lost: Counter[str] = Counter()
         self.messages = 0
         self._now = self._next = now
@@ -100,6 +102,13 @@ class Taken:
 
     def reject(self, error: ApiError, payload: Payload) -> None:
         self.rejected.append(Rejected(payload.index, error, payload.text))
+
+    def put_events_aside(self, error: ApiError) -> None:
+        """Events that are right, and are not to be stored now. A dead letter has the event's own id: put back, it is the
+        event that a resend would be. Messages about people stay: they come once, and their order matters."""
+        self.messages -= len(self.events)
+        self.aside = [letter_of_line(line, error) for line in self.events]
+        self.events, self.event_ids = [], []
 
     # --- Messages. Each raises ApiError, and takes nothing then. ---
 

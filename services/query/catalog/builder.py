@@ -1,6 +1,6 @@
 """Builds the catalog of events day by day, from the stored rows, in the background.
 
-every few seconds: have the parts of the events table, or the deleted ids, changed since?
+every few seconds: have the parts of the events table, the deleted ids, or what has expired, changed since?
 of what has changed, month by month: how many rows has each day of each project, and what is their checksum?
 where the catalog says something else: that day is built again
 
@@ -10,15 +10,15 @@ services build: what one has built is up to date for the others.
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any
 
 from msgspec import Struct
 from prometheus_client import Histogram
 
-from services.contract.tables import CATALOG, CATALOG_TOTALS, DELETED_IDS, EVENTS
-from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, NOT_DELETED
+from services.contract.tables import CATALOG, CATALOG_TOTALS, DELETED_IDS, EVENTS, EXPIRED
+from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, NONE_EXPIRED, SHOWN
 from services.query.sql.events import SETTINGS as EVENTS_SETTINGS
 from services.query.sql.persons import JOIN_PERSONS, PERSON
 from services.runtime.clickhouse import ClickHouse, StoreError
@@ -48,6 +48,7 @@ PARTS_SQL = (
     f"WHERE database = currentDatabase() AND table = '{EVENTS}' AND active GROUP BY partition"
 )
 DELETED_SQL = f"SELECT project_id, count(), max(before) FROM {DELETED_IDS} GROUP BY project_id"
+EXPIRED_SQL = f"SELECT project_id, toYYYYMM(max(kept_since)), max(kept_since) FROM {EXPIRED} GROUP BY project_id"
 _OF_MONTH = "toYYYYMM(e.timestamp) = {month:UInt32}"
 # Of each day: how many rows, and a sum that other rows would not have.
 _DAYS = (
@@ -55,8 +56,10 @@ _DAYS = (
     "sum(cityHash64(toUnixTimestamp64Micro(e.timestamp), toUnixTimestamp64Micro(e.received_at))) "
     f"FROM {EVENTS_WITH_DUPLICATES} WHERE {_OF_MONTH} AND "
 )
-_DAYS_OF_OTHERS = f"{_DAYS} e.project_id NOT IN {{projects:Array(String)}} GROUP BY e.project_id, day"
-_DAYS_OF_PROJECT = f"{_DAYS} e.project_id = {{project:String}} AND {NOT_DELETED} GROUP BY e.project_id, day"
+_DAYS_OF_OTHERS = (
+    f"{_DAYS} e.project_id NOT IN {{projects:Array(String)}} AND {NONE_EXPIRED} GROUP BY e.project_id, day"
+)
+_DAYS_OF_PROJECT = f"{_DAYS} e.project_id = {{project:String}} AND {SHOWN} GROUP BY e.project_id, day"
 _BUILT = (
     f"SELECT project_id, day, rows, checksum FROM {CATALOG} FINAL WHERE event = '' AND toYYYYMM(day) = {{month:UInt32}}"
 )
@@ -65,7 +68,7 @@ _BUILD = (
     f"INSERT INTO {CATALOG} SELECT {{project:String}}, toString(e.event) AS name, {{day:Date}}, {{built:UInt64}}, "
     f"{{rows:UInt64}}, {{checksum:UInt64}}, count(), uniqCombinedState(12)({PERSON}), min(e.timestamp), max(e.timestamp) "
     f"FROM {EVENTS_ONCE} {JOIN_PERSONS} WHERE e.project_id = {{project:String}} AND toDate(e.timestamp) = {{day:Date}} "
-    f"AND {NOT_DELETED} GROUP BY GROUPING SETS ((name), ())"
+    f"AND {SHOWN} GROUP BY GROUPING SETS ((name), ())"
 )
 _EMPTY = f"INSERT INTO {CATALOG} (project_id, day, built) SELECT {{project:String}}, {{day:Date}}, {{built:UInt64}}"
 
@@ -104,6 +107,7 @@ class CatalogBuilder:
         self._every_s = every_s
         self._parts: Fingerprint | None = None
         self._deleted: Fingerprint = {}
+        self._expired: Fingerprint = {}
         self._totalled = False
 
     async def build_forever(self) -> None:
@@ -121,13 +125,14 @@ class CatalogBuilder:
 
     async def build(self) -> int:
         """Compare what has changed, build what differs; how many days. Raises StoreError, and goes on from there next time."""
-        parts, deleted = await self._look()
+        parts, deleted, expired = await self._look()
         before, deleted_before = self._parts or {}, self._deleted
         with_deletions = sorted(deleted)
         changed_projects = [one for one in with_deletions if deleted.get(one) != deleted_before.get(one)]
+        months_expired = _months_between(self._expired, expired)
         built = 0
         for month in sorted({*parts, *before}, reverse=True):
-            if self._parts is None or parts.get(month) != before.get(month):
+            if self._parts is None or parts.get(month) != before.get(month) or months_expired(int(month)):
                 built += await self._build_month(int(month), with_deletions, others=True)
             elif changed_projects:
                 built += await self._build_month(int(month), changed_projects, others=False)
@@ -136,16 +141,21 @@ class CatalogBuilder:
                 parameters = {"project": project, "built": time.time_ns() // 1000}
                 await self._store.command(_TOTAL, parameters, _SETTINGS)
             self._totalled = True
-        self._parts, self._deleted = parts, deleted
+        self._parts, self._deleted, self._expired = parts, deleted, expired
         return built
 
     async def is_up_to_date(self) -> bool:
         """Whether all that is stored now is built."""
-        return self._parts is not None and await self._look() == (self._parts, self._deleted)
+        return self._parts is not None and await self._look() == (
+            self._parts,
+            self._deleted,
+            self._expired,
+        )
 
-    async def _look(self) -> tuple[Fingerprint, Fingerprint]:
+    async def _look(self) -> tuple[Fingerprint, Fingerprint, Fingerprint]:
         parts = {row[0]: row[1:] for row in await self._store.rows(PARTS_SQL)}
-        return parts, {row[0]: row[1:] for row in await self._store.rows(DELETED_SQL)}
+        deleted = {row[0]: row[1:] for row in await self._store.rows(DELETED_SQL)}
+        return parts, deleted, {row[0]: row[1:] for row in await self._store.rows(EXPIRED_SQL)}
 
     async def _build_month(self, month: int, projects: Sequence[str], *, others: bool) -> int:
         """Of these projects, which have deleted ids; and of all `others`, which have none."""
@@ -184,3 +194,13 @@ class CatalogBuilder:
             "checksum": one.checksum,
         }
         await self._store.command(_BUILD, parameters, _SETTINGS)
+
+
+def _months_between(before: Fingerprint, now: Fingerprint) -> Callable[[int], bool]:
+    """Whether something of a month has expired since. A project that is new in it may have had anything."""
+    moved = [
+        (before[project][0] if project in before else 0, month)
+        for project, (month, *_) in now.items()
+        if before.get(project) != now[project]
+    ]
+    return lambda month: any(first <= month <= last for first, last in moved)

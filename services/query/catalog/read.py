@@ -21,7 +21,7 @@ from services.contract.tables import CATALOG, CATALOG_TOTALS, IDENTITY_LOG
 from services.query.catalog.sample import Object, folded, object_of, summary
 from services.query.execution.executor import QueryExecutor
 from services.query.request.decode import decode
-from services.query.sql.events import EVENTS_WITH_DUPLICATES, NOT_DELETED
+from services.query.sql.events import EVENTS_WITH_DUPLICATES, NOT_DELETED, SHOWN
 from services.query.sql.traits import IDENTIFIES
 from services.runtime.clock import utc_time
 
@@ -44,7 +44,7 @@ DAYS_SQL = (
 _SAMPLE_OF_DAY = (
     f"SELECT e.properties FROM {EVENTS_WITH_DUPLICATES} WHERE e.project_id = {{project:String}} "
     "AND toDate(e.timestamp) = {%s:Date} AND e.event = {event:String} AND "
-    f"{NOT_DELETED} LIMIT 1 BY e.event_id LIMIT {SAMPLE_EVENTS // SAMPLE_DAYS:d}"
+    f"{SHOWN} LIMIT 1 BY e.event_id LIMIT {SAMPLE_EVENTS // SAMPLE_DAYS:d}"
 )
 _SAMPLE_SETTINGS = "SETTINGS max_threads = 1, max_block_size = 1024"
 _SAID = "(e.traits NOT IN ('', '{}') OR e.set_once NOT IN ('', '{}'))"

@@ -21,7 +21,7 @@ from services.query.sql.events import (
     EVENTS_ONCE,
     EVENTS_WITH_DUPLICATES,
     IN_WINDOW,
-    NOT_DELETED,
+    SHOWN,
     in_window,
     window_parameters,
 )
@@ -197,7 +197,7 @@ def live_sql(
     joins = joins_of(conditions, named)
     return (
         f"SELECT {_COLUMNS}, false FROM {EVENTS_WITH_DUPLICATES} {joins} WHERE e.project_id = {{project:String}} "
-        f"AND e.received_at >= fromUnixTimestamp64Micro({{since:Int64}}, 'UTC') AND {NOT_DELETED}{where} "
+        f"AND e.received_at >= fromUnixTimestamp64Micro({{since:Int64}}, 'UTC') AND {SHOWN}{where} "
         "ORDER BY e.received_at DESC, toUInt128(e.event_id) DESC LIMIT 1 BY e.event_id LIMIT {limit:UInt32}"
     ), {"project": project_id, "since": since_us, "limit": limit, **named.values}
 

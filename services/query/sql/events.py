@@ -6,7 +6,7 @@ which costs a third.
 """
 
 from services.contract.deletions import uncovered_sql
-from services.contract.tables import DELETED_IDS, EVENTS
+from services.contract.tables import DELETED_IDS, EVENTS, EXPIRED
 from services.query.request.time_window import TimeWindow
 
 EVENTS_ONCE = f"{EVENTS} AS e FINAL"
@@ -37,6 +37,19 @@ def not_deleted(hash_column: str) -> str:
 
 
 NOT_DELETED = not_deleted("e.distinct_hash")
+# Events alone expire. Asked once, before a row is read: so it also says which days need not be read.
+NOT_EXPIRED = f"e.timestamp >= (SELECT max(kept_since) FROM {EXPIRED} WHERE project_id = {{project:String}})"
+# The same of all projects at once.
+_EXPIRED = (
+    "(SELECT (groupArray(project_id), groupArray(since)) FROM "
+    f"(SELECT project_id, max(kept_since) AS since FROM {EXPIRED} GROUP BY project_id))"
+)
+NONE_EXPIRED = (
+    f"(empty({_EXPIRED}.1) OR e.timestamp >= transform(toString(e.project_id), {_EXPIRED}.1, {_EXPIRED}.2, "
+    "toDateTime64(0, 6, 'UTC')))"
+)
+# Of a project's events, those that answers may show.
+SHOWN = f"{NOT_DELETED} AND {NOT_EXPIRED}"
 
 
 def in_window(since: str, until: str) -> str:
@@ -45,7 +58,7 @@ def in_window(since: str, until: str) -> str:
         "e.project_id = {project:String}"
         f" AND e.timestamp >= fromUnixTimestamp64Micro({since}, 'UTC')"
         f" AND e.timestamp < fromUnixTimestamp64Micro({until}, 'UTC')"
-        f" AND {NOT_DELETED}"
+        f" AND {SHOWN}"
     )
 
 

@@ -9,7 +9,7 @@ import faust
 from faust.auth import Credentials, OAuthCredentials, SASLCredentials, SSLCredentials
 from faust.types import TP, EventT
 
-from services.contract.log.envelope import IDS_HEADER
+from services.contract.log.envelope import IDS_HEADER, TRACE_HEADER
 from services.runtime.kafka import login_options
 from services.runtime.logs import get_logger
 from services.runtime.settings import WorkerSettings
@@ -103,9 +103,10 @@ def _records_of(event: EventT[Any], oldest_s: float) -> list[Record]:
             record.partition,
             record.offset,
             record.value,
-            dict(record.headers).get(IDS_HEADER),
+            (headers := dict(record.headers)).get(IDS_HEADER),
             _acknowledged_by_the_last,
             record_time(record.timestamp / 1000, of_broker=record.timestamp_type == _BROKER_TIME, oldest_s=oldest_s),
+            headers.get(TRACE_HEADER),
         )
         for record in chunk_of(event.message).records
     ]

@@ -21,6 +21,9 @@ from services.worker.dedupe.window import CLOCK_SKEW_S
 log = get_logger(__name__)
 INDEX_IDS = Gauge("headrace_worker_index_ids", "Event ids of the window held in memory.")
 INDEX_BYTES = Gauge("headrace_worker_index_bytes", "Memory of the event ids.")
+INDEX_FILL = Gauge(
+    "headrace_worker_index_fill_ratio", "Event ids held in memory, as a part of those that there is room for."
+)
 LOAD_SECONDS = Histogram(
     "headrace_worker_index_load_seconds",
     "Time to read the ids of newly assigned partitions from ClickHouse.",
@@ -65,6 +68,7 @@ class MemoryDedupe:
         self.index = IdIndex(window_s)
         INDEX_IDS.set_function(lambda: len(self.index))
         INDEX_BYTES.set_function(lambda: self.index.size_bytes)
+        INDEX_FILL.set_function(lambda: len(self.index) / self._max_ids)
 
     def revoked(self, partitions: set[int]) -> None:
         """These partitions were taken away. Their ids are kept until `assigned` says whether they are good still."""

@@ -11,6 +11,7 @@ docs/explanation/exactly-once.md:
 """
 
 import math
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
@@ -39,6 +40,11 @@ INSERT_SECONDS = Histogram(
     "headrace_worker_insert_seconds",
     "Time of one insert into ClickHouse.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+STORE_DELAY = Histogram(
+    "headrace_worker_store_delay_seconds",
+    "From the log to the store, of the oldest record of each block.",
+    buckets=(0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600, 21600, 86400),
 )
 # Events may lie in every month since 2000: ClickHouse's usual limit of 100 partitions an insert would refuse such a
 # block for ever, and with it everything behind it.
@@ -108,6 +114,7 @@ class EventWriter:
             await self._put(bad)
         self._dedupe.remember(kept)
         ROWS.inc(len(kept))
+        STORE_DELAY.observe(max(0.0, time.time() - min(oldest_s.values())))
 
     async def _store_lines(self, records: list[Record], envelopes: list[Envelope], bad: list[DeadLetter]) -> Ids:
         """Store a block that ClickHouse refused, line by line where it must be; what cannot be stored becomes a dead

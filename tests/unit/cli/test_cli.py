@@ -46,6 +46,9 @@ def test_the_version_is_that_of_the_package() -> None:
         "properties",
         "identity",
         "dead-letters",
+        "probe",
+        "projects",
+        "usage",
     ],
 )
 def test_help_says_which_settings_count(command: str) -> None:
@@ -147,3 +150,29 @@ def test_arguments_that_cannot_be(arguments: list[str], complaint: str) -> None:
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 2
     assert complaint in result.output
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("projects set shop", "say what to set: --events-day or --retention-days"),
+        ("projects set shop --events-day many", "--events-day: write `default`, `none`, or a whole number from 1 to "),
+        ("projects set shop --events-day 0", "--events-day: write `default`, `none`, or a whole number from 1 to "),
+        (
+            "projects set shop --retention-days 7",
+            "--retention-days: write `default`, `none`, or a whole number from 8 to ",
+        ),
+        ("usage --since 2026-03-02 --until 2026-03-02", "--since 2026-03-02 is not before --until 2026-03-02"),
+        (
+            "probe",
+            "HEADRACE_PROBE_KEY is missing: `headrace keys create --project probe` prints a key with both scopes",
+        ),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused_before_anybody_is_asked(
+    command: str, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HEADRACE_CLICKHOUSE_URL", "http://127.0.0.1:1")
+    ended = Ended(monkeypatch, capsys, command)
+    assert len(ended.lines) == 1
+    assert says in ended.lines[0]

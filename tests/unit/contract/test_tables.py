@@ -20,11 +20,14 @@ from services.contract.tables import (
     DELETIONS,
     EVENT_COLUMNS,
     EVENTS,
+    EXPIRED,
     IDENTITY_COLUMNS,
     IDENTITY_LOG,
     PARTITIONING,
     PERSON_IDS,
+    PROJECT_LIMITS,
     TAKEN_IDS,
+    USAGE,
 )
 from services.schema.migrate import load_migrations
 
@@ -62,6 +65,9 @@ def test_every_table_that_has_a_name_in_the_contract_is_made() -> None:
         CATALOG_TOTALS,
         COHORTS,
         COHORT_IDS,
+        PROJECT_LIMITS,
+        USAGE,
+        EXPIRED,
     }
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from msgspec import Struct
 from pydantic_settings import BaseSettings
 
-from services.runtime.settings import ConsoleSettings, EdgeSettings, QuerySettings, WorkerSettings
+from services.runtime.settings import ConsoleSettings, EdgeSettings, ProbeSettings, QuerySettings, WorkerSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 DEPLOY = ROOT / "deploy"
@@ -15,6 +15,7 @@ SERVICES: dict[str, type[BaseSettings]] = {
     "worker": WorkerSettings,
     "query": QuerySettings,
     "console": ConsoleSettings,
+    "probe": ProbeSettings,
 }
 
 

@@ -7,13 +7,14 @@ from xml.etree import ElementTree
 
 import pytest
 import typer.main
+import yaml
 from pydantic_settings import BaseSettings
 
 from services.cli.app import app
 from services.runtime.settings import ClickHouseSettings, ConsoleSettings, EdgeSettings, QuerySettings, WorkerSettings
 from services.schema.roles import Role, grants_of
 from tests.unit.deploy.compose import environment_of, load_compose, seconds, substitute, variables_in
-from tests.unit.deploy.env_file import DEPLOY, PREFIX, SERVICES, read_env, settings_lines
+from tests.unit.deploy.env_file import DEPLOY, PREFIX, ROOT, SERVICES, read_env, settings_lines
 
 COMPOSE = load_compose()
 TEXT = (DEPLOY / "compose.yaml").read_text()
@@ -22,11 +23,12 @@ USERS = ElementTree.parse(DEPLOY / "clickhouse" / "users.xml").getroot()  # noqa
 QUERY_MEMORY_BYTES = 2 * QuerySettings.model_fields["query_max_memory_bytes"].default
 OURS: dict[str, type[BaseSettings]] = {**SERVICES, "migrate": ClickHouseSettings, "admin": EdgeSettings}
 SCALED = ("edge", "worker", "query")
+# Of the profile `observe`, which nobody has to start.
+OBSERVE = ("probe", "prometheus", "grafana")
 # Who logs in to ClickHouse, and as whom.
 ROLES = {"migrate": Role.ADMIN, "admin": Role.ADMIN, **{name: Role(name) for name in SCALED}}
 PASSWORDS = {f"{role.upper()}_CLICKHOUSE_PASSWORD": f"password-of-{role}" for role in Role}
 SECRETS = PASSWORDS | {"CONSOLE_SECRET": "5be8a7c91d304f62b7e0d1a4c9f35286"}
-WITH_STORE = [name for name in OURS if name != "console"]
 
 
 def service(name: str) -> dict[str, Any]:
@@ -43,17 +45,28 @@ def names_of(settings: type[BaseSettings]) -> set[str]:
 
 
 def test_the_services_are_all_there() -> None:
-    assert set(COMPOSE["services"]) == {
-        "kafka",
-        "clickhouse",
-        "migrate",
-        "admin",
-        "edge",
-        "worker",
-        "query",
-        "console",
-        "gateway",
+    always = {"kafka", "clickhouse", "migrate", "admin", "edge", "worker", "query", "console", "gateway"}
+    assert set(COMPOSE["services"]) == always | set(OBSERVE)
+    assert {name for name, one in COMPOSE["services"].items() if one.get("profiles") == ["observe"]} == set(OBSERVE)
+
+
+def test_the_probe_knows_no_password_and_prometheus_looks_where_the_services_are() -> None:
+    assert service("probe")["env_file"] == []
+    assert not [name for name in environment_of(service("probe"), PASSWORDS) if "PASSWORD" in name]
+    scraped = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["scrape_configs"][0]
+    looked_at = {name: each["port"] for each in scraped["dns_sd_configs"] for name in each["names"]}
+    assert looked_at == {
+        name: int(environment_of(service(name), PASSWORDS)[f"HEADRACE_{name.upper()}_PORT"])
+        for name in (*SCALED, "probe")
     }
+    assert set(looked_at) <= reached_from("prometheus")
+
+
+def test_the_board_reaches_no_service_but_prometheus_and_the_probe() -> None:
+    assert reached_from("grafana") == set(OBSERVE)
+    for volume in (*service("grafana")["volumes"], *service("prometheus")["volumes"]):
+        if volume.startswith("./"):
+            assert (DEPLOY / volume.split(":")[0]).exists(), volume
 
 
 @pytest.mark.parametrize("name", [name for name in OURS if name != "admin"])
@@ -89,6 +102,7 @@ def test_what_env_full_says_of_addresses_does_not_matter() -> None:
     for name in OURS:
         bare, filled = environment_of(service(name), SECRETS), environment_of(service(name), full)
         assert bare == filled, name
+    assert environment_of(service("probe"), full)["HEADRACE_PROBE_URL"] == "http://gateway:8080"
     for name in SCALED:
         environment = environment_of(service(name), full)
         assert environment[f"HEADRACE_{name.upper()}_HOST"] == "0.0.0.0"  # noqa: S104
@@ -103,7 +117,7 @@ def test_each_password_must_be_set(name: str) -> None:
     assert environment_of(service("clickhouse"), PASSWORDS)[name] == PASSWORDS[name]
 
 
-@pytest.mark.parametrize("name", WITH_STORE)
+@pytest.mark.parametrize("name", ROLES)
 def test_a_service_logs_in_as_its_own_user_and_knows_no_other_s_password(name: str) -> None:
     """deploy/.env comes whole into each of our containers: what stands in `environment` goes before it."""
     role = ROLES[name]
@@ -159,11 +173,11 @@ def test_every_variable_that_the_users_read_is_given() -> None:
     assert int(environment_of(service("clickhouse"), PASSWORDS)["QUERY_CLICKHOUSE_MEMORY_BYTES"]) >= QUERY_MEMORY_BYTES
 
 
-def test_only_the_gateway_is_published_and_only_to_this_machine() -> None:
+def test_only_gateway_and_board_are_published_and_only_to_this_machine() -> None:
     published = {name: one["ports"] for name, one in COMPOSE["services"].items() if one.get("ports")}
-    assert set(published) == {"gateway"}
-    for port in published["gateway"]:
-        assert re.fullmatch(r"127\.0\.0\.1:\d+:8080", substitute(port, {})), port
+    assert set(published) == {"gateway", "grafana"}
+    for port in [*published["gateway"], *published["grafana"]]:
+        assert re.fullmatch(r"127\.0\.0\.1:\d+:(8080|3000)", substitute(port, {})), port
     assert not [name for name, one in COMPOSE["services"].items() if one.get("network_mode")]
 
 
@@ -225,9 +239,9 @@ def test_kafka_may_load_the_libraries_that_it_unpacks() -> None:
 
 
 def test_images_of_others_are_pinned() -> None:
-    for name in ("kafka", "clickhouse", "gateway"):
+    for name in ("kafka", "clickhouse", "gateway", "prometheus", "grafana"):
         image = substitute(service(name)["image"], {})
-        assert re.fullmatch(r"[a-z/-]+:\d+\.\d+\.\d+[a-z0-9.-]*", image), image
+        assert re.fullmatch(r"[a-z/-]+:v?\d+\.\d+\.\d+[a-z0-9.-]*", image), image
 
 
 def test_kafka_is_the_version_that_development_runs() -> None:
@@ -241,7 +255,7 @@ def test_volumes_and_networks_are_declared() -> None:
         assert set(one["networks"]) <= set(COMPOSE["networks"]), name
         for volume in one.get("volumes", []):
             source = volume.split(":")[0]
-            declared = (DEPLOY / source).is_file() if source.startswith(".") else source in COMPOSE["volumes"]
+            declared = (DEPLOY / source).exists() if source.startswith(".") else source in COMPOSE["volumes"]
             assert declared, volume
 
 
@@ -252,7 +266,14 @@ def test_strangers_reach_no_store_through_the_gateway() -> None:
         "edge",
         "query",
         "console",
+        "probe",
     }
+    assert not {"kafka", "clickhouse"} & reached_from("probe")
+
+
+def reached_from(name: str) -> set[str]:
+    networks = set(service(name)["networks"])
+    return {other for other, one in COMPOSE["services"].items() if networks & set(one["networks"])}
 
 
 @pytest.mark.parametrize("path", sorted((DEPLOY / "clickhouse").glob("*.xml")), ids=lambda path: path.name)
@@ -260,9 +281,24 @@ def test_the_store_s_configuration_can_be_read(path: Any) -> None:
     assert ElementTree.parse(path).getroot().tag == "clickhouse"  # noqa: S314 (our own file)
 
 
+def pinned(name: str) -> dict[str, str]:
+    text = (ROOT / "requirements" / f"{name}.txt").read_text()
+    return dict(re.findall(r"^([a-z0-9._-]+(?:\[[^\]]*\])?)==(\S+)", text, re.MULTILINE))
+
+
+def test_the_packages_of_traces_come_on_top_and_only_where_they_are_asked_for() -> None:
+    production, traces = pinned("production"), pinned("traces")
+    assert production.items() <= traces.items()
+    more = traces.keys() - production.keys()
+    assert {"opentelemetry-sdk", "opentelemetry-exporter-otlp-proto-http"} <= more
+    assert not [name for name in production if "opentelemetry" in name]
+
+
 def test_the_image_has_the_production_requirements_and_no_others() -> None:
     dockerfile = (DEPLOY / "Dockerfile").read_text()
-    assert re.findall(r"^COPY (?!--from)(\S+)", dockerfile, re.MULTILINE) == ["requirements/production.txt", "services"]
+    copied = re.findall(r"^COPY (?!--from)(\S+)", dockerfile, re.MULTILINE)
+    assert copied == ["requirements/${REQUIREMENTS}.txt", "services"]
+    assert "\nARG REQUIREMENTS=production\n" in dockerfile
     assert "--require-hashes" in dockerfile
     assert re.search(r"^USER (?!0|root)\d+:\d+$", dockerfile, re.MULTILINE)
     assert "STOPSIGNAL SIGTERM" in dockerfile

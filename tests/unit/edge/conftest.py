@@ -10,12 +10,15 @@ from msgspec import Struct
 from services.edge.app import compose
 from services.edge.http.body import Bodies
 from services.edge.http.direct import DirectCalls
+from services.edge.http.quotas import Quotas
 from services.edge.http.rate_limit import RateLimit
 from services.edge.http.routes import EdgeRoutes
+from services.edge.http.usage import Usage
 from services.runtime.byte_budget import ByteBudget
 from services.runtime.keys import KeyCache
 from tests.fakes.event_log import MemoryEventLog
 from tests.fakes.keys import MemoryKeyStore
+from tests.fakes.usage import MemoryUsageStore
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 INGEST_KEY, QUERY_KEY, BOTH_KEY, OTHER_KEY = "hr_ingest", "hr_query", "hr_both", "hr_other_project"
@@ -32,11 +35,16 @@ class Edge(Struct):
 
 
 def application(
-    log: MemoryEventLog, keys: KeyCache, events_s: int = 0, rate_limit: RateLimit | None = None
+    log: MemoryEventLog,
+    keys: KeyCache,
+    events_s: int = 0,
+    rate_limit: RateLimit | None = None,
+    quotas: Quotas | None = None,
 ) -> DirectCalls:
     rate_limit = rate_limit or RateLimit(events_s)
     bodies = Bodies(MAX_BODY_BYTES, ByteBudget(64 * 1024 * 1024), rate_limit)
-    calls = EdgeRoutes(log, keys, lambda: NOW, rate_limit, bodies)
+    quotas = quotas or Quotas(MemoryUsageStore(), Usage(), 0, lambda: NOW)
+    calls = EdgeRoutes(log, keys, lambda: NOW, rate_limit, bodies, quotas)
 
     async def ready() -> dict[str, bool]:
         return {"kafka": await log.is_ready(), "keys": keys.loaded_at is not None}

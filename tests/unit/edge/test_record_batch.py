@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 from aiokafka.record.memory_records import MemoryRecords
 
-from services.contract.log.envelope import IDS_HEADER, Envelope
+from services.contract.log.envelope import Envelope
 from services.edge.event_log.record_batch import CODECS, RecordBatch
 
 SMALL = Envelope(bytes(16), b"{}\n")
 # Longer than 64 KiB and 2**21 bytes: lengths of three and four bytes, and more than one block of a codec.
+TRACED = Envelope(bytes(32), b"{}\n{}\n", b"00-" + b"a" * 32 + b"-" + b"b" * 16 + b"-01")
 LARGE = Envelope(
     bytes(range(16)) * 30_000, b'{"event":"viewed","n":12345678901234567890123456789012345678901}\n' * 30_000
 )
@@ -32,14 +33,15 @@ def only_record(batch: RecordBatch) -> Any:
 
 
 @pytest.mark.parametrize("compression", CODECS)
-@pytest.mark.parametrize("envelope", [SMALL, LARGE])
+@pytest.mark.parametrize("envelope", [SMALL, LARGE, TRACED])
 def test_lines_and_ids_are_read_back_whatever_the_codec(compression: str, envelope: Envelope) -> None:
     before_ms = int(time.time() * 1000)
     batch = RecordBatch(envelope, compression)
     assert read(batch).compression_type == CODECS[compression][0]
     record = only_record(batch)
     assert record.value == envelope.lines
-    assert record.headers == [(IDS_HEADER, envelope.ids)]
+    assert record.headers == envelope.headers()
+    assert len(record.headers) == (2 if envelope.trace else 1)
     assert record.key is None
     assert record.offset == 0
     assert before_ms <= record.timestamp <= time.time() * 1000

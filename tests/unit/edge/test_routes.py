@@ -281,6 +281,7 @@ CASES = [
 # Errors that need the log, the keys or the rate to be in a certain state have tests of their own below.
 BY_STATE = {
     ErrorCode.RATE_LIMITED,
+    ErrorCode.QUOTA_EXCEEDED,  # test_quotas.py
     ErrorCode.LOG_UNAVAILABLE,
     ErrorCode.STORE_UNAVAILABLE,
     ErrorCode.INTERNAL_ERROR,

@@ -15,6 +15,7 @@ PREFIXES = {
     "worker": {"headrace_worker_"},
     "query": {"headrace_query_", "headrace_http_"},
     "console": {"headrace_console_", "headrace_http_"},
+    "probe": {"headrace_probe_", "headrace_http_"},
 }
 MODULES = {name: f"services.{name}.app" for name in PREFIXES}
 # A fork for each, so that what all of them import is imported once.
@@ -43,6 +44,7 @@ UNITS = (
     "partitions_failing",
     "partitions",
     "streams",
+    "mutations",
 )
 NO_UNIT = {"headrace_worker_store_up", "headrace_query_running", "headrace_query_queued"}
 NO_BASE_UNIT = re.compile(

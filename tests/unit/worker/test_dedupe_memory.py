@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
 from services.contract.log.topics import Partitioning
 from services.worker.dedupe.ids import Ids
@@ -112,3 +113,11 @@ async def test_it_says_so_before_it_loads_more_than_fits(store: MemoryIds) -> No
         await known.load(dict.fromkeys({2}, time.time()))
     with pytest.raises(WindowTooLargeError, match="3, but only 2"):
         known.remember(Ids(np.array([9], dtype=np.uint64), np.array([9], dtype=np.uint64)))
+
+
+async def test_the_metric_says_how_full_the_index_is(store: MemoryIds) -> None:
+    known = dedupe(store, max_bytes=8 * BYTES_PER_ID)
+    assert REGISTRY.get_sample_value("headrace_worker_index_fill_ratio") == 0
+    known.assigned({0, 1}, Membership("me", 3))
+    await known.load(dict.fromkeys({0, 1}, time.time()))
+    assert REGISTRY.get_sample_value("headrace_worker_index_fill_ratio") == 0.25

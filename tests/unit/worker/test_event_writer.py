@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from aiokafka.errors import KafkaTimeoutError
+from prometheus_client import REGISTRY
 
 from services.contract.log.dead_letter import DeadLetter
 from services.contract.log.envelope import Envelope, pack
@@ -474,3 +475,20 @@ async def test_a_mark_makes_the_worker_read_ids_again_at_its_place_in_the_log() 
     # Nothing was said of the other partition.
     assert stored == {event_id(2).hex(): "a", event_id(1).hex(): "refilled", event_id(3).hex(): "a"}
     assert not worker.letters
+
+
+async def test_the_metric_says_how_long_the_oldest_record_of_a_block_waited(
+    table: MemoryEventsTable, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sample(part: str) -> float:
+        return REGISTRY.get_sample_value(f"headrace_worker_store_delay_seconds_{part}") or 0
+
+    records = [log.envelope([event_id(n)]) for n in range(2)]
+    now = records[0].sent_at_s
+    for record, waited in zip(records, (2.0, 5.0), strict=True):
+        record.sent_at_s = now - waited
+    monkeypatch.setattr("services.worker.events.writer.time.time", lambda: now)
+    before = sample("count"), sample("sum")
+    await Worker(table).store(*records)
+    assert sample("count") == before[0] + 1
+    assert sample("sum") - before[1] == pytest.approx(5)

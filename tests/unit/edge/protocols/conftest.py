@@ -13,15 +13,18 @@ from prometheus_client import REGISTRY
 from services.edge.app import compose
 from services.edge.http.body import Bodies
 from services.edge.http.direct import DirectCalls
+from services.edge.http.quotas import Quotas
 from services.edge.http.rate_limit import RateLimit
 from services.edge.http.routes import EdgeRoutes
 from services.edge.http.sdk import SdkCalls
+from services.edge.http.usage import Usage
 from services.edge.protocols.families import FAMILIES
 from services.edge.protocols.family import Options
 from services.runtime.byte_budget import ByteBudget
 from services.runtime.keys import KeyCache
 from tests.fakes.event_log import MemoryEventLog
 from tests.fakes.keys import MemoryKeyStore
+from tests.fakes.usage import MemoryUsageStore
 
 NOW = datetime(2026, 11, 20, 12, 0, 0, tzinfo=UTC)
 KEY, BOTH_KEY, QUERY_KEY, OTHER_KEY = "hr_ingest", "hr_both", "hr_query", "hr_other_project"
@@ -65,10 +68,12 @@ def sdk_edge_app(
     hold_s: float = 0.0,
     clock: Callable[[], datetime] = lambda: NOW,
     families: tuple[str, ...] = tuple(FAMILIES),
+    quotas: Quotas | None = None,
 ) -> DirectCalls:
     rate_limit = RateLimit(0, requests_s)
     bodies = Bodies(MAX_BODY_BYTES, ByteBudget(64 * 1024 * 1024), rate_limit)
-    calls = EdgeRoutes(log, keys, clock, rate_limit, bodies)
+    quotas = quotas or Quotas(MemoryUsageStore(), Usage(), 0, clock)
+    calls = EdgeRoutes(log, keys, clock, rate_limit, bodies, quotas)
     surfaces = [FAMILIES[name](options or Options()) for name in families]
 
     async def ready() -> dict[str, bool]:
@@ -87,6 +92,7 @@ def sdk_edge_app(
             bodies=bodies,
             held=held,
             hold_s=hold_s,
+            quotas=quotas,
         ),
     )
 

@@ -1,0 +1,1 @@
+"""The end of events: how long a project's are kept, and how they leave."""
