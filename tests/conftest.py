@@ -26,6 +26,7 @@ _BROKER_NAMES = {
 _ENGINE_NAMES = {
     "environment": "ClickHouse at HEADRACE_TEST_CLICKHOUSE_URL",
     "docker": "ClickHouse in Docker",
+    "shards": "development servers, a shard each (HEADRACE_TEST_SHARDS)",
     "development": "the development server (ClickHouse's engine from the wheel)",
 }
 

@@ -9,7 +9,6 @@ from services.cli.output import say
 from services.cli.store import store_errors, tool_settings
 from services.runtime.settings import ClickHouseSettings
 from services.schema.migrate import migrate as apply_migrations
-from services.schema.migrate import on_cluster
 from services.schema.roles import roles_sql
 
 app = typer.Typer()
@@ -39,5 +38,5 @@ def roles() -> None:
     Give each service a user with its role: CREATE USER shop_edge IDENTIFIED BY '...' DEFAULT ROLE headrace_edge.
     """
     settings = tool_settings(ClickHouseSettings)
-    for statement in roles_sql(settings.clickhouse_database, on_cluster(settings.clickhouse_cluster)):
+    for statement in roles_sql(settings.clickhouse_database, settings.clickhouse_cluster):
         typer.echo(f"{statement};")

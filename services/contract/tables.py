@@ -1,5 +1,7 @@
 """The names of the tables and the columns that cross a process border; a test checks them against the migrations."""
 
+from collections.abc import Mapping
+
 from services.contract.log.envelope import EventLine, IdentityLine
 
 EVENTS = "events"
@@ -18,6 +20,10 @@ COHORTS = "cohorts"
 COHORT_IDS = "cohort_ids"
 PARTITIONING = "partitioning"
 SCHEMA_MIGRATIONS = "schema_migrations"
+
+# On a cluster these are spread over the shards by the hash of a column, so that equal ids meet on one shard. All other tables
+# are whole on every node.
+SHARDED: Mapping[str, str] = {EVENTS: "event_id"}
 
 EVENT_COLUMNS: tuple[str, ...] = EventLine.__struct_fields__
 IDENTITY_COLUMNS: tuple[str, ...] = IdentityLine.__struct_fields__

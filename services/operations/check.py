@@ -12,13 +12,14 @@ from msgspec import Struct
 
 from services.runtime.clickhouse import ClickHouse, StoreError, is_older
 from services.runtime.clock import utc_now
+from services.runtime.cluster import on_cluster
 from services.runtime.kafka import admin_client, make_producer, topics_of
 from services.runtime.kafka_rights import Client, Operation, Right, acl_commands, rights_of
 from services.runtime.kafka_topics import Look, create_commands, look_closely, wanted_topics
 from services.runtime.operator_errors import OperatorError
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.runtime.store_version import LOWEST_VERSION
-from services.schema.migrate import load_migrations, on_cluster
+from services.schema.files import load_migrations
 from services.schema.roles import Role, grants_of, role_name
 
 # Deletions allow a minute for clocks that differ, the window of ids an hour.
@@ -204,7 +205,10 @@ async def _schema(service: str, store: ClickHouse, settings: ClickHouseSettings,
 
 
 async def _own_tables(service: str, store: ClickHouse, database: str, role: Role) -> Row:
-    tables = sorted({grant.split(" ON ")[1] for grant in grants_of(role, database) if f" ON {database}." in grant})
+    cluster = store.cluster
+    tables = sorted(
+        {grant.split(" ON ")[1] for grant in grants_of(role, database, cluster) if f" ON {database}." in grant}
+    )
     for table in tables:
         try:
             await store.command(f"SELECT * FROM {table} LIMIT 0")
@@ -218,7 +222,9 @@ async def _own_tables(service: str, store: ClickHouse, database: str, role: Role
 
 async def _grants(service: str, store: ClickHouse, settings: ClickHouseSettings, role: Role) -> Row:
     database, everywhere = settings.clickhouse_database, on_cluster(settings.clickhouse_cluster)
-    missing = [grant for grant in grants_of(role, database) if not await _is_granted(store, grant)]
+    missing = [
+        grant for grant in grants_of(role, database, settings.clickhouse_cluster) if not await _is_granted(store, grant)
+    ]
     what = "rights in ClickHouse"
     if not missing:
         return Row(service, what, State.OK, "all that are needed")

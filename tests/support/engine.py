@@ -18,6 +18,7 @@ import pytest
 from msgspec import Struct
 
 from services.devstack.clickhouse_server import ClickHouseProcess
+from services.runtime.cluster import cluster_settings, on_cluster
 from services.runtime.settings import ClickHouseSettings
 from services.schema.migrate import migrate
 from services.schema.roles import Role, role_name, roles_sql
@@ -30,6 +31,8 @@ IMAGE = "clickhouse/clickhouse-server:26.8.15.10"  # the one of deploy/compose.y
 
 def engine_kind() -> str:
     """environment, docker or development: the strongest that there is."""
+    if os.environ.get(SHARDS):
+        return "shards"
     if os.environ.get(ADDRESS):
         return "environment"
     return "docker" if docker_answers() else "development"
@@ -62,9 +65,12 @@ class Server(Struct, frozen=True):
     url: str
     users: Mapping[Role, User]
     root: User | None
+    cluster: str = ""
 
 
 # Each module has one at a time, and drops it. The development server's users have rights on these and no others.
+# With so many shards; each an engine of its own on this machine.
+SHARDS = "HEADRACE_TEST_SHARDS"
 DATABASES = ("test_0", "test_1", "test_2", "test_3")
 _USERS: dict[tuple[str, str], Mapping[Role, User]] = {}
 
@@ -100,6 +106,15 @@ def _development(data_dir: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
+def sharded_server(data_dir: Path, shards: int) -> Iterator[Server]:
+    """Development servers that are one cluster."""
+    from tests.support.cluster import CLUSTER, started_cluster
+
+    with started_cluster(data_dir, DATABASES, shards) as (front, nodes):
+        yield Server(front.url, {role: User(role.value, nodes[0].password(role)) for role in Role}, None, CLUSTER)
+
+
+@contextlib.contextmanager
 def _environment() -> Iterator[Server]:
     settings = ClickHouseSettings(clickhouse_url=os.environ[ADDRESS])
     yield Server(settings.clickhouse_url, {}, User(settings.clickhouse_user, settings.clickhouse_password))
@@ -109,7 +124,9 @@ def _environment() -> Iterator[Server]:
 def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     kind = engine_kind()
     running: AbstractContextManager[Server]
-    if kind == "environment":
+    if shards := int(os.environ.get(SHARDS) or 0):
+        running = sharded_server(tmp_path_factory.mktemp("clickhouse"), shards)
+    elif kind == "environment":
         running = _environment()
     else:
         running = _docker() if kind == "docker" else _development(tmp_path_factory.mktemp("clickhouse"))
@@ -129,10 +146,12 @@ def clickhouse(clickhouse_server: Server) -> Iterator[ClickHouseSettings]:
 def new_database(server: Server) -> Iterator[ClickHouseSettings]:
     """Without tables; dropped afterwards."""
     with _database(server) as database:
-        given = ClickHouseSettings(clickhouse_url=server.url, clickhouse_database=database)
+        given = ClickHouseSettings(
+            clickhouse_url=server.url, clickhouse_database=database, clickhouse_cluster=server.cluster
+        )
         settings = as_role(given, Role.ADMIN)
         yield settings
-        send_sql(settings, f"DROP DATABASE IF EXISTS {database} SYNC", database="default")
+        send_sql(settings, f"DROP DATABASE IF EXISTS {database} {on_cluster(server.cluster)} SYNC", database="default")
 
 
 @contextlib.contextmanager
@@ -171,7 +190,11 @@ def send_sql(settings: ClickHouseSettings, sql: str, data: bytes = b"", database
     """One statement in plain HTTP, without our own client; the answer's text. `data` are an insert's rows."""
     response = _HTTP.post(
         settings.clickhouse_url,
-        params={"query": sql, "database": database or settings.clickhouse_database},
+        params={
+            "query": sql,
+            "database": database or settings.clickhouse_database,
+            **{name: str(value) for name, value in cluster_settings(settings.clickhouse_cluster).items()},
+        },
         content=data,
         headers={"X-ClickHouse-User": settings.clickhouse_user, "X-ClickHouse-Key": settings.clickhouse_password},
     )

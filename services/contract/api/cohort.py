@@ -4,7 +4,14 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from services.contract.api.fields import Cohort, Cursor, People, Title, Warnings
+from services.contract.api.fields import (
+    Cohort,
+    Cursor,
+    Partial,
+    People,
+    Title,
+    Warnings,
+)
 
 MAX_PAGE_PEOPLE = 1000
 
@@ -29,4 +36,5 @@ class CohortResult(Struct, kw_only=True):
     size: People
     people: Annotated[list[str], Meta(description="Person ids.")]
     next_cursor: str | UnsetType = UNSET
+    partial: Partial | UnsetType = UNSET
     warnings: Warnings | UnsetType = UNSET

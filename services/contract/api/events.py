@@ -9,6 +9,7 @@ from services.contract.api.fields import (
     Cursor,
     FilteredQuery,
     Order,
+    Partial,
     Title,
     Warnings,
     WindowedResult,
@@ -52,4 +53,5 @@ class EventsResult(WindowedResult, kw_only=True):
     events: list[StoredEvent]
     next_cursor: str | UnsetType = UNSET
     previous: "EventsResult | UnsetType" = UNSET
+    partial: Partial | UnsetType = UNSET
     warnings: Warnings | UnsetType = UNSET

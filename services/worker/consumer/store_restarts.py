@@ -14,6 +14,7 @@ from msgspec import Struct
 from prometheus_client import Counter, Gauge
 
 from services.runtime.clickhouse import ClickHouse, StoreError
+from services.runtime.cluster import on_replicas
 from services.runtime.logs import get_logger
 from services.runtime.retry import retry_until_done
 from services.runtime.settings import KafkaSettings
@@ -30,6 +31,8 @@ _AGE_ERROR_S = 1.5
 # A younger server cannot be told from one that starts once more right after the look.
 _YOUNGEST_S = 2
 _AGE_SQL = "SELECT hostName(), uptime()"
+# By their numbers: several may run on one machine. Those that are away are looked at when they are back.
+_AGES_SQL = "SELECT concat(hostName(), ', replica ', toString(_shard_num)), uptime() FROM "
 
 Ends = Mapping[TopicPartition, int]
 
@@ -78,9 +81,19 @@ class StoreRestarts:
         """When a server that is known was started again, as Unix time; None when none was. Raises StoreError and
         TooYoungError."""
         asked_at = time.monotonic()
-        ((host, age_s),) = await self._store.rows(_AGE_SQL)
-        if age_s < _YOUNGEST_S:
+        ages = await self._read_ages()
+        if any(age_s < _YOUNGEST_S for _, age_s in ages):
             raise TooYoungError
+        started = [self._started_s(host, age_s, asked_at) for host, age_s in ages]
+        return min((at_s for at_s in started if at_s is not None), default=None)
+
+    async def _read_ages(self) -> list[tuple[str, int]]:
+        cluster = self._store.cluster
+        sql = _AGES_SQL + on_replicas(cluster, "system.one") if cluster else _AGE_SQL
+        rows = await self._store.rows(sql, settings={"skip_unavailable_shards": 1} if cluster else None)
+        return [(host, age_s) for host, age_s in rows]
+
+    def _started_s(self, host: str, age_s: int, asked_at: float) -> float | None:
         before_s, before_at = self._ages.get(host, (0, asked_at))
         self._ages[host] = age_s, time.monotonic()
         # A server that has run on is older by the time in between.

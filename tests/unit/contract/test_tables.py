@@ -26,7 +26,7 @@ from services.contract.tables import (
     PERSON_IDS,
     TAKEN_IDS,
 )
-from services.schema.migrate import load_migrations
+from services.schema.files import load_migrations
 
 
 def tables() -> dict[str, dict[str, str]]:
