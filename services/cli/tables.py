@@ -5,8 +5,9 @@ from typing import Annotated
 
 import typer
 
-from services.cli.output import say
-from services.cli.store import store_errors, tool_settings
+from services.cli.output import say, say_table
+from services.cli.store import store_errors, tool_settings, with_store
+from services.runtime.clickhouse import ClickHouse
 from services.runtime.settings import ClickHouseSettings
 from services.schema.migrate import migrate as apply_migrations
 from services.schema.roles import roles_sql
@@ -29,6 +30,25 @@ def migrate(
         say(f"{'would apply' if dry_run else 'applied'} {name}")
     if not names:
         say("the tables are up to date")
+
+
+@app.command(rich_help_panel="Operation")
+def shards() -> None:
+    """Print how events lie on the shards of a cluster, and how many of them would go to another shard today.
+
+    After a shard was added these stay where they are, and are found there: nothing has to be moved.
+    Settings: `HEADRACE_CLICKHOUSE_*`.
+    """
+    from services.operations.shards import look_at_shards
+
+    async def show(store: ClickHouse, settings: ClickHouseSettings) -> None:
+        rows = [
+            (str(each.number), f"{each.rows:,}", f"{each.elsewhere:,}", f"{each.share:.0%}")
+            for each in await look_at_shards(store)
+        ]
+        say_table(("shard", "events", "of them elsewhere today", "of what comes"), rows)
+
+    with_store(show)
 
 
 @app.command(rich_help_panel="Operation")

@@ -21,9 +21,26 @@ COHORT_IDS = "cohort_ids"
 PARTITIONING = "partitioning"
 SCHEMA_MIGRATIONS = "schema_migrations"
 
-# On a cluster these are spread over the shards by the hash of a column, so that equal ids meet on one shard. All other tables
-# are whole on every node.
+# On a cluster these are spread over the shards by the hash of a column, so that equal ids meet on one shard.
 SHARDED: Mapping[str, str] = {EVENTS: "event_id"}
+# All others are whole on every node.
+WHOLE: tuple[str, ...] = (
+    IDENTITY_LOG,
+    PERSON_IDS,
+    API_KEYS,
+    DASHBOARDS,
+    DELETIONS,
+    DELETED_IDS,
+    TAKEN_IDS,
+    DELETION_QUEUES,
+    DELETION_SWEEPS,
+    CATALOG,
+    CATALOG_TOTALS,
+    COHORTS,
+    COHORT_IDS,
+    PARTITIONING,
+    SCHEMA_MIGRATIONS,
+)
 
 EVENT_COLUMNS: tuple[str, ...] = EventLine.__struct_fields__
 IDENTITY_COLUMNS: tuple[str, ...] = IdentityLine.__struct_fields__

@@ -53,11 +53,6 @@ def on_replicas(cluster: str, table: str) -> str:
     return f"clusterAllReplicas('{cluster}', {table})" if cluster else table
 
 
-def from_each_replica(cluster: str, select: str) -> str:
-    """What a SELECT gives on every replica, one after the other, as SQL; tables in it need their database."""
-    return f"SELECT * FROM clusterAllReplicas('{cluster}', view({select}))"
-
-
 class Replica(Struct, frozen=True):
     """Of a shard; `number` counts through all shards."""
 

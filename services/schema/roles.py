@@ -110,7 +110,10 @@ _RIGHTS = {
 
 # Of a cluster's other servers, and to ask them. A table function needs the right to temporary tables, by which nothing else
 # can be done. Deletions rewrite tables of all shards.
-_LOOK_AT_CLUSTER = tuple(f"SELECT ON system.{table}" for table in ("clusters", "macros", "one", "replicas", "tables"))
+_LOOK_AT_CLUSTER = (
+    *[f"SELECT ON system.{table}" for table in ("clusters", "macros", "one", "replicas", "tables")],
+    "SHOW TABLES ON {database}.*",
+)
 _ON_CLUSTER: Mapping[Role, Sequence[str]] = {
     Role.EDGE: (),
     Role.WORKER: (*_LOOK_AT_CLUSTER, "READ, WRITE ON REMOTE", "CREATE TEMPORARY TABLE ON *.*"),
@@ -127,7 +130,8 @@ def grants_of(role: Role, database: str, cluster: str = "") -> list[str]:
         tables |= {own_table(table, cluster): names for table, names in tables.items() if table in SHARDED}
     on_tables = [f"{', '.join(names)} ON {database}.{table}" for table, names in tables.items()]
     on_database = [f"{rights.database} ON {database}.*"] if rights.database else []
-    return [*on_tables, *on_database, *rights.server, *(_ON_CLUSTER[role] if cluster else ())]
+    of_cluster = [clause.format(database=database) for clause in _ON_CLUSTER[role]] if cluster else []
+    return [*on_tables, *on_database, *rights.server, *of_cluster]
 
 
 def role_name(role: Role, database: str) -> str:

@@ -9,8 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from services.contract import tables as contract_tables
-from services.contract.tables import SHARDED
+from services.contract.tables import SHARDED, WHOLE
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.cluster import REPLICAS_SQL, Replica, on_replicas, own_table, replicas_of
 from services.runtime.cluster import shards_without_majority as shards_without
@@ -19,11 +18,6 @@ from services.runtime.settings import ClickHouseSettings
 
 # Keeper gives a replica's new rows to the others within milliseconds.
 MAX_LAG_S = 300
-_WHOLE = sorted(
-    value
-    for name, value in vars(contract_tables).items()
-    if name.isupper() and isinstance(value, str) and value not in SHARDED
-)
 # Of each replica, by its number: the names and values of its rows. One that has none is in the first.
 _LOOKS = (
     ("one", "dummy"),
@@ -188,7 +182,7 @@ def _reasons_of_tables(cluster: str, node: Node, shards: int, replicas: int) -> 
             yield f"{own} of {name} does not replicate: it was made by hand"
         if not engines.get(table, "").startswith(f"Distributed('{cluster}',"):
             yield f"{table} of {name} does not show all shards of {cluster}: run `headrace migrate`"
-    for table in _WHOLE:
+    for table in WHOLE:
         if table not in engines:
             yield f"{name} has no table {table}: run `headrace migrate`"
         elif shards > 1 and engines[table].split("',")[0].endswith("/{shard}"):

@@ -50,7 +50,7 @@ async def _run_one_by_one(
                 continue
             stack = await stacks.get(scenario)
             report = await run_scenario(stack, scenario, plan)
-            if following is None or following.brokers != scenario.brokers:
+            if following is None or (following.brokers, following.shards) != (scenario.brokers, scenario.shards):
                 report.failures += await compare_again(stack)
             print_report(report, console)
             if report.failures:
@@ -73,9 +73,9 @@ class Stacks:
 
     async def get(self, scenario: Scenario) -> Stack:
         brokers = scenario.brokers if self._options.apache else 0
-        if self._stack is None or self._stack.shape.brokers != brokers:
+        shape = Shape(brokers=brokers, broken=self._options.broken, shards=scenario.shards)
+        if self._stack is None or self._stack.shape != shape:
             await self.close()
-            shape = Shape(brokers=brokers, broken=self._options.broken)
             data_dir = self._options.data_dir / f"from-{scenario.name}"
             self._stack = await self._exit.enter_async_context(started(shape, data_dir))
         return self._stack

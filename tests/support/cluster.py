@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from urllib.parse import parse_qsl
@@ -44,6 +44,8 @@ class Statement(Struct):
     sql: str
     data: bytes
     parameters: dict[str, str]
+    # The parameters came in the body, because there are many.
+    is_form: bool = False
 
     @property
     def is_definition(self) -> bool:
@@ -100,12 +102,13 @@ class Everywhere:
         given = dict(parse_qsl(request.url.query, keep_blank_values=True))
         headers = {name: value for name, value in request.headers.items() if name in _PASSED_ON}
         body = await request.body()
+        is_form = False
         if "boundary=" in (kind := request.headers.get("content-type", "")):
             # Parameters, where there are many.
             given |= _fields(body, kind.partition("boundary=")[2].strip('"'))
-            body = b""
+            body, is_form = b"", True
         sql = given.pop("query", "")
-        statement = Statement(sql, body, given) if sql else Statement(*_split(body), given)
+        statement = Statement(sql, body, given, is_form) if sql else Statement(*_split(body), given)
         try:
             return await self._run(statement, headers)
         except httpx.HTTPError as error:
@@ -134,7 +137,12 @@ class Everywhere:
         assert match is not None
         rows = await self._send(
             self.first,
-            Statement(f"{match[2]} FORMAT TSV", statement.data, statement.parameters | {"wait_end_of_query": "1"}),
+            Statement(
+                f"{match[2]} FORMAT TSV",
+                statement.data,
+                statement.parameters | {"wait_end_of_query": "1"},
+                statement.is_form,
+            ),
             headers,
         )
         if rows.status_code != 200 or not rows.body:
@@ -143,15 +151,19 @@ class Everywhere:
         return await self._on_all(Statement(f"{match[1]} FORMAT TSV", bytes(rows.body), kept), headers)
 
     async def _send(self, at: int, statement: Statement, headers: Mapping[str, str]) -> Response:
-        in_address = {k: v for k, v in statement.parameters.items() if not k.startswith("param_")}
-        in_body = {k: v for k, v in statement.parameters.items() if k.startswith("param_")}
         url, given = self._urls[at], dict(headers)
-        if statement.data:
-            in_address |= {**in_body, "query": statement.sql}
+        if statement.is_form:
+            in_address = {k: v for k, v in statement.parameters.items() if not k.startswith("param_")}
+            fields = {k: v for k, v in statement.parameters.items() if k.startswith("param_")}
+            form = {name: (None, value) for name, value in {**fields, "query": statement.sql}.items()}
+            answer = await self._http.post(url, params=in_address, files=form, headers=given)
+        elif statement.data:
+            in_address = {**statement.parameters, "query": statement.sql}
             answer = await self._http.post(url, params=in_address, content=statement.data, headers=given)
         else:
-            form = {name: (None, value) for name, value in {**in_body, "query": statement.sql}.items()}
-            answer = await self._http.post(url, params=in_address, files=form, headers=given)
+            answer = await self._http.post(
+                url, params=statement.parameters, content=statement.sql.encode(), headers=given
+            )
         kept = {k: v for k, v in answer.headers.items() if k.startswith("x-clickhouse") or k == "content-type"}
         return Response(answer.content, answer.status_code, kept)
 
@@ -196,9 +208,14 @@ def started_cluster(
 
 
 def new_nodes(
-    data_dir: Path, databases: Sequence[str], replicas: Sequence[int], memory_bytes: int = 0, keeper_port: int = 0
+    data_dir: Path,
+    databases: Sequence[str],
+    replicas: Sequence[int],
+    memory_bytes: int = 0,
+    keeper_port: int = 0,
+    reached_at: Callable[[int], int] = lambda port: port,
 ) -> list[ClickHouseProcess]:
-    """Not started. `replicas`: of each shard."""
+    """Not started. `replicas`: of each shard. `reached_at`: the port at which the others find a TCP port."""
     passwords_of(data_dir / "node-0")
     nodes = []
     for at in range(sum(replicas)):
@@ -209,7 +226,7 @@ def new_nodes(
         nodes.append(ClickHouseProcess(folder, databases=databases, memory_bytes=memory_bytes))
     secret, rest = secrets.token_hex(16), iter(nodes)
     by_shard = [[next(rest) for _ in range(count)] for count in replicas]
-    ports = [[node.config.tcp_port for node in of_shard] for of_shard in by_shard]
+    ports = [[reached_at(node.config.tcp_port) for node in of_shard] for of_shard in by_shard]
     for shard, of_shard in enumerate(by_shard, start=1):
         for replica, node in enumerate(of_shard, start=1):
             node.join(Place(CLUSTER, ports, shard, replica, secret, keeper_port))

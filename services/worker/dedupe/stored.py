@@ -5,19 +5,20 @@ replicas of all shards are asked, and the answer counts when a majority of each 
 shard an id is on: those of before a shard was added are found as well.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from services.contract.tables import EVENTS, TAKEN_IDS
 from services.runtime.clickhouse import ClickHouse, StoreUnavailableError
 from services.runtime.cluster import (
     REPLICAS_SQL,
-    from_each_replica,
+    Replica,
+    on_replicas,
     own_table,
     replicas_of,
     shards_without_majority,
 )
-from services.worker.dedupe.ids import Ids, ids_from_rows, without_repeats
+from services.worker.dedupe.ids import Ids, ids_from_rows, joined, without_repeats
 from services.worker.dedupe.whole_answers import WHOLE_ANSWER
 
 _TABLES = (EVENTS, TAKEN_IDS)
@@ -43,20 +44,32 @@ async def read_ids(
     if not store.cluster:
         select = " UNION ALL ".join(f"SELECT event_id FROM {table} {where}" for table in _TABLES)
         return ids_from_rows(await store.raw(select, parameters, whole, fmt="RowBinary"))
-    select = " UNION ALL ".join(
-        f"SELECT event_id FROM {store.database}.{own_table(table, store.cluster)} {where}" for table in _TABLES
-    )
-    # One row of each replica, also of one that has none: who is missing has not answered.
-    each = f"SELECT shardNum() AS number, groupArray(event_id) AS ids FROM ({select})"
     replicas = replicas_of(await store.rows(REPLICAS_SQL, {"cluster": store.cluster}))  # type: ignore[arg-type]
+    found = [await _of_majority(store, table, where, parameters, whole, replicas) for table in _TABLES]
+    return without_repeats(joined(found))
+
+
+async def _of_majority(
+    store: ClickHouse,
+    table: str,
+    where: str,
+    parameters: Mapping[str, Any],
+    settings: Mapping[str, int | str],
+    replicas: Sequence[Replica],
+) -> Ids:
+    own = f"{store.database}.{own_table(table, store.cluster)}"
     body = await store.raw(
-        from_each_replica(store.cluster, each), parameters, {**whole, "skip_unavailable_shards": 1}, fmt="RowBinary"
+        f"SELECT shardNum(), groupArray(event_id) FROM {on_replicas(store.cluster, own)} {where}",
+        parameters,
+        # Each replica's row comes as it is, also of one that has no such id: who is missing has not answered.
+        {**settings, "skip_unavailable_shards": 1, "distributed_group_by_no_merge": 1},
+        fmt="RowBinary",
     )
     answers = dict(_answers(body))
     if missing := shards_without_majority(replicas, answers):
         said = ", ".join(f"{count} of shard {shard}" for shard, count in missing.items())
         raise NoMajorityError(f"too few replicas answered to know all ids: {said}")
-    return without_repeats(ids_from_rows(b"".join(answers.values())))
+    return ids_from_rows(b"".join(answers.values()))
 
 
 def _answers(body: bytes) -> Iterator[tuple[int, bytes]]:
