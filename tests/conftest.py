@@ -92,6 +92,8 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
+        if path.startswith("tests/engine/shards/"):
+            return "shards"
         part = _part_of(Path(path).relative_to("tests"))
         return path if part in (_ENGINE, _UNIT) else f"part {part}"
 
@@ -126,6 +128,14 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     terminalreporter.section("what the tests ran on")
     terminalreporter.line("broker: " + " and ".join(_BROKER_NAMES[kind] for kind in kinds))
     terminalreporter.line("engine: " + _ENGINE_NAMES[engine_kind()])
+    if any("/test_replicated_tables.py" in report.nodeid or "/shards" in report.nodeid for report in reports):
+        from tests.support.zookeeper import missing_because as no_zookeeper
+
+        reason = no_zookeeper()
+        terminalreporter.line(
+            "ClickHouse cluster: shards on development servers; definitions of replicated tables "
+            + (f"NOT TRIED: {reason}" if reason else "with Apache ZooKeeper; replication itself on NONE")
+        )
     missing = f"NONE: pages were not opened. Install chromium, or set {PROGRAM} to the path of one."
     terminalreporter.line("browser: " + (chromium() or missing))
     terminalreporter.line(

@@ -39,7 +39,8 @@ async def look_at_shards(store: ClickHouse) -> list[Shard]:
     ]
     places = [number for number, weight in weights for _ in range(weight)]
     found = {row[0]: row for row in await store.rows(_ROWS_SQL, {"places": places})}
-    return [
-        Shard(number, *(found[number][1:3] if number in found else (0, 0)), weight / len(places))
-        for number, weight in weights
-    ]
+    shards = []
+    for number, weight in weights:
+        _, rows, elsewhere = found.get(number, (number, 0, 0))
+        shards.append(Shard(number, int(rows), int(elsewhere), weight / len(places)))
+    return shards
