@@ -21,6 +21,7 @@ from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.runtime.store_version import LOWEST_VERSION
 from services.schema.files import load_migrations
 from services.schema.roles import Role, grants_of, role_name
+from services.schema.topology import TopologyError, refuse_cluster
 
 # Deletions allow a minute for clocks that differ, the window of ids an hour.
 _CLOCK_WARNING_S = 5.0
@@ -179,6 +180,8 @@ async def check_clickhouse(service: str, settings: ClickHouseSettings, role: Rol
         yield Row(service, "ClickHouse's version", State.WRONG if is_old else State.OK, says)
         yield await _schema(service, store, settings, role)
         yield await _grants(service, store, settings, role)
+        if settings.clickhouse_cluster and role is not Role.EDGE:
+            yield await _cluster(service, store, settings)
         ahead_s = (now.replace(tzinfo=UTC) - before - (after - before) / 2).total_seconds()
         yield _clock(service, "clock of ClickHouse", ahead_s)
     except StoreError as error:
@@ -202,6 +205,20 @@ async def _schema(service: str, store: ClickHouse, settings: ClickHouseSettings,
     if pending:
         return Row(service, what, State.WRONG, f"not up to date: {', '.join(pending)}", mend)
     return Row(service, what, State.OK, "up to date")
+
+
+async def _cluster(service: str, store: ClickHouse, settings: ClickHouseSettings) -> Row:
+    what = f"cluster {settings.clickhouse_cluster}"
+    try:
+        topology = await refuse_cluster(store, settings)
+    except TopologyError as error:
+        return Row(service, what, State.WRONG, str(error))
+    answers = f"{len(topology.nodes)} of {len(topology.replicas)} servers answer, shards: {len(topology.of_shards())}"
+    if missing := topology.without_majority():
+        away = ", ".join(f"{found} of shard {shard}" for shard, found in missing.items())
+        return Row(service, what, State.WRONG, f"{answers}; too few for inserts: {away}")
+    is_whole = len(topology.nodes) == len(topology.replicas)
+    return Row(service, what, State.OK if is_whole else State.WARNING, answers)
 
 
 async def _own_tables(service: str, store: ClickHouse, database: str, role: Role) -> Row:

@@ -4,13 +4,9 @@ from msgspec import Struct
 
 from services.contract.tables import EVENTS
 from services.runtime.clickhouse import ClickHouse
+from services.runtime.cluster import SHARDS_SQL
 from services.runtime.operator_errors import OperatorError
 
-# A shard of weight 2 has two of the places, next to each other, as ClickHouse counts them.
-_PLACES_SQL = (
-    "SELECT shard_num, any(shard_weight) FROM system.clusters WHERE cluster = {cluster:String} "
-    "GROUP BY shard_num ORDER BY shard_num"
-)
 _ROWS_SQL = (
     "SELECT _shard_num, count(), countIf({places:Array(UInt32)}[sipHash64(event_id) % length({places:Array(UInt32)}) + 1] "
     f"!= _shard_num) FROM {EVENTS} GROUP BY _shard_num ORDER BY _shard_num"
@@ -35,8 +31,9 @@ async def look_at_shards(store: ClickHouse) -> list[Shard]:
     if not store.cluster:
         raise NoClusterError("HEADRACE_CLICKHOUSE_CLUSTER is not set: there is one server, and no shard")
     weights = [
-        (int(number), int(weight)) for number, weight in await store.rows(_PLACES_SQL, {"cluster": store.cluster})
+        (int(number), int(weight)) for number, weight in await store.rows(SHARDS_SQL, {"cluster": store.cluster})
     ]
+    # A shard of weight 2 has two of the places, next to each other, as ClickHouse counts them.
     places = [number for number, weight in weights for _ in range(weight)]
     found = {row[0]: row for row in await store.rows(_ROWS_SQL, {"places": places})}
     shards = []

@@ -64,6 +64,12 @@ class Replica(Struct, frozen=True):
 REPLICAS_SQL = "SELECT shard_num, host_name, port FROM system.clusters WHERE cluster = {cluster:String} ORDER BY shard_num, replica_num"
 
 
+SHARDS_SQL = (
+    "SELECT shard_num, any(shard_weight) FROM system.clusters WHERE cluster = {cluster:String} "
+    "GROUP BY shard_num ORDER BY shard_num"
+)
+
+
 def replicas_of(rows: Iterable[tuple[int, str, int]]) -> list[Replica]:
     """Of the rows of REPLICAS_SQL."""
     return [Replica(number, shard, f"{host}:{port}") for number, (shard, host, port) in enumerate(rows, start=1)]

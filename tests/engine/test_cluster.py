@@ -14,6 +14,7 @@ from services.contract.api.endpoints import BASE_PATH
 from services.contract.log.topics import BUCKETS, Partitioning
 from services.contract.tables import EVENT_COLUMNS, EVENTS, PERSON_IDS
 from services.devstack.clickhouse_server import ClickHouseProcess
+from services.operations.check import State, check_clickhouse
 from services.operations.properties import list_promoted, promote
 from services.operations.shards import look_at_shards
 from services.query.sql.events import EVENTS_ONCE
@@ -131,6 +132,13 @@ async def test_services_agree_with_it_and_refuse_it_without_the_setting(cluster:
             await agree_with_schema(settings.model_copy(update={"clickhouse_cluster": ""}))
         with pytest.raises(TopologyError, match=r"HEADRACE_CLICKHOUSE_CLUSTER=shops: .* has shop"):
             await agree_with_schema(settings.model_copy(update={"clickhouse_cluster": "shops"}))
+
+
+async def test_the_check_says_how_many_servers_answer(cluster: Cluster) -> None:
+    for role in (Role.WORKER, Role.QUERY, Role.ADMIN):
+        rows = [row async for row in check_clickhouse("s", as_role(cluster.settings, role), role)]
+        assert [row for row in rows if row.state is State.WRONG] == []
+        assert [row.says for row in rows if row.what == "cluster shop"] == ["2 of 2 servers answer, shards: 2"]
 
 
 async def test_a_shard_without_its_table_is_refused(cluster: Cluster) -> None:

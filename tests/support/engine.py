@@ -24,6 +24,8 @@ from services.schema.migrate import migrate
 from services.schema.roles import Role, role_name, roles_sql
 
 ADDRESS = "HEADRACE_TEST_CLICKHOUSE_URL"
+# The name of the cluster that is at the address: then all tests of this tier run on it, and those of shards too.
+CLUSTER = "HEADRACE_TEST_CLICKHOUSE_CLUSTER"
 # One for all: to make a client takes longer than the engine takes for a small insert.
 _HTTP = httpx.Client(timeout=60)
 IMAGE = "clickhouse/clickhouse-server:26.8.15.10"  # the one of deploy/compose.yaml
@@ -107,17 +109,23 @@ def _development(data_dir: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def sharded_server(data_dir: Path, shards: int) -> Iterator[Server]:
-    """Development servers that are one cluster."""
-    from tests.support.cluster import CLUSTER, started_cluster
+    """The cluster of the environment, else development servers that are one."""
+    if os.environ.get(ADDRESS) and os.environ.get(CLUSTER):
+        with _environment() as server:
+            yield server
+        return
+    from tests.support.cluster import CLUSTER as OURS
+    from tests.support.cluster import started_cluster
 
     with started_cluster(data_dir, DATABASES, shards) as (front, nodes):
-        yield Server(front.url, {role: User(role.value, nodes[0].password(role)) for role in Role}, None, CLUSTER)
+        yield Server(front.url, {role: User(role.value, nodes[0].password(role)) for role in Role}, None, OURS)
 
 
 @contextlib.contextmanager
 def _environment() -> Iterator[Server]:
     settings = ClickHouseSettings(clickhouse_url=os.environ[ADDRESS])
-    yield Server(settings.clickhouse_url, {}, User(settings.clickhouse_user, settings.clickhouse_password))
+    root = User(settings.clickhouse_user, settings.clickhouse_password)
+    yield Server(settings.clickhouse_url, {}, root, os.environ.get(CLUSTER) or "")
 
 
 @pytest.fixture(scope="session")
@@ -157,24 +165,26 @@ def new_database(server: Server) -> Iterator[ClickHouseSettings]:
 @contextlib.contextmanager
 def _database(server: Server) -> Iterator[str]:
     """The name of a database that is not there, and users for it."""
+    everywhere = on_cluster(server.cluster)
     if server.root is None:
         database = next(name for name in DATABASES if (server.url, name) not in _USERS)
         users = server.users
     else:
         database = f"test_{uuid.uuid4().hex[:16]}"
         users = {role: User(f"{role_name(role, database)}_user", secrets.token_hex(16)) for role in Role}
-        _as_root(server, roles_sql(database))
+        _as_root(server, roles_sql(database, server.cluster))
         for role, user in users.items():
-            _as_root(server, [f"CREATE USER {user.name} IDENTIFIED WITH sha256_password BY '{user.password}'"])
-            _as_root(server, [f"GRANT {role_name(role, database)} TO {user.name}"])
+            by = f"IDENTIFIED WITH sha256_password BY '{user.password}'"
+            _as_root(server, [f"CREATE USER {user.name} {everywhere} {by}"])
+            _as_root(server, [f"GRANT {everywhere} {role_name(role, database)} TO {user.name}"])
     _USERS[server.url, database] = users
     try:
         yield database
     finally:
         del _USERS[server.url, database]
         if server.root is not None:
-            _as_root(server, [f"DROP USER {user.name}" for user in users.values()])
-            _as_root(server, [f"DROP ROLE {role_name(role, database)}" for role in users])
+            _as_root(server, [f"DROP USER {user.name} {everywhere}" for user in users.values()])
+            _as_root(server, [f"DROP ROLE {role_name(role, database)} {everywhere}" for role in users])
 
 
 def _as_root(server: Server, statements: list[str]) -> None:

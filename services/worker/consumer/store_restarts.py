@@ -14,8 +14,9 @@ from msgspec import Struct
 from prometheus_client import Counter, Gauge
 
 from services.runtime.clickhouse import ClickHouse, StoreError
-from services.runtime.cluster import on_replicas
+from services.runtime.cluster import SHARDS_SQL, on_replicas
 from services.runtime.logs import get_logger
+from services.runtime.operator_errors import OperatorError
 from services.runtime.retry import retry_until_done
 from services.runtime.settings import KafkaSettings
 from services.worker.consumer.log_range import records_since
@@ -41,6 +42,10 @@ class TooYoungError(Exception):
     """A server has just started: it is looked at again a moment later."""
 
 
+class ShardsChangedError(OperatorError):
+    """Ids go to other shards than when this worker began: a block that is tried again could lie on two of them."""
+
+
 class Again(Struct, frozen=True):
     """A topic whose records are read again, and what is done with them: the number of what was missing comes back."""
 
@@ -62,6 +67,7 @@ class StoreRestarts:
         # By server: its age at the last look, and when it had answered, by the clock of this machine's start.
         self._ages: dict[str, tuple[int, float]] = {}
         self._held: Ends = {}
+        self._shards: list[tuple[object, ...]] = []
 
     async def run(self) -> None:
         """Looks for ever."""
@@ -78,14 +84,27 @@ class StoreRestarts:
                 await self.read_again(started_s - self._minutes * 60, ends)
 
     async def look(self) -> float | None:
-        """When a server that is known was started again, as Unix time; None when none was. Raises StoreError and
-        TooYoungError."""
+        """When a server that is known was started again, as Unix time; None when none was. Raises StoreError,
+        TooYoungError and ShardsChangedError."""
+        await self._compare_shards()
         asked_at = time.monotonic()
         ages = await self._read_ages()
         if any(age_s < _YOUNGEST_S for _, age_s in ages):
             raise TooYoungError
         started = [self._started_s(host, age_s, asked_at) for host, age_s in ages]
         return min((at_s for at_s in started if at_s is not None), default=None)
+
+    async def _compare_shards(self) -> None:
+        cluster = self._store.cluster
+        if not cluster:
+            return
+        shards = [tuple(row) for row in await self._store.rows(SHARDS_SQL, {"cluster": cluster})]
+        if self._shards and shards != self._shards:
+            raise ShardsChangedError(
+                f"the shards of cluster {cluster} changed: start again. Stop the workers before you change them "
+                "(docs/how-to/cluster.md)"
+            )
+        self._shards = shards
 
     async def _read_ages(self) -> list[tuple[str, int]]:
         cluster = self._store.cluster
