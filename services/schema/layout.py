@@ -8,18 +8,21 @@ versions before
 several shards   refused: each has its own merges and dashboards, and nobody can say which of them count
 """
 
+import re
 from typing import Any
 
-from services.contract.tables import SHARDED
+from services.contract.tables import SHARDED, WHOLE
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.cluster import on_cluster, own_table
 from services.runtime.logs import get_logger
 from services.runtime.operator_errors import OperatorError
 from services.runtime.settings import ClickHouseSettings
+from services.schema.topology import read_topology
 
 log = get_logger(__name__)
 _MOVING, _MOVED = "_moving", "_moved"
 _PLAIN, _REPLICATED = "ReplacingMergeTree", "ReplicatedReplacingMergeTree"
+_HEAD, _UUID = re.compile(r"CREATE TABLE "), re.compile(r"UUID '[0-9a-f-]{36}'")
 # Those that a migration makes for itself.
 _LOCK, _NOT_MOVED = "schema_lock", ("schema_migrations",)
 
@@ -38,6 +41,24 @@ async def show_sharded(store: ClickHouse, settings: ClickHouseSettings) -> None:
                 f"CREATE OR REPLACE TABLE {database}.{table} {on_cluster(cluster)} AS {database}.{own} "
                 f"ENGINE = Distributed('{cluster}', '{database}', '{own}', sipHash64({column}))"
             )
+
+
+async def fill_nodes(store: ClickHouse, settings: ClickHouseSettings) -> None:
+    """Make the tables on nodes that have come since they were made: as they are here, and with the same UUID, which is part
+    of the path by which replicas find each other. Raises StoreError."""
+    cluster, database = settings.clickhouse_cluster, settings.clickhouse_database
+    topology = await read_topology(store, cluster, database)
+    wanted = [*WHOLE, *[own_table(table, cluster) for table in SHARDED], *SHARDED]
+    for table in [table for table in wanted if any(table not in node.engines for node in topology.nodes)]:
+        ((definition,),) = await store.rows(
+            f"SHOW CREATE TABLE {database}.{table}", settings={"show_table_uuid_in_table_create_query_if_not_nil": 1}
+        )
+        head, uuid = _HEAD.match(definition), _UUID.search(definition)
+        if head is None or uuid is None:
+            raise LayoutError(f"{table} is not on every node: make it by hand, as SHOW CREATE TABLE has it")
+        everywhere = f"CREATE TABLE IF NOT EXISTS {database}.{table} {uuid[0]} {on_cluster(cluster)}"
+        await store.command(everywhere + definition[uuid.end() :])
+        log.info("table_made_on_new_nodes", table=table)
 
 
 async def adopt_tables(store: ClickHouse, settings: ClickHouseSettings) -> None:

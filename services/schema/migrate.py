@@ -10,7 +10,7 @@ from services.runtime.cluster import on_cluster
 from services.runtime.operator_errors import OperatorError
 from services.runtime.settings import ClickHouseSettings
 from services.schema.files import Migration, load_migrations, whole_table_engine
-from services.schema.layout import adopt_tables, move_rows, show_sharded
+from services.schema.layout import adopt_tables, fill_nodes, move_rows, show_sharded
 from services.schema.lock import migration_lock
 from services.schema.topology import refuse_topology
 
@@ -65,6 +65,7 @@ async def _apply_pending(
             await _apply(store, settings, migration)
         if cluster:
             await show_sharded(store, settings)
+            await fill_nodes(store, settings)
             await move_rows(store, settings)
     return pending
 

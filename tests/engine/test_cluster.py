@@ -7,8 +7,10 @@ import signal
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.log.topics import BUCKETS, Partitioning
@@ -288,3 +290,43 @@ async def test_ids_of_a_majority_are_all_that_were_acknowledged(
     with pytest.raises(NoMajorityError, match="1 of 3 of shard 1"):
         await MemoryDedupe(store, 7 * 86_400, spread).load({0: AT.timestamp()})
     await store.close()
+
+
+async def test_a_shard_is_added_and_nothing_has_to_move(tmp_path: Path) -> None:
+    nodes = new_nodes(tmp_path, ("headrace",), [1, 1])
+    both = [node.config.place for node in nodes]
+    assert both[0] is not None
+    nodes[0].join(structs.replace(both[0], shards=both[0].shards[:1]))
+    front = Everywhere([nodes[0].url])
+    settings = ClickHouseSettings(
+        clickhouse_url=front.url,
+        clickhouse_cluster=CLUSTER,
+        clickhouse_user=Role.ADMIN.value,
+        clickhouse_password=nodes[0].password(Role.ADMIN),
+    )
+    before, after = ids_of(200), ids_of(200)
+    store = ClickHouse(settings)
+    try:
+        await asyncio.to_thread(nodes[0].start)
+        front.start()
+        await migrate(settings)
+        await store.insert_lines(EVENTS, EVENT_COLUMNS, lines("p", before), fresh_token(), ANY_MONTHS)
+        await asyncio.to_thread(nodes[0].stop)
+        nodes[0].join(both[0])
+        for node in nodes:
+            await asyncio.to_thread(node.start)
+        front.nodes = [node.url for node in nodes]
+        await migrate(settings)
+        await store.insert_lines(EVENTS, EVENT_COLUMNS, lines("p", after), fresh_token(), ANY_MONTHS)
+        assert count(settings, "p") == (400, 400)
+        first, second = await look_at_shards(store)
+        assert first.rows + second.rows == 400
+        assert second.elsewhere == 0
+        assert 50 < first.elsewhere < 150  # those of before, whose shard is the second one by now
+        packed = ids_from_bytes(b"".join(one.bytes for one in [*before, *after]))
+        assert len(await stored_ids(store, packed, AT.timestamp() - 60)) == 400
+    finally:
+        await store.close()
+        front.stop()
+        for node in nodes:
+            node.kill()

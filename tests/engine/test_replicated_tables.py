@@ -109,3 +109,14 @@ async def test_the_topology_is_the_one_that_services_want(nodes: list[ClickHouse
     assert {reason.split(" is ")[1][:9] for reason in reasons_after(topology)} <= {"read only"}
     in_keeper = {table: count for node in topology.nodes for table, _, _, count in node.copies}
     assert in_keeper["person_ids"] in (0, sum(REPLICAS))
+
+
+def test_a_definition_is_good_for_another_server(nodes: list[ClickHouseProcess]) -> None:
+    """`headrace migrate` gives servers that come later the definitions of those that are there: macros are in them as such."""
+    for table, path in (
+        ("events_local", "{uuid}/{shard}', '{replica}'"),
+        ("person_ids", "{uuid}', '{shard}_{replica}'"),
+    ):
+        assert f"/clickhouse/tables/{path}" in send_sql(
+            settings_of(nodes[0]), f"SHOW CREATE TABLE {table} FORMAT TSVRaw"
+        )

@@ -75,7 +75,7 @@ class Everywhere:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.first = first
-        self._urls = urls
+        self.nodes = urls
         routes = [Route("/{path:path}", self._answer, methods=["GET", "POST"])]
         app = Starlette(routes=routes, lifespan=self._connected)
         config = uvicorn.Config(
@@ -127,7 +127,7 @@ class Everywhere:
 
     async def _on_all(self, statement: Statement, headers: Mapping[str, str]) -> Response:
         """The first refusal is the answer: a quorum of two is both."""
-        order = sorted(range(len(self._urls)), key=lambda at: at != self.first)
+        order = sorted(range(len(self.nodes)), key=lambda at: at != self.first)
         answers = [await self._send(at, statement, headers) for at in order]
         return next((answer for answer in answers if answer.status_code != 200), answers[0])
 
@@ -151,7 +151,7 @@ class Everywhere:
         return await self._on_all(Statement(f"{match[1]} FORMAT TSV", bytes(rows.body), kept), headers)
 
     async def _send(self, at: int, statement: Statement, headers: Mapping[str, str]) -> Response:
-        url, given = self._urls[at], dict(headers)
+        url, given = self.nodes[at], dict(headers)
         if statement.is_form:
             in_address = {k: v for k, v in statement.parameters.items() if not k.startswith("param_")}
             fields = {k: v for k, v in statement.parameters.items() if k.startswith("param_")}
