@@ -116,7 +116,12 @@ _LOOK_AT_CLUSTER = (
 )
 _ON_CLUSTER: Mapping[Role, Sequence[str]] = {
     Role.EDGE: (),
-    Role.WORKER: (*_LOOK_AT_CLUSTER, "READ, WRITE ON REMOTE", "CREATE TEMPORARY TABLE ON *.*"),
+    Role.WORKER: (
+        *_LOOK_AT_CLUSTER,
+        "READ, WRITE ON REMOTE",
+        "CREATE TEMPORARY TABLE ON *.*",
+        "SYSTEM SYNC REPLICA ON {database}.*",
+    ),
     Role.QUERY: (*_LOOK_AT_CLUSTER, "READ ON REMOTE", "CREATE TEMPORARY TABLE ON *.*", "CLUSTER ON *.*"),
     Role.ADMIN: ("READ, WRITE ON REMOTE", "CREATE TEMPORARY TABLE ON *.*", "TABLE ENGINE ON Distributed"),
 }

@@ -48,6 +48,11 @@ class Statement(Struct):
     is_form: bool = False
 
     @property
+    def is_sync(self) -> bool:
+        """Of a replica. Here every write is on every node before it is answered."""
+        return self.sql.lstrip().startswith("SYSTEM SYNC REPLICA ")
+
+    @property
     def is_definition(self) -> bool:
         return _ON_CLUSTER.search(self.sql) is not None
 
@@ -116,6 +121,8 @@ class Everywhere:
             return Response(f"Code: 210. DB::NetException: {error!r}", 500, {"x-clickhouse-exception-code": "210"})
 
     async def _run(self, statement: Statement, headers: Mapping[str, str]) -> Response:
+        if statement.is_sync:
+            statement.sql = "SELECT 1"
         if statement.is_definition:
             statement.sql = as_plain(statement.sql)
             return await self._on_all(statement, headers)
