@@ -65,7 +65,7 @@ SCENARIOS = {
         Scenario("deletions", "people and windows deleted, merged and filled again", DELETIONS, short=1),
         Scenario("big-bodies", "what could fill a process: its memory stays bounded", BIG_BODIES, short=1),
         Scenario("keys-and-restarts", "keys made and revoked; edges that start without ClickHouse", KEYS, short=1),
-        Scenario("shards", "one of two shards killed, stalled, cut off from the other", SHARDS, short=4, shards=2),
+        Scenario("shards", "one of two shards killed, stalled, cut off from the other", SHARDS, short=2, shards=2),
         Scenario("poison", "bad lines of a foreign producer, then a flood", POISON, last=AFTER_POISON, short=3),
         # The last on its stack: the group remembers a member with a name when it has gone, until its session is over.
         Scenario("rolling-restart", "a deploy: workers that keep their names start again", ROLLING, short=1),

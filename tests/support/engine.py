@@ -18,7 +18,7 @@ import pytest
 from msgspec import Struct
 
 from services.devstack.clickhouse_server import ClickHouseProcess
-from services.runtime.cluster import cluster_settings, on_cluster
+from services.runtime.cluster import cluster_settings, on_cluster, own_table
 from services.runtime.settings import ClickHouseSettings
 from services.schema.migrate import migrate
 from services.schema.roles import Role, role_name, roles_sql
@@ -210,6 +210,11 @@ def send_sql(settings: ClickHouseSettings, sql: str, data: bytes = b"", database
     )
     assert response.status_code == 200, response.text
     return response.text
+
+
+def own_rows(settings: ClickHouseSettings, table: str) -> str:
+    """After ALTER TABLE and OPTIMIZE TABLE: the table that has the rows, on every shard."""
+    return f"{own_table(table, settings.clickhouse_cluster)} {on_cluster(settings.clickhouse_cluster)}"
 
 
 def insert_lines(settings: ClickHouseSettings, table: str, lines: bytes) -> None:

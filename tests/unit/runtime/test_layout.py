@@ -25,7 +25,7 @@ class Tables(ClickHouse):
     async def rows(self, sql: str, parameters: Any = None, settings: Any = None) -> list[Sequence[Any]]:
         if "max(shard_num)" in sql:
             return [(self._shards,)]
-        return sorted(self._engines.items())
+        return [list(row) for row in sorted(self._engines.items())]
 
     async def command(self, sql: str, parameters: Any = None, settings: Any = None) -> None:
         self.told.append(sql)
