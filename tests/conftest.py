@@ -128,14 +128,10 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     terminalreporter.section("what the tests ran on")
     terminalreporter.line("broker: " + " and ".join(_BROKER_NAMES[kind] for kind in kinds))
     terminalreporter.line("engine: " + _ENGINE_NAMES[engine_kind()])
-    if any("/test_replicated_tables.py" in report.nodeid or "/shards" in report.nodeid for report in reports):
-        from tests.support.zookeeper import missing_because as no_zookeeper
+    if any("/test_replicated_tables.py" in report.nodeid or "/test_cluster.py" in report.nodeid for report in reports):
+        from tests.support.cluster import what_it_ran_on
 
-        reason = no_zookeeper()
-        terminalreporter.line(
-            "ClickHouse cluster: shards on development servers; definitions of replicated tables "
-            + (f"NOT TRIED: {reason}" if reason else "with Apache ZooKeeper; replication itself on NONE")
-        )
+        terminalreporter.line(f"ClickHouse cluster: {what_it_ran_on()}")
     missing = f"NONE: pages were not opened. Install chromium, or set {PROGRAM} to the path of one."
     terminalreporter.line("browser: " + (chromium() or missing))
     terminalreporter.line(

@@ -108,22 +108,16 @@ _RIGHTS = {
     ),
 }
 
-# Of a cluster's other servers, and to ask them. A table function needs the right to temporary tables, by which nothing else
-# can be done. Deletions rewrite tables of all shards.
+# Of a cluster's other servers, and to ask them. Deletions rewrite tables of all shards.
 _LOOK_AT_CLUSTER = (
     *[f"SELECT ON system.{table}" for table in ("clusters", "macros", "one", "replicas", "tables")],
     "SHOW TABLES ON {database}.*",
 )
 _ON_CLUSTER: Mapping[Role, Sequence[str]] = {
     Role.EDGE: (),
-    Role.WORKER: (
-        *_LOOK_AT_CLUSTER,
-        "READ, WRITE ON REMOTE",
-        "CREATE TEMPORARY TABLE ON *.*",
-        "SYSTEM SYNC REPLICA ON {database}.*",
-    ),
-    Role.QUERY: (*_LOOK_AT_CLUSTER, "READ ON REMOTE", "CREATE TEMPORARY TABLE ON *.*", "CLUSTER ON *.*"),
-    Role.ADMIN: ("READ, WRITE ON REMOTE", "CREATE TEMPORARY TABLE ON *.*", "TABLE ENGINE ON Distributed"),
+    Role.WORKER: (*_LOOK_AT_CLUSTER, "READ ON REMOTE", "SYSTEM SYNC REPLICA ON {database}.*"),
+    Role.QUERY: (*_LOOK_AT_CLUSTER, "READ ON REMOTE", "CLUSTER ON *.*"),
+    Role.ADMIN: ("READ ON REMOTE", "TABLE ENGINE ON Distributed"),
 }
 
 

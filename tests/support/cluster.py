@@ -5,6 +5,7 @@ every statement on to one engine as it is, but for those that Keeper would have 
 tables that are whole on every node. Distributed tables, their inserts and queries are ClickHouse's own.
 """
 
+import os
 import re
 import secrets
 import shutil
@@ -26,7 +27,7 @@ from services.contract.tables import SHARDED
 from services.devstack.child_process import free_port
 from services.devstack.clickhouse_config import Place, passwords_of
 from services.devstack.clickhouse_server import ClickHouseProcess
-from services.schema.roles import Role
+from tests.support.zookeeper import missing_because
 
 CLUSTER = "shop"
 _ON_CLUSTER = re.compile(r"ON CLUSTER '\w+'")
@@ -240,5 +241,10 @@ def new_nodes(
     return nodes
 
 
-def password_of(nodes: Sequence[ClickHouseProcess], role: Role) -> str:
-    return nodes[0].password(role)
+def what_it_ran_on() -> str:
+    """For the end of a run: which cluster the tests had, and what of one they had not."""
+    if os.environ.get("HEADRACE_TEST_CLICKHOUSE_URL") and (name := os.environ.get("HEADRACE_TEST_CLICKHOUSE_CLUSTER")):
+        return f"{name} at HEADRACE_TEST_CLICKHOUSE_URL, and shards on development servers"
+    reason = missing_because()
+    definitions = f"NOT TRIED: {reason}" if reason else "with Apache ZooKeeper"
+    return f"shards on development servers; definitions of replicated tables {definitions}; replication itself on NONE"
