@@ -28,14 +28,12 @@ from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.schema.migrate import migrate
 from services.schema.roles import Role
 from tests.fault.broken import EDGE_BUILDS
+from tests.fault.engines import Engines
 from tests.fault.ledger import Numbers
 from tests.fault.load import Earlier
 from tests.fault.processes import Service, python_path, until
 from tests.fault.proxy import Proxy
 from tests.fault.quick_start import quick_start_options
-from tests.fault.wire import State as WireState
-from tests.fault.wire import Wire
-from tests.support.cluster import CLUSTER, Everywhere, new_nodes
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTITIONS = 8
@@ -72,7 +70,6 @@ class Stack:
     """All of it, running. `proxies[i]` stands between `workers[i]` and ClickHouse.
 
     `project` is what load and readers speak for, with `key`; see `new_project`. `earlier`: those before it.
-    `front`: of a cluster, the address at which services find it; `wires[i]` leads the other engines to `shards[i]`.
     `clickhouse_exits`: how it ended without being asked to. `supervisors` never end.
     """
 
@@ -80,7 +77,7 @@ class Stack:
     data_dir: Path
     settings: dict[str, str]
     brokers: list[ApacheKafka] | list[EmbeddedBroker]
-    clickhouse: ClickHouseProcess
+    engines: Engines
     http: aiohttp.ClientSession
     project: str = ""
     key: str = ""
@@ -90,9 +87,6 @@ class Stack:
     queries: list[Service] = field(default_factory=list)
     earlier: list[Earlier] = field(default_factory=list)
     supervisors: list[asyncio.Task[None]] = field(default_factory=list)
-    front: Everywhere | None = None
-    shards: list[ClickHouseProcess] = field(default_factory=list)
-    wires: list[Wire] = field(default_factory=list)
     clickhouse_wanted: bool = True
     clickhouse_exits: list[int] = field(default_factory=list)
 
@@ -114,16 +108,17 @@ class Stack:
             await store.close()
 
     @property
-    def store_url(self) -> str:
-        return self.front.url if self.front else self.clickhouse.url
+    def clickhouse(self) -> ClickHouseProcess:
+        """The one that services speak to."""
+        return self.engines.nodes[0]
 
     def kafka_settings(self) -> KafkaSettings:
         return KafkaSettings(**_named(self.settings))
 
     def admin_settings(self) -> ClickHouseSettings:
         return ClickHouseSettings(
-            clickhouse_url=self.store_url,
-            clickhouse_cluster=CLUSTER if self.front else "",
+            clickhouse_url=self.engines.url,
+            clickhouse_cluster=self.engines.cluster,
             clickhouse_user=Role.ADMIN.value,
             clickhouse_password=self.clickhouse.password(Role.ADMIN),
         )
@@ -132,7 +127,7 @@ class Stack:
         """Asks ClickHouse itself. Raises aiohttp.ClientError, also for errors of the query."""
         user = {"Authorization": aiohttp.encode_basic_auth(Role.ADMIN.value, self.clickhouse.password(Role.ADMIN))}
         async with self.http.post(
-            self.store_url, data=query, params={"database": "headrace"}, headers=user, raise_for_status=True
+            self.engines.url, data=query, params={"database": "headrace"}, headers=user, raise_for_status=True
         ) as answer:
             return await answer.read()
 
@@ -226,10 +221,10 @@ class Stack:
     async def kill_shard(self, at: int) -> None:
         if at == 0:
             self.clickhouse_wanted = False
-        await asyncio.to_thread(self.shards[at].kill)
+        await asyncio.to_thread(self.engines.nodes[at].kill)
 
     async def start_shard(self, at: int) -> None:
-        await asyncio.to_thread(self.shards[at].start)
+        await asyncio.to_thread(self.engines.nodes[at].start)
         self.clickhouse_wanted = True
 
     async def look_after_clickhouse(self) -> None:
@@ -250,22 +245,13 @@ class Stack:
 async def started(shape: Shape, data_dir: Path) -> AsyncIterator[Stack]:
     """Starts everything and stops it at the end. Raises ChildFailedError, TimeoutError, KafkaUnavailableError."""
     brokers = await asyncio.to_thread(_start_brokers, shape, data_dir)
-    wires: list[Wire] = []
-    shards = _new_shards(shape, data_dir, wires)
-    clickhouse = shards[0]
-    front = Everywhere([shard.url for shard in shards]) if shape.shards > 1 else None
+    engines = Engines(data_dir, shape.shards)
     tasks: list[asyncio.Task[None]] = []
     stack: Stack | None = None
     try:
-        for shard in shards:
-            await asyncio.to_thread(shard.start)
-        for wire in wires:
-            await wire.set(WireState.WHOLE)
-        if front is not None:
-            front.start()
+        await engines.start()
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-            stack = Stack(shape, data_dir, _settings(shape, brokers), brokers, clickhouse, http)
-            stack.front, stack.shards, stack.wires = front, shards, wires
+            stack = Stack(shape, data_dir, _settings(shape, brokers), brokers, engines, http)
             await _prepare(stack)
             await _start_services(stack)
             tasks = [asyncio.create_task(service.look_after()) for service in stack.services]
@@ -281,25 +267,8 @@ async def started(shape: Shape, data_dir: Path) -> AsyncIterator[Stack]:
         if stack is not None:
             await asyncio.gather(*[service.kill() for service in stack.services])
             await asyncio.gather(*[proxy.stop() for proxy in stack.proxies])
-        for shard in shards:
-            await asyncio.to_thread(shard.kill)
-        for wire in wires:
-            await wire.stop()
-        if front is not None:
-            front.stop()
+        await engines.stop()
         await asyncio.to_thread(_stop_brokers, brokers)
-
-
-def _new_shards(shape: Shape, data_dir: Path, wires: list[Wire]) -> list[ClickHouseProcess]:
-    """One engine alone, or a cluster whose engines reach each other, and themselves, by wires."""
-    if shape.shards == 1:
-        return [ClickHouseProcess(data_dir / "clickhouse", log=data_dir / "clickhouse.log")]
-
-    def by_wire(port: int) -> int:
-        wires.append(Wire(port))
-        return wires[-1].port
-
-    return new_nodes(data_dir, ("headrace",), [1] * shape.shards, reached_at=by_wire)
 
 
 def _start_brokers(shape: Shape, data_dir: Path) -> list[ApacheKafka] | list[EmbeddedBroker]:
@@ -373,14 +342,13 @@ async def _start_services(stack: Stack) -> None:
     shape, logs = stack.shape, stack.data_dir / "logs"
 
     def env(role: Role) -> dict[str, str]:
-        place = {"HEADRACE_CLICKHOUSE_URL": stack.store_url} if stack.front else {}
-        place |= {"HEADRACE_CLICKHOUSE_CLUSTER": CLUSTER} if stack.front else {}
-        return {**stack.settings, **python_path(ROOT), **stack.clickhouse.environment(role), **place}
+        of_store = {**stack.clickhouse.environment(role), **stack.engines.settings}
+        return {**stack.settings, **python_path(ROOT), **of_store}
 
     of_edges = shape.broken if shape.broken in EDGE_BUILDS else None
     stack.edges += [Service(f"edge-{i}", "edge", env(Role.EDGE), logs, of_edges) for i in range(shape.edges)]
     for i in range(shape.workers):
-        proxy = Proxy(stack.front.port if stack.front else stack.clickhouse.port)
+        proxy = Proxy(stack.engines.port)
         await proxy.start()
         stack.proxies.append(proxy)
         through = {**env(Role.WORKER), "HEADRACE_CLICKHOUSE_URL": proxy.url}

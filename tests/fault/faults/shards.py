@@ -14,7 +14,7 @@ _AWAY_S = (0.5, 3.0, 6.0)
 
 async def kill_shard(scene: Scene) -> None:
     """The one that services speak to, or the other."""
-    at = scene.rng.randrange(len(scene.stack.shards))
+    at = scene.rng.randrange(len(scene.stack.engines.nodes))
     await scene.stack.kill_shard(at)
     await asyncio.sleep(scene.rng.choice(_AWAY_S))
     await scene.stack.start_shard(at)
@@ -22,7 +22,7 @@ async def kill_shard(scene: Scene) -> None:
 
 async def stall_shard(scene: Scene) -> None:
     """It stops in the middle of whatever it does, with its connections open."""
-    shard = scene.rng.choice(scene.stack.shards)
+    shard = scene.rng.choice(scene.stack.engines.nodes)
     shard.child.send_signal(signal.SIGSTOP)
     await asyncio.sleep(scene.rng.choice(_AWAY_S))
     shard.child.send_signal(signal.SIGCONT)
@@ -30,7 +30,7 @@ async def stall_shard(scene: Scene) -> None:
 
 def _wire(state: State) -> Fault:
     async def inject(scene: Scene) -> None:
-        wire = scene.rng.choice(scene.stack.wires)
+        wire = scene.rng.choice(scene.stack.engines.wires)
         await wire.set(state)
         await asyncio.sleep(scene.rng.choice(_AWAY_S))
         await wire.set(State.WHOLE)
