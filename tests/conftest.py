@@ -28,6 +28,7 @@ _BROKER_NAMES = {
 _ENGINE_NAMES = {
     "environment": "ClickHouse at HEADRACE_TEST_CLICKHOUSE_URL",
     "docker": "ClickHouse in Docker",
+    "shards": "development servers, a shard each (HEADRACE_TEST_SHARDS)",
     "development": "the development server (ClickHouse's engine from the wheel)",
 }
 
@@ -100,6 +101,8 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
 
     def _split_scope(self, nodeid: str) -> str:
         path = nodeid.partition("::")[0]
+        if path.startswith("tests/engine/shards/"):
+            return "shards"
         part = _part_of(Path(path).relative_to("tests"))
         return path if part in (_ENGINE, _UNIT) else f"part {part}"
 
@@ -134,6 +137,10 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     terminalreporter.section("what the tests ran on")
     terminalreporter.line("broker: " + " and ".join(_BROKER_NAMES[kind] for kind in kinds))
     terminalreporter.line("engine: " + _ENGINE_NAMES[engine_kind()])
+    if any("/test_replicated_tables.py" in report.nodeid or "/test_cluster.py" in report.nodeid for report in reports):
+        from tests.support.cluster import what_it_ran_on
+
+        terminalreporter.line(f"ClickHouse cluster: {what_it_ran_on()}")
     missing = f"NONE: pages were not opened. Install chromium, or set {PROGRAM} to the path of one."
     terminalreporter.line("browser: " + (chromium() or missing))
     terminalreporter.line(

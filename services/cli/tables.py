@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from services.cli.output import say
-from services.cli.store import store_errors, tool_settings
+from services.cli.output import say, say_table
+from services.cli.store import store_errors, tool_settings, with_store
+from services.runtime.clickhouse import ClickHouse
 from services.runtime.settings import ClickHouseSettings
 from services.schema.migrate import migrate as apply_migrations
-from services.schema.migrate import on_cluster
 from services.schema.roles import roles_sql
 
 app = typer.Typer()
@@ -33,11 +33,30 @@ def migrate(
 
 
 @app.command(rich_help_panel="Operation")
+def shards() -> None:
+    """Print how events lie on the shards of a cluster, and how many of them would go to another shard today.
+
+    After a shard was added these stay where they are, and are found there: nothing has to be moved.
+    Settings: `HEADRACE_CLICKHOUSE_*`.
+    """
+    from services.operations.shards import look_at_shards
+
+    async def show(store: ClickHouse, settings: ClickHouseSettings) -> None:
+        rows = [
+            (str(each.number), f"{each.rows:,}", f"{each.elsewhere:,}", f"{each.share:.0%}")
+            for each in await look_at_shards(store)
+        ]
+        say_table(("shard", "events", "of them elsewhere today", "of what comes"), rows)
+
+    with_store(show)
+
+
+@app.command(rich_help_panel="Operation")
 def roles() -> None:
     """Print the SQL that makes ClickHouse's roles: what the edge, the worker, the query service and an admin may do.
 
     Give each service a user with its role: CREATE USER shop_edge IDENTIFIED BY '...' DEFAULT ROLE headrace_edge.
     """
     settings = tool_settings(ClickHouseSettings)
-    for statement in roles_sql(settings.clickhouse_database, on_cluster(settings.clickhouse_cluster)):
+    for statement in roles_sql(settings.clickhouse_database, settings.clickhouse_cluster):
         typer.echo(f"{statement};")

@@ -23,6 +23,18 @@ _MEMORY_RATIO = 0.5
 _QUESTIONS_RATIO = 0.6
 
 
+class Place(Struct, frozen=True):
+    """A server's place in a cluster. `shards`: the TCP ports of all servers on 127.0.0.1, by shard. `secret`: what they know
+    each other by; users keep their names and rights. `keeper_port`: of ClickHouse Keeper or ZooKeeper; 0: none."""
+
+    cluster: str
+    shards: Sequence[Sequence[int]]
+    shard: int
+    replica: int
+    secret: str
+    keeper_port: int = 0
+
+
 class ServerConfig(Struct, frozen=True):
     """Ports of 127.0.0.1, the databases that the services may use, and the memory of all queries together."""
 
@@ -30,6 +42,7 @@ class ServerConfig(Struct, frozen=True):
     tcp_port: int
     databases: Sequence[str]
     memory_bytes: int = 0
+    place: Place | None = None
 
     @property
     def total_memory_bytes(self) -> int:
@@ -61,7 +74,7 @@ def config_xml(config: ServerConfig) -> str:
     <listen_host>127.0.0.1</listen_host>
     <http_port>{config.http_port}</http_port>
     <tcp_port>{config.tcp_port}</tcp_port>
-    <users_config>users.xml</users_config>
+    <users_config>users.xml</users_config>{_place_xml(config.place) if config.place else ""}
     <max_server_memory_usage>{config.total_memory_bytes}</max_server_memory_usage>
 
     <!-- As in deploy/clickhouse/server.xml: where cores are short, what waits to be stored goes before merges. -->
@@ -88,13 +101,27 @@ def config_xml(config: ServerConfig) -> str:
 """
 
 
+def _place_xml(place: Place) -> str:
+    shards = "".join(
+        "<shard><internal_replication>true</internal_replication>"
+        + "".join(f"<replica><host>127.0.0.1</host><port>{port}</port></replica>" for port in ports)
+        + "</shard>"
+        for ports in place.shards
+    )
+    keeper = f"<zookeeper><node><host>127.0.0.1</host><port>{place.keeper_port}</port></node></zookeeper>"
+    return f"""
+    <remote_servers><{place.cluster}><secret>{place.secret}</secret>{shards}</{place.cluster}></remote_servers>
+    <macros><shard>{place.shard:02d}</shard><replica>{place.replica:02d}</replica></macros>
+    {keeper if place.keeper_port else ""}"""
+
+
 def users_xml(config: ServerConfig, passwords: Mapping[Role, str]) -> str:
     """The services' users with the rights of `roles.py` on each of the databases, and `default`, which can nothing.
 
     ClickHouse's statement that listens runs as `default`, without a password. It may listen, and it is the one
     session that `default` may have: nobody can log in by that name.
     """
-    users = "".join(_user_xml(role, passwords[role], config.databases) for role in Role)
+    users = "".join(_user_xml(role, passwords[role], config) for role in Role)
     return f"""<clickhouse>
     <profiles>
         <default>
@@ -125,8 +152,9 @@ def users_xml(config: ServerConfig, passwords: Mapping[Role, str]) -> str:
 """
 
 
-def _user_xml(role: Role, password: str, databases: Sequence[str]) -> str:
-    grants = dict.fromkeys(grant for database in databases for grant in grants_of(role, database))
+def _user_xml(role: Role, password: str, config: ServerConfig) -> str:
+    cluster = config.place.cluster if config.place else ""
+    grants = dict.fromkeys(grant for database in config.databases for grant in grants_of(role, database, cluster))
     lines = "".join(f"\n                <query>GRANT {escape(grant)}</query>" for grant in grants)
     profile = role if role is Role.QUERY else "default"
     return f"""

@@ -13,8 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from msgspec import structs
+
 from services.devstack.child_process import ChildProcess, free_port
-from services.devstack.clickhouse_config import ServerConfig, passwords_of, write_config
+from services.devstack.clickhouse_config import Place, ServerConfig, passwords_of, write_config
 from services.schema.roles import Role
 
 # As in production. The engine takes its time zone from nowhere else.
@@ -67,6 +69,10 @@ class ClickHouseProcess:
             "HEADRACE_CLICKHOUSE_USER": role.value,
             "HEADRACE_CLICKHOUSE_PASSWORD": self.password(role),
         }
+
+    def join(self, place: Place) -> None:
+        """From its next start on it is part of a cluster."""
+        self.config = structs.replace(self.config, place=place)
 
     def launch(self) -> None:
         """Does not wait until it answers."""

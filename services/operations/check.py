@@ -12,14 +12,16 @@ from msgspec import Struct
 
 from services.runtime.clickhouse import ClickHouse, StoreError, is_older
 from services.runtime.clock import utc_now
+from services.runtime.cluster import on_cluster
 from services.runtime.kafka import admin_client, make_producer, topics_of
 from services.runtime.kafka_rights import Client, Operation, Right, acl_commands, rights_of
 from services.runtime.kafka_topics import Look, create_commands, look_closely, wanted_topics
 from services.runtime.operator_errors import OperatorError
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.runtime.store_version import LOWEST_VERSION
-from services.schema.migrate import load_migrations, on_cluster
+from services.schema.files import load_migrations
 from services.schema.roles import Role, grants_of, role_name
+from services.schema.topology import TopologyError, refuse_cluster
 
 # Deletions allow a minute for clocks that differ, the window of ids an hour.
 _CLOCK_WARNING_S = 5.0
@@ -178,6 +180,8 @@ async def check_clickhouse(service: str, settings: ClickHouseSettings, role: Rol
         yield Row(service, "ClickHouse's version", State.WRONG if is_old else State.OK, says)
         yield await _schema(service, store, settings, role)
         yield await _grants(service, store, settings, role)
+        if settings.clickhouse_cluster and role is not Role.EDGE:
+            yield await _cluster(service, store, settings)
         ahead_s = (now.replace(tzinfo=UTC) - before - (after - before) / 2).total_seconds()
         yield _clock(service, "clock of ClickHouse", ahead_s)
     except StoreError as error:
@@ -203,8 +207,25 @@ async def _schema(service: str, store: ClickHouse, settings: ClickHouseSettings,
     return Row(service, what, State.OK, "up to date")
 
 
+async def _cluster(service: str, store: ClickHouse, settings: ClickHouseSettings) -> Row:
+    what = f"cluster {settings.clickhouse_cluster}"
+    try:
+        topology = await refuse_cluster(store, settings)
+    except TopologyError as error:
+        return Row(service, what, State.WRONG, str(error))
+    answers = f"{len(topology.nodes)} of {len(topology.replicas)} servers answer, shards: {len(topology.of_shards())}"
+    if missing := topology.without_majority():
+        away = ", ".join(f"{found} of shard {shard}" for shard, found in missing.items())
+        return Row(service, what, State.WRONG, f"{answers}; too few for inserts: {away}")
+    is_whole = len(topology.nodes) == len(topology.replicas)
+    return Row(service, what, State.OK if is_whole else State.WARNING, answers)
+
+
 async def _own_tables(service: str, store: ClickHouse, database: str, role: Role) -> Row:
-    tables = sorted({grant.split(" ON ")[1] for grant in grants_of(role, database) if f" ON {database}." in grant})
+    cluster = store.cluster
+    tables = sorted(
+        {grant.split(" ON ")[1] for grant in grants_of(role, database, cluster) if f" ON {database}." in grant}
+    )
     for table in tables:
         try:
             await store.command(f"SELECT * FROM {table} LIMIT 0")
@@ -218,7 +239,9 @@ async def _own_tables(service: str, store: ClickHouse, database: str, role: Role
 
 async def _grants(service: str, store: ClickHouse, settings: ClickHouseSettings, role: Role) -> Row:
     database, everywhere = settings.clickhouse_database, on_cluster(settings.clickhouse_cluster)
-    missing = [grant for grant in grants_of(role, database) if not await _is_granted(store, grant)]
+    missing = [
+        grant for grant in grants_of(role, database, settings.clickhouse_cluster) if not await _is_granted(store, grant)
+    ]
     what = "rights in ClickHouse"
     if not missing:
         return Row(service, what, State.OK, "all that are needed")

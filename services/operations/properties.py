@@ -11,8 +11,8 @@ from services.query.execution.materialized_columns import read_promoted
 from services.query.request.filters import FIELDS, TRAITS
 from services.query.sql.properties import column_definition, column_name, is_promotable, property_column
 from services.runtime.clickhouse import ClickHouse, StoreTimeoutError
+from services.runtime.cluster import on_cluster, on_replicas, own_table
 from services.runtime.operator_errors import OperatorError
-from services.schema.migrate import on_cluster
 
 
 class PropertyError(OperatorError):
@@ -28,10 +28,11 @@ class PromotedProperty(Struct, frozen=True):
 
 
 async def list_promoted(store: ClickHouse) -> list[PromotedProperty]:
-    """In order of their keys; on a cluster, what this server holds. Raises StoreError."""
-    of_events = f"WHERE database = currentDatabase() AND table = '{EVENTS}' AND active"
-    ((rows,),) = await store.rows(f"SELECT sum(rows) FROM system.parts {of_events}")
-    by_column = await store.rows(f"SELECT column, sum(rows) FROM system.parts_columns {of_events} GROUP BY column")
+    """In order of their keys; on a cluster, of all replicas together. Raises StoreError."""
+    of_events = f"WHERE database = '{store.database}' AND table = '{own_table(EVENTS, store.cluster)}' AND active"
+    parts, columns = (on_replicas(store.cluster, f"system.{name}") for name in ("parts", "parts_columns"))
+    ((rows,),) = await store.rows(f"SELECT sum(rows) FROM {parts} {of_events}")
+    by_column = await store.rows(f"SELECT column, sum(rows) FROM {columns} {of_events} GROUP BY column")
     written: dict[str, int] = {row[0]: row[1] for row in by_column}
     keys = sorted(await read_promoted(store))
     return [PromotedProperty(key, written.get(column_name(key), 0), rows) for key in keys]
@@ -47,14 +48,16 @@ async def promote(store: ClickHouse, cluster: str, key: str, *, new_only: bool) 
         raise PropertyError(f"{key} is no property of events to filters and breakdowns: they read something else by it")
     if not is_promotable(key):
         raise PropertyError("only keys of 1 to 64 of the characters A-Z a-z 0-9 _ - . $ can be promoted")
-    table, column = f"{EVENTS} {on_cluster(cluster)}", property_column(key)
+    tables, column = _tables(cluster), property_column(key)
     definition = f"String MATERIALIZED {column_definition(key)}"
     if key not in await read_promoted(store):
         # What an older version made of the property, if it did.
-        await store.command(f"ALTER TABLE {table} DROP COLUMN IF EXISTS {column}")
-    await store.command(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {column} {definition}")
+        for table in reversed(tables):
+            await store.command(f"ALTER TABLE {table} DROP COLUMN IF EXISTS {column}")
+    for table in tables:
+        await store.command(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {column} {definition}")
     if not new_only:
-        await store.command(f"ALTER TABLE {table} MATERIALIZE COLUMN {column}", settings={"mutations_sync": 0})
+        await store.command(f"ALTER TABLE {tables[0]} MATERIALIZE COLUMN {column}", settings={"mutations_sync": 0})
 
 
 async def demote(store: ClickHouse, cluster: str, key: str) -> None:
@@ -68,13 +71,20 @@ async def demote(store: ClickHouse, cluster: str, key: str) -> None:
         raise PropertyError(f"{key} is not promoted; {listed}")
     # ClickHouse drops no column that it is writing. It lists the statement in brackets, names in quotes where they need it.
     await store.command(
-        f"KILL MUTATION {on_cluster(cluster)} WHERE database = '{store.database}' AND table = '{EVENTS}' AND NOT is_done "
+        f"KILL MUTATION {on_cluster(cluster)} WHERE database = '{store.database}' AND NOT is_done "
+        f"AND table = '{own_table(EVENTS, cluster)}' "
         f"AND trim(BOTH '()' FROM replaceAll(command, '`', '')) = 'MATERIALIZE COLUMN {column_name(key)}'"
     )
     try:
-        await store.command(f"ALTER TABLE {EVENTS} {on_cluster(cluster)} DROP COLUMN IF EXISTS {property_column(key)}")
+        for table in reversed(_tables(cluster)):
+            await store.command(f"ALTER TABLE {table} DROP COLUMN IF EXISTS {property_column(key)}")
     except StoreTimeoutError as error:
         raise PropertyError(
             f"ClickHouse has not dropped the column of {key} yet: it rewrites parts in turn (see system.mutations). "
             "It goes on by itself"
         ) from error
+
+
+def _tables(cluster: str) -> list[str]:
+    """That have the column: the one with the rows, and on a cluster the one that shows all shards, which asks it for them."""
+    return [f"{table} {on_cluster(cluster)}" for table in dict.fromkeys((own_table(EVENTS, cluster), EVENTS))]

@@ -58,8 +58,14 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now, event_log: Delet
     turns = StoreTurns(QueryExecutor(store, limits), limits)
     answers = Answers(ByteBudget(settings.query_max_answers_bytes))
     columns = MaterializedColumns(store, settings.keys_refresh_s)
-    fingerprints = Fingerprints(store, one_server=not settings.clickhouse_cluster)
-    insights = InsightRunner(turns, columns, fingerprints, KeptResults(settings.query_max_kept_bytes))
+    fingerprints = Fingerprints(store)
+    insights = InsightRunner(
+        turns,
+        columns,
+        fingerprints,
+        KeptResults(settings.query_max_kept_bytes),
+        skip_shards=settings.query_skip_unavailable_shards,
+    )
     cohorts = SavedCohorts(store, turns)
     saved = CohortRoutes(cohorts, answers, keys, clock)
     people = PeopleRoutes(insights, cohorts, answers, keys, clock)

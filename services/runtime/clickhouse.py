@@ -16,6 +16,7 @@ import clickhouse_connect
 from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
+from services.runtime.cluster import cluster_settings
 from services.runtime.operator_errors import OperatorError
 from services.runtime.settings import ClickHouseSettings
 from services.runtime.tls import causes, tls_advice
@@ -110,12 +111,18 @@ class BadDataError(StoreError):
 class ClickHouse:
     """A pool of HTTP connections to one ClickHouse. Methods raise StoreError and its kinds, nothing of the driver."""
 
+    # The name of the cluster that it is part of, and settings of each statement.
+    cluster: str = ""
+    _usual: Settings = cluster_settings("")
+
     def __init__(
         self, settings: ClickHouseSettings, *, database: str | None = None, lowest_version: Version = ()
     ) -> None:
         """Connects on first use. `database` overrides the settings' one. An older ClickHouse is refused."""
         self._settings = settings
         self._lowest_version = lowest_version
+        self.cluster = settings.clickhouse_cluster
+        self._usual = cluster_settings(self.cluster)
         self.database = settings.clickhouse_database if database is None else database
         self._client: AsyncClient | None = None
         self._connecting = asyncio.Lock()
@@ -179,7 +186,9 @@ class ClickHouse:
     ) -> list[Sequence[Any]]:
         """The answer's rows, as Python values."""
         async with self._asking() as client:
-            result = await client.query(sql, parameters=dict(parameters or {}), settings=dict(settings or {}))
+            result = await client.query(
+                sql, parameters=dict(parameters or {}), settings={**self._usual, **(settings or {})}
+            )
         return list(result.result_rows)
 
     async def raw(
@@ -188,13 +197,13 @@ class ClickHouse:
         """The answer's bytes in one of ClickHouse's output formats."""
         async with self._asking() as client:
             return await client.raw_query(
-                sql, parameters=dict(parameters or {}), settings=dict(settings or {}), fmt=fmt
+                sql, parameters=dict(parameters or {}), settings={**self._usual, **(settings or {})}, fmt=fmt
             )
 
     async def command(self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None) -> None:
         """A statement without an answer (DDL, small INSERT ... SELECT, KILL)."""
         async with self._asking() as client:
-            await client.command(sql, parameters=dict(parameters or {}), settings=dict(settings or {}))
+            await client.command(sql, parameters=dict(parameters or {}), settings={**self._usual, **(settings or {})})
 
     async def insert_lines(
         self,
@@ -206,7 +215,11 @@ class ClickHouse:
     ) -> None:
         """Insert JSON lines, whole or in parts. With a `token`, the same block again under the same token is
         stored once."""
-        options: dict[str, Any] = {"date_time_input_format": "best_effort", "async_insert": 0, **(settings or {})}
+        options: dict[str, Any] = {
+            **self._usual,
+            **{"date_time_input_format": "best_effort", "async_insert": 0},
+            **(settings or {}),
+        }
         if token is not None:
             options["insert_deduplication_token"] = token
         body = lines if isinstance(lines, bytes) else _pieces(lines)
@@ -301,6 +314,7 @@ _UNAVAILABLE_CODES = {
     242,  # TABLE_IS_READ_ONLY
     243,  # NOT_ENOUGH_SPACE
     252,  # TOO_MANY_PARTS
+    279,  # ALL_CONNECTION_TRIES_FAILED: a shard is away
     285,  # TOO_FEW_LIVE_REPLICAS
     286,  # UNSATISFIED_QUORUM_FOR_PREVIOUS_WRITE
     319,  # UNKNOWN_STATUS_OF_INSERT

@@ -204,7 +204,8 @@ class ClickHouseSettings(Settings):
     clickhouse_cluster: str = Field(
         default="",
         pattern=r"^[a-zA-Z0-9_-]{0,64}$",
-        description="Name of the cluster for ON CLUSTER and Replicated tables; empty: one server, plain tables.",
+        description="Name of ClickHouse's cluster (experimental): events on its shards, all else on every node, replicated; empty: "
+        "one server. The same for all services and for `headrace migrate`.",
     )
     clickhouse_timeout_s: float = Field(default=60, gt=0, description="How long one request to ClickHouse may take.")
     clickhouse_ca_file: str = Field(
@@ -435,6 +436,10 @@ class QuerySettings(GroupSettings, HttpSettings, ClickHouseSettings, LogSettings
         default=64 * 1024**2,
         ge=0,
         description="Bytes of results that are kept while the data that they were made of are the same; 0: none.",
+    )
+    query_skip_unavailable_shards: bool = Field(
+        default=False,
+        description="On a cluster, where a shard is away: answer queries without its events, with `partial`: true. Else: 503.",
     )
     query_deletions_per_project: int = Field(
         default=10_000, ge=1, description="Deletions of one project that are not done yet; above it: 429."

@@ -1,13 +1,14 @@
 """Services and tables must know each other: an older service would misread rows of newer ones, and a newer one asks for
 columns that are not there."""
 
-from services.contract.tables import SCHEMA_MIGRATIONS
+from services.contract.tables import SCHEMA_MIGRATIONS, SHARDED
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.logs import get_logger
 from services.runtime.operator_errors import OperatorError
 from services.runtime.retry import retry_until_done
 from services.runtime.settings import ClickHouseSettings
-from services.schema.migrate import load_migrations
+from services.schema.files import load_migrations
+from services.schema.topology import TopologyError, refuse_cluster
 
 log = get_logger(__name__)
 _RETRY_S = 1.0
@@ -22,15 +23,35 @@ class _BehindError(Exception):
 
 
 async def agree_with_schema(settings: ClickHouseSettings) -> None:
-    """For the start of a service. Waits until the tables are as new as this program. Raises UnknownSchemaError. Where
+    """For the start of a service. Waits until the tables are as new as this program. Raises UnknownSchemaError, TopologyError. Where
     ClickHouse does not answer nothing is said: the service waits for it later."""
     store = ClickHouse(settings)
     try:
         await retry_until_done(lambda: _compare(store), (_BehindError,), _RETRY_S, log, "tables_are_older")
+        if settings.clickhouse_cluster:
+            topology = await refuse_cluster(store, settings)
+            for shard, found in topology.without_majority().items():
+                log.warning("shard_without_quorum", shard=shard, replicas_that_answer=found)
+        else:
+            await _refuse_tables_of_cluster(store)
     except StoreError as error:
         log.warning("schema_not_read", reason=str(error)[:500])
     finally:
         await store.close()
+
+
+async def _refuse_tables_of_cluster(store: ClickHouse) -> None:
+    """Without the setting, inserts would be acknowledged by one replica, and a deletion would reach one shard."""
+    for table in SHARDED:
+        found = await store.rows(
+            "SELECT 1 FROM system.tables WHERE database = currentDatabase() AND name = {table:String} "
+            "AND engine = 'Distributed'",
+            {"table": table},
+        )
+        if found:
+            raise TopologyError(
+                f"{table} lies on the shards of a cluster: set HEADRACE_CLICKHOUSE_CLUSTER to its name for every service"
+            )
 
 
 async def _compare(store: ClickHouse) -> None:

@@ -1,42 +1,22 @@
 """Applies the numbered SQL files of `migrations/`, each once, in order. Files that were applied must not change.
 
-The files are templates for engine and cluster only: with HEADRACE_CLICKHOUSE_CLUSTER set, the same files create
-Replicated tables ON CLUSTER (the server's macros {shard} and {replica} must be set); without it, plain tables.
+What they become on a cluster: `files.py`, `layout.py`.
 """
-
-import hashlib
-import re
-from importlib import resources
-
-from msgspec import Struct
 
 from services.contract.log.topics import BUCKETS, NO_BUCKETS
 from services.contract.tables import EVENTS, PARTITIONING, SCHEMA_MIGRATIONS
 from services.runtime.clickhouse import MAX_TIMEOUT_MULTIPLIER, ClickHouse, timeout_multiplier
+from services.runtime.cluster import on_cluster
 from services.runtime.operator_errors import OperatorError
 from services.runtime.settings import ClickHouseSettings
+from services.schema.files import Migration, load_migrations, whole_table_engine
+from services.schema.layout import adopt_tables, fill_nodes, move_rows, show_sharded
 from services.schema.lock import migration_lock
-
-_REPLICA = "'/clickhouse/tables/{uuid}/{shard}', '{replica}'"
-
-
-class Migration(Struct, frozen=True):
-    """One file. `statements` are ready to run."""
-
-    name: str
-    checksum: str
-    statements: list[str]
+from services.schema.topology import refuse_topology
 
 
 class MigrationError(OperatorError):
     """The database and the files do not agree; the message says what to do."""
-
-
-def load_migrations(cluster: str = "") -> list[Migration]:
-    """All files in order of their numbers, as SQL for one server (`cluster` empty) or for that cluster."""
-    folder = resources.files("services.schema") / "migrations"
-    files = sorted((f for f in folder.iterdir() if f.name.endswith(".sql")), key=lambda f: f.name)
-    return [_read(f.name, f.read_text(encoding="utf-8"), cluster) for f in files]
 
 
 async def migrate(settings: ClickHouseSettings, *, dry_run: bool = False) -> list[str]:
@@ -49,10 +29,12 @@ async def migrate(settings: ClickHouseSettings, *, dry_run: bool = False) -> lis
     store = await ClickHouse.connect(settings, database="default")
     usual = timeout_multiplier.set(MAX_TIMEOUT_MULTIPLIER)
     try:
+        if settings.clickhouse_cluster:
+            await refuse_topology(store, settings)
         pending = await _pending(store, settings, migrations)
         if dry_run:
             return [m.name for m in pending]
-        if pending:
+        if pending or settings.clickhouse_cluster:
             pending = await _apply_pending(store, settings, migrations)
         await _keep_spread(store, settings)
         return [m.name for m in pending]
@@ -72,12 +54,19 @@ async def _apply_pending(
 ) -> list[Migration]:
     """Those that nobody else has applied meanwhile."""
     cluster = settings.clickhouse_cluster
-    await _prepare(store, settings)
-    engine = _render("{replacing_merge_tree}", cluster)
-    async with migration_lock(store, settings.clickhouse_database, on_cluster(cluster), engine):
+    database, engine = settings.clickhouse_database, whole_table_engine(cluster)
+    await store.command(f"CREATE DATABASE IF NOT EXISTS {database} {on_cluster(cluster)}")
+    async with migration_lock(store, database, on_cluster(cluster), engine):
+        if cluster:
+            await adopt_tables(store, settings)
+        await _prepare(store, settings)
         pending = await _pending(store, settings, migrations)
         for migration in pending:
             await _apply(store, settings, migration)
+        if cluster:
+            await show_sharded(store, settings)
+            await fill_nodes(store, settings)
+            await move_rows(store, settings)
     return pending
 
 
@@ -89,29 +78,6 @@ async def _keep_spread(store: ClickHouse, settings: ClickHouseSettings) -> None:
         f"SELECT if((SELECT count() FROM {database}.{EVENTS}) > 0, {NO_BUCKETS}, {BUCKETS}), 0 "
         f"WHERE (SELECT count() FROM {database}.{PARTITIONING}) = 0"
     )
-
-
-def _read(name: str, text: str, cluster: str) -> Migration:
-    sql = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--"))
-    statements = [_render(s.strip(), cluster) for s in sql.split(";\n") if s.strip()]
-    return Migration(name, hashlib.sha256(text.encode()).hexdigest(), [s.rstrip(";") for s in statements])
-
-
-def _render(statement: str, cluster: str) -> str:
-    def engine(match: re.Match[str]) -> str:
-        version = match.group(1) or ""
-        if cluster:
-            return f"ReplicatedReplacingMergeTree({_REPLICA}{', ' + version if version else ''})"
-        return f"ReplacingMergeTree({version})"
-
-    statement = re.sub(r"\{replacing_merge_tree(?::(\w+))?\}", engine, statement)
-    window = "replicated_deduplication_window" if cluster else "non_replicated_deduplication_window"
-    return statement.replace("{deduplication_window}", window).replace("{on_cluster}", on_cluster(cluster))
-
-
-def on_cluster(cluster: str) -> str:
-    """The clause of a statement, as SQL; nothing for one server."""
-    return f"ON CLUSTER '{cluster}'" if cluster else ""
 
 
 async def _applied(store: ClickHouse, settings: ClickHouseSettings) -> dict[str, str]:
@@ -138,8 +104,7 @@ def _check_unchanged(migrations: list[Migration], applied: dict[str, str]) -> No
 
 async def _prepare(store: ClickHouse, settings: ClickHouseSettings) -> None:
     database, everywhere = settings.clickhouse_database, on_cluster(settings.clickhouse_cluster)
-    engine = _render("{replacing_merge_tree}", settings.clickhouse_cluster)
-    await store.command(f"CREATE DATABASE IF NOT EXISTS {database} {everywhere}")
+    engine = whole_table_engine(settings.clickhouse_cluster)
     await store.command(
         f"CREATE TABLE IF NOT EXISTS {database}.{SCHEMA_MIGRATIONS} {everywhere} "
         "(name String, checksum String, applied_at DateTime64(3, 'UTC') DEFAULT now64(3)) "

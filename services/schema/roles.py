@@ -27,9 +27,11 @@ from services.contract.tables import (
     PERSON_IDS,
     PROJECT_LIMITS,
     SCHEMA_MIGRATIONS,
+    SHARDED,
     TAKEN_IDS,
     USAGE,
 )
+from services.runtime.cluster import on_cluster, own_table
 
 _READ = ("SELECT",)
 _ADD = ("SELECT", "INSERT")
@@ -111,13 +113,29 @@ _RIGHTS = {
     ),
 }
 
+# Of a cluster's other servers, and to ask them. Deletions rewrite tables of all shards.
+_LOOK_AT_CLUSTER = (
+    *[f"SELECT ON system.{table}" for table in ("clusters", "macros", "one", "replicas", "tables")],
+    "SHOW TABLES ON {database}.*",
+)
+_ON_CLUSTER: Mapping[Role, Sequence[str]] = {
+    Role.EDGE: (),
+    Role.WORKER: (*_LOOK_AT_CLUSTER, "READ ON REMOTE", "SYSTEM SYNC REPLICA ON {database}.*"),
+    Role.QUERY: (*_LOOK_AT_CLUSTER, "READ ON REMOTE", "CLUSTER ON *.*"),
+    Role.ADMIN: ("READ ON REMOTE", "TABLE ENGINE ON Distributed"),
+}
 
-def grants_of(role: Role, database: str) -> list[str]:
+
+def grants_of(role: Role, database: str, cluster: str = "") -> list[str]:
     """What the role may do, as clauses of GRANT: `SELECT ON headrace.api_keys`."""
     rights = _RIGHTS[role]
-    on_tables = [f"{', '.join(names)} ON {database}.{table}" for table, names in rights.tables.items()]
+    tables = dict(rights.tables)
+    if cluster:
+        tables |= {own_table(table, cluster): names for table, names in tables.items() if table in SHARDED}
+    on_tables = [f"{', '.join(names)} ON {database}.{table}" for table, names in tables.items()]
     on_database = [f"{rights.database} ON {database}.*"] if rights.database else []
-    return [*on_tables, *on_database, *rights.server]
+    of_cluster = [clause.format(database=database) for clause in _ON_CLUSTER[role]] if cluster else []
+    return [*on_tables, *on_database, *rights.server, *of_cluster]
 
 
 def role_name(role: Role, database: str) -> str:
@@ -125,13 +143,14 @@ def role_name(role: Role, database: str) -> str:
     return f"{database}_{role}"
 
 
-def roles_sql(database: str, on_cluster: str = "") -> list[str]:
+def roles_sql(database: str, cluster: str = "") -> list[str]:
     """Statements that make the roles, to be given to users with passwords of their own. Safe to repeat."""
     statements = []
     for role in Role:
         name = role_name(role, database)
-        statements.append(f"CREATE ROLE IF NOT EXISTS {name} {on_cluster}".rstrip())
+        statements.append(f"CREATE ROLE IF NOT EXISTS {name} {on_cluster(cluster)}".rstrip())
         statements += [
-            f"GRANT {on_cluster} {grant} TO {name}".replace("  ", " ") for grant in grants_of(role, database)
+            f"GRANT {on_cluster(cluster)} {grant} TO {name}".replace("  ", " ")
+            for grant in grants_of(role, database, cluster)
         ]
     return statements

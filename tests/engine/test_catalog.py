@@ -19,7 +19,7 @@ from services.query.catalog.builder import CatalogBuilder
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.settings import ClickHouseSettings
 from services.schema.roles import Role
-from tests.support.engine import as_role, send_sql
+from tests.support.engine import as_role, own_rows, send_sql
 from tests.support.histories import store
 from tests.support.oracle import Event, History
 from tests.support.oracle_people import Call, PeopleHistory
@@ -90,7 +90,7 @@ def test_events(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
     assert built(client, key)["events"] == shown(left, person_of)
     send_sql(
         clickhouse,
-        f"ALTER TABLE {EVENTS} DELETE WHERE project_id = '{project}' AND (distinct_id = 'u3' OR event = 'late') "
+        f"ALTER TABLE {own_rows(clickhouse, EVENTS)} DELETE WHERE project_id = '{project}' AND (distinct_id = 'u3' OR event = 'late') "
         "SETTINGS mutations_sync = 1",
     )
     left = [e for e in left if e.event != "late"]

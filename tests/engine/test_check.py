@@ -53,7 +53,7 @@ async def test_tables_that_are_not_there(clickhouse: ClickHouseSettings) -> None
 
 
 async def test_a_migration_that_is_pending(clickhouse: ClickHouseSettings) -> None:
-    from services.schema.migrate import Migration, load_migrations
+    from services.schema.files import Migration, load_migrations
 
     more = [*load_migrations(), Migration("0099_more.sql", "", [])]
     with patch("services.operations.check.load_migrations", lambda: more):

@@ -13,7 +13,7 @@ import pytest
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.tables import DELETED_IDS, EVENTS, IDENTITY_LOG, PERSON_IDS
 from services.runtime.settings import ClickHouseSettings
-from tests.support.engine import send_sql
+from tests.support.engine import own_rows, send_sql
 from tests.support.histories import store
 from tests.support.oracle import Event, History
 from tests.support.oracle_people import Call, PeopleHistory
@@ -138,10 +138,14 @@ def test_what_a_client_has_is_never_stale(
 
     def erase() -> None:
         where = f"project_id = '{project}' AND event_id = '{rng.choice(events).event_id}'"
-        send_sql(clickhouse, f"ALTER TABLE {EVENTS} DELETE WHERE {where} SETTINGS mutations_sync = 1")
+        send_sql(
+            clickhouse, f"ALTER TABLE {own_rows(clickhouse, EVENTS)} DELETE WHERE {where} SETTINGS mutations_sync = 1"
+        )
 
     def optimize() -> None:
-        send_sql(clickhouse, f"OPTIMIZE TABLE {rng.choice([EVENTS, PERSON_IDS, IDENTITY_LOG])} FINAL")
+        send_sql(
+            clickhouse, f"OPTIMIZE TABLE {own_rows(clickhouse, rng.choice([EVENTS, PERSON_IDS, IDENTITY_LOG]))} FINAL"
+        )
 
     def listed() -> None:
         ids = [f"u{rng.randrange(9)}" for _ in range(3)]

@@ -22,7 +22,8 @@ from services.runtime.clickhouse import ClickHouse
 from services.runtime.settings import ClickHouseSettings
 from services.schema import lock
 from services.schema.agreement import UnknownSchemaError, agree_with_schema
-from services.schema.migrate import load_migrations, migrate
+from services.schema.files import load_migrations
+from services.schema.migrate import migrate
 from services.schema.roles import Role
 from tests.support.engine import Server, as_role, insert_lines, new_database, send_sql
 from tests.support.pipeline import eventually

@@ -15,6 +15,7 @@ from tests.fault.faults.months import MONTHS
 from tests.fault.faults.moves import MOVES, ROLLING
 from tests.fault.faults.poison import AFTER_POISON, POISON
 from tests.fault.faults.refusals import REFUSALS
+from tests.fault.faults.shards import SHARDS
 from tests.fault.faults.store import AWAY, STORE, TAIL
 from tests.fault.faults.upgrade import UPGRADE
 
@@ -24,8 +25,9 @@ class Scenario:
     """`faults` in random order, then `last` in this one. `pause_s`: the longest time between two faults.
 
     `brokers`: how many it needs; `durable`: they must keep their log when they die, so the embedded one will not do.
-    `times`: at most so many faults, where each takes long; `short`: so many in the short form. `beside`: it mostly
-    waits, and runs beside the others. `base`: the commit of the build that it begins with.
+    `shards`: how many engines are one cluster. `times`: at most so many faults, where each takes long; `short`: so many
+    in the short form. `beside`: it mostly waits, and runs beside the others. `base`: the commit of the build that it
+    begins with.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Scenario:
     short: int = 3
     beside: bool = False
     base: str | None = None
+    shards: int = 1
 
 
 # 0.1.0: CHANGELOG.md.
@@ -68,6 +71,7 @@ SCENARIOS = {
         Scenario("deletions", "people and windows deleted, merged and filled again", DELETIONS, short=1),
         Scenario("big-bodies", "what could fill a process: its memory stays bounded", BIG_BODIES, short=1),
         Scenario("keys-and-restarts", "keys made and revoked; edges that start without ClickHouse", KEYS, short=1),
+        Scenario("shards", "one of two shards killed, stalled, cut off from the other", SHARDS, short=2, shards=2),
         Scenario("poison", "bad lines of a foreign producer, then a flood", POISON, last=AFTER_POISON, short=3),
         # The last on its stack: the group remembers a member with a name when it has gone, until its session is over.
         Scenario("rolling-restart", "a deploy: workers that keep their names start again", ROLLING, short=1),

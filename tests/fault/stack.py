@@ -29,6 +29,7 @@ from services.schema.migrate import migrate
 from services.schema.roles import Role
 from tests.bench.against.build import Build, base_build
 from tests.fault.broken import EDGE_BUILDS
+from tests.fault.engines import Engines
 from tests.fault.ledger import Numbers
 from tests.fault.load import Earlier
 from tests.fault.processes import Service, python_path, run_headrace, until
@@ -64,6 +65,7 @@ class Shape:
     workers: int = 3
     broken: str | None = None
     base: str | None = None
+    shards: int = 1
 
 
 @dataclass
@@ -78,7 +80,7 @@ class Stack:
     data_dir: Path
     settings: dict[str, str]
     brokers: list[ApacheKafka] | list[EmbeddedBroker]
-    clickhouse: ClickHouseProcess
+    engines: Engines
     http: aiohttp.ClientSession
     project: str = ""
     key: str = ""
@@ -108,12 +110,18 @@ class Stack:
         finally:
             await store.close()
 
+    @property
+    def clickhouse(self) -> ClickHouseProcess:
+        """The one that services speak to."""
+        return self.engines.nodes[0]
+
     def kafka_settings(self) -> KafkaSettings:
         return KafkaSettings(**_named(self.settings))
 
     def admin_settings(self) -> ClickHouseSettings:
         return ClickHouseSettings(
-            clickhouse_url=self.clickhouse.url,
+            clickhouse_url=self.engines.url,
+            clickhouse_cluster=self.engines.cluster,
             clickhouse_user=Role.ADMIN.value,
             clickhouse_password=self.clickhouse.password(Role.ADMIN),
         )
@@ -122,7 +130,7 @@ class Stack:
         """Asks ClickHouse itself. Raises aiohttp.ClientError, also for errors of the query."""
         user = {"Authorization": aiohttp.encode_basic_auth(Role.ADMIN.value, self.clickhouse.password(Role.ADMIN))}
         async with self.http.post(
-            self.clickhouse.url, data=query, params={"database": "headrace"}, headers=user, raise_for_status=True
+            self.engines.url, data=query, params={"database": "headrace"}, headers=user, raise_for_status=True
         ) as answer:
             return await answer.read()
 
@@ -213,6 +221,15 @@ class Stack:
         await asyncio.to_thread(self.clickhouse.start)
         self.clickhouse_wanted = True
 
+    async def kill_shard(self, at: int) -> None:
+        if at == 0:
+            self.clickhouse_wanted = False
+        await asyncio.to_thread(self.engines.nodes[at].kill)
+
+    async def start_shard(self, at: int) -> None:
+        await asyncio.to_thread(self.engines.nodes[at].start)
+        self.clickhouse_wanted = True
+
     async def look_after_clickhouse(self) -> None:
         """Restart it whenever it ends while it is wanted, as its supervisor would. For ever."""
         while True:
@@ -239,13 +256,13 @@ async def started(shape: Shape, data_dir: Path) -> AsyncIterator[Stack]:
 @asynccontextmanager
 async def _started(shape: Shape, data_dir: Path, base: Build | None) -> AsyncIterator[Stack]:
     brokers = await asyncio.to_thread(_start_brokers, shape, data_dir)
-    clickhouse = ClickHouseProcess(data_dir / "clickhouse", log=data_dir / "clickhouse.log")
+    engines = Engines(data_dir, shape.shards)
     tasks: list[asyncio.Task[None]] = []
     stack: Stack | None = None
     try:
-        await asyncio.to_thread(clickhouse.start)
+        await engines.start()
         async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as http:
-            stack = Stack(shape, data_dir, _settings(shape, brokers), brokers, clickhouse, http)
+            stack = Stack(shape, data_dir, _settings(shape, brokers), brokers, engines, http)
             await _prepare(stack, base)
             await _start_services(stack, base)
             tasks = [asyncio.create_task(service.look_after()) for service in stack.services]
@@ -261,7 +278,7 @@ async def _started(shape: Shape, data_dir: Path, base: Build | None) -> AsyncIte
         if stack is not None:
             await asyncio.gather(*[service.kill() for service in stack.services])
             await asyncio.gather(*[proxy.stop() for proxy in stack.proxies])
-        await asyncio.to_thread(clickhouse.kill)
+        await engines.stop()
         await asyncio.to_thread(_stop_brokers, brokers)
 
 
@@ -343,12 +360,13 @@ async def _start_services(stack: Stack, base: Build | None) -> None:
     def env(role: Role) -> dict[str, str]:
         # What another build needs of ClickHouse is not known here.
         user = Role.ADMIN if base else role
-        return {**stack.settings, **python_path(ROOT), **stack.clickhouse.environment(user)}
+        of_store = {**stack.clickhouse.environment(user), **stack.engines.settings}
+        return {**stack.settings, **python_path(ROOT), **of_store}
 
     of_edges = shape.broken if shape.broken in EDGE_BUILDS else None
     stack.edges += [Service(f"edge-{i}", "edge", env(Role.EDGE), logs, of_edges) for i in range(shape.edges)]
     for i in range(shape.workers):
-        proxy = Proxy(stack.clickhouse.port)
+        proxy = Proxy(stack.engines.port)
         await proxy.start()
         stack.proxies.append(proxy)
         through = {**env(Role.WORKER), "HEADRACE_CLICKHOUSE_URL": proxy.url}

@@ -54,7 +54,7 @@ async def _run_one_by_one(
                 continue
             stack = await stacks.get(scenario)
             report = await run_scenario(stack, scenario, plan)
-            if following is None or (following.brokers, following.base) != (scenario.brokers, scenario.base):
+            if following is None or _shape_of(following) != _shape_of(scenario):
                 report.failures += await compare_again(stack)
             print_report(report, console)
             if report.failures:
@@ -67,6 +67,11 @@ async def _run_one_by_one(
     return reports
 
 
+def _shape_of(scenario: Scenario) -> tuple[int, int, str | None]:
+    """Those that have the same run on one stack."""
+    return scenario.brokers, scenario.shards, scenario.base
+
+
 class Stacks:
     """One stack at a time: the last one, while it fits."""
 
@@ -77,7 +82,7 @@ class Stacks:
 
     async def get(self, scenario: Scenario) -> Stack:
         brokers = scenario.brokers if self._options.apache else 0
-        shape = Shape(brokers=brokers, broken=self._options.broken, base=scenario.base)
+        shape = Shape(brokers=brokers, broken=self._options.broken, base=scenario.base, shards=scenario.shards)
         if self._stack is None or self._stack.shape != shape:
             await self.close()
             data_dir = self._options.data_dir / f"from-{scenario.name}"

@@ -18,11 +18,14 @@ import pytest
 from msgspec import Struct
 
 from services.devstack.clickhouse_server import ClickHouseProcess
+from services.runtime.cluster import cluster_settings, on_cluster, own_table
 from services.runtime.settings import ClickHouseSettings
 from services.schema.migrate import migrate
 from services.schema.roles import Role, role_name, roles_sql
 
 ADDRESS = "HEADRACE_TEST_CLICKHOUSE_URL"
+# The name of the cluster that is at the address: then all tests of this tier run on it, and those of shards too.
+CLUSTER = "HEADRACE_TEST_CLICKHOUSE_CLUSTER"
 # One for all: to make a client takes longer than the engine takes for a small insert.
 _HTTP = httpx.Client(timeout=60)
 IMAGE = "clickhouse/clickhouse-server:26.8.15.10"  # the one of deploy/compose.yaml
@@ -30,6 +33,8 @@ IMAGE = "clickhouse/clickhouse-server:26.8.15.10"  # the one of deploy/compose.y
 
 def engine_kind() -> str:
     """environment, docker or development: the strongest that there is."""
+    if os.environ.get(SHARDS):
+        return "shards"
     if os.environ.get(ADDRESS):
         return "environment"
     return "docker" if docker_answers() else "development"
@@ -62,9 +67,12 @@ class Server(Struct, frozen=True):
     url: str
     users: Mapping[Role, User]
     root: User | None
+    cluster: str = ""
 
 
 # Each module has one at a time, and drops it. The development server's users have rights on these and no others.
+# With so many shards; each an engine of its own on this machine.
+SHARDS = "HEADRACE_TEST_SHARDS"
 DATABASES = ("test_0", "test_1", "test_2", "test_3")
 _USERS: dict[tuple[str, str], Mapping[Role, User]] = {}
 
@@ -100,16 +108,33 @@ def _development(data_dir: Path) -> Iterator[Server]:
 
 
 @contextlib.contextmanager
+def sharded_server(data_dir: Path, shards: int) -> Iterator[Server]:
+    """The cluster of the environment, else development servers that are one."""
+    if os.environ.get(ADDRESS) and os.environ.get(CLUSTER):
+        with _environment() as server:
+            yield server
+        return
+    from tests.support.cluster import CLUSTER as OURS
+    from tests.support.cluster import started_cluster
+
+    with started_cluster(data_dir, DATABASES, shards) as (front, nodes):
+        yield Server(front.url, {role: User(role.value, nodes[0].password(role)) for role in Role}, None, OURS)
+
+
+@contextlib.contextmanager
 def _environment() -> Iterator[Server]:
     settings = ClickHouseSettings(clickhouse_url=os.environ[ADDRESS])
-    yield Server(settings.clickhouse_url, {}, User(settings.clickhouse_user, settings.clickhouse_password))
+    root = User(settings.clickhouse_user, settings.clickhouse_password)
+    yield Server(settings.clickhouse_url, {}, root, os.environ.get(CLUSTER) or "")
 
 
 @pytest.fixture(scope="session")
 def clickhouse_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     kind = engine_kind()
     running: AbstractContextManager[Server]
-    if kind == "environment":
+    if shards := int(os.environ.get(SHARDS) or 0):
+        running = sharded_server(tmp_path_factory.mktemp("clickhouse"), shards)
+    elif kind == "environment":
         running = _environment()
     else:
         running = _docker() if kind == "docker" else _development(tmp_path_factory.mktemp("clickhouse"))
@@ -129,33 +154,37 @@ def clickhouse(clickhouse_server: Server) -> Iterator[ClickHouseSettings]:
 def new_database(server: Server) -> Iterator[ClickHouseSettings]:
     """Without tables; dropped afterwards."""
     with _database(server) as database:
-        given = ClickHouseSettings(clickhouse_url=server.url, clickhouse_database=database)
+        given = ClickHouseSettings(
+            clickhouse_url=server.url, clickhouse_database=database, clickhouse_cluster=server.cluster
+        )
         settings = as_role(given, Role.ADMIN)
         yield settings
-        send_sql(settings, f"DROP DATABASE IF EXISTS {database} SYNC", database="default")
+        send_sql(settings, f"DROP DATABASE IF EXISTS {database} {on_cluster(server.cluster)} SYNC", database="default")
 
 
 @contextlib.contextmanager
 def _database(server: Server) -> Iterator[str]:
     """The name of a database that is not there, and users for it."""
+    everywhere = on_cluster(server.cluster)
     if server.root is None:
         database = next(name for name in DATABASES if (server.url, name) not in _USERS)
         users = server.users
     else:
         database = f"test_{uuid.uuid4().hex[:16]}"
         users = {role: User(f"{role_name(role, database)}_user", secrets.token_hex(16)) for role in Role}
-        _as_root(server, roles_sql(database))
+        _as_root(server, roles_sql(database, server.cluster))
         for role, user in users.items():
-            _as_root(server, [f"CREATE USER {user.name} IDENTIFIED WITH sha256_password BY '{user.password}'"])
-            _as_root(server, [f"GRANT {role_name(role, database)} TO {user.name}"])
+            by = f"IDENTIFIED WITH sha256_password BY '{user.password}'"
+            _as_root(server, [f"CREATE USER {user.name} {everywhere} {by}"])
+            _as_root(server, [f"GRANT {everywhere} {role_name(role, database)} TO {user.name}"])
     _USERS[server.url, database] = users
     try:
         yield database
     finally:
         del _USERS[server.url, database]
         if server.root is not None:
-            _as_root(server, [f"DROP USER {user.name}" for user in users.values()])
-            _as_root(server, [f"DROP ROLE {role_name(role, database)}" for role in users])
+            _as_root(server, [f"DROP USER {user.name} {everywhere}" for user in users.values()])
+            _as_root(server, [f"DROP ROLE {role_name(role, database)} {everywhere}" for role in users])
 
 
 def _as_root(server: Server, statements: list[str]) -> None:
@@ -171,12 +200,21 @@ def send_sql(settings: ClickHouseSettings, sql: str, data: bytes = b"", database
     """One statement in plain HTTP, without our own client; the answer's text. `data` are an insert's rows."""
     response = _HTTP.post(
         settings.clickhouse_url,
-        params={"query": sql, "database": database or settings.clickhouse_database},
+        params={
+            "query": sql,
+            "database": database or settings.clickhouse_database,
+            **{name: str(value) for name, value in cluster_settings(settings.clickhouse_cluster).items()},
+        },
         content=data,
         headers={"X-ClickHouse-User": settings.clickhouse_user, "X-ClickHouse-Key": settings.clickhouse_password},
     )
     assert response.status_code == 200, response.text
     return response.text
+
+
+def own_rows(settings: ClickHouseSettings, table: str) -> str:
+    """After ALTER TABLE and OPTIMIZE TABLE: the table that has the rows, on every shard."""
+    return f"{own_table(table, settings.clickhouse_cluster)} {on_cluster(settings.clickhouse_cluster)}"
 
 
 def insert_lines(settings: ClickHouseSettings, table: str, lines: bytes) -> None:

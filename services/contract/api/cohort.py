@@ -4,7 +4,15 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from services.contract.api.fields import Cohort, Cursor, People, TileWidth, Title, Warnings
+from services.contract.api.fields import (
+    Cohort,
+    Cursor,
+    Partial,
+    People,
+    TileWidth,
+    Title,
+    Warnings,
+)
 
 MAX_PAGE_PEOPLE = 1000
 
@@ -30,4 +38,5 @@ class CohortResult(Struct, kw_only=True):
     size: People
     people: Annotated[list[str], Meta(description="Person ids.")]
     next_cursor: str | UnsetType = UNSET
+    partial: Partial | UnsetType = UNSET
     warnings: Warnings | UnsetType = UNSET

@@ -9,6 +9,7 @@ from services.contract.api.fields import (
     Cursor,
     FilteredQuery,
     Order,
+    Partial,
     TileWidth,
     Title,
     Warnings,
@@ -54,4 +55,5 @@ class EventsResult(WindowedResult, kw_only=True):
     events: list[StoredEvent]
     next_cursor: str | UnsetType = UNSET
     previous: "EventsResult | UnsetType" = UNSET
+    partial: Partial | UnsetType = UNSET
     warnings: Warnings | UnsetType = UNSET

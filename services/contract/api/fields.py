@@ -99,6 +99,13 @@ TileWidth = Annotated[
     ),
 ]
 Warnings = Annotated[list[str], Meta(description="What was ignored, and why.")]
+Partial = Annotated[
+    bool,
+    Meta(
+        description="True: a part of the store did not answer, and its events are missing. Only where the operator allows that "
+        "(`HEADRACE_QUERY_SKIP_UNAVAILABLE_SHARDS`); else such a query is answered 503."
+    ),
+]
 Complete = Annotated[
     list[bool], Meta(description="Which of `periods` had ended when this was answered: the others will still grow.")
 ]

@@ -11,6 +11,7 @@ from services.contract.api.fields import (
     BreakdownValue,
     EventNames,
     Filter,
+    Partial,
     People,
     SegmentedQuery,
     TileWidth,
@@ -111,6 +112,7 @@ class FunnelResult(WindowedResult, kw_only=True):
     breakdown: list[FunnelBreakdown] | UnsetType = UNSET
     listed: FunnelPeople | UnsetType = UNSET
     previous: "FunnelResult | UnsetType" = UNSET
+    partial: Partial | UnsetType = UNSET
     warnings: Warnings | UnsetType = UNSET
 
 

@@ -6,6 +6,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from services.contract.api.fields import (
     EventNames,
+    Partial,
     People,
     SegmentedQuery,
     TileWidth,
@@ -91,4 +92,5 @@ class PathResult(WindowedResult, kw_only=True):
     other: People
     children: list[PathNode]
     previous: "PathResult | UnsetType" = UNSET
+    partial: Partial | UnsetType = UNSET
     warnings: Warnings | UnsetType = UNSET

@@ -14,6 +14,7 @@ from services.contract.api.fields import (
     EventNames,
     Filter,
     Interval,
+    Partial,
     People,
     SegmentedQuery,
     TileWidth,
@@ -95,4 +96,5 @@ class RetentionResult(WindowedResult, kw_only=True):
     complete: Complete
     breakdown: list[RetentionBreakdown] | UnsetType = UNSET
     previous: "RetentionResult | UnsetType" = UNSET
+    partial: Partial | UnsetType = UNSET
     warnings: Warnings | UnsetType = UNSET

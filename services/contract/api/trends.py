@@ -13,6 +13,7 @@ from services.contract.api.fields import (
     EventNames,
     Filter,
     Interval,
+    Partial,
     SegmentedQuery,
     TileWidth,
     Title,
@@ -97,6 +98,7 @@ class TrendsResult(WindowedResult, kw_only=True):
     complete: Complete
     series: list[TrendSeriesResult]
     previous: "TrendsResult | UnsetType" = UNSET
+    partial: Partial | UnsetType = UNSET
     warnings: Warnings | UnsetType = UNSET
 
 

@@ -22,6 +22,7 @@ from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, NONE_
 from services.query.sql.events import SETTINGS as EVENTS_SETTINGS
 from services.query.sql.persons import JOIN_PERSONS, PERSON
 from services.runtime.clickhouse import ClickHouse, StoreError
+from services.runtime.cluster import on_replicas, own_table
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
@@ -42,11 +43,19 @@ _SETTINGS = {
     "priority": 10,
     **EVENTS_SETTINGS,
 }
+
+
 # By month: what a change of its parts changes.
-PARTS_SQL = (
-    "SELECT partition, count(), groupBitXor(cityHash64(name)) FROM system.parts "
-    f"WHERE database = currentDatabase() AND table = '{EVENTS}' AND active GROUP BY partition"
-)
+def parts_sql(store: ClickHouse) -> str:
+    """On a cluster, those of all replicas."""
+    number = "_shard_num" if store.cluster else "0"
+    return (
+        f"SELECT partition, count(), groupBitXor(cityHash64({number}, name)) "
+        f"FROM {on_replicas(store.cluster, 'system.parts')} WHERE database = '{store.database}' "
+        f"AND table = '{own_table(EVENTS, store.cluster)}' AND active GROUP BY partition"
+    )
+
+
 DELETED_SQL = f"SELECT project_id, count(), max(before) FROM {DELETED_IDS} GROUP BY project_id"
 EXPIRED_SQL = f"SELECT project_id, toYYYYMM(max(kept_since)), max(kept_since) FROM {EXPIRED} GROUP BY project_id"
 _OF_MONTH = "toYYYYMM(e.timestamp) = {month:UInt32}"
@@ -153,7 +162,7 @@ class CatalogBuilder:
         )
 
     async def _look(self) -> tuple[Fingerprint, Fingerprint, Fingerprint]:
-        parts = {row[0]: row[1:] for row in await self._store.rows(PARTS_SQL)}
+        parts = {row[0]: row[1:] for row in await self._store.rows(parts_sql(self._store))}
         deleted = {row[0]: row[1:] for row in await self._store.rows(DELETED_SQL)}
         return parts, deleted, {row[0]: row[1:] for row in await self._store.rows(EXPIRED_SQL)}
 

@@ -44,6 +44,12 @@ class QueryExecutor:
             **EVENTS_SETTINGS,
         }
 
+    def without_missing_shards(self) -> "QueryExecutor":
+        """The same, and what a shard would have said that is away is left out."""
+        executor = QueryExecutor(self._store, self._limits)
+        executor._settings = {**self._settings, "skip_unavailable_shards": 1}
+        return executor
+
     def with_memory(self, memory_bytes: int) -> "QueryExecutor":
         """The same with another limit of memory."""
         return QueryExecutor(self._store, replace(self._limits, memory_bytes=memory_bytes))

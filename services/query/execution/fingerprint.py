@@ -12,6 +12,7 @@ from services.contract.tables import COHORT_IDS, COHORTS, DELETED_IDS, EVENTS, E
 from services.query.request.time_window import TimeWindow
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.clock import utc_time
+from services.runtime.cluster import on_replicas, own_table
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
@@ -20,12 +21,17 @@ log = get_logger(__name__)
 Months = Collection[int] | None
 
 _TABLES = (COHORT_IDS, COHORTS, DELETED_IDS, EXPIRED, IDENTITY_LOG, PERSON_IDS)
-SQL = (
-    "SELECT table, partition, count(), sum(cityHash64(name, hash_of_all_files)) FROM system.parts "
-    "WHERE database = currentDatabase() AND active AND (table IN {tables:Array(String)} OR (table = {events:String} "
-    "AND (empty({months:Array(String)}) OR partition IN {months:Array(String)}))) "
-    "GROUP BY table, partition ORDER BY table, partition"
+_SQL = (
+    "SELECT {number}, table, partition, count(), sum(cityHash64(name, hash_of_all_files)) FROM {parts} "
+    "WHERE database = {{database:String}} AND active AND (table IN {{tables:Array(String)}} OR (table = {{events:String}} "
+    "AND (empty({{months:Array(String)}}) OR partition IN {{months:Array(String)}}))) "
+    "GROUP BY ALL ORDER BY ALL"
 )
+
+
+def fingerprint_sql(cluster: str) -> str:
+    """On a cluster, of all replicas: whichever of them a query meets, its rows are among them."""
+    return _SQL.format(number="_shard_num" if cluster else "0", parts=on_replicas(cluster, "system.parts"))
 
 
 def months_of(window: TimeWindow) -> list[int]:
@@ -36,20 +42,21 @@ def months_of(window: TimeWindow) -> list[int]:
 
 
 class Fingerprints:
-    """`one_server`: of several replicas each has parts of its own, and a query may meet another one than was looked at."""
-
-    def __init__(self, store: ClickHouse, *, one_server: bool) -> None:
+    def __init__(self, store: ClickHouse) -> None:
         self._store = store
-        self._one_server = one_server
+        self._sql = fingerprint_sql(store.cluster)
         self._said = False
 
     async def read(self, months: Months) -> bytes | None:
-        """None where nothing can be said: then nothing is kept."""
-        if not self._one_server:
-            return None
-        parameters = {"tables": list(_TABLES), "events": EVENTS, "months": [str(month) for month in months or ()]}
+        """None where nothing can be said, for instance because a replica is away: then nothing is kept."""
+        parameters = {
+            "database": self._store.database,
+            "tables": list(_TABLES),
+            "events": own_table(EVENTS, self._store.cluster),
+            "months": [str(month) for month in months or ()],
+        }
         try:
-            rows = await self._store.rows(SQL, parameters)
+            rows = await self._store.rows(self._sql, parameters)
         except StoreError as error:
             if not self._said:
                 log.warning("results_not_kept", reason=str(error)[:500])

@@ -18,6 +18,7 @@ from services.contract.tables import API_KEYS, EVENTS, EXPIRED, TAKEN_IDS
 from services.query.request.time_window import microseconds
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.clock import Clock, utc_time
+from services.runtime.cluster import on_cluster, on_replicas, own_table
 from services.runtime.logs import get_logger
 from services.runtime.project_limits import read_limits, retention_days_of
 from services.runtime.retry import repeat_forever
@@ -35,8 +36,8 @@ _MARKS_SQL = (
     f"FROM {EXPIRED} GROUP BY project_id"
 )
 _MONTHS_SQL = (
-    "SELECT DISTINCT toUInt32(partition) FROM system.parts "
-    f"WHERE database = currentDatabase() AND table = '{EVENTS}' AND active"
+    "SELECT DISTINCT toUInt32(partition) FROM {parts} "
+    "WHERE database = {{database:String}} AND table = {{events:String}} AND active"
 )
 _OF_MONTH = "toYYYYMM(timestamp) = {month:UInt32}"
 # Of these projects, what is older than the time of each. `last` alone says which months need not be looked at.
@@ -69,6 +70,11 @@ class Expiry:
 
     def __init__(self, store: ClickHouse, default_days: int, clock: Clock) -> None:
         self._store = store
+        # Of a cluster: what each shard has, and the clause that tells each.
+        self._own = own_table(EVENTS, store.cluster)
+        self._everywhere = on_cluster(store.cluster)
+        own = f"{store.database}.{self._own}" if store.cluster else EVENTS
+        self._rows = on_replicas(store.cluster, own)
         self._default_days = default_days
         self._clock = clock
         self._deleted_on: datetime | None = None
@@ -125,24 +131,30 @@ class Expiry:
     async def delete(self, marks: Mapping[str, Mark]) -> None:
         """Take off the disk what can go without rewriting, and once a month what cannot. Raises StoreError."""
         last = max(mark.kept_since for mark in marks.values())
-        for month in sorted(int(row[0]) for row in await self._store.rows(_MONTHS_SQL)):
+        for month in await self._months():
             if _end_of(month) <= last:
                 await self._drop(month, marks)
         due = [project for project, mark in sorted(marks.items()) if mark.rewritten_to < mark.month]
         for at in range(0, len(due), _MAX_PROJECTS):
             await self._rewrite(due[at : at + _MAX_PROJECTS], marks)
 
+    async def _months(self) -> list[int]:
+        sql = _MONTHS_SQL.format(parts=on_replicas(self._store.cluster, "system.parts"))
+        rows = await self._store.rows(sql, {"database": self._store.database, "events": self._own})
+        return sorted(int(row[0]) for row in rows)
+
     async def _drop(self, month: int, marks: Mapping[str, Mark]) -> None:
         """The month, if it has expired for all who have something in it."""
         found = await self._store.rows(
-            f"SELECT DISTINCT toString(project_id) FROM {EVENTS} WHERE {_OF_MONTH}", {"month": month}
+            f"SELECT DISTINCT toString(project_id) FROM {self._rows} WHERE {_OF_MONTH}", {"month": month}
         )
         if any(marks.get(project, Mark()).kept_since < _end_of(month) for (project,) in found):
             return
         await self._note_taken(_OF_MONTH, [project for (project,) in found], marks, {"month": month})
         # A number of our own. ClickHouse asks for a file to be touched before it drops what is large, unless it is told.
         await self._store.command(
-            f"ALTER TABLE {EVENTS} DROP PARTITION {month:d}", settings={"max_partition_size_to_drop": 0}
+            f"ALTER TABLE {self._own} {self._everywhere} DROP PARTITION {month:d}",
+            settings={"max_partition_size_to_drop": 0},
         )
         DROPPED.inc()
         log.info("month_dropped", month=month, projects=len(found))
@@ -150,9 +162,11 @@ class Expiry:
     async def _rewrite(self, projects: Sequence[str], marks: Mapping[str, Mark]) -> None:
         before = [microseconds(marks[project].month) for project in projects]
         parameters = {"projects": projects, "before": before, "last": max(before)}
-        if await self._store.rows(f"SELECT 1 FROM {EVENTS} WHERE {_OLDER} LIMIT 1", parameters):
+        if await self._store.rows(f"SELECT 1 FROM {self._rows} WHERE {_OLDER} LIMIT 1", parameters):
             await self._note_taken(_OLDER, projects, marks, {"before": before, "last": max(before)})
-            await self._store.command(f"ALTER TABLE {EVENTS} DELETE WHERE {_OLDER}", parameters, {"mutations_sync": 0})
+            await self._store.command(
+                f"ALTER TABLE {self._own} {self._everywhere} DELETE WHERE {_OLDER}", parameters, {"mutations_sync": 0}
+            )
             REWRITTEN.inc()
             log.info("expired_rewritten", projects=len(projects))
         await self._write({one: Mark(marks[one].kept_since, marks[one].month) for one in projects})
@@ -163,7 +177,7 @@ class Expiry:
         """Their keys stay taken: a duplicate must not be stored again because its first has gone."""
         kept = [microseconds(marks[project].kept_since) for project in projects]
         await self._store.command(
-            f"INSERT INTO {TAKEN_IDS} (event_id, received_at) SELECT event_id, received_at FROM {EVENTS} "
+            f"INSERT INTO {TAKEN_IDS} (event_id, received_at) SELECT event_id, received_at FROM {self._rows} "
             f"WHERE {where} AND {_LATE}",
             {"projects": projects, "kept": kept, **parameters},
         )

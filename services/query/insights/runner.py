@@ -16,7 +16,7 @@ from services.query.execution.turns import StoreTurns
 from services.query.insights.dependencies import key_of, months_read
 from services.query.insights.registry import INSIGHTS, Asked, Result
 from services.query.sql.parameters import NONE_PROMOTED, Promoted
-from services.runtime.clickhouse import UnknownColumnError
+from services.runtime.clickhouse import StoreUnavailableError, UnknownColumnError
 
 T = TypeVar("T")
 
@@ -34,12 +34,20 @@ class InsightRunner:
     """Runs queries, each in its project's turn and with its share of memory."""
 
     def __init__(
-        self, turns: StoreTurns, columns: MaterializedColumns, fingerprints: Fingerprints, kept: KeptResults
+        self,
+        turns: StoreTurns,
+        columns: MaterializedColumns,
+        fingerprints: Fingerprints,
+        kept: KeptResults,
+        *,
+        skip_shards: bool = False,
     ) -> None:
+        """`skip_shards`: where one is away, the others' answer is given, and says that it is partial."""
         self._turns = turns
         self._columns = columns
         self._fingerprints = fingerprints
         self._kept = kept
+        self._skip_shards = skip_shards
         self._read_without_columns = 0  # times
 
     async def answer(
@@ -65,8 +73,10 @@ class InsightRunner:
         if body is not None:
             return Answer(body, tag)
         read_without = self._read_without_columns
-        body = _encode(await make())
-        if await self._fingerprints.read(months) != before or self._read_without_columns != read_without:
+        result = await make()
+        body = _encode(result)
+        is_other = await self._fingerprints.read(months) != before or self._read_without_columns != read_without
+        if is_other or getattr(result, "partial", UNSET) is not UNSET:
             return Answer(body)
         self._kept.put(key, before, body)
         return Answer(body, tag)
@@ -74,13 +84,25 @@ class InsightRunner:
     async def run(self, project_id: str, asked: Asked, warnings: Sequence[str] = ()) -> Result:
         """The result of a query, with what was ignored of its body. Raises ApiError, StoreError."""
         insight = INSIGHTS[asked.kind]
-        result: Result = await self.read(
-            project_id, asked.kind, lambda store, promoted: insight.run(store, project_id, asked.spec, promoted)
-        )
+        try:
+            result: Result = await self.read(
+                project_id, asked.kind, lambda store, promoted: insight.run(store, project_id, asked.spec, promoted)
+            )
+        except StoreUnavailableError:
+            if not self._skip_shards:
+                raise
+            result = await self.read(
+                project_id,
+                asked.kind,
+                lambda store, promoted: insight.run(store.without_missing_shards(), project_id, asked.spec, promoted),
+            )
+            result.partial = True
         if asked.window is not None:
             result.window = asked.window
         if asked.before is not None:
             result.previous = await self.run(project_id, asked.before)
+            if result.previous.partial is not UNSET:
+                result.partial = True
         result.warnings = list(warnings) or UNSET
         return result
 

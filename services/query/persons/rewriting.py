@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from services.contract.deletions import RECEIVED_AFTER, covered_sql
-from services.contract.tables import COHORT_IDS, EVENTS, IDENTITY_LOG, PERSON_IDS, TAKEN_IDS
+from services.contract.tables import COHORT_IDS, EVENTS, IDENTITY_LOG, PERSON_IDS, SHARDED, TAKEN_IDS
 from services.query.persons.deletion_rows import DeletionRow
 from services.query.request.time_window import microseconds
 from services.runtime.clickhouse import ClickHouse
+from services.runtime.cluster import on_cluster, on_replicas, own_table
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
@@ -69,9 +70,9 @@ class Rewriting:
     async def under_way(self) -> int:
         """How many of the project's mutations are not done. ClickHouse forgets the others some time."""
         rows = await self._store.rows(
-            "SELECT count(), any(latest_fail_reason) FROM system.mutations WHERE database = currentDatabase() "
-            "AND NOT is_done AND position(command, {tag:String}) > 0",
-            self._parameters,
+            f"SELECT count(), max(latest_fail_reason) FROM {on_replicas(self._store.cluster, 'system.mutations')} "
+            "WHERE database = {database:String} AND NOT is_done AND position(command, {tag:String}) > 0",
+            {**self._parameters, "database": self._store.database},
         )
         if rows[0][1]:
             log.warning("mutation_fails", reason=str(rows[0][1])[:500])
@@ -79,24 +80,35 @@ class Rewriting:
 
     async def _note_taken(self, table: str, where: str) -> None:
         await self._store.command(
-            f"INSERT INTO {TAKEN_IDS} (event_id, received_at) SELECT event_id, received_at FROM {table} "
+            f"INSERT INTO {TAKEN_IDS} (event_id, received_at) SELECT event_id, received_at FROM {self._rows_of(table)} "
             f"WHERE {_OF_PROJECT} AND ({where})",
             self._parameters,
             _LARGE_QUERY,
         )
 
     async def _mutate(self, mutation: _Mutation) -> int:
-        concerned = f"SELECT 1 FROM {mutation.table} WHERE {_OF_PROJECT} AND ({mutation.where}) LIMIT 1"
+        concerned = f"SELECT 1 FROM {self._rows_of(mutation.table)} WHERE {_OF_PROJECT} AND ({mutation.where}) LIMIT 1"
         if not await self._store.rows(concerned, self._parameters, _LARGE_QUERY):
             return 0
         actions = ", ".join(
             f"{action} WHERE {_OF_PROJECT} AND notEmpty({{tag:String}}) AND ({where})"
             for action, where in mutation.actions
         )
+        # Keeper tells all nodes that have the whole table; of shards, each has to be told.
+        cluster = self._store.cluster
+        where = on_cluster(cluster) if mutation.table in SHARDED else ""
         await self._store.command(
-            f"ALTER TABLE {mutation.table} {actions}", self._parameters, {**_LARGE_QUERY, "mutations_sync": 0}
+            f"ALTER TABLE {own_table(mutation.table, cluster)} {where} {actions}",
+            self._parameters,
+            {**_LARGE_QUERY, "mutations_sync": 0},
         )
         return 1
+
+    def _rows_of(self, table: str) -> str:
+        """On a cluster those of all replicas: one that is behind must not hide what another one has."""
+        cluster = self._store.cluster
+        own = f"{self._store.database}.{own_table(table, cluster)}" if cluster else table
+        return on_replicas(cluster, own)
 
 
 def _events_of(ids: Sequence[DeletedId], received_us: int | None) -> str:

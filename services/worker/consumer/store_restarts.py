@@ -14,7 +14,9 @@ from msgspec import Struct
 from prometheus_client import Counter, Gauge
 
 from services.runtime.clickhouse import ClickHouse, StoreError
+from services.runtime.cluster import SHARDS_SQL, on_replicas
 from services.runtime.logs import get_logger
+from services.runtime.operator_errors import OperatorError
 from services.runtime.retry import retry_until_done
 from services.runtime.settings import KafkaSettings
 from services.worker.consumer.log_range import records_since
@@ -30,12 +32,18 @@ _AGE_ERROR_S = 1.5
 # A younger server cannot be told from one that starts once more right after the look.
 _YOUNGEST_S = 2
 _AGE_SQL = "SELECT hostName(), uptime()"
+# By their numbers: several may run on one machine. Those that are away are looked at when they are back.
+_AGES_SQL = "SELECT concat(hostName(), ', replica ', toString(_shard_num)), uptime() FROM "
 
 Ends = Mapping[TopicPartition, int]
 
 
 class TooYoungError(Exception):
     """A server has just started: it is looked at again a moment later."""
+
+
+class ShardsChangedError(OperatorError):
+    """Ids go to other shards than when this worker began: a block that is tried again could lie on two of them."""
 
 
 class Again(Struct, frozen=True):
@@ -59,6 +67,7 @@ class StoreRestarts:
         # By server: its age at the last look, and when it had answered, by the clock of this machine's start.
         self._ages: dict[str, tuple[int, float]] = {}
         self._held: Ends = {}
+        self._shards: list[tuple[object, ...]] = []
 
     async def run(self) -> None:
         """Looks for ever."""
@@ -75,12 +84,35 @@ class StoreRestarts:
                 await self.read_again(started_s - self._minutes * 60, ends)
 
     async def look(self) -> float | None:
-        """When a server that is known was started again, as Unix time; None when none was. Raises StoreError and
-        TooYoungError."""
+        """When a server that is known was started again, as Unix time; None when none was. Raises StoreError,
+        TooYoungError and ShardsChangedError."""
+        await self._compare_shards()
         asked_at = time.monotonic()
-        ((host, age_s),) = await self._store.rows(_AGE_SQL)
-        if age_s < _YOUNGEST_S:
+        ages = await self._read_ages()
+        if any(age_s < _YOUNGEST_S for _, age_s in ages):
             raise TooYoungError
+        started = [self._started_s(host, age_s, asked_at) for host, age_s in ages]
+        return min((at_s for at_s in started if at_s is not None), default=None)
+
+    async def _compare_shards(self) -> None:
+        cluster = self._store.cluster
+        if not cluster:
+            return
+        shards = [tuple(row) for row in await self._store.rows(SHARDS_SQL, {"cluster": cluster})]
+        if self._shards and shards != self._shards:
+            raise ShardsChangedError(
+                f"the shards of cluster {cluster} changed: start again. Stop the workers before you change them "
+                "(docs/how-to/cluster.md)"
+            )
+        self._shards = shards
+
+    async def _read_ages(self) -> list[tuple[str, int]]:
+        cluster = self._store.cluster
+        sql = _AGES_SQL + on_replicas(cluster, "system.one") if cluster else _AGE_SQL
+        rows = await self._store.rows(sql, settings={"skip_unavailable_shards": 1} if cluster else None)
+        return [(host, age_s) for host, age_s in rows]
+
+    def _started_s(self, host: str, age_s: int, asked_at: float) -> float | None:
         before_s, before_at = self._ages.get(host, (0, asked_at))
         self._ages[host] = age_s, time.monotonic()
         # A server that has run on is older by the time in between.

@@ -5,12 +5,11 @@ import time
 from collections.abc import Mapping
 from uuid import UUID
 
-from services.contract.tables import EVENTS, TAKEN_IDS
 from services.runtime.clickhouse import ClickHouse
 from services.worker.dedupe.id_index import IdIndex
-from services.worker.dedupe.ids import Ids, Mask, ids_from_rows, without_repeats
+from services.worker.dedupe.ids import Ids, Mask, joined, without_repeats
 from services.worker.dedupe.port import Membership
-from services.worker.dedupe.whole_answers import WHOLE_ANSWER
+from services.worker.dedupe.stored import read_ids
 from services.worker.dedupe.window import CLOCK_SKEW_S
 
 # Each id is 39 bytes of SQL: hexadecimal numbers made by us, no text of a user.
@@ -49,22 +48,21 @@ class ClickHouseDedupe:
 async def stored_ids(store: ClickHouse, ids: Ids, since_s: float) -> Ids:
     """Those that were received since then and are stored, or were and are a deleted person's: their keys stay taken. Each
     once. Raises StoreError."""
-    rows = [
+    found = [
         await _stored(store, Ids(ids.high[at : at + _IDS_A_QUERY], ids.low[at : at + _IDS_A_QUERY]), since_s)
         for at in range(0, len(ids), _IDS_A_QUERY)
     ]
-    return without_repeats(ids_from_rows(b"".join(rows)))
+    return without_repeats(joined(found))
 
 
-async def _stored(store: ClickHouse, ids: Ids, since_s: float) -> bytes:
+async def _stored(store: ClickHouse, ids: Ids, since_s: float) -> Ids:
     # As literals: a function of each, such as toUUID, is worked out one by one.
     listed = ",".join(
         f"'{UUID(int=high << 64 | low)}'" for high, low in zip(ids.high.tolist(), ids.low.tolist(), strict=True)
     )
-    asked = f"WHERE event_id IN ({listed}) AND received_at >= fromUnixTimestamp64Milli({{since:Int64}})"
-    return await store.raw(
-        f"SELECT event_id FROM {EVENTS} {asked} UNION DISTINCT SELECT event_id FROM {TAKEN_IDS} {asked}",
+    return await read_ids(
+        store,
+        f"WHERE event_id IN ({listed}) AND received_at >= fromUnixTimestamp64Milli({{since:Int64}})",
         {"since": int(since_s * 1000)},
-        {**WHOLE_ANSWER, "max_query_size": _MAX_QUERY_BYTES, "max_ast_elements": 20 * _IDS_A_QUERY},
-        fmt="RowBinary",
+        {"max_query_size": _MAX_QUERY_BYTES, "max_ast_elements": 20 * _IDS_A_QUERY},
     )

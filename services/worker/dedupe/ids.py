@@ -1,5 +1,6 @@
 """Event ids as numpy columns: 16 bytes an id, compared without Python objects."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,13 @@ def ids_from_rows(rows: bytes) -> Ids:
     """Ids of one UUID column in RowBinary."""
     columns = np.frombuffer(rows, dtype=_UUID_ROW)
     return Ids(columns["high"].astype(np.uint64), columns["low"].astype(np.uint64))
+
+
+def joined(some: Sequence[Ids]) -> Ids:
+    """One behind the other."""
+    if not some:
+        return Ids(np.zeros(0, np.uint64), np.zeros(0, np.uint64))
+    return Ids(np.concatenate([ids.high for ids in some]), np.concatenate([ids.low for ids in some]))
 
 
 def without_repeats(ids: Ids) -> Ids:

@@ -9,13 +9,12 @@ from collections.abc import Set as AbstractSet
 from prometheus_client import Gauge, Histogram
 
 from services.contract.log.topics import PARTITION_SQL, Partitioning
-from services.contract.tables import EVENTS, TAKEN_IDS
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.logs import get_logger
 from services.worker.dedupe.id_index import IdIndex
-from services.worker.dedupe.ids import Ids, Mask, ids_from_rows, without_repeats
+from services.worker.dedupe.ids import Ids, Mask, without_repeats
 from services.worker.dedupe.port import Membership
-from services.worker.dedupe.whole_answers import WHOLE_ANSWER
+from services.worker.dedupe.stored import count_ids, read_ids
 from services.worker.dedupe.window import CLOCK_SKEW_S
 
 log = get_logger(__name__)
@@ -161,37 +160,18 @@ class MemoryDedupe:
         bounds = [(at * slice_s, (at + 1) * slice_s) for at in range(first, last)] + [(last * slice_s, _FOR_EVER_S)]
         slices = [(float(begin), await self._read(partitions, begin, end)) for begin, end in bounds]
         read = sum(len(ids) for _, ids in slices)
-        # Rows may become fewer meanwhile, where equal ones collapse.
-        if read < count and read < (now := await self._count(partitions, since_s)):
+        # Rows may become fewer meanwhile, where equal ones collapse. Of a cluster each id comes once, from a majority.
+        if not self._store.cluster and read < count and read < (now := await self._count(partitions, since_s)):
             raise IncompleteReadError(f"ClickHouse gave {read:,} ids of {min(count, now):,}")
         return [(at_s, without_repeats(ids)) for at_s, ids in slices]
 
     async def _count(self, partitions: set[int], since_s: float) -> int:
-        rows = await self._store.rows(
-            f"SELECT sum(ids) FROM (SELECT count() AS ids FROM {EVENTS} {_SINCE} "
-            f"UNION ALL SELECT count() FROM {TAKEN_IDS} {_SINCE})",
-            {
-                "partitions": self._spread.partitions,
-                "buckets": self._spread.buckets,
-                "wanted": sorted(partitions),
-                "since": int(since_s * 1000),
-            },
-            WHOLE_ANSWER,
-        )
-        return int(rows[0][0])
+        return await count_ids(self._store, _SINCE, {**self._wanted(partitions), "since": int(since_s * 1000)})
 
     async def _read(self, partitions: set[int], since_s: int, until_s: int) -> Ids:
-        rows = await self._store.raw(
-            f"SELECT event_id FROM {EVENTS} {_SINCE} {_UNTIL} UNION ALL "
-            f"SELECT event_id FROM {TAKEN_IDS} {_SINCE} {_UNTIL}",
-            {
-                "partitions": self._spread.partitions,
-                "buckets": self._spread.buckets,
-                "wanted": sorted(partitions),
-                "since": since_s * 1000,
-                "until": until_s * 1000,
-            },
-            WHOLE_ANSWER,
-            fmt="RowBinary",
-        )
-        return ids_from_rows(rows)
+        bounds = {"since": since_s * 1000, "until": until_s * 1000}
+        return await read_ids(self._store, f"{_SINCE} {_UNTIL}", {**self._wanted(partitions), **bounds})
+
+    def _wanted(self, partitions: set[int]) -> dict[str, object]:
+        spread = self._spread
+        return {"partitions": spread.partitions, "buckets": spread.buckets, "wanted": sorted(partitions)}

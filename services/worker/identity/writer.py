@@ -18,7 +18,14 @@ from services.contract.links import Moment
 from services.contract.log.dead_letter import DeadLetter, Origin
 from services.contract.log.envelope import IdentityLine
 from services.contract.log.marks import DeletionLine, decode_deletion, is_deletion
-from services.contract.tables import IDENTITY_COLUMNS, IDENTITY_LOG
+from services.contract.tables import (
+    DELETED_IDS,
+    DELETIONS,
+    IDENTITY_COLUMNS,
+    IDENTITY_LOG,
+    PERSON_IDS,
+    TAKEN_IDS,
+)
 from services.runtime.clickhouse import BadDataError, ClickHouse
 from services.worker.dead_letters import dead_letter
 from services.worker.identity.deletions import DELETIONS_AT_ONCE, settle_deletions
@@ -42,6 +49,8 @@ from services.worker.until_stored import fresh_token
 MESSAGES = Counter(
     "headrace_worker_identity_total", "Identify, alias and group messages by what became of them.", ["result"]
 )
+# What is read before it is written.
+_READ = (IDENTITY_LOG, PERSON_IDS, DELETIONS, DELETED_IDS, TAKEN_IDS)
 _decode = msgspec.json.Decoder(IdentityLine).decode
 
 
@@ -71,6 +80,7 @@ class IdentityStore:
         """Store the messages of some records of one partition; those that are no messages, and those that the tables
         refuse, come back. Deletions stand between them: what was said before one belongs to it."""
         messages, bad = _decode_records(records)
+        await self._bring_up_to_date()
         for deletion, group in groupby(messages, key=_deletion_of_project):
             run = list(group)
             if deletion is None:
@@ -80,6 +90,11 @@ class IdentityStore:
             for at in range(0, len(lines), DELETIONS_AT_ONCE):
                 await settle_deletions(self._store, deletion, lines[at : at + DELETIONS_AT_ONCE])
         return bad
+
+    async def _bring_up_to_date(self) -> None:
+        """On a cluster: what the worker before, or this one by another server, has said must be here before it is read."""
+        for table in _READ if self._store.cluster else ():
+            await self._store.command(f"SYSTEM SYNC REPLICA {self._store.database}.{table} LIGHTWEIGHT")
 
     async def _keep_each(self, messages: Sequence["_ReadLine"]) -> list[DeadLetter]:
         """In order. A refused message is found by halving, and costs itself only."""

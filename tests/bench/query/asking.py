@@ -83,7 +83,9 @@ def query_service(settings: ClickHouseSettings, admin: ClickHouseSettings) -> It
             statements.append(Statement(sql, dict(parameters or {}), dict(settings)))
 
     with mock.patch("services.query.app.ClickHouse", Noting):
-        app = create_app(QuerySettings(**{**settings.model_dump(), "query_max_execution_s": 600}))
+        # A kept result would be measured else.
+        ours = {"query_max_execution_s": 600, "query_max_kept_bytes": 0}
+        app = create_app(QuerySettings(**{**settings.model_dump(), **ours}))
     with asyncio.Runner() as runner:
         lifespan = app.router.lifespan_context(app)
         runner.run(lifespan.__aenter__())

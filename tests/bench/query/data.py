@@ -18,7 +18,8 @@ from services.devstack.clickhouse_server import ClickHouseProcess
 from services.operations.properties import promote
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.settings import ClickHouseSettings
-from services.schema.migrate import load_migrations, migrate
+from services.schema.files import load_migrations
+from services.schema.migrate import migrate
 from services.schema.roles import Role
 from tests.bench.query.history import MERGED_PERCENT, PROMOTED, SINCE, UNTIL, History
 from tests.bench.query.sql_client import SqlClient

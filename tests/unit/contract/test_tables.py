@@ -29,7 +29,7 @@ from services.contract.tables import (
     TAKEN_IDS,
     USAGE,
 )
-from services.schema.migrate import load_migrations
+from services.schema.files import load_migrations
 
 
 def tables() -> dict[str, dict[str, str]]:

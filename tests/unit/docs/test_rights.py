@@ -46,3 +46,17 @@ def test_rights_in_clickhouse() -> None:
             place = table if "." in table else f"headrace.{table}"
             documented.setdefault(service, set()).add(f"{', '.join(re.findall(r'`([A-Z ]+)`', rights))} ON {place}")
     assert documented == {role: set(grants_of(role, "headrace")) for role in (Role.EDGE, Role.WORKER, Role.QUERY)}
+
+
+def test_rights_on_a_cluster() -> None:
+    section = CLICKHOUSE.split("## On a cluster")[1].split("## Connect")[0]
+    documented = {
+        service: set(re.findall(r"`([^`]+)`", rights))
+        for service, rights in re.findall(r"^\| (worker|query) \| (.*) \|$", section, re.MULTILINE)
+    }
+    for role in (Role.WORKER, Role.QUERY):
+        more = set(grants_of(role, "headrace", "shop")) - set(grants_of(role, "headrace"))
+        of_events = {grant for grant in more if grant.endswith(" ON headrace.events_local")}
+        assert len(of_events) == 1
+        assert documented[role] == more - of_events
+    assert grants_of(Role.EDGE, "headrace", "shop") == grants_of(Role.EDGE, "headrace")

@@ -9,7 +9,8 @@ import pytest
 
 from services.runtime.clickhouse import ClickHouse, Parameters, Settings
 from services.runtime.settings import ClickHouseSettings
-from services.schema.migrate import MigrationError, load_migrations, migrate
+from services.schema.files import load_migrations
+from services.schema.migrate import MigrationError, migrate
 
 FORMS = pytest.mark.parametrize("cluster", ["", "main"], ids=["plain", "cluster"])
 
@@ -44,18 +45,33 @@ def test_one_server_has_plain_tables() -> None:
 
 def test_a_cluster_has_replicated_tables_everywhere() -> None:
     for statement in statements("main"):
-        assert "ON CLUSTER 'main'" in statement
         assert "non_replicated" not in statement
         if statement.startswith("CREATE TABLE"):
-            assert re.search(r"ENGINE = ReplicatedReplacingMergeTree\('[^']+', '\{replica\}'(, \w+)?\)", statement)
+            # Events are those of a shard. All else has one path for all shards, on which no two have the same name.
+            names = "/{uuid}/{shard}', '{replica}'" if "events_local" in statement else "/{uuid}', '{shard}_{replica}'"
+            assert "ON CLUSTER 'main'" in statement
+            assert f"ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables{names}" in statement
+
+
+def test_on_a_cluster_nobody_is_told_twice() -> None:
+    """An ALTER of a table that is whole on every node reaches all by Keeper, once; settings reach nobody by it."""
+    altered = [statement for statement in statements("main") if statement.startswith("ALTER")]
+    for statement in altered:
+        is_of_shards = statement.startswith("ALTER TABLE events_local ")
+        assert ("ON CLUSTER 'main'" in statement) == (is_of_shards or "MODIFY SETTING" in statement), statement
+    assert not any(re.match(r"ALTER TABLE events ", statement) for statement in altered)
 
 
 def test_both_forms_are_the_same_tables() -> None:
     def bare(statement: str) -> str:
         statement = re.sub(
-            r"ReplicatedReplacingMergeTree\('[^']+', '\{replica\}'(?:, )?", "ReplacingMergeTree(", statement
+            r"ReplicatedReplacingMergeTree\('[^']+', '[^']*\{replica\}'(?:, )?", "ReplacingMergeTree(", statement
+        ).replace("events_local", "events")
+        statement = (
+            statement.replace("ON CLUSTER 'main'", "")
+            .replace("non_replicated", "replicated")
+            .replace("TABLE  ", "TABLE ")
         )
-        statement = statement.replace("ON CLUSTER 'main'", "").replace("non_replicated", "replicated")
         return " ".join(statement.split())
 
     assert [bare(s) for s in statements("main")] == [bare(s) for s in statements("")]

@@ -20,6 +20,8 @@ PARTITIONS = 4
 class MemoryIds:
     """The ids that ClickHouse has, by partition; counts how often they are read."""
 
+    cluster = ""
+
     def __init__(self) -> None:
         self.ids = {partition: (partition << 48, 7) for partition in range(PARTITIONS)}
         self.read: list[int] = []

@@ -16,6 +16,8 @@ from services.worker.dedupe.port import Membership
 class StoreInMotion:
     """Has one id of partition 0. While the first query is answered, something happens."""
 
+    cluster = ""
+
     def __init__(self) -> None:
         self.ids = [7]
         self.meanwhile: Callable[[], None] | None = None

@@ -191,3 +191,17 @@ async def test_a_message_that_the_table_refuses_costs_itself_only(tables: Memory
     assert REFUSED_ID in bad[0].payload
     assert logged(tables) == [("alias", f"a{n}", f"b{n}") for n in range(7) if n != at]
     assert tables.people("shop")["a5" if at != 5 else "a4"] == ("b5" if at != 5 else "b4")
+
+
+@pytest.mark.parametrize("cluster", ["", "shop"])
+async def test_on_a_cluster_what_others_have_said_is_waited_for(cluster: str) -> None:
+    store = MemoryIdentityTables()
+    said: list[str] = []
+
+    async def command(sql: str, *_: object, **__: object) -> None:
+        said.append(sql)
+
+    store.cluster, store.command = cluster, command  # type: ignore[method-assign]
+    await IdentityStore(store).keep([])
+    tables = ("identity_log", "person_ids", "deletions", "deleted_ids", "taken_ids") if cluster else ()
+    assert said == [f"SYSTEM SYNC REPLICA {store.database}.{table} LIGHTWEIGHT" for table in tables]

@@ -11,7 +11,7 @@ from aiokafka import TopicPartition
 from services.runtime.clickhouse import ClickHouse, StoreUnavailableError
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.worker.consumer import store_restarts
-from services.worker.consumer.store_restarts import StoreRestarts, TooYoungError
+from services.worker.consumer.store_restarts import ShardsChangedError, StoreRestarts, TooYoungError
 
 FIRST, SECOND = TopicPartition("events", 0), TopicPartition("events", 1)
 NOW_S = 1_800_000_000.0
@@ -112,3 +112,36 @@ async def test_a_partition_that_has_just_gone_is_read_again_as_well(monkeypatch:
 
 async def test_it_can_be_turned_off() -> None:
     await StoreRestarts(AgedStore(), KafkaSettings(kafka_bootstrap="127.0.0.1:1"), 0, dict, []).run()
+
+
+class Sharded(ClickHouse):
+    """Says shards and weights, and an age that grows."""
+
+    def __init__(self) -> None:
+        super().__init__(ClickHouseSettings(clickhouse_cluster="shop"))
+        self.shards: list[Sequence[Any]] = [(1, 1), (2, 1)]
+        self.ages: list[Sequence[Any]] = [("a, replica 1", 100), ("a, replica 2", 100)]
+
+    async def rows(self, sql: str, parameters: Any = None, settings: Any = None) -> list[Sequence[Any]]:
+        return self.shards if "system.clusters" in sql else self.ages
+
+
+@pytest.mark.parametrize("shards", [[(1, 1), (2, 1), (3, 1)], [(1, 1)], [(1, 2), (2, 1)]])
+async def test_a_worker_ends_when_ids_go_to_other_shards(shards: list[Sequence[Any]]) -> None:
+    store = Sharded()
+    watch = StoreRestarts(store, KafkaSettings(kafka_bootstrap="127.0.0.1:1"), 10, dict, [])
+    assert await watch.look() is None
+    assert await watch.look() is None
+    store.shards = shards
+    with pytest.raises(ShardsChangedError, match="shop changed: start again"):
+        await watch.look()
+
+
+async def test_one_of_several_servers_that_started_again_is_noticed() -> None:
+    store = Sharded()
+    watch = StoreRestarts(store, KafkaSettings(kafka_bootstrap="127.0.0.1:1"), 10, dict, [])
+    assert await watch.look() is None
+    store.ages = [("a, replica 1", 100)]  # the other is away
+    assert await watch.look() is None
+    store.ages = [("a, replica 1", 100), ("a, replica 2", 5)]
+    assert await watch.look() is not None

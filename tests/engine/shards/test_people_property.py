@@ -1,0 +1,5 @@
+"""See `tests/engine/test_people_property.py`."""
+
+from tests.support.on_shards import once_more
+
+globals().update(once_more("test_people_property"))

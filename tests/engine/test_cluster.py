@@ -1,0 +1,332 @@
+"""A cluster of real engines: what is acknowledged is found whoever is away, and a shard that is away is noticed."""
+
+import asyncio
+import json
+import os
+import signal
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from msgspec import structs
+
+from services.contract.api.endpoints import BASE_PATH
+from services.contract.log.topics import BUCKETS, Partitioning
+from services.contract.tables import EVENT_COLUMNS, EVENTS, PERSON_IDS
+from services.devstack.clickhouse_server import ClickHouseProcess
+from services.operations.check import State, check_clickhouse
+from services.operations.properties import list_promoted, promote
+from services.operations.shards import look_at_shards
+from services.query.sql.events import EVENTS_ONCE
+from services.runtime import cluster as cluster_module
+from services.runtime.clickhouse import ClickHouse, StoreUnavailableError
+from services.runtime.settings import ClickHouseSettings
+from services.schema.agreement import agree_with_schema
+from services.schema.migrate import migrate
+from services.schema.roles import Role
+from services.schema.topology import TopologyError
+from services.worker.consumer.store_restarts import StoreRestarts
+from services.worker.dedupe.clickhouse import stored_ids
+from services.worker.dedupe.ids import ids_from_bytes
+from services.worker.dedupe.memory import MemoryDedupe
+from services.worker.dedupe.stored import NoMajorityError
+from services.worker.events.writer import ANY_MONTHS
+from services.worker.until_stored import fresh_token, until_stored
+from tests.support import engine
+from tests.support.cluster import CLUSTER, Everywhere, new_nodes, started_cluster
+from tests.support.engine import Server, User, as_role, insert_lines, new_database, send_sql
+from tests.support.query_client import QueryClient
+
+AT = datetime.now(UTC)
+WINDOW = {"since": "2026-01-01", "until": "2100-01-01"}
+
+
+class Cluster:
+    """Two shards, with tables."""
+
+    def __init__(self, front: Everywhere, nodes: list[ClickHouseProcess], settings: ClickHouseSettings) -> None:
+        self.front, self.nodes, self.settings = front, nodes, settings
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that tests do not wait long for a server that has stopped."""
+    monkeypatch.setitem(cluster_module._SETTINGS, "receive_timeout", 2)
+    monkeypatch.setitem(cluster_module._SETTINGS, "handshake_timeout_ms", 500)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Two shards. One of them was an installation on one server before, with 300 events and a merge."""
+    with started_cluster(tmp_path_factory.mktemp("cluster"), engine.DATABASES) as (front, nodes):
+        users = {role: User(role.value, nodes[0].password(role)) for role in Role}
+        with new_database(Server(front.url, users, None, CLUSTER)) as settings:
+            plain = settings.model_copy(update={"clickhouse_url": nodes[0].url, "clickhouse_cluster": ""})
+            asyncio.run(migrate(plain))
+            insert_lines(plain, EVENTS, lines("before", ids_of(300)))
+            merged = {"project_id": "before", "distinct_id": "a", "person_id": "b", "version": 2**33}
+            insert_lines(plain, PERSON_IDS, json.dumps(merged).encode())
+            asyncio.run(migrate(settings))
+            yield Cluster(front, nodes, settings)
+
+
+def lines(project: str, ids: Sequence[uuid.UUID]) -> bytes:
+    row = {"project_id": project, "event": "e", "distinct_id": "u", "properties": "{}"}
+    row |= {"timestamp": AT.isoformat(), "received_at": AT.isoformat(), "idempotency_key": "", "original_timestamp": ""}
+    return b"".join(json.dumps({**row, "event_id": str(one)}).encode() + b"\n" for one in ids)
+
+
+def ids_of(count: int) -> list[uuid.UUID]:
+    return [uuid.uuid4() for _ in range(count)]
+
+
+async def insert(settings: ClickHouseSettings, project: str, ids: Sequence[uuid.UUID]) -> None:
+    """As the worker does."""
+    store = ClickHouse(as_role(settings, Role.WORKER))
+    try:
+        await store.insert_lines(EVENTS, EVENT_COLUMNS, lines(project, ids), fresh_token(), ANY_MONTHS)
+    finally:
+        await store.close()
+
+
+def count(settings: ClickHouseSettings, project: str) -> tuple[int, int]:
+    """Rows as queries see them, and ids."""
+    sql = f"SELECT count(), uniqExact(event_id) FROM {EVENTS_ONCE} WHERE project_id = '{project}'"
+    once, ids = send_sql(settings, sql).split()
+    return int(once), int(ids)
+
+
+async def test_an_installation_on_one_server_becomes_a_cluster(cluster: Cluster) -> None:
+    settings = cluster.settings
+    assert await migrate(settings) == []
+    assert count(settings, "before") == (300, 300)
+    rows = []
+    for node in cluster.nodes:
+        only = settings.model_copy(update={"clickhouse_url": node.url})
+        assert send_sql(only, f"SELECT person_id FROM {PERSON_IDS} WHERE project_id = 'before'").strip() == "b"
+        rows.append(int(send_sql(only, "SELECT count() FROM events_local WHERE project_id = 'before'")))
+    assert min(rows) > 100
+    # Nothing is dropped of it but by the operator.
+    only = settings.model_copy(update={"clickhouse_url": cluster.nodes[0].url})
+    assert send_sql(only, "SELECT count() FROM events_moved").strip() == "300"
+
+
+async def test_both_shards_have_events_and_equal_ids_meet(cluster: Cluster) -> None:
+    ids = ids_of(200)
+    await insert(cluster.settings, "meet", ids)
+    await insert(cluster.settings, "meet", ids[:150])
+    assert count(cluster.settings, "meet") == (200, 200)
+    store = ClickHouse(cluster.settings)
+    shards = await look_at_shards(store)
+    await store.close()
+    assert [shard.elsewhere for shard in shards] == [0, 0]
+    assert min(shard.rows for shard in shards) > 50
+    assert [shard.share for shard in shards] == [0.5, 0.5]
+
+
+async def test_services_agree_with_it_and_refuse_it_without_the_setting(cluster: Cluster) -> None:
+    for role in (Role.WORKER, Role.QUERY):
+        settings = as_role(cluster.settings, role)
+        await agree_with_schema(settings)
+        with pytest.raises(TopologyError, match="set HEADRACE_CLICKHOUSE_CLUSTER"):
+            await agree_with_schema(settings.model_copy(update={"clickhouse_cluster": ""}))
+        with pytest.raises(TopologyError, match=r"HEADRACE_CLICKHOUSE_CLUSTER=shops: .* has shop"):
+            await agree_with_schema(settings.model_copy(update={"clickhouse_cluster": "shops"}))
+
+
+async def test_the_check_says_how_many_servers_answer(cluster: Cluster) -> None:
+    for role in (Role.WORKER, Role.QUERY, Role.ADMIN):
+        rows = [row async for row in check_clickhouse("s", as_role(cluster.settings, role), role)]
+        assert [row for row in rows if row.state is State.WRONG] == []
+        assert [row.says for row in rows if row.what == "cluster shop"] == ["2 of 2 servers answer, shards: 2"]
+
+
+async def test_a_shard_without_its_table_is_refused(cluster: Cluster) -> None:
+    database = cluster.settings.clickhouse_database
+    only = cluster.settings.model_copy(update={"clickhouse_url": cluster.nodes[1].url})
+    send_sql(only, f"RENAME TABLE {database}.{PERSON_IDS} TO {database}.elsewhere")
+    try:
+        with pytest.raises(TopologyError, match=f"has no table {PERSON_IDS}: run `headrace migrate`"):
+            await agree_with_schema(as_role(cluster.settings, Role.WORKER))
+    finally:
+        send_sql(only, f"RENAME TABLE {database}.elsewhere TO {database}.{PERSON_IDS}")
+
+
+async def test_a_promoted_property_has_its_column_on_all_shards(cluster: Cluster) -> None:
+    store = ClickHouse(cluster.settings)
+    await insert(cluster.settings, "promoted", ids_of(20))
+    await promote(store, CLUSTER, "plan", new_only=False)
+    assert [each.key for each in await list_promoted(store)] == ["plan"]
+    await store.close()
+    assert send_sql(cluster.settings, f"SELECT uniq(property_plan) FROM {EVENTS}").strip() == "1"
+    await insert(cluster.settings, "promoted", ids_of(20))
+
+
+async def test_any_server_that_started_again_is_noticed(cluster: Cluster) -> None:
+    store = ClickHouse(as_role(cluster.settings, Role.WORKER))
+    restarts = StoreRestarts(store, None, 1, dict, [])  # type: ignore[arg-type]
+    await asyncio.sleep(2)
+    assert await restarts.look() is None
+    cluster.nodes[1].kill()
+    assert await restarts.look() is None  # away: it is looked at when it is back
+    await asyncio.to_thread(cluster.nodes[1].start)
+    await asyncio.sleep(3)
+    assert await restarts.look() is not None
+    assert await restarts.look() is None
+    await store.close()
+
+
+@pytest.mark.parametrize("how", ["killed", "stalled"])
+def test_while_a_shard_is_away_queries_are_503_or_partial(cluster: Cluster, how: str) -> None:
+    node, ids = cluster.nodes[1], ids_of(100)
+    with (
+        QueryClient.started(cluster.settings, projects=1) as client,
+        QueryClient.started(cluster.settings, projects=1, query_skip_unavailable_shards=True) as lenient,
+    ):
+        ((project, key),) = client.projects
+        asyncio.run(insert(cluster.settings, project, ids))
+        before = count(cluster.settings, project)[0]
+        assert len(client.ask("/query/events", key, WINDOW)["events"]) == before
+        if how == "killed":
+            node.kill()
+        else:
+            os.kill(node.pid, signal.SIGSTOP)
+        try:
+            refused = client.post("/query/events", key, WINDOW)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "store_unavailable")
+            assert int(refused.headers["retry-after"]) > 0
+            found = lenient.post("/query/events", key, WINDOW)
+            assert found.status_code == 200
+            assert found.json()["partial"] is True
+            assert 0 < len(found.json()["events"]) < before
+            assert "etag" not in found.headers
+            with pytest.raises(StoreUnavailableError):
+                asyncio.run(insert(cluster.settings, project, ids))
+        finally:
+            if how == "killed":
+                node.start()
+            else:
+                os.kill(node.pid, signal.SIGCONT)
+        # A try that was half stored is stored again, whole.
+        asyncio.run(insert(cluster.settings, project, ids))
+        assert count(cluster.settings, project) == (before, before)
+        whole = lenient.ask("/query/events", key, WINDOW)
+        assert len(whole["events"]) == before
+        assert "partial" not in whole
+        assert lenient.send("GET", f"{BASE_PATH}/dashboard/list", key).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Everywhere, list[ClickHouseProcess]]]:
+    """One shard of three servers. Nothing replicates: the test says which of them have got an insert."""
+    nodes = new_nodes(tmp_path_factory.mktemp("replicas"), ("headrace",), [3])
+    front = Everywhere([node.url for node in nodes])
+    try:
+        for node in nodes:
+            node.launch()
+        for node in nodes:
+            node.child.wait_until(node.answers, 30)
+        front.start()
+        yield front, nodes
+    finally:
+        front.stop()
+        for node in nodes:
+            node.kill()
+
+
+async def test_ids_of_a_majority_are_all_that_were_acknowledged(
+    replicas: tuple[Everywhere, list[ClickHouseProcess]],
+) -> None:
+    front, nodes = replicas
+    admin = ClickHouseSettings(
+        clickhouse_url=front.url,
+        clickhouse_cluster=CLUSTER,
+        clickhouse_user=Role.ADMIN.value,
+        clickhouse_password=nodes[0].password(Role.ADMIN),
+    )
+    for node in nodes:
+        only = admin.model_copy(update={"clickhouse_url": node.url, "clickhouse_cluster": ""})
+        send_sql(only, "CREATE DATABASE headrace", database="default")
+        for table, more in (("events_local", "project_id String, "), ("taken_ids", "")):
+            send_sql(
+                only,
+                f"CREATE TABLE {table} ({more}event_id UUID, received_at DateTime64(6, 'UTC')) "
+                "ENGINE = ReplacingMergeTree ORDER BY event_id",
+            )
+    send_sql(
+        admin.model_copy(update={"clickhouse_url": nodes[0].url}),
+        f"CREATE TABLE events AS events_local ENGINE = Distributed({CLUSTER}, headrace, events_local)",
+    )
+    spread, ids = Partitioning(1, BUCKETS), ids_of(90)
+    # A quorum is any two of three; what one has alone was never acknowledged.
+    for at, holders in enumerate([(0, 1), (1, 2), (0, 2)]):
+        for holder in holders:
+            only = admin.model_copy(update={"clickhouse_url": nodes[holder].url, "clickhouse_cluster": ""})
+            rows = [{"event_id": str(one), "received_at": AT.isoformat()} for one in ids[30 * at : 30 * at + 30]]
+            insert_lines(only, "events_local", "\n".join(map(json.dumps, rows)).encode())
+    packed = ids_from_bytes(b"".join(one.bytes for one in ids))
+    worker = admin.model_copy(
+        update={"clickhouse_user": Role.WORKER.value, "clickhouse_password": nodes[0].password(Role.WORKER)}
+    )
+    store = ClickHouse(worker)
+    for away in (None, 1, 2):
+        if away is not None:
+            nodes[away].kill()
+        dedupe = MemoryDedupe(store, 7 * 86_400, spread)
+        await dedupe.load({0: AT.timestamp()})
+        assert len(dedupe.index) == 90
+        assert (await dedupe.duplicates(packed)).all()
+        assert len(await stored_ids(store, packed, AT.timestamp() - 60)) == 90
+        if away is not None:
+            await asyncio.to_thread(nodes[away].start)
+    os.kill(nodes[1].pid, signal.SIGSTOP)
+    # A connection that was open says nothing; the next try finds that no new one can be made.
+    assert len(await until_stored(lambda: stored_ids(store, packed, AT.timestamp() - 60))) == 90
+    os.kill(nodes[1].pid, signal.SIGCONT)
+    nodes[1].kill()
+    nodes[2].kill()
+    with pytest.raises(NoMajorityError, match="1 of 3 of shard 1"):
+        await MemoryDedupe(store, 7 * 86_400, spread).load({0: AT.timestamp()})
+    await store.close()
+
+
+async def test_a_shard_is_added_and_nothing_has_to_move(tmp_path: Path) -> None:
+    nodes = new_nodes(tmp_path, ("headrace",), [1, 1])
+    both = [node.config.place for node in nodes]
+    assert both[0] is not None
+    nodes[0].join(structs.replace(both[0], shards=both[0].shards[:1]))
+    front = Everywhere([nodes[0].url])
+    settings = ClickHouseSettings(
+        clickhouse_url=front.url,
+        clickhouse_cluster=CLUSTER,
+        clickhouse_user=Role.ADMIN.value,
+        clickhouse_password=nodes[0].password(Role.ADMIN),
+    )
+    before, after = ids_of(200), ids_of(200)
+    store = ClickHouse(settings)
+    try:
+        await asyncio.to_thread(nodes[0].start)
+        front.start()
+        await migrate(settings)
+        await store.insert_lines(EVENTS, EVENT_COLUMNS, lines("p", before), fresh_token(), ANY_MONTHS)
+        await asyncio.to_thread(nodes[0].stop)
+        nodes[0].join(both[0])
+        for node in nodes:
+            await asyncio.to_thread(node.start)
+        front.nodes = [node.url for node in nodes]
+        await migrate(settings)
+        await store.insert_lines(EVENTS, EVENT_COLUMNS, lines("p", after), fresh_token(), ANY_MONTHS)
+        assert count(settings, "p") == (400, 400)
+        first, second = await look_at_shards(store)
+        assert first.rows + second.rows == 400
+        assert second.elsewhere == 0
+        assert 50 < first.elsewhere < 150  # those of before, whose shard is the second one by now
+        packed = ids_from_bytes(b"".join(one.bytes for one in [*before, *after]))
+        assert len(await stored_ids(store, packed, AT.timestamp() - 60)) == 400
+    finally:
+        await store.close()
+        front.stop()
+        for node in nodes:
+            node.kill()

@@ -1,0 +1,138 @@
+"""A cluster as pure functions see it: who is a majority, what is read from where, and why a topology is refused."""
+
+from collections.abc import Callable
+
+import pytest
+from msgspec import structs
+
+from services.contract.tables import EVENTS, SHARDED, WHOLE
+from services.runtime.cluster import (
+    Replica,
+    cluster_settings,
+    on_replicas,
+    own_table,
+    replicas_of,
+    shards_without_majority,
+)
+from services.schema.topology import MAX_LAG_S, Node, Topology, reasons_after, reasons_against
+
+THREE_AND_TWO = replicas_of([(1, "a", 1), (1, "b", 1), (1, "c", 1), (2, "d", 1), (2, "e", 1)])
+
+
+@pytest.mark.parametrize(
+    ("answered", "missing"),
+    [
+        ([1, 2, 3, 4, 5], {}),
+        ([1, 2, 4, 5], {}),
+        ([1, 4, 5], {1: "1 of 3"}),
+        # A quorum of two is both.
+        ([1, 2, 3, 4], {2: "1 of 2"}),
+        ([], {1: "0 of 3", 2: "0 of 2"}),
+    ],
+)
+def test_a_majority_of_each_shard(answered: list[int], missing: dict[int, str]) -> None:
+    assert shards_without_majority(THREE_AND_TWO, answered) == missing
+
+
+def test_one_server_is_asked_as_ever() -> None:
+    assert dict(cluster_settings("")) == {}
+    assert own_table(EVENTS, "") == EVENTS
+    assert on_replicas("", EVENTS) == EVENTS
+
+
+def test_a_cluster_acknowledges_by_quorum_whatever_a_profile_says() -> None:
+    settings = cluster_settings("shop")
+    assert settings["insert_quorum"] == "auto"
+    assert settings["distributed_foreground_insert"] == 1
+    assert settings["skip_unavailable_shards"] == 0
+    assert {own_table(table, "shop") for table in SHARDED} == {"events_local"}
+
+
+def _node(number: int, shard: int, replica: int) -> Node:
+    engines = {EVENTS: "Distributed('shop', 'headrace', 'events_local', sipHash64(event_id))"}
+    engines["events_local"] = "ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}/{shard}', '{replica}')"
+    whole = "ReplicatedReplacingMergeTree('/clickhouse/tables/{uuid}', '{shard}_{replica}')"
+    engines |= dict.fromkeys(WHOLE, whole)
+    return Node(
+        Replica(number, shard, f"host-{number}:9000"),
+        {"shard": f"0{shard}", "replica": f"0{replica}"},
+        engines,
+        [("events_local", False, 0, 2), ("person_ids", False, 0, 4)],
+    )
+
+
+def _topology() -> Topology:
+    nodes = [_node(1, 1, 1), _node(2, 1, 2), _node(3, 2, 1), _node(4, 2, 2)]
+    return Topology("shop", ["default", "shop"], [node.replica for node in nodes], nodes)
+
+
+def _with(**changes: object) -> Callable[[Topology], Topology]:
+    """The second server is another."""
+
+    def change(topology: Topology) -> Topology:
+        nodes = list(topology.nodes)
+        nodes[1] = structs.replace(nodes[1], **changes)
+        return structs.replace(topology, nodes=nodes)
+
+    return change
+
+
+def test_a_cluster_as_it_should_be() -> None:
+    assert list(reasons_against(_topology())) == []
+    assert list(reasons_after(_topology())) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda t: structs.replace(t, replicas=[], nodes=[]), "remote_servers> has default, shop"),
+        (lambda t: structs.replace(t, writes_to_all=True), "internal_replication"),
+        (_with(macros={"shard": "01"}), "host-2:9000 has no <macros> replica"),
+        (_with(macros={}), "host-2:9000 has no <macros> shard, replica"),
+        (_with(macros={"shard": "01", "replica": "01"}), "shard 1 have the same macro {replica}"),
+        (_with(macros={"shard": "03", "replica": "02"}), "shard 1 say different macros {shard}: 01, 03"),
+    ],
+)
+def test_no_tables_are_made_on_it(change: Callable[[Topology], Topology], says: str) -> None:
+    assert any(says in reason for reason in reasons_against(change(_topology())))
+
+
+def test_shards_with_one_name() -> None:
+    topology = _topology()
+    nodes = [structs.replace(node, macros={**node.macros, "shard": "01"}) for node in topology.nodes]
+    topology = structs.replace(topology, nodes=nodes)
+    assert any("Shards 1 and 2 have the same macro {shard}" in reason for reason in reasons_against(topology))
+
+
+def _engines(**changes: str | None) -> dict[str, str]:
+    engines = {**_node(2, 1, 2).engines, **{name: text or "" for name, text in changes.items()}}
+    return {name: text for name, text in engines.items() if text}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (_with(engines=_engines(events=None)), "events of host-2:9000 does not show all shards"),
+        (_with(engines=_engines(events="Distributed('other', 'headrace')")), "does not show all shards of shop"),
+        (_with(engines=_engines(events_local=None)), "has no table events_local: run `headrace migrate`"),
+        (_with(engines=_engines(events_local="ReplacingMergeTree")), "events_local of host-2:9000 does not replicate"),
+        (_with(engines=_engines(person_ids=None)), "has no table person_ids"),
+        (
+            _with(engines=_engines(person_ids="ReplicatedReplacingMergeTree('/t/{uuid}/{shard}', '{replica}')")),
+            "person_ids of host-2:9000 has rows of its shard alone",
+        ),
+        (_with(copies=[("events_local", True, 0, 2)]), "is read only"),
+        (_with(copies=[("events_local", False, MAX_LAG_S + 1, 2)]), "301 s behind the other replicas"),
+        (_with(copies=[("events_local", False, 0, 5)]), "Keeper knows 5 replicas of events_local, the cluster has 2"),
+        (_with(copies=[("person_ids", False, 0, 8)]), "Keeper knows 8 replicas of person_ids, the cluster has 4"),
+    ],
+)
+def test_services_do_not_start_on_it(change: Callable[[Topology], Topology], says: str) -> None:
+    assert any(says in reason for reason in reasons_after(change(_topology())))
+
+
+def test_a_replica_that_is_away_is_no_reason_to_refuse() -> None:
+    topology = _topology()
+    topology = structs.replace(topology, nodes=topology.nodes[1:])
+    assert list(reasons_after(topology)) == []
+    assert topology.without_majority() == {1: "1 of 2"}
