@@ -63,7 +63,7 @@ def test_the_link_signs_in_and_the_key_goes_nowhere_else(pipeline: Pipeline, ope
     nothing_is_wrong(visit, pipeline)
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (360, "light"), (3840, "dark")])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark"), (3840, "light")])
 def test_every_page_fits_can_be_read_by_all_and_is_small(
     pipeline: Pipeline, opened: Opener, width: int, scheme: str
 ) -> None:
@@ -75,7 +75,7 @@ def test_every_page_fits_can_be_read_by_all_and_is_small(
         page.goto(address)
         expect(page.locator("h1")).to_be_visible()
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} is wider than {width}"
-        if width == 1280:
+        if width < 3840:
             violations = Axe().run(page, options=RULES[scheme]).response["violations"]
             assert violations == [], f"{name}: {json.dumps(violations)[:2000]}"
         sizes = [each.request.sizes()["responseBodySize"] for each in answers if "/live/stream" not in each.url]

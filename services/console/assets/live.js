@@ -43,8 +43,19 @@ function rowOf(event) {
   return row;
 }
 
+// Events come into sight in another order than they were received in, so that some are sent again, and some are from before
+// the list that is there.
+const first = body.rows.length >= Number(body.dataset.most) ? momentOf(body.rows[body.rows.length - 1]) : 0;
+
+function momentOf(row) { return Date.parse(row.querySelector("time").dateTime); }
+
+function put(row) {
+  const moment = momentOf(row);
+  body.insertBefore(row, [...body.rows].find((other) => momentOf(other) <= moment) ?? null);
+}
+
 function add(event) {
-  if (shown.has(event.event_id)) return;
+  if (shown.has(event.event_id) || Date.parse(event.received_at) < first) return;
   shown.add(event.event_id);
   total += 1;
   counts.set(minuteOf(Date.now()), (counts.get(minuteOf(Date.now())) ?? 0) + 1);
@@ -59,7 +70,7 @@ function show() {
   if (isPaused || !waiting.length) return;
   document.getElementById("list").hidden = false;
   document.getElementById("nothing")?.remove();
-  for (const event of waiting) body.prepend(rowOf(event));
+  for (const event of waiting) put(rowOf(event));
   waiting = [];
   while (body.rows.length > MAX_ROWS) body.rows[body.rows.length - 1].remove();
 }

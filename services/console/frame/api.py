@@ -26,6 +26,8 @@ SECONDS = Histogram(
 )
 # The stream of live events says something every ten seconds.
 _STREAM_TIMEOUT_S = 30
+# Each open page of live events has a connection. Idle ones are given up before the gateway gives them up.
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=50, keepalive_expiry=3)
 Params = Mapping[str, str | int | None]
 
 
@@ -45,7 +47,11 @@ class Api:
 
     def __init__(self, base_url: str, timeout_s: float, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._client = httpx.AsyncClient(
-            base_url=base_url, timeout=httpx.Timeout(timeout_s, connect=5), transport=transport, trust_env=False
+            base_url=base_url,
+            timeout=httpx.Timeout(timeout_s, connect=5),
+            limits=_LIMITS,
+            transport=transport,
+            trust_env=False,
         )
 
     def with_key(self, key: str) -> "KeyedApi":

@@ -15,9 +15,11 @@ from services.console.frame.headers import page_headers
 from services.console.views.live import (
     OPERATORS,
     RECENT,
+    SHOWN_EVENTS,
     LiveFilter,
     events_since,
     latest_events,
+    looked_back,
     microseconds,
     newest_first,
     recent_events,
@@ -74,6 +76,7 @@ class LivePages:
             problem=problem,
             sent="sent" in visit.query,
             after=microseconds(now),
+            most=SHOWN_EVENTS,
             address=query_of(live.for_address()),
             curl=curl_line(visit.base_url, "POST", "/query/events", body),
             stream_curl=curl_line(visit.base_url, "GET", "/events/live", params=_stream_params(live)).replace(
@@ -84,7 +87,7 @@ class LivePages:
 
     async def stream(self, visit: Visit) -> Response:
         last = visit.request.headers.get("last-event-id") or visit.query.get("after", "")
-        text = self._passed_on(visit, _stream_params(LiveFilter.of(visit.query)), last)
+        text = self._passed_on(visit, _stream_params(LiveFilter.of(visit.query)), looked_back(last))
         headers = {**page_headers(), "x-accel-buffering": "no"}
         return StreamingResponse(text, headers=headers, media_type="text/event-stream")
 

@@ -12,7 +12,7 @@ from services.contract.api.events import StoredEvent
 SHOWN_EVENTS = 50
 MAX_AT_ONCE = 200
 RECENT = timedelta(hours=1)
-_LOOK_BACK_US = 120_000_000
+_LOOK_BACK_US = 30_000_000
 # Operators of a filter as people say them; those of one side need no value.
 OPERATORS = {
     "eq": "is",
@@ -86,11 +86,16 @@ def recent_events(live: LiveFilter, now: datetime) -> dict[str, Any]:
 
 
 def events_since(live: LiveFilter, after: str, now: datetime) -> dict[str, Any]:
-    """What was received since `after`, in microseconds, with a look back: events come into sight in another order."""
-    asked = int(after) if after.isascii() and after.isdigit() and len(after) < 18 else microseconds(now)
-    since_us = max(asked, microseconds(now - RECENT)) - _LOOK_BACK_US
+    """What was received since `after`, with a look back."""
+    since_us = max(int(looked_back(after) or microseconds(now)), microseconds(now - RECENT))
     received = {"received_at": {"gte": since_us}}
     return {**_page(now), "limit": MAX_AT_ONCE, "filter": {**live.for_api(), **received}}
+
+
+def looked_back(after: str) -> str:
+    """A receipt, in microseconds, some time earlier: what was received before it may come into sight after it."""
+    is_receipt = after.isascii() and after.isdigit() and len(after) < 18
+    return str(max(0, int(after) - _LOOK_BACK_US)) if is_receipt else ""
 
 
 def latest_events(live: LiveFilter, now: datetime) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from services.console.views.live import looked_back
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.openapi import CALLS
 from tests.fakes.console_api import EMPTY_CATALOG, READER, FakeApi, browser, token_of
@@ -314,3 +315,11 @@ async def test_a_form_that_is_too_large_is_refused(api: FakeApi) -> None:
         answer = await client.post("/console/live/test", data={"csrf": "x" * 300_000})
     assert answer.status_code == 413
     assert "larger than 262144 bytes" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("after", "wanted"), [("1800000000000000", "1799999970000000"), ("17", "0"), ("", ""), ("x", ""), ("9" * 18, "")]
+)
+def test_streams_look_back(after: str, wanted: str) -> None:
+    """An event that was received before the list was made can be stored after it."""
+    assert looked_back(after) == wanted
