@@ -114,7 +114,8 @@ function showKeys() {
   openBeside("Keys", list);
 }
 
-document.documentElement.classList.add("js");
+// On a phone the menu is one line that scrolls.
+document.querySelector(".menu [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
 showTimes(document);
 offerCopies(document);
 document.addEventListener("submit", shortenAddress);
