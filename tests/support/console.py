@@ -51,6 +51,8 @@ def fill(pipeline: Pipeline) -> None:
         pipeline.ask("/batch", {"events": events})
     eventually(lambda: stored(pipeline), lambda count: count == EVENT_COUNT, 60)
     eventually(lambda: person(pipeline, "console_eve"), lambda found: found.get("events") == 2)
+    # It is built behind what is stored.
+    eventually(lambda: catalog(pipeline), lambda counted: {"product_view", "purchase"} <= set(counted), 60)
 
 
 def stored(pipeline: Pipeline) -> int:

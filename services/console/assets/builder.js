@@ -1,5 +1,6 @@
 // Comfort of the builders: rows without loading the page, suggestions, the browser's time zone. All works without.
 import { ask } from "./base.js";
+import "./confirm.js";
 import { zone } from "./zone.js";
 
 const form = () => document.getElementById("builder");
@@ -77,11 +78,8 @@ function typed(event) {
   }, 200);
 }
 
-document.addEventListener("submit", change);
+// First of all: blank rows must still be in the form.
+document.addEventListener("submit", change, true);
 document.addEventListener("focusin", (event) => { if (form()?.contains(event.target)) suggest(event.target); });
 document.addEventListener("input", typed);
-document.addEventListener("submit", (event) => {
-  const query = event.submitter?.dataset.confirm;
-  if (query && !confirm(query)) event.preventDefault();
-});
 fillZone();

@@ -27,15 +27,14 @@ function dressed(layout) {
   };
 }
 
-const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
-const options = { displayModeBar: false, responsive: true, locale: "en", staticPlot: false, scrollZoom: false };
+const options = { displayModeBar: false, responsive: true, scrollZoom: false };
 
 async function draw(place) {
   const { data, layout } = JSON.parse(place.dataset.figure);
   const library = await plotly(place.dataset.plotly);
   const picture = document.createElement("div");
   place.replaceChildren(picture);
-  await library.newPlot(picture, data, { ...dressed(layout), transition: still ? undefined : layout.transition }, options);
+  await library.newPlot(picture, data, dressed(layout), options);
   picture.on("plotly_click", ({ points }) => {
     const which = points.map((point) => point.customdata).find(Boolean);
     if (which) location.assign(`${place.dataset.people}&${new URLSearchParams({ cell: which })}`);

@@ -1,5 +1,6 @@
 // The tiles of a dashboard, side by side: each asks for itself, and says itself what went wrong.
 import { ask } from "./base.js";
+import "./confirm.js";
 
 const charts = () => import("./charts.js");
 
@@ -21,10 +22,6 @@ const picture = document.querySelector("[data-tile][data-plotly]");
 if (picture) charts().then(({ plotly }) => plotly(picture.dataset.plotly)).catch(() => {});
 for (const place of document.querySelectorAll("[data-tile]")) load(place);
 
-document.addEventListener("submit", (event) => {
-  const query = event.submitter?.dataset.confirm;
-  if (query && !confirm(query)) event.preventDefault();
-});
 // A menu closes when something else is pressed.
 document.addEventListener("click", (event) => {
   for (const menu of document.querySelectorAll(".tile-menu[open]")) {

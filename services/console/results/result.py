@@ -67,7 +67,7 @@ def _trends(body: Body, answer: bytes) -> Shown:
         ]
     return Shown(
         figure=trends_figure(result, lines, zone),
-        described=f"{len(lines)} line{'s' if len(lines) != 1 else ''} by {result.interval}; the table below has the numbers",
+        described=f"Lines by {result.interval}: {len(lines)}; the table below has the numbers",
         tables=[trends_table(result, lines, zone)],
         is_empty=not any(value for line in lines for value in line.values),
         **more,

@@ -108,7 +108,10 @@ def trends_figure(result: TrendsResult, lines: list[Line], zone: ZoneInfo) -> Fi
 
 
 def _traces(line: Line, place: int, times: list[str], labels: list[str], ended: int) -> list[dict[str, Any]]:
-    """The period before, what has ended, and what has not, from the last point that has. Without labels nothing leads on."""
+    """The period before, what has ended, and what has not, from the last point that has.
+
+    Without labels nothing leads on.
+    """
     shown, traces = colour(place), []
     which = [line.behind(i, label) for i, label in enumerate(labels)]
     if line.before is not None:
