@@ -83,4 +83,4 @@ def shown_number(value: float | int | None) -> str:
 def choose_window(page: Page, since: str = WINDOW["since"], until: str = WINDOW["until"]) -> None:
     page.get_by_label("When", exact=True).last.select_option("custom")
     page.get_by_label("From", exact=True).first.fill(since)
-    page.get_by_label("Up to, not with").first.fill(until)
+    page.get_by_label("Before", exact=True).first.fill(until)

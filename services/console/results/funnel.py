@@ -80,4 +80,4 @@ def _table(name: str, steps: list[FunnelStepResult], line: dict[str, Any] | None
             Cell(duration(step.p90_seconds) if place else ""),
         ]
         rows.append(Row(f"{place + 1}.{THIN}{_step_name(step, place)}", cells))
-    return Table(name, [unit.capitalize(), *_COLUMNS], rows)
+    return Table(name, [unit.capitalize(), *_COLUMNS], rows, corner="Step")

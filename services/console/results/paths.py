@@ -37,7 +37,7 @@ def path_table(result: PathResult, direction: str = "after", unit: str = "people
     rows = [_row(event_name(result.root), result, [], result.count)]
     rows += [_row(node.event, node, way, result.count) for way, node in shown]
     columns = [unit.capitalize(), "Of the start", f"Did {_LEFT[direction]}", "Went on beyond", "Others"]
-    return Table("Ways", columns, rows, cut=len(ways) - len(shown))
+    return Table("Ways", columns, rows, cut=len(ways) - len(shown), corner="Event")
 
 
 def _walk(children: list[PathNode], way: list[str]) -> Iterator[tuple[list[str], PathNode]]:

@@ -126,7 +126,7 @@ def _events(body: Body, answer: bytes) -> Shown:
         Row(period(one.timestamp, "hour", zone), [Cell(one.event), Cell(one.person_id)])
         for one in result.events[:_MAX_EVENTS]
     ]
-    table = Table("Events", ["Event", "Person"], rows, cut=len(result.events) - len(rows), is_text=True)
+    table = Table("Events", ["Event", "Person"], rows, cut=len(result.events) - len(rows), is_text=True, corner="When")
     return Shown(tables=[table], is_empty=not rows, **_more(result, zone))
 
 
