@@ -7,6 +7,7 @@ from services.console.queries.texts import text_of, value_of
 
 DEFAULT_RANGE = "last:30d"
 CUSTOM = "custom"
+ALL_TIME = "all"
 # What a reader may choose; an address may say any other one that the API takes.
 RANGES = {
     "last:24h": "Last 24 hours",
@@ -24,6 +25,7 @@ RANGES = {
     "previous:month": "Last month",
     "previous:quarter": "Last quarter",
     "previous:year": "Last year",
+    ALL_TIME: "All time",
 }
 _WORDS = ("last", "this", "previous")
 _TIMES = ("since", "until")
@@ -43,6 +45,32 @@ def read_window(params: Params) -> dict[str, Any]:
     if params.one("whole"):
         body["whole_periods"] = params.one("whole") == "1"
     return body
+
+
+def says_all_time(pairs: Pairs) -> bool:
+    return any(_is_all_time(pair) for pair in pairs)
+
+
+def _is_all_time(pair: tuple[str, str]) -> bool:
+    """Also of a rule about people."""
+    return pair[1] == ALL_TIME and (pair[0] == "range" or pair[0].endswith(".range"))
+
+
+def dated(pairs: Pairs, days: tuple[str, str] | None) -> Pairs:
+    """With `days`, from the first to before the last, for all time; without data the last days."""
+    prefixes = [name.removesuffix("range") for name, _ in filter(_is_all_time, pairs)]
+    replaced = {f"{prefix}{name}" for prefix in prefixes for name in ("range", *_TIMES)}
+    found = [pair for pair in pairs if pair[0] not in replaced]
+    for prefix in prefixes:
+        found += _when(prefix, days)
+    return found
+
+
+def _when(prefix: str, days: tuple[str, str] | None) -> Pairs:
+    if days is None:
+        return [(f"{prefix}range", DEFAULT_RANGE)]
+    since, until = days
+    return [(f"{prefix}range", CUSTOM), (f"{prefix}since", since), (f"{prefix}until", until)]
 
 
 def write_window(body: dict[str, Any]) -> Pairs:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from services.console.queries.titles import event_name
 from services.console.results.figures import Figure, colour, faint, figure, plain
-from services.console.results.numbers import event_name, share
+from services.console.results.numbers import share
 from services.console.results.tables import Cell, Row, Table, behind, count_cell
 from services.contract.api.path import PathNode, PathResult
 

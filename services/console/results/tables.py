@@ -36,6 +36,10 @@ class Row(Struct, frozen=True):
     depth: int = 0
     is_sum: bool = False
 
+    @property
+    def says_something(self) -> bool:
+        return any(cell.text not in ("", "0", NOTHING) for cell in self.cells)
+
 
 class Table(Struct, frozen=True):
     """`corner`: above the heads of rows. `note`: a sentence below. `cut`: how many rows were left out.
@@ -50,6 +54,12 @@ class Table(Struct, frozen=True):
     is_text: bool = False
     corner: str = ""
     note: str = ""
+
+    @property
+    def from_first(self) -> list[Row]:
+        """Without the rows before the first that says something: a tile has no room for them."""
+        first = next((i for i, row in enumerate(self.rows) if row.says_something and not row.is_sum), 0)
+        return [row for i, row in enumerate(self.rows) if i >= first or row.is_sum]
 
     @property
     def is_narrow(self) -> bool:

@@ -6,8 +6,9 @@ from zoneinfo import ZoneInfo
 from msgspec import UNSET, Struct
 
 from services.console.frame.show import number
+from services.console.queries.titles import event_name
 from services.console.results.figures import Figure, colour, faint, figure, plain
-from services.console.results.numbers import change, event_name, line_name, period
+from services.console.results.numbers import change, line_name, period
 from services.console.results.tables import Cell, Row, Table, behind, count_cell, line_of
 from services.contract.api.trends import TrendLine, TrendSeriesResult, TrendsResult
 

@@ -191,6 +191,12 @@ def test_retention_leaves_out_of_the_sum_what_has_not_ended() -> None:
     assert texts(table)[0] == ["All together", "8", f"50.0{THIN}%"]
 
 
+def test_a_tile_begins_where_somebody_did_something() -> None:
+    answer = {"matrix": [[0, 0, 0], [4, 2], [0]], "interval": "day", "periods": PERIODS, "complete": [True] * 3}
+    (table,) = retention_tables(made(answer, RetentionResult), BERLIN)
+    assert [row.head for row in table.from_first] == ["All together", "Mon 2 Mar 2026", "Tue 3 Mar 2026"]
+
+
 def step(people: int, of_start: float | None, **more: Any) -> dict[str, Any]:
     times = {"drop_off": 1, "conversion_from_before": of_start, "median_seconds": 90.4, "p90_seconds": None}
     return {"people": people, "conversion_from_start": of_start, **times, **more}
