@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from difflib import get_close_matches
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
@@ -16,6 +17,7 @@ from services.console.queries.windows import ALL_TIME, dated, says_all_time
 from services.console.results.numbers import zone_of
 from services.console.results.result import Shown
 from services.contract.api.catalog import CatalogEvent
+from services.contract.api.timestamps import iso_time
 
 _OF_EVENTS = ("born", "back", "start", "end", "event")
 
@@ -44,16 +46,30 @@ def nothing_of(asked: Asked, shown: Shown | None, hints: Suggested) -> Nothing:
     named = _names(asked.params)
     unknown = [(name, _like(name, list(seen))) for name in named if name not in seen] if hints.knows_all else []
     events = [seen[name] for name in named if name in seen] or hints.seen
-    if unknown or not events or shown.span is None:
+    if unknown or not events:
         return Nothing(unknown)
     first, last = _first_and_last(events)
-    if shown.span[0] <= first and last < shown.span[1]:
-        return Nothing()
     zone = zone_of(asked.params.one("tz"))
+    span = shown.span or _span(asked.body or {}, zone)
+    if span is not None and span[0] <= first and last < span[1]:
+        return Nothing()
     pairs = [*asked.params.without("range", "since", "until").pairs, ("range", ALL_TIME)]
     return Nothing(
         [], _said(first.astimezone(zone), last.astimezone(zone)), Params(dated(pairs, _days(events, zone))).query()
     )
+
+
+def _span(body: dict[str, Any], zone: ZoneInfo) -> tuple[datetime, datetime] | None:
+    """The window that a query says itself; None where it is not said in dates."""
+    try:
+        since, until = (iso_time(str(body[name])) for name in ("since", "until"))
+    except (KeyError, ValueError):
+        return None
+    return _in_zone(since, zone), _in_zone(until, zone)
+
+
+def _in_zone(time: datetime, zone: ZoneInfo) -> datetime:
+    return time if time.tzinfo else time.replace(tzinfo=zone)
 
 
 def _names(params: Params) -> list[str]:
