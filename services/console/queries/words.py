@@ -35,20 +35,20 @@ _QUOTED = re.compile(r"`([^`]*)`")
 
 
 def in_words(message: str, code: str, field: str, said: str) -> str:
-    """`field`: as the API names it; `said`: what stands in the form there."""
+    """`field`: as the API names it; `said`: what stands in the form there, if it is a field and no row."""
     name = _name(field)
     known = {
         "missing_field": _missing(name),
-        "invalid_window": "This must be a later day than “From”." if name == "until" else "",
-        "invalid_timestamp": f"“{said}” is no date. Write one {_DAY}." if name in _TIMES else "",
-        "invalid_timezone": f"There is no time zone “{said}”. Write one such as Europe/Berlin, or UTC.",
+        "invalid_window": "“Before” must be a later day than “From”." if name == "until" else "",
+        "invalid_timestamp": f"“{said}” is no date. Write one {_DAY}." if said and name in _TIMES else "",
+        "invalid_timezone": f"There is no time zone “{said}”. Write one such as Europe/Berlin, or UTC." if said else "",
     }
     return known.get(code) or _without_code(message, field)
 
 
 def _missing(name: str) -> str:
     if name in _TIMES:
-        return f"Say a day, {_DAY}."
+        return f"“{_LABELS[name]}” needs a day, {_DAY}."
     return "Choose an event, or * for any." if name in _EVENTS else "This must be filled in."
 
 

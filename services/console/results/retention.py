@@ -48,7 +48,8 @@ def _table(part: _Part, result: RetentionResult, zone: ZoneInfo, unit: str, can_
     cut = max(0, len(part.matrix) - MAX_SIDE)
     average = _average(part, result, width)
     note = _NOTE.format(result.interval) if any(cell.title for cell in average.cells) else ""
-    return Table(part.name, columns, [average, *rows], cut=cut, corner=f"First {result.interval}", note=note)
+    corner = f"First {result.interval}"
+    return Table(part.name, columns, [average, *rows], cut=cut, corner=corner, note=note, may_start_late=True)
 
 
 def _row(part: _Part, cohort: int, result: RetentionResult, zone: ZoneInfo, can_ask: bool) -> Row:

@@ -44,7 +44,7 @@ class Row(Struct, frozen=True):
 class Table(Struct, frozen=True):
     """`corner`: above the heads of rows. `note`: a sentence below. `cut`: how many rows were left out.
 
-    `is_text`: its cells are no numbers.
+    `is_text`: its cells are no numbers. `may_start_late`: a first row of nothing is of no interest.
     """
 
     caption: str
@@ -54,10 +54,13 @@ class Table(Struct, frozen=True):
     is_text: bool = False
     corner: str = ""
     note: str = ""
+    may_start_late: bool = False
 
     @property
     def from_first(self) -> list[Row]:
         """Without the rows before the first that says something: a tile has no room for them."""
+        if not self.may_start_late:
+            return self.rows
         first = next((i for i, row in enumerate(self.rows) if row.says_something and not row.is_sum), 0)
         return [row for i, row in enumerate(self.rows) if i >= first or row.is_sum]
 

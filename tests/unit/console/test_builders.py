@@ -170,7 +170,7 @@ async def test_an_error_is_said_once_without_code_names(api: FakeApi) -> None:
     api.answers["POST", "/query/trends"] = (400, {"error": error, "request_id": "r"})
     async with browser(api, READER) as client:
         page = await client.get("/console/trends?s.0.event=a&range=custom&since=2024-07-02&until=2024-07-01")
-    assert page.text.count("must be a later day than “From”") == 1
+    assert page.text.count("“Before” must be a later day than “From”") == 1
     assert 'role="alert"' not in page.text
     assert message in page.text.partition("What the API says")[2]
 

@@ -34,7 +34,7 @@ def text(body: dict[str, Any]) -> bytes:
     ("message", "code", "field", "said", "words"),
     [
         ("`return_event` is required.", "missing_field", "return_event", "", "Choose an event, or * for any."),
-        ("`since` is required.", "missing_field", "since", "", "Say a day, such as 2026-03-01."),
+        ("`since` is required.", "missing_field", "since", "", "“From” needs a day, such as 2026-03-01."),
         (
             "`since`: `1 J` is ...",
             "invalid_timestamp",
@@ -42,7 +42,8 @@ def text(body: dict[str, Any]) -> bytes:
             "1 J",
             "“1 J” is no date. Write one such as 2026-03-01.",
         ),
-        ("`since` must ...", "invalid_window", "until", "2024", "This must be a later day than “From”."),
+        ("`since` must ...", "invalid_window", "until", "2024", "“Before” must be a later day than “From”."),
+        ("`cohort.since`: `x` is bad.", "invalid_timestamp", "cohort.since", "", "“x” is bad."),
         ("`timezone`: `x`", "invalid_timezone", "timezone", "x", None),
         ("`series[0].measure`: not `x`.", "invalid_field", "series[0].measure", "x", "Not “x”."),
         ("with `until` or `plan`", "invalid_field", "f.plan", "x", "With “Before” or “plan”"),
