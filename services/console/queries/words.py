@@ -31,6 +31,7 @@ _LABELS = {
 _EVENTS = ("event", "born_event", "return_event", "start_event")
 _TIMES = ("since", "until")
 _DAY = "such as 2026-03-01"
+_NO_DATE = re.compile(r"`(since|until)`: `([^`]*)` is not a date")
 _QUOTED = re.compile(r"`([^`]*)`")
 
 
@@ -40,7 +41,7 @@ def in_words(message: str, code: str, field: str, said: str) -> str:
     known = {
         "missing_field": _missing(name),
         "invalid_window": "“Before” must be a later day than “From”." if name == "until" else "",
-        "invalid_timestamp": f"“{said}” is no date. Write one {_DAY}." if said and name in _TIMES else "",
+        "invalid_timestamp": _no_date(message, name),
         "invalid_timezone": f"There is no time zone “{said}”. Write one such as Europe/Berlin, or UTC." if said else "",
     }
     return known.get(code) or _without_code(message, field)
@@ -50,6 +51,15 @@ def _missing(name: str) -> str:
     if name in _TIMES:
         return f"“{_LABELS[name]}” needs a day, {_DAY}."
     return "Choose an event, or * for any." if name in _EVENTS else "This must be filled in."
+
+
+def _no_date(message: str, name: str) -> str:
+    """At a row, which has several fields, with the label of the one."""
+    found = _NO_DATE.search(message)
+    if found is None:
+        return ""
+    label = "" if name == found[1] else f"“{_LABELS[found[1]]}”: "
+    return f"{label}“{found[2]}” is no date. Write one {_DAY}."
 
 
 def _without_code(message: str, field: str) -> str:
