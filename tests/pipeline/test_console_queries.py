@@ -240,10 +240,11 @@ def test_an_error_stands_at_its_field(page: Page) -> None:
 def test_nothing_found_leads_to_the_time_of_the_data(page: Page) -> None:
     page.goto("/console/trends?s.0.event=purchase&range=last:7d&tz=UTC")
     page.get_by_role("link", name="Show that time").click()
-    page.locator("#result .figures").wait_for()
+    page.locator(".chart[data-drawn]").wait_for()
     count = page.locator(".figures .sum button").inner_text()
     page.goto("/console/trends?s.0.event=purchase&range=all&tz=UTC")
     expect(page.locator(".figures .sum button")).to_have_text(count)
+    page.locator(".chart[data-drawn]").wait_for()
 
 
 def test_a_result_stands_high_on_the_page_and_the_form_folds_on_a_phone(visit: Visit, page: Page) -> None:
@@ -254,6 +255,7 @@ def test_a_result_stands_high_on_the_page_and_the_form_folds_on_a_phone(visit: V
         assert box is not None
         assert box["y"] < 430, name
         expect(page.locator("#builder")).to_be_visible()
+        expect(page.locator(".chart:not([data-drawn])")).to_have_count(0)
     page.set_viewport_size({"width": 360, "height": 740})
     expect(page.locator("#builder")).to_be_hidden()
     page.locator(".fold > summary").click()

@@ -1,5 +1,6 @@
 """When: `range=last:30d`, or `since` and `until` <-> the window of an API body."""
 
+from datetime import date
 from typing import Any
 
 from services.console.queries.params import Pairs, Params
@@ -8,6 +9,7 @@ from services.console.queries.texts import text_of, value_of
 DEFAULT_RANGE = "last:30d"
 CUSTOM = "custom"
 ALL_TIME = "all"
+_MANY_DAYS = 400
 # What a reader may choose; an address may say any other one that the API takes.
 RANGES = {
     "last:24h": "Last 24 hours",
@@ -63,7 +65,15 @@ def dated(pairs: Pairs, days: tuple[str, str] | None) -> Pairs:
     found = [pair for pair in pairs if pair[0] not in replaced]
     for prefix in prefixes:
         found += _when(prefix, days)
-    return found
+    return found if days is None or "" not in prefixes else _with_buckets(found, *map(date.fromisoformat, days))
+
+
+def _with_buckets(pairs: Pairs, since: date, until: date) -> Pairs:
+    """Years in days are more than the API answers: longer time buckets, unless the query says which."""
+    if (until - since).days <= _MANY_DAYS or any(name == "interval" and value.strip() for name, value in pairs):
+        return pairs
+    interval = "week" if (until - since).days <= _MANY_DAYS * 7 else "month"
+    return [*(pair for pair in pairs if pair[0] != "interval"), ("interval", interval)]
 
 
 def _when(prefix: str, days: tuple[str, str] | None) -> Pairs:

@@ -73,6 +73,11 @@ def test_all_time_is_the_days_of_the_data() -> None:
         *days,
         *((f"c.0.{name}", value) for name, value in days),
     ]
+    long = dated([("range", "all"), ("interval", "")], ("2024-01-04", "2026-11-30"))
+    assert ("interval", "week") in long
+    assert ("interval", "") not in long
+    assert ("interval", "month") in dated([("range", "all")], ("2004-01-04", "2026-11-30"))
+    assert ("interval", "week") not in dated([("range", "all"), ("interval", "day")], ("2024-01-04", "2026-11-30"))
     assert dated([("range", "all")], None) == [("range", "last:30d")]
     assert not says_all_time([("f.0.value", "all")])
 
