@@ -102,7 +102,7 @@ def test_a_dashboard_from_the_first_tile_to_its_end(pipeline: Pipeline, visit: V
     # One range for all.
     page.get_by_label("Time range", exact=True).select_option("custom")
     page.get_by_label("From", exact=True).fill("2024-01-01")
-    page.get_by_label("Up to, not with").fill("2024-02-01")
+    page.get_by_label("Before", exact=True).fill("2024-02-01")
     page.locator(".range").get_by_role("button", name="Apply").click()
     page.wait_for_url("**since=2024-01-01**")
     loaded(page)

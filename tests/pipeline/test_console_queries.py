@@ -17,6 +17,7 @@ from tests.support.console_queries import (
     choose_window,
     console_of,
     fresh,
+    more,
     rows_of,
     shown_number,
 )
@@ -56,6 +57,7 @@ def test_trends(pipeline: Pipeline, visit: Visit, page: Page) -> None:
     choose_window(page)
     page.get_by_label("By", exact=True).select_option("month")
     page.get_by_label("Break down by").fill("acquisition_channel")
+    more(page)
     page.get_by_label("Top values").fill("3")
     page.get_by_label("Time zone").fill("Europe/Berlin")
     show(page)
@@ -148,6 +150,7 @@ def test_retention(pipeline: Pipeline, page: Page) -> None:
     choose_window(page, until="2024-03-01")
     page.get_by_label("By", exact=True).select_option("week")
     page.get_by_label("Only who never did it before").check()
+    more(page)
     page.get_by_label("Time zone").fill("UTC")
     show(page)
     body = {"born_event": "home", "return_event": None, "first_time": True, "interval": "week", "timezone": "UTC"}
@@ -225,12 +228,39 @@ def test_typing_asks_for_suggestions_alone(visit: Visit, page: Page) -> None:
 
 def test_an_error_stands_at_its_field(page: Page) -> None:
     page.goto("/console/trends?s.0.event=home&range=last:7d")
+    more(page)
     page.get_by_label("Time zone").fill("Nowhere/Here")
     page.get_by_role("button", name="Show").last.click()
     wrong = page.locator("#wrong")
     expect(wrong).to_contain_text("Nowhere/Here")
     expect(page.get_by_label("Time zone")).to_have_attribute("aria-invalid", "true")
     assert wrong.locator("xpath=..").locator("input").get_attribute("name") == "tz"
+
+
+def test_nothing_found_leads_to_the_time_of_the_data(page: Page) -> None:
+    page.goto("/console/trends?s.0.event=purchase&range=last:7d&tz=UTC")
+    page.get_by_role("link", name="Show that time").click()
+    page.locator(".chart[data-drawn]").wait_for()
+    count = page.locator(".figures .sum button").inner_text()
+    page.goto("/console/trends?s.0.event=purchase&range=all&tz=UTC")
+    expect(page.locator(".figures .sum button")).to_have_text(count)
+    page.locator(".chart[data-drawn]").wait_for()
+
+
+def test_a_result_stands_high_on_the_page_and_the_form_folds_on_a_phone(visit: Visit, page: Page) -> None:
+    page.set_viewport_size({"width": 1280, "height": 800})
+    for name in ("trends", "funnel", "retention", "paths"):
+        page.goto(QUERY_PAGES[name].replace("&s.1.event=purchase&interval", "&interval"))
+        box = page.locator("#result").bounding_box()
+        assert box is not None
+        assert box["y"] < 430, name
+        expect(page.locator("#builder")).to_be_visible()
+        expect(page.locator(".chart:not([data-drawn])")).to_have_count(0)
+    page.set_viewport_size({"width": 360, "height": 740})
+    expect(page.locator("#builder")).to_be_hidden()
+    page.locator(".fold > summary").click()
+    expect(page.get_by_label("Start", exact=True)).to_be_visible()
+    page.set_viewport_size({"width": 1280, "height": 900})
 
 
 def test_without_script(pipeline: Pipeline, visit: Visit) -> None:

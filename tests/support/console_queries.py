@@ -80,7 +80,12 @@ def shown_number(value: float | int | None) -> str:
     return str(int(value)) if float(value).is_integer() else f"{value:.2f}".rstrip("0").rstrip(".")
 
 
+def more(page: Page) -> None:
+    """Opens what is folded in the form."""
+    page.locator("#builder summary", has_text="More").click()
+
+
 def choose_window(page: Page, since: str = WINDOW["since"], until: str = WINDOW["until"]) -> None:
     page.get_by_label("When", exact=True).last.select_option("custom")
     page.get_by_label("From", exact=True).first.fill(since)
-    page.get_by_label("Up to, not with").first.fill(until)
+    page.get_by_label("Before", exact=True).first.fill(until)

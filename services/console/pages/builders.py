@@ -15,6 +15,7 @@ from services.console.frame.frame import Frame, Visit, is_for_script
 from services.console.frame.headers import page_headers
 from services.console.pages.answers import Answered, answer_of, curl_of
 from services.console.pages.choices import CHOICES
+from services.console.pages.empty import nothing_of, with_days
 from services.console.pages.suggestions import Suggested, suggested
 from services.console.queries.asked import asked_of
 from services.console.queries.edits import DO
@@ -22,6 +23,9 @@ from services.console.queries.kinds import KINDS, Kind
 from services.contract.api.cohorts import CohortInfo, CohortList
 from services.contract.api.dashboards import Dashboard, DashboardList, Deleted
 from services.contract.api.root_paths import CONSOLE_PATH
+
+# What stands in the part of the form that is folded: a field that is wrong opens it.
+_MORE = ("week_start", "top", "mode", "min", "people_of_step", "gap", "compare", "tz", "whole")
 
 
 class BuilderPages:
@@ -45,7 +49,7 @@ class BuilderPages:
         ]
 
     async def builder(self, kind: Kind, visit: Visit) -> Response:
-        asked = asked_of(kind, visit.fields)
+        asked = asked_of(kind, visit.fields if DO in visit.query else await with_days(visit))
         # A module that changes the form has the suggestions already: nothing is asked for it.
         changes_form = DO in visit.query and is_for_script(visit.request)
         answered, hints, boards, cohorts = await asyncio.gather(
@@ -79,6 +83,8 @@ class BuilderPages:
             dashboards=boards,
             cohorts=cohorts,
             cohort_names={one.name: KINDS["cohort"].params({"cohort": {"saved": one.name}}).query() for one in cohorts},
+            more_places=_MORE,
+            nothing=nothing_of(asked, answered.shown, hints),
             choices=CHOICES,
         )
 

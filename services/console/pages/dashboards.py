@@ -17,6 +17,7 @@ from services.console.frame.frame import Frame, Visit
 from services.console.frame.headers import page_headers
 from services.console.pages.answers import Answered, answer_of
 from services.console.pages.choices import CHOICES
+from services.console.pages.empty import with_days
 from services.console.queries.asked import asked_of
 from services.console.queries.kinds import KINDS
 from services.console.queries.tiles import WIDTHS, Tile, moved, range_of, saved_query, tile_of
@@ -57,7 +58,7 @@ class DashboardPages:
 
     async def one(self, visit: Visit) -> Response:
         board = await _read(visit)
-        params, window = range_of(visit.fields)
+        params, window = range_of(await with_days(visit))
         tiles = [tile_of(query, i, window) for i, query in enumerate(_queries(board))]
         answers = await _answers(visit, tiles) if visit.query.get("all") else []
         return self._frame.show(
@@ -79,7 +80,7 @@ class DashboardPages:
     async def tile(self, visit: Visit) -> Response:
         """A part of a page, for its module."""
         board, number = await _read(visit), visit.request.path_params["number"]
-        _, window = range_of(visit.fields)
+        _, window = range_of(await with_days(visit))
         queries = _queries(board)
         if number >= len(queries):
             raise AnswerError(404, "not_found", "This tile was removed. Load the page again.")
@@ -96,7 +97,7 @@ class DashboardPages:
         asked = None if kind is None else asked_of(kind, _pairs(visit.form.get("query", "")))
         if kind is None or asked is None or asked.body is None:
             raise AnswerError(400, "invalid_field", "There is no query to save. Ask one first.")
-        query = saved_query(kind, asked.body, visit.form.get("title", "").strip() or kind.title)
+        query = saved_query(kind, asked.body, visit.form.get("title", "").strip() or asked.title[:_MAX_NAME_CHARS])
         dashboard_id = visit.form.get("dashboard", "")
         if not dashboard_id:
             return _to(await _create(visit, visit.form.get("name", "") or query["title"], [query]))

@@ -11,7 +11,7 @@ from services.console.frame.frame import Frame, Visit
 from services.console.frame.headers import page_headers
 from services.console.queries.params import Params
 from services.console.queries.texts import ANY_EVENT, name_of, text_of, text_of_name
-from services.contract.api.catalog import CatalogProperty, CatalogResult, CatalogTraits
+from services.contract.api.catalog import CatalogEvent, CatalogProperty, CatalogResult, CatalogTraits
 from services.contract.api.cohorts import CohortList
 
 _LIMIT = 200
@@ -19,12 +19,17 @@ _FIELDS = ("event", "distinct_id", "person_id", "timestamp")
 
 
 class Suggested(msgspec.Struct, frozen=True):
-    """`keys`: of filters. `groups`: types of groups. `cohorts`: names of saved ones."""
+    """`keys`: of filters. `groups`: types of groups. `cohorts`: names of saved ones.
+
+    `seen`: the events with their times; `knows_all`: there are no others.
+    """
 
     events: list[str] = []
     keys: list[str] = []
     groups: list[str] = []
     cohorts: list[str] = []
+    seen: list[CatalogEvent] = []
+    knows_all: bool = False
 
 
 class Suggestions:
@@ -59,6 +64,8 @@ async def suggested(visit: Visit, params: Params) -> Suggested:
         keys=keys_of(catalog),
         groups=[text_of_name(one.group_type) for one in catalog.groups],
         cohorts=await _cohorts(visit),
+        seen=catalog.events,
+        knows_all=catalog.built_at is not None and not catalog.building and len(catalog.events) < _LIMIT,
     )
 
 

@@ -9,20 +9,30 @@ from services.console.queries.errors import QueryError
 from services.console.queries.kinds import Kind
 from services.console.queries.params import Pairs, Params
 from services.console.queries.places import place_of
-from services.console.queries.windows import DEFAULT_RANGE, NAMES
+from services.console.queries.titles import title_of
+from services.console.queries.windows import DEFAULT_RANGE, NAMES, said_range
+from services.console.queries.words import in_words
 
 # What a form says also where nothing was asked.
 _NO_QUERY = (*NAMES, "new")
+# Parameters that no field of a form shows.
+_UNSEEN = ("limit",)
 _LEAST_ROWS = {"trends": 1, "funnel": 2, "cohort": 1}
 _ROWS = {"trends": "s", "funnel": "s", "cohort": "c"}
 
 
 class Wrong(Struct, frozen=True):
-    """`place`: the parameter that it is about, where it is about one."""
+    """`place`: the parameter that it is about, where it is about one. `detail`: the API's sentence, if it is another."""
 
     message: str
     place: str | None = None
     code: str = ""
+    detail: str = ""
+
+    def is_in(self, *names: str) -> bool:
+        """Whether its place is one of these, or below one of them."""
+        place = self.place or ""
+        return any(place == name or place.startswith(f"{name}.") for name in names)
 
 
 class Asked(Struct, frozen=True):
@@ -39,6 +49,15 @@ class Asked(Struct, frozen=True):
         return not self.params.said().without(*_NO_QUERY)
 
     @property
+    def title(self) -> str:
+        """The query in one line."""
+        return title_of(self.kind, self.body or {})
+
+    @property
+    def when(self) -> str:
+        return said_range(self.body or {})
+
+    @property
     def address(self) -> str:
         """The query as a query string."""
         return self.params.query()
@@ -46,7 +65,10 @@ class Asked(Struct, frozen=True):
     def refused(self, message: str, field: str | None, code: str) -> "Asked":
         """With the API's error at its field."""
         place = place_of(self.kind, self.params, field) if field else None
-        return Asked(self.kind, self.params, self.body, Wrong(message, place, code))
+        if field is None or place is None or place in _UNSEEN:
+            return Asked(self.kind, self.params, self.body, Wrong(message, None, code))
+        said = in_words(message, code, field, self.params.one(place))
+        return Asked(self.kind, self.params, self.body, Wrong(said, place, code, message))
 
     @property
     def form(self) -> Params:

@@ -7,6 +7,7 @@ from msgspec import Struct
 from services.console.queries.asked import Asked
 from services.console.queries.kinds import KINDS, Kind
 from services.console.queries.params import Pairs, Params
+from services.console.queries.titles import title_of
 from services.console.queries.windows import NAMES, read_window
 
 Query = dict[str, Any]
@@ -36,7 +37,7 @@ def tile_of(query: Query, number: int, window: dict[str, Any]) -> Tile:
     width = query.get("width")
     return Tile(
         number=number,
-        title=query.get("title") or kind.title,
+        title=query.get("title") or title_of(kind, body),
         width=width if isinstance(width, int) and 1 <= width <= 12 else DEFAULT_WIDTH,
         asked=Asked(kind, kind.params(body), body),
     )

@@ -1,5 +1,6 @@
 """When: `range=last:30d`, or `since` and `until` <-> the window of an API body."""
 
+from datetime import date
 from typing import Any
 
 from services.console.queries.params import Pairs, Params
@@ -7,6 +8,8 @@ from services.console.queries.texts import text_of, value_of
 
 DEFAULT_RANGE = "last:30d"
 CUSTOM = "custom"
+ALL_TIME = "all"
+_MANY_DAYS = 400
 # What a reader may choose; an address may say any other one that the API takes.
 RANGES = {
     "last:24h": "Last 24 hours",
@@ -24,6 +27,7 @@ RANGES = {
     "previous:month": "Last month",
     "previous:quarter": "Last quarter",
     "previous:year": "Last year",
+    ALL_TIME: "All time",
 }
 _WORDS = ("last", "this", "previous")
 _TIMES = ("since", "until")
@@ -43,6 +47,40 @@ def read_window(params: Params) -> dict[str, Any]:
     if params.one("whole"):
         body["whole_periods"] = params.one("whole") == "1"
     return body
+
+
+def says_all_time(pairs: Pairs) -> bool:
+    return any(_is_all_time(pair) for pair in pairs)
+
+
+def _is_all_time(pair: tuple[str, str]) -> bool:
+    """Also of a rule about people."""
+    return pair[1] == ALL_TIME and (pair[0] == "range" or pair[0].endswith(".range"))
+
+
+def dated(pairs: Pairs, days: tuple[str, str] | None) -> Pairs:
+    """With `days`, from the first to before the last, for all time; without data the last days."""
+    prefixes = [name.removesuffix("range") for name, _ in filter(_is_all_time, pairs)]
+    replaced = {f"{prefix}{name}" for prefix in prefixes for name in ("range", *_TIMES)}
+    found = [pair for pair in pairs if pair[0] not in replaced]
+    for prefix in prefixes:
+        found += _when(prefix, days)
+    return found if days is None or "" not in prefixes else _with_buckets(found, *map(date.fromisoformat, days))
+
+
+def _with_buckets(pairs: Pairs, since: date, until: date) -> Pairs:
+    """Years in days are more than the API answers: longer time buckets, unless the query says which."""
+    if (until - since).days <= _MANY_DAYS or any(name == "interval" and value.strip() for name, value in pairs):
+        return pairs
+    interval = "week" if (until - since).days <= _MANY_DAYS * 7 else "month"
+    return [*(pair for pair in pairs if pair[0] != "interval"), ("interval", interval)]
+
+
+def _when(prefix: str, days: tuple[str, str] | None) -> Pairs:
+    if days is None:
+        return [(f"{prefix}range", DEFAULT_RANGE)]
+    since, until = days
+    return [(f"{prefix}range", CUSTOM), (f"{prefix}since", since), (f"{prefix}until", until)]
 
 
 def write_window(body: dict[str, Any]) -> Pairs:

@@ -5,7 +5,8 @@ from typing import Any
 from msgspec import UNSET, Struct
 
 from services.console.frame.show import number
-from services.console.results.numbers import THIN, duration, event_name, line_name, share
+from services.console.queries.titles import event_name
+from services.console.results.numbers import THIN, duration, line_name, share
 from services.console.results.tables import Cell, Row, Table, behind, count_cell, line_of
 from services.contract.api.funnel import FunnelResult, FunnelStepResult
 
@@ -80,4 +81,4 @@ def _table(name: str, steps: list[FunnelStepResult], line: dict[str, Any] | None
             Cell(duration(step.p90_seconds) if place else ""),
         ]
         rows.append(Row(f"{place + 1}.{THIN}{_step_name(step, place)}", cells))
-    return Table(name, [unit.capitalize(), *_COLUMNS], rows)
+    return Table(name, [unit.capitalize(), *_COLUMNS], rows, corner="Step")

@@ -12,7 +12,6 @@ from services.console.frame.show import number
 
 THIN = "\u202f"
 NOTHING = show.share(None)
-ANY_EVENT = "any event"
 _MINUTE, _HOUR, _DAY = 60, 3600, 86_400
 
 
@@ -71,12 +70,6 @@ def period(start: datetime, interval: str, zone: ZoneInfo) -> str:
     if interval == "hour":
         return f"{day} {local:%H:%M}"
     return f"{local:%a} {day}" if interval == "day" else day
-
-
-def event_name(event: str | list[str] | UnsetType | None) -> str:
-    if event is None or event is UNSET:
-        return ANY_EVENT
-    return event if isinstance(event, str) else " or ".join(event)
 
 
 def line_name(kind: str, value: Raw | UnsetType) -> str:

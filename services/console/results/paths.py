@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from services.console.queries.titles import event_name
 from services.console.results.figures import Figure, colour, faint, figure, plain
-from services.console.results.numbers import event_name, share
+from services.console.results.numbers import share
 from services.console.results.tables import Cell, Row, Table, behind, count_cell
 from services.contract.api.path import PathNode, PathResult
 
@@ -37,7 +38,7 @@ def path_table(result: PathResult, direction: str = "after", unit: str = "people
     rows = [_row(event_name(result.root), result, [], result.count)]
     rows += [_row(node.event, node, way, result.count) for way, node in shown]
     columns = [unit.capitalize(), "Of the start", f"Did {_LEFT[direction]}", "Went on beyond", "Others"]
-    return Table("Ways", columns, rows, cut=len(ways) - len(shown))
+    return Table("Ways", columns, rows, cut=len(ways) - len(shown), corner="Event")
 
 
 def _walk(children: list[PathNode], way: list[str]) -> Iterator[tuple[list[str], PathNode]]:

@@ -1,5 +1,6 @@
 """The answer of a query as a page draws it, of whatever kind it is."""
 
+from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -27,7 +28,10 @@ Body = dict[str, Any]
 
 
 class Shown(Struct, frozen=True, kw_only=True):
-    """`figure`: for Plotly. `size`: of a cohort. `is_empty`: nothing happened in the window. `unit`: who is counted."""
+    """`figure`: for Plotly. `size`: of a cohort. `is_empty`: nothing happened in the window. `unit`: who is counted.
+
+    `window`: for people; `span`: the same as times.
+    """
 
     figure: Figure | None = None
     described: str = ""
@@ -37,6 +41,7 @@ class Shown(Struct, frozen=True, kw_only=True):
     people: list[str] = []
     listed: FunnelPeople | None = None
     window: tuple[str, str] | None = None
+    span: tuple[datetime, datetime] | None = None
     warnings: list[str] = []
     is_empty: bool = False
     unit: str = PEOPLE
@@ -126,7 +131,7 @@ def _events(body: Body, answer: bytes) -> Shown:
         Row(period(one.timestamp, "hour", zone), [Cell(one.event), Cell(one.person_id)])
         for one in result.events[:_MAX_EVENTS]
     ]
-    table = Table("Events", ["Event", "Person"], rows, cut=len(result.events) - len(rows), is_text=True)
+    table = Table("Events", ["Event", "Person"], rows, cut=len(result.events) - len(rows), is_text=True, corner="When")
     return Shown(tables=[table], is_empty=not rows, **_more(result, zone))
 
 
@@ -137,10 +142,11 @@ def unit_of(body: Body) -> str:
 
 def _more(result: Any, zone: ZoneInfo) -> dict[str, Any]:
     """What all answers of a window have in common."""
-    window = None
+    window, span = None, None
     if result.window is not UNSET:
+        span = (result.window.since, result.window.until)
         window = (period(result.window.since, "hour", zone), period(result.window.until, "hour", zone))
-    return {"window": window, "warnings": [] if result.warnings is UNSET else result.warnings}
+    return {"window": window, "span": span, "warnings": [] if result.warnings is UNSET else result.warnings}
 
 
 _OF_KIND = {

@@ -12,6 +12,8 @@ from services.contract.api.retention import RetentionResult
 _DEEPEST = 10
 # More than these nobody reads on a page: the CSV has all.
 MAX_SIDE = 62
+_NOTE = "All together: a share is of those alone whose {} lies in the window and has ended; others are left out."
+_OPEN, _AFTER = "has not ended yet", "lies after the window"
 Matrix = list[list[int]]
 
 
@@ -40,10 +42,14 @@ def retention_tables(result: RetentionResult, zone: ZoneInfo, unit: str = "peopl
 
 def _table(part: _Part, result: RetentionResult, zone: ZoneInfo, unit: str, can_ask: bool) -> Table:
     width = min(max((len(row) for row in part.matrix), default=0), MAX_SIDE)
-    columns = [unit.capitalize(), *(f"+{offset}" for offset in range(1, width))]
+    said = result.interval.capitalize()
+    columns = [unit.capitalize(), *(f"{said} {offset}" for offset in range(1, width))]
     rows = [_row(part, i, result, zone, can_ask) for i, numbers in enumerate(part.matrix[:MAX_SIDE]) if numbers]
     cut = max(0, len(part.matrix) - MAX_SIDE)
-    return Table(part.name, columns, [_average(part, result.complete, width), *rows], cut=cut)
+    average = _average(part, result, width)
+    note = _NOTE.format(result.interval) if any(cell.title for cell in average.cells) else ""
+    corner = f"First {result.interval}"
+    return Table(part.name, columns, [average, *rows], cut=cut, corner=corner, note=note, may_start_late=True)
 
 
 def _row(part: _Part, cohort: int, result: RetentionResult, zone: ZoneInfo, can_ask: bool) -> Row:
@@ -78,13 +84,26 @@ def _heat(part: int, whole: int) -> int:
     return 0 if not part else max(1, round(_DEEPEST * part / whole))
 
 
-def _average(part: _Part, complete: list[bool], width: int) -> Row:
+def _average(part: _Part, result: RetentionResult, width: int) -> Row:
     """Of those who could come back: time buckets that have not ended are left out."""
     cells = [Cell(number(sum(row[0] for row in part.matrix if row)))]
     for offset in range(1, width):
-        back, people = _sums(part.matrix, complete, offset)
-        cells.append(Cell(share(back, people), note=number(back), heat=_heat(back, people) if people else None))
+        back, people = _sums(part.matrix, result.complete, offset)
+        heat, title = _heat(back, people) if people else None, _title(part.matrix, result, offset)
+        cells.append(Cell(share(back, people), note=number(back), heat=heat, title=title))
     return Row("All together", cells, is_sum=True)
+
+
+def _title(matrix: Matrix, result: RetentionResult, offset: int) -> str:
+    """Which people the share is of, and who is left out. Empty where it is of all."""
+    back, people = _sums(matrix, result.complete, offset)
+    rows = [(i, row) for i, row in enumerate(matrix) if row]
+    after = sum(row[0] for _, row in rows if offset >= len(row))
+    open_ = sum(row[0] for i, row in rows if offset < len(row) and not result.complete[i + offset])
+    why = " or ".join([_OPEN] * bool(open_) + [_AFTER] * bool(after))
+    if not why:
+        return ""
+    return f"{number(back)} of {number(people)}: {result.interval} {offset} of {number(after + open_)} more {why}"
 
 
 def _sums(matrix: Matrix, complete: list[bool], offset: int) -> tuple[int, int]:

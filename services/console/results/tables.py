@@ -9,11 +9,14 @@ from services.console.frame.show import number
 from services.console.queries.cells import write_cell
 from services.console.results.numbers import NOTHING
 
+_FEW = 3
+
 
 class Cell(Struct, frozen=True):
     """`behind`: which number this is, for the people behind it; empty where nobody stands there. `note`: small, below.
 
-    `heat`: from 0 to 10, how deep its colour is. `is_open`: it will still grow.
+    `heat`: from 0 to 10, how deep its colour is. `is_open`: it will still grow. `is_word`: a link, no number.
+    `title`: how the number came about.
     """
 
     text: str
@@ -21,6 +24,8 @@ class Cell(Struct, frozen=True):
     note: str = ""
     heat: int | None = None
     is_open: bool = False
+    is_word: bool = False
+    title: str = ""
 
 
 class Row(Struct, frozen=True):
@@ -31,15 +36,38 @@ class Row(Struct, frozen=True):
     depth: int = 0
     is_sum: bool = False
 
+    @property
+    def says_something(self) -> bool:
+        return any(cell.text not in ("", "0", NOTHING) for cell in self.cells)
+
 
 class Table(Struct, frozen=True):
-    """`cut`: how many rows were left out. `is_text`: its cells are no numbers."""
+    """`corner`: above the heads of rows. `note`: a sentence below. `cut`: how many rows were left out.
+
+    `is_text`: its cells are no numbers. `may_start_late`: a first row of nothing is of no interest.
+    """
 
     caption: str
     columns: list[str]
     rows: list[Row]
     cut: int = 0
     is_text: bool = False
+    corner: str = ""
+    note: str = ""
+    may_start_late: bool = False
+
+    @property
+    def from_first(self) -> list[Row]:
+        """Without the rows before the first that says something: a tile has no room for them."""
+        if not self.may_start_late:
+            return self.rows
+        first = next((i for i, row in enumerate(self.rows) if row.says_something and not row.is_sum), 0)
+        return [row for i, row in enumerate(self.rows) if i >= first or row.is_sum]
+
+    @property
+    def is_narrow(self) -> bool:
+        """Over the whole width of a page the few numbers would stand far from their heads."""
+        return len(self.columns) <= _FEW
 
 
 def behind(**cell: Any) -> str:

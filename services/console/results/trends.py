@@ -6,8 +6,9 @@ from zoneinfo import ZoneInfo
 from msgspec import UNSET, Struct
 
 from services.console.frame.show import number
+from services.console.queries.titles import event_name
 from services.console.results.figures import Figure, colour, faint, figure, plain
-from services.console.results.numbers import change, event_name, line_name, period
+from services.console.results.numbers import change, line_name, period
 from services.console.results.tables import Cell, Row, Table, behind, count_cell, line_of
 from services.contract.api.trends import TrendLine, TrendSeriesResult, TrendsResult
 
@@ -23,6 +24,7 @@ _MEASURES = {
     "percentile": "percentile",
 }
 _WHOLE = "Whole window"
+_WHO = "who?"
 # More than these nobody reads on a page: the CSV has all.
 MAX_LINES = 30
 MAX_ROWS = 400
@@ -174,7 +176,9 @@ def trends_table(result: TrendsResult, lines: list[Line], zone: ZoneInfo) -> Tab
         for i, label in enumerate(labels_of(result, zone)[:MAX_ROWS])
     ]
     columns = [name for line in lines for name in _columns(line)]
-    return Table(f"By {result.interval}", columns, [total, *rows], cut=len(result.periods) - len(rows))
+    corner = result.interval.capitalize()
+    cut = len(result.periods) - len(rows)
+    return Table(f"By {result.interval}", columns, [total, *rows], cut=cut, corner=corner)
 
 
 def _columns(line: Line) -> list[str]:
@@ -184,7 +188,8 @@ def _columns(line: Line) -> list[str]:
 def _total(line: Line) -> list[Cell]:
     which = line.behind(None, _WHOLE.lower())
     if line.total is None:
-        first = Cell("people", which)
+        # The answer has no number for the whole window: people of two days may be the same.
+        first = Cell(_WHO, which, is_word=True) if any(line.values) else Cell("")
         return [first] if line.before is None else [first, Cell(""), Cell("")]
     cells = [count_cell(line.total, which)]
     if line.before is None:

@@ -164,6 +164,59 @@ async def test_an_error_stands_at_its_field(api: FakeApi, field: str, place: str
         assert re.search(rf'name="{re.escape(place)}"[^>]* aria-invalid="true"', answer.text)
 
 
+async def test_an_error_is_said_once_without_code_names(api: FakeApi) -> None:
+    message = "`since` must be before `until`."
+    error = {"code": "invalid_window", "message": message, "field": "until"}
+    api.answers["POST", "/query/trends"] = (400, {"error": error, "request_id": "r"})
+    async with browser(api, READER) as client:
+        page = await client.get("/console/trends?s.0.event=a&range=custom&since=2024-07-02&until=2024-07-01")
+    assert page.text.count("“Before” must be a later day than “From”") == 1
+    assert 'role="alert"' not in page.text
+    assert message in page.text.partition("What the API says")[2]
+
+
+EMPTY = TRENDS | {
+    "series": [{"event": "buy", "measure": "count", "lines": [{"kind": "all", "values": [0, 0]}]}],
+    "warnings": [],
+}
+
+
+@pytest.mark.parametrize(
+    ("address", "said", "link"),
+    [
+        (
+            "s.0.event=buy&range=custom&since=2023-01-01&until=2024-01-04",
+            "The data is from 4 Jan to 29 Jun 2024.",
+            True,
+        ),
+        ("s.0.event=buy&range=custom&since=2024-01-01&until=2024-07-01", "Choose a longer one", False),
+        ("s.0.event=buy&range=custom&since=0&until=2024-07-01", "The data is from 4 Jan to 29 Jun 2024.", True),
+        ("s.0.event=buy&tz=UTC", "The data is from 4 Jan to 29 Jun 2024.", True),
+        ("s.0.event=*&tz=UTC", "The data is from 4 Jan to 29 Jun 2024.", True),
+        ("s.0.event=but&tz=UTC", "No event is called “but”. Is it “buy”?", False),
+    ],
+)
+async def test_nothing_found_says_when_the_data_is(api: FakeApi, address: str, said: str, link: bool) -> None:
+    event = {"event": "buy", "events": 1, "people": 1}
+    times = {"first_seen": "2024-01-04T08:00:00Z", "last_seen": "2024-06-29T23:00:00Z"}
+    answer = {name: value for name, value in EMPTY.items() if name != "window" or "since" not in address}
+    catalog = EMPTY_CATALOG | {"built_at": times["last_seen"], "events": [event | times]}
+    api.answers |= {("POST", "/query/catalog"): (200, catalog), ("POST", "/query/trends"): (200, answer)}
+    async with browser(api, READER) as client:
+        when = "" if "range" in address else "&range=last:7d"
+        page = await client.get(f"/console/trends?{address}{when}")
+        assert said in page.text
+        found = re.search(r'href="([^"]*)">Show that time', page.text)
+        assert (found is not None) == link
+        if found is None:
+            return
+        await client.get(html.unescape(found[1]))
+        shown = asked(api)["/query/trends"]
+        await client.get(f"/console/trends?{address.partition('&range')[0]}&range=all")
+        assert asked(api)["/query/trends"] == shown
+    assert (shown["since"], shown["until"]) == ("2024-01-04", "2024-06-30")
+
+
 async def test_what_the_form_knows_is_wrong_is_not_asked(api: FakeApi) -> None:
     async with browser(api, READER) as client:
         answer = await client.get("/console/trends?s.0.event=a&f.0.key=plan&f.0.op=gt")

@@ -13,6 +13,9 @@ from services.console.queries.errors import QueryError
 from services.console.queries.kinds import KINDS
 from services.console.queries.params import Params
 from services.console.queries.places import place_of
+from services.console.queries.titles import title_of
+from services.console.queries.windows import dated, says_all_time
+from services.console.queries.words import in_words
 from services.contract.api.queries import QUERY_KINDS
 from tests.support.examples import examples
 from tests.unit.console.bodies import BODIES, Bodies
@@ -25,6 +28,72 @@ def params(address: str) -> Params:
 def text(body: dict[str, Any]) -> bytes:
     """Also told apart: 1, 1.0 and true."""
     return msgspec.json.encode(body, order="sorted")
+
+
+@pytest.mark.parametrize(
+    ("message", "code", "field", "said", "words"),
+    [
+        ("`return_event` is required.", "missing_field", "return_event", "", "Choose an event, or * for any."),
+        ("`since` is required.", "missing_field", "since", "", "“From” needs a day, such as 2026-03-01."),
+        (
+            "`since`: `1 J` is not a date and time. Use",
+            "invalid_timestamp",
+            "since",
+            "1 J",
+            "“1 J” is no date. Write one such as 2026-03-01.",
+        ),
+        ("`since` must ...", "invalid_window", "until", "2024", "“Before” must be a later day than “From”."),
+        (
+            "cohort: `until`: `x` is not a date and time. Use",
+            "invalid_timestamp",
+            "cohort",
+            "",
+            "“Before”: “x” is no date. Write one such as 2026-03-01.",
+        ),
+        ("`cohort.since` is bad.", "invalid_timestamp", "cohort.since", "", "“From” is bad."),
+        ("`timezone`: `x`", "invalid_timezone", "timezone", "x", None),
+        ("`series[0].measure`: not `x`.", "invalid_field", "series[0].measure", "x", "Not “x”."),
+        ("with `until` or `plan`", "invalid_field", "f.plan", "x", "With “Before” or “plan”"),
+    ],
+)
+def test_errors_are_said_in_the_words_of_the_form(
+    message: str, code: str, field: str, said: str, words: str | None
+) -> None:
+    found = in_words(message, code, field, said)
+    assert "`" not in found
+    assert found == words or (words is None and found.startswith("There is no time zone “x”."))
+
+
+def test_all_time_is_the_days_of_the_data() -> None:
+    pairs = [("born", "a"), ("range", "all"), ("since", "2020"), ("c.0.range", "all"), ("f.0.value", "all")]
+    days = [("range", "custom"), ("since", "2024-01-04"), ("until", "2024-06-30")]
+    assert dated(pairs, ("2024-01-04", "2024-06-30")) == [
+        ("born", "a"),
+        ("f.0.value", "all"),
+        *days,
+        *((f"c.0.{name}", value) for name, value in days),
+    ]
+    long = dated([("range", "all"), ("interval", "")], ("2024-01-04", "2026-11-30"))
+    assert ("interval", "week") in long
+    assert ("interval", "") not in long
+    assert ("interval", "month") in dated([("range", "all")], ("2004-01-04", "2026-11-30"))
+    assert ("interval", "week") not in dated([("range", "all"), ("interval", "day")], ("2024-01-04", "2026-11-30"))
+    assert dated([("range", "all")], None) == [("range", "last:30d")]
+    assert not says_all_time([("f.0.value", "all")])
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "title"),
+    [
+        ("retention", "born=buy&back=*&interval=week", "buy → any event, by week"),
+        ("funnel", "s.0.event=a&s.1.event=b&s.1.event=c&breakdown=plan", "a → b or c, by plan"),
+        ("trends", "s.0.event=a&s.1.event=b&s.1.measure=sum&s.1.property=price", "a, b (sum of price), by day"),
+        ("path", "start=a&direction=before", "Before a"),
+        ("cohort", "c.0.kind=saved&c.0.name=x", "Cohorts"),
+    ],
+)
+def test_a_query_in_one_line(name: str, address: str, title: str) -> None:
+    assert title_of(KINDS[name], KINDS[name].body(params(address))) == title
 
 
 @pytest.mark.parametrize(("name", "bodies"), BODIES.items())

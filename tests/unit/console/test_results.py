@@ -91,7 +91,7 @@ def test_trends_as_a_table() -> None:
     result = trends()
     table = trends_table(result, lines_of(result, []), BERLIN)
     assert texts(table) == [
-        ["Whole window", f"1{THIN}203", "people", "people"],
+        ["Whole window", f"1{THIN}203", "who?", ""],
         ["Sun 1 Mar 2026", f"1{THIN}200", "1.5", "0"],
         ["Mon 2 Mar 2026", "0", "–", "0"],
         ["Tue 3 Mar 2026", "3", "2", "0"],
@@ -161,7 +161,14 @@ def retention() -> RetentionResult:
 
 def test_retention_is_a_table_of_shares() -> None:
     whole, others = retention_tables(retention(), BERLIN)
-    assert whole.columns == ["People", "+1", "+2"]
+    assert whole.columns == ["People", "Day 1", "Day 2"]
+    assert whole.corner == "First day"
+    assert [cell.title for cell in whole.rows[0].cells] == [
+        "",
+        "50 of 100: day 1 of 10 more has not ended yet",
+        "0 of 0: day 2 of 110 more has not ended yet or lies after the window",
+    ]
+    assert "day lies in the window" in whole.note
     assert texts(whole) == [
         ["All together", "110", f"50.0{THIN}%", "–"],
         ["Sun 1 Mar 2026", "100", f"50.0{THIN}%", f"1.0{THIN}%"],
@@ -182,6 +189,12 @@ def test_retention_leaves_out_of_the_sum_what_has_not_ended() -> None:
     answer = {"matrix": [[4, 2], [4]], "interval": "day", "periods": PERIODS[:2], "complete": [True, True]}
     (table,) = retention_tables(made(answer, RetentionResult), BERLIN)
     assert texts(table)[0] == ["All together", "8", f"50.0{THIN}%"]
+
+
+def test_a_tile_begins_where_somebody_did_something() -> None:
+    answer = {"matrix": [[0, 0, 0], [4, 2], [0]], "interval": "day", "periods": PERIODS, "complete": [True] * 3}
+    (table,) = retention_tables(made(answer, RetentionResult), BERLIN)
+    assert [row.head for row in table.from_first] == ["All together", "Mon 2 Mar 2026", "Tue 3 Mar 2026"]
 
 
 def step(people: int, of_start: float | None, **more: Any) -> dict[str, Any]:
