@@ -38,6 +38,16 @@ REJECTED = LoopCounter(
 _ONE_ACCEPTED = json_response(Accepted(ok=True, accepted=1))
 _NAMES = ("track", "batch", "identify", "alias", "group")
 _ACCEPTED = {name: EVENTS.labels(name, "accepted") for name in _NAMES}
+_FAULTS_OF_EVENTS = (
+    ErrorCode.INVALID_JSON,
+    ErrorCode.INVALID_FIELD,
+    ErrorCode.MISSING_FIELD,
+    ErrorCode.INVALID_TIMESTAMP,
+    ErrorCode.TOO_DEEP,
+    ErrorCode.ILLEGAL_ID,
+    ErrorCode.EVENT_TOO_LARGE,
+    ErrorCode.QUOTA_EXCEEDED,
+)
 
 
 class EdgeRoutes:
@@ -59,6 +69,7 @@ class EdgeRoutes:
         self._bodies = bodies
         self._quotas = quotas
         self._usage = quotas.usage
+        count_from_zero()
 
     def endpoints(self) -> dict[str, Endpoint]:
         """The calls by path; each is a POST."""
@@ -224,6 +235,15 @@ def _none_valid(intake: Intake) -> ApiError:
     # 413 would speak of the whole body; a batch without a valid event is 400, whatever is wrong with its events.
     code = first.error.code if first.error.code.status == 400 else ErrorCode.INVALID_FIELD
     return ApiError(code, first.error.message + more, field=first.error.field, index=first.index)
+
+
+def count_from_zero(calls: Sequence[str] = _NAMES) -> None:
+    """A series that is born at its first event has no increase: nobody would see that one."""
+    for call in calls:
+        for result in ("accepted", "rejected", "put_aside"):
+            EVENTS.labels(call, result)
+    for code in _FAULTS_OF_EVENTS:
+        REJECTED.labels(code.code)
 
 
 def count_rejected(call: str, rejected: Sequence[Rejected]) -> None:
