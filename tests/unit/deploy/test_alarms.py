@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.board_panels import ROWS
 from tests.support.promtool import needs_promtool, run_promtool
 from tests.unit.deploy.env_file import DEPLOY, ROOT
 from tests.unit.deploy.metric_names import labels_by_series, series_of, wrong_in
@@ -67,6 +68,15 @@ def test_each_alarm_has_its_page(rule: dict[str, Any]) -> None:
     assert f"`{rule['alert']}`" in text
     assert f"| {rule['labels']['severity']} |" in text
     assert f"]({page.relative_to(GUIDE.parent)})" in GUIDE.read_text(), "the guide does not lead to the page"
+
+
+def test_pages_name_panels_of_the_board() -> None:
+    shown = {panel.title for _, panels in ROWS for panel in panels} | {title for title, _ in ROWS}
+    for page in PAGES.glob("*.md"):
+        lines = [line for line in page.read_text().splitlines() if "board's" in line]
+        named = {name for line in lines for name in re.findall(r"\*([^*]+)\*", line)}
+        assert named <= shown, page.name
+        assert bool(named) == bool(lines), f"{page.name}: which panel?"
 
 
 def test_each_page_is_of_an_alarm() -> None:
