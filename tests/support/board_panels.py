@@ -8,11 +8,13 @@ from tests.support.board_kinds import Panel, graph, grown, number, table
 _PUT_ASIDE = 'headrace_edge_rejected_events_total{code="quota_exceeded"}'
 _REFUSED = 'headrace_edge_rejected_events_total{code!="quota_exceeded"}'
 _REFUSED_REQUESTS = 'headrace_http_errors_total{service="edge"}'
-_WHAT_IS_REFUSED = {
-    "events of batches": _REFUSED,
-    "whole requests": _REFUSED_REQUESTS,
-    "events put aside": _PUT_ASIDE,
-}
+_OF_PROJECTS = "headrace_edge_project_refused_total"
+# What, by which labels, of which counter.
+_WHAT_IS_REFUSED = (
+    ("events of batches", "code, project", _OF_PROJECTS + '{code!="quota_exceeded"}'),
+    ("events put aside", "code, project", _OF_PROJECTS + '{code="quota_exceeded"}'),
+    ("whole requests", "code", _REFUSED_REQUESTS),
+)
 _NOT_SENT = 'headrace_probe_rounds_total{result=~"refused|send_unanswered"}'
 _NOT_ASKED = 'headrace_probe_rounds_total{result="query_unanswered"}'
 _TABLES = "max by (table) (headrace_query_store_bytes)"
@@ -36,7 +38,8 @@ REFUSED = (
     ),
     number(
         "Refused requests in 1 h",
-        "Whole requests that an edge answered with an error, whatever it was. Nothing of them is kept.",
+        "Whole requests that an edge answered with an error, whatever it was. A batch that had no valid event counts here, "
+        "and its events among the refused events.",
         f"sum({grown(_REFUSED_REQUESTS, '1h')})",
         limits=(1, 1_000_000),
         nothing="no edge",
@@ -72,12 +75,12 @@ REFUSED = (
     ),
     table(
         "Refused in the range",
-        "docs/reference/errors.md says what the codes mean. `headrace dead-letters list` shows the events, with their "
-        "projects; whole requests are kept nowhere.",
+        "docs/reference/errors.md says what the codes mean. `headrace dead-letters list` shows the events; single calls that were "
+        "refused are kept nowhere. A batch that had no valid event is a whole request, too.",
         {
             "count": " or ".join(
-                f'label_replace(sum by (code) ({grown(counter, _RANGE)}) > 0, "what", "{what}", "", "")'
-                for what, counter in _WHAT_IS_REFUSED.items()
+                f'label_replace(sum by ({labels}) ({grown(counter, _RANGE)}) > 0, "what", "{what}", "", "")'
+                for what, labels, counter in _WHAT_IS_REFUSED
             )
         },
     ),

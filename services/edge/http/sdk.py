@@ -221,9 +221,9 @@ class SdkCalls:
             taken.put_events_aside(PUT_ASIDE)
         await self._held(lambda: self._append(taken, deadline), deadline, project_id, size)
         EVENTS.labels(family.name, "accepted").inc(taken.messages)
-        count_rejected(family.name, taken.rejected)
+        count_rejected(family.name, taken.rejected, project_id)
         if taken.aside:
-            count_aside(family.name, len(taken.aside))
+            count_aside(family.name, len(taken.aside), project_id)
         else:
             self._usage.add(project_id, events, size)
 

@@ -117,6 +117,7 @@ def test_numbers_are_right(tmp_path: Path) -> None:
         'headrace_worker_lost_records_total{partition="1"}': "7x2900",
         'headrace_http_errors_total{service="edge", code="unauthorized"}': "_x2700 4x200",
         'headrace_http_errors_total{service="edge", code="forbidden"}': "9x2900",
+        'headrace_edge_project_refused_total{project="a", code="too_deep"}': "_x2700 6x200",
         'headrace_query_project_seconds_total{project="a"}': "_x2700 30x200",
         'headrace_edge_project_events_total{project="b"}': "_x2700 5x200",
     }
@@ -127,7 +128,12 @@ def test_numbers_are_right(tmp_path: Path) -> None:
             values(disk, "2h"),
             values(disk, "2800m", ("{}", 60_000 * 2800 + 60_000 * 30 * 24 * 60)),
             values(lost, "2800m", ("{}", 500)),
-            values(refused, "2800m", ('{code="unauthorized", what="whole requests"}', 4)),
+            values(
+                refused,
+                "2800m",
+                ('{code="too_deep", project="a", what="events of batches"}', 6),
+                ('{code="unauthorized", what="whole requests"}', 4),
+            ),
             values(by_project, "2800m", ('{project="a"}', 30), ('{project="b"}', 0)),
         ],
     }
