@@ -39,4 +39,4 @@ def test_losses_of_an_edges_partitions() -> None:
 
 def test_dead_letters_of_a_worker() -> None:
     (family,) = DEAD_LETTERS.collect()
-    assert [sample.labels for sample in family.samples] == [{"code": "unreadable_line"}]
+    assert {"code": "unreadable_line"} in [sample.labels for sample in family.samples]
