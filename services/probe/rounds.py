@@ -6,6 +6,7 @@ What is measured is what a producer and a reader see together: edge, Kafka, work
 import asyncio
 import time
 import uuid
+from typing import Any
 
 import httpx
 from prometheus_client import Counter, Gauge
@@ -16,7 +17,7 @@ from services.runtime.logs import get_logger
 log = get_logger(__name__)
 ROUNDS = Counter(
     "headrace_probe_rounds_total",
-    "Probe events by what became of them: seen, unseen, refused or unanswered.",
+    "Probe events by what became of them: seen, unseen, refused; or which call was not answered.",
     ["result"],
 )
 FRESHNESS = Gauge(
@@ -24,10 +25,12 @@ FRESHNESS = Gauge(
     "From the send of the last probe event to the answer that showed it; of one that is waited for, its age.",
 )
 EVENT = "headrace_probe"
+_SEND = f"{BASE_PATH}/track"
+_ASK = f"{BASE_PATH}/query/events"
 _ASK_EVERY_S = 0.25
 # Around now: clocks differ.
 _WINDOW_S = 3600
-RESULTS = ("seen", "unseen", "refused", "unanswered")
+RESULTS = ("seen", "unseen", "refused", "send_unanswered", "query_unanswered")
 
 
 class Probe:
@@ -63,11 +66,7 @@ class Probe:
         probe_id, began = uuid.uuid4().hex, time.monotonic()
         if self._waiting_since is None:  # else the one before was not seen: the wait goes on
             self._waiting_since = began
-        try:
-            result = await self._send_and_wait(probe_id, began)
-        except httpx.HTTPError as error:
-            log.warning("probe_unanswered", reason=repr(error))
-            result = "unanswered"
+        result = await self._send_and_wait(probe_id, began)
         if result == "seen":
             self._last_s, self._waiting_since = time.monotonic() - began, None
         ROUNDS.labels(result).inc()
@@ -81,23 +80,41 @@ class Probe:
             "properties": {"probe_id": probe_id},
             "idempotency_key": probe_id,
         }
-        sent = await self._client.post(f"{BASE_PATH}/track", json=event)
+        sent = await self._call(_SEND, event)
+        if sent is None:
+            return "send_unanswered"
         if sent.status_code != 200:
-            log.warning("probe_refused", status=sent.status_code, answer=sent.text[:500])
+            log.warning("probe_refused", call=_SEND, status=sent.status_code, answer=sent.text[:500])
             return "refused"
+        return await self._wait(probe_id, began)
+
+    async def _wait(self, probe_id: str, began: float) -> str:
+        asked: httpx.Response | None = None
         while time.monotonic() - began < self._timeout_s:
-            if await self._is_shown(probe_id):
+            asked = await self._call(_ASK, _query_for(probe_id))
+            if asked is None:
+                return "query_unanswered"
+            if asked.status_code == 200 and asked.json()["events"]:
                 return "seen"
             await asyncio.sleep(_ASK_EVERY_S)
+        if asked is not None and asked.status_code != 200:
+            log.warning("probe_refused", call=_ASK, status=asked.status_code, answer=asked.text[:500])
         return "unseen"
 
-    async def _is_shown(self, probe_id: str) -> bool:
-        now = time.time()
-        query = {
-            "since": now - _WINDOW_S,
-            "until": now + _WINDOW_S,
-            "filter": {"event": EVENT, "properties.probe_id": probe_id},
-            "limit": 1,
-        }
-        found = await self._client.post(f"{BASE_PATH}/query/events", json=query)
-        return found.status_code == 200 and bool(found.json()["events"])
+    async def _call(self, path: str, body: dict[str, Any]) -> httpx.Response | None:
+        """None where nobody answers."""
+        try:
+            return await self._client.post(path, json=body)
+        except httpx.HTTPError as error:
+            log.warning("probe_unanswered", call=path, reason=repr(error))
+            return None
+
+
+def _query_for(probe_id: str) -> dict[str, Any]:
+    now = time.time()
+    return {
+        "since": now - _WINDOW_S,
+        "until": now + _WINDOW_S,
+        "filter": {"event": EVENT, "properties.probe_id": probe_id},
+        "limit": 1,
+    }

@@ -22,7 +22,7 @@ from services.contract.api.sdk import sdk_path
 from services.runtime.background import dead_tasks
 from services.runtime.clickhouse import LimitExceededError, StoreError
 from services.runtime.connections import NO_LIMITS, ConnectionLimits, Connections
-from services.runtime.http_metrics import HTTP_ERRORS
+from services.runtime.http_metrics import HTTP_ERRORS, count_errors_from_zero
 from services.runtime.http_protocol import bounded_protocol
 from services.runtime.logs import get_logger
 from services.runtime.metrics import render_metrics
@@ -224,6 +224,7 @@ def serve(
 ) -> None:
     """Serve until SIGTERM or SIGINT; then take no more, finish what is under way, and return."""
     _allow_files(limits.in_all)
+    count_errors_from_zero(service)
     config = uvicorn.Config(
         app,
         host=host,

@@ -11,6 +11,8 @@ from services.contract.log.dead_letter import DeadLetter, Origin, payload_text
 from services.runtime.clock import utc_now
 
 DEAD_LETTERS = Counter("headrace_worker_dead_letters_total", "Lines that could not be stored.", ["code"])
+_CODE = "unreadable_line"
+DEAD_LETTERS.labels(_CODE)  # at 0: a first one is an increase
 
 _GATE_LINES = 1000
 
@@ -74,7 +76,7 @@ def dead_letter(line: bytes, reason: str, origin: Origin, line_id: bytes = b"") 
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         owner = _Owner()
     return DeadLetter(
-        code="unreadable_line",
+        code=_CODE,
         message=reason,
         origin=origin,
         payload=payload_text(line),

@@ -25,6 +25,7 @@ class LostEnd:
         self._partition = partition
         self._last = -1
         self._losses = 0
+        LOST.labels(topic, str(partition))  # at 0: a first loss is an increase
 
     def sending(self) -> tuple[int, int]:
         """What to hand to `acknowledged`: how many losses were seen, and the last offset."""

@@ -25,6 +25,7 @@ from services.runtime.clock import Clock
 from services.runtime.http import authorization_of, header, json_response
 from services.runtime.idempotency_header import idempotency_header
 from services.runtime.keys import Key, KeyCache, Scope
+from services.runtime.project_labels import ProjectLabels
 
 _RETRY_AFTER_S = 2
 # A second pass over a larger body, and an identity message of more, is worked on in the thread of large ones: a second
@@ -34,10 +35,26 @@ EVENTS = LoopCounter("headrace_edge_events", "Events by what became of them.", [
 REJECTED = LoopCounter(
     "headrace_edge_rejected_events", "Events that were refused and became dead letters, by error code.", ["code"]
 )
+REFUSED = LoopCounter(
+    "headrace_edge_project_refused",
+    "Events that were refused and became dead letters, by project and error code.",
+    ["project", "code"],
+)
+_PROJECTS = ProjectLabels()
 # Most answers to single events; a response may be sent any number of times.
 _ONE_ACCEPTED = json_response(Accepted(ok=True, accepted=1))
 _NAMES = ("track", "batch", "identify", "alias", "group")
 _ACCEPTED = {name: EVENTS.labels(name, "accepted") for name in _NAMES}
+_FAULTS_OF_EVENTS = (
+    ErrorCode.INVALID_JSON,
+    ErrorCode.INVALID_FIELD,
+    ErrorCode.MISSING_FIELD,
+    ErrorCode.INVALID_TIMESTAMP,
+    ErrorCode.TOO_DEEP,
+    ErrorCode.ILLEGAL_ID,
+    ErrorCode.EVENT_TOO_LARGE,
+    ErrorCode.QUOTA_EXCEEDED,
+)
 
 
 class EdgeRoutes:
@@ -59,6 +76,7 @@ class EdgeRoutes:
         self._bodies = bodies
         self._quotas = quotas
         self._usage = quotas.usage
+        count_from_zero()
 
     def endpoints(self) -> dict[str, Endpoint]:
         """The calls by path; each is a POST."""
@@ -154,7 +172,7 @@ class EdgeRoutes:
             if accepted == 1 and not intake.warnings:
                 return _ONE_ACCEPTED
             return json_response(Accepted(ok=True, accepted=accepted, warnings=intake.warnings or UNSET))
-        count_rejected(call, intake.rejected)
+        count_rejected(call, intake.rejected, project_id)
         if accepted == 0:
             raise _none_valid(intake)
         errors = [
@@ -226,16 +244,30 @@ def _none_valid(intake: Intake) -> ApiError:
     return ApiError(code, first.error.message + more, field=first.error.field, index=first.index)
 
 
-def count_rejected(call: str, rejected: Sequence[Rejected]) -> None:
+def count_from_zero(calls: Sequence[str] = _NAMES) -> None:
+    """A series that is born at its first event has no increase: nobody would see that one."""
+    for call in calls:
+        for result in ("accepted", "rejected", "put_aside"):
+            EVENTS.labels(call, result)
+    for code in _FAULTS_OF_EVENTS:
+        REJECTED.labels(code.code)
+
+
+def count_rejected(call: str, rejected: Sequence[Rejected], project_id: str) -> None:
     EVENTS.labels(call, "rejected").inc(len(rejected))
     for each in rejected:
-        REJECTED.labels(each.error.code.code).inc()
+        _count_refused(each.error.code, project_id, 1)
 
 
-def count_aside(call: str, events: int) -> None:
+def count_aside(call: str, events: int, project_id: str) -> None:
     """Events that are kept as dead letters because the project's quota is used up."""
     EVENTS.labels(call, "put_aside").inc(events)
-    REJECTED.labels(ErrorCode.QUOTA_EXCEEDED.code).inc(events)
+    _count_refused(ErrorCode.QUOTA_EXCEEDED, project_id, events)
+
+
+def _count_refused(code: ErrorCode, project_id: str, events: int) -> None:
+    REJECTED.labels(code.code).inc(events)
+    REFUSED.labels(_PROJECTS.of(project_id), code.code).inc(events)
 
 
 def unavailable(error: LogUnavailableError) -> ApiError:

@@ -15,13 +15,14 @@ from starlette.types import Scope as HttpScope
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.sdk import GET_PATHS, POST_PATHS, sdk_path
+from services.contract.api.sdk import LOST as LOST_KINDS
 from services.contract.api.validation import invalid_json
 from services.edge.event_log.port import EventLog, LogUnavailableError
 from services.edge.http.body import Bodies, Body
 from services.edge.http.direct import SECONDS
 from services.edge.http.quotas import PUT_ASIDE, Quotas
 from services.edge.http.rate_limit import RateLimit
-from services.edge.http.routes import EVENTS, count_aside, count_rejected, unavailable
+from services.edge.http.routes import EVENTS, count_aside, count_from_zero, count_rejected, unavailable
 from services.edge.intake.receive_clock import ReceiveClock
 from services.edge.loop_metrics import LoopCounter
 from services.edge.protocols.family import Answer, Family, Incoming, Parsed, none_valid
@@ -73,7 +74,10 @@ class SdkCalls:
         self._hold_s = hold_s
         self._post: dict[str, list[Family]] = {}
         self._get: dict[str, list[Family]] = {}
+        count_from_zero([family.name for family in families])
         for family in families:
+            for kind in LOST_KINDS[family.name]:
+                LOST.labels(family.name, kind)
             for table, paths in ((self._post, POST_PATHS), (self._get, GET_PATHS)):
                 for path in paths[family.name]:
                     table.setdefault(path, []).append(family)
@@ -217,9 +221,9 @@ class SdkCalls:
             taken.put_events_aside(PUT_ASIDE)
         await self._held(lambda: self._append(taken, deadline), deadline, project_id, size)
         EVENTS.labels(family.name, "accepted").inc(taken.messages)
-        count_rejected(family.name, taken.rejected)
+        count_rejected(family.name, taken.rejected, project_id)
         if taken.aside:
-            count_aside(family.name, len(taken.aside))
+            count_aside(family.name, len(taken.aside), project_id)
         else:
             self._usage.add(project_id, events, size)
 

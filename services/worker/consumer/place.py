@@ -86,6 +86,11 @@ def digest_of(record: ConsumerRecord) -> str:
     return xxh3_64_hexdigest(b"%d " % record.timestamp + (ids or record.value or b""))
 
 
+_OVERTAKEN = "retention deleted records before a worker read them"
+_CUT = "the log has lost its end"
+LOSSES = (_OVERTAKEN, _CUT)
+
+
 class Loss(Struct, frozen=True):
     """Records that Kafka had and that no worker has read: offsets from `begin`, below `end`."""
 
@@ -113,7 +118,7 @@ def find_place(committed: int | None, note: Note, bounds: Bounds, holds: Mark | 
     if committed is None:
         return Place(bounds.start, Note(bounds.end))
     if committed < bounds.start:
-        overtaken = Loss("retention deleted records before a worker read them", committed, bounds.start)
+        overtaken = Loss(_OVERTAKEN, committed, bounds.start)
         return Place(bounds.start, Note(bounds.end), (overtaken,), moved=True)
     if committed <= bounds.end and _nothing_speaks_against(note, bounds, holds):
         lost = _lost(max(committed, bounds.end), note.end)
@@ -128,7 +133,7 @@ def _nothing_speaks_against(note: Note, bounds: Bounds, holds: Mark | None) -> b
 
 
 def _lost(begin: int, end: int) -> tuple[Loss, ...]:
-    return (Loss("the log has lost its end", begin, end),) if begin < end else ()
+    return (Loss(_CUT, begin, end),) if begin < end else ()
 
 
 class Reading:

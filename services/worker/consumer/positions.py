@@ -1,7 +1,7 @@
 """Finds the places where reading goes on, with what the log says, and tells of what was lost."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
@@ -9,7 +9,17 @@ from prometheus_client import Counter
 
 from services.runtime.logs import get_logger
 from services.worker.consumer.log_reader import LogReader
-from services.worker.consumer.place import Bounds, Mark, Note, Place, decode_note, digest_of, find_place, marks_to_try
+from services.worker.consumer.place import (
+    LOSSES,
+    Bounds,
+    Mark,
+    Note,
+    Place,
+    decode_note,
+    digest_of,
+    find_place,
+    marks_to_try,
+)
 
 log = get_logger(__name__)
 
@@ -32,11 +42,20 @@ async def find_places(
 ) -> dict[TopicPartition, Place]:
     """Where to go on in each partition; a `committed` offset below 0 says that nothing was. A partition whose leader
     does not answer has no place in the answer."""
+    count_from_zero(committed)
     places = await _look(reader, committed)
     if doubtful := {tp: committed[tp] for tp, place in places.items() if place.moved}:
         await asyncio.sleep(_LOOK_AGAIN_S)
         places.update(await _look(reader, doubtful))
     return places
+
+
+def count_from_zero(partitions: Iterable[TopicPartition]) -> None:
+    """A series that is born at its first loss has no increase, and no alarm sees that one."""
+    for tp in partitions:
+        CUTS.labels(tp.topic, tp.partition)
+        for reason in LOSSES:
+            LOST.labels(tp.topic, tp.partition, reason)
 
 
 async def _look(

@@ -9,7 +9,7 @@ from tests.unit.deploy.env_file import ROOT
 REFERENCE = ROOT / "docs" / "reference" / "metrics.md"
 _NAME = re.compile(r"\b(?:headrace|process)_\w+|\bup\b")
 # What Prometheus itself adds to what a service shows, and what our configuration adds.
-_OF_PROMETHEUS = {"instance", "job", "service", "le", "alertname", "alertstate"}
+_OF_PROMETHEUS = {"instance", "job", "service", "le", "alertname", "alertstate", "severity"}
 _OF_EVERY_PROCESS = {
     "up",
     "process_start_time_seconds",

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.board_panels import ROWS
 from tests.support.promtool import needs_promtool, run_promtool
 from tests.unit.deploy.env_file import DEPLOY, ROOT
 from tests.unit.deploy.metric_names import labels_by_series, series_of, wrong_in
 
 PROMETHEUS = DEPLOY / "prometheus"
 CASES = PROMETHEUS / "tests" / "alarms.yaml"
+BORN_LATE = CASES.with_name("born-late.yaml")
 PAGES = ROOT / "docs" / "how-to" / "alarms"
 GUIDE = ROOT / "docs" / "how-to" / "metrics-and-alarms.md"
 _HEADINGS = ["What it means", "What is at stake", "Look here", "Do this"]
@@ -68,6 +70,15 @@ def test_each_alarm_has_its_page(rule: dict[str, Any]) -> None:
     assert f"]({page.relative_to(GUIDE.parent)})" in GUIDE.read_text(), "the guide does not lead to the page"
 
 
+def test_pages_name_panels_of_the_board() -> None:
+    shown = {panel.title for _, panels in ROWS for panel in panels} | {title for title, _ in ROWS}
+    for page in PAGES.glob("*.md"):
+        lines = [line for line in page.read_text().splitlines() if "board's" in line]
+        named = {name for line in lines for name in re.findall(r"\*([^*]+)\*", line)}
+        assert named <= shown, page.name
+        assert bool(named) == bool(lines), f"{page.name}: which panel?"
+
+
 def test_each_page_is_of_an_alarm() -> None:
     assert {path.name for path in PAGES.glob("*.md")} == {page_of(rule["alert"]).name for rule in rules()}
 
@@ -92,14 +103,26 @@ def test_each_alarm_is_made_to_fire() -> None:
         assert len(case["input_series"]) > 1
 
 
+def test_each_alarm_on_a_counter_is_made_to_fire_by_a_series_that_is_born_late() -> None:
+    cases = yaml.safe_load(BORN_LATE.read_text())["tests"]
+    on_counters = {rule["alert"]: series_of(rule["expr"]) for rule in rules() if "_total" in rule["expr"]}
+    assert {case["name"] for case in cases} == on_counters.keys()
+    for case in cases:
+        fires, is_over = case["promql_expr_test"]
+        assert f'alertname="{case["name"]}", alertstate="firing"' in fires["expr"]
+        assert fires["exp_samples"]
+        assert not is_over["exp_samples"]
+
+
 @needs_promtool
 def test_prometheus_takes_rules_and_configuration() -> None:
     run_promtool("check", "config", PROMETHEUS / "prometheus.yml")
 
 
 @needs_promtool
-def test_alarms_fire_where_they_should() -> None:
-    run_promtool("test", "rules", CASES)
+@pytest.mark.parametrize("cases", [CASES, BORN_LATE], ids=lambda cases: cases.stem)
+def test_alarms_fire_where_they_should(cases: Path) -> None:
+    run_promtool("test", "rules", cases)
 
 
 @needs_promtool

@@ -43,9 +43,15 @@ async def test_refused_events_are_counted_by_reason(edge: Edge) -> None:
     def refused(code: str) -> float:
         return REGISTRY.get_sample_value("headrace_edge_rejected_events_total", {"code": code}) or 0
 
+    def of_project(code: str) -> float:
+        labels = {"project": "shop", "code": code}
+        return REGISTRY.get_sample_value("headrace_edge_project_refused_total", labels) or 0
+
     before = refused("missing_field"), refused("invalid_timestamp")
+    before_of_project = of_project("missing_field")
     good = {"event": "e", "distinct_id": "d"}
     bad = [{"event": "e"}, {**good, "timestamp": "yesterday"}, {"event": "e"}]
     answer: httpx.Response = await edge.client.post(f"{BASE_PATH}/batch", json={"events": [good, *bad]})
     assert answer.json()["accepted"] == 1
     assert (refused("missing_field"), refused("invalid_timestamp")) == (before[0] + 2, before[1] + 1)
+    assert of_project("missing_field") == before_of_project + 2

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client import REGISTRY
+from structlog.testing import capture_logs
 
 from services.contract.api.endpoints import BASE_PATH
 from services.probe import rounds
@@ -89,13 +90,28 @@ async def test_what_goes_wrong_is_counted(answer: Handler, result: str) -> None:
     assert counted(result) == before + 1
 
 
-async def test_nobody_answers() -> None:
-    def refuse(request: httpx.Request) -> httpx.Response:
-        raise httpx.ConnectError("nobody is there", request=request)
+@pytest.mark.parametrize(("call", "result"), [("track", "send_unanswered"), ("query/events", "query_unanswered")])
+async def test_nobody_answers_a_call(call: str, result: str) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.url.path == f"{BASE_PATH}/{call}":
+            raise httpx.ConnectError("nobody is there", request=request)
+        return httpx.Response(200, json={"ok": True, "accepted": 1})
 
-    before = counted("unanswered")
-    assert await probe_on(refuse).round() == "unanswered"
-    assert counted("unanswered") == before + 1
+    before = counted(result)
+    with capture_logs() as logged:
+        assert await probe_on(answer).round() == result
+    assert counted(result) == before + 1
+    assert [line["call"] for line in logged if line["event"] == "probe_unanswered"] == [f"{BASE_PATH}/{call}"]
+
+
+async def test_a_query_that_is_refused_is_named() -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200 if request.url.path.endswith("/track") else 403, json={})
+
+    with capture_logs() as logged:
+        assert await probe_on(answer, timeout_s=0.02).round() == "unseen"
+    (line,) = logged
+    assert (line["event"], line["call"], line["status"]) == ("probe_refused", f"{BASE_PATH}/query/events", 403)
 
 
 async def test_freshness_grows_while_events_are_not_seen() -> None:
@@ -121,7 +137,7 @@ async def test_it_is_ready_after_a_round(unused_tcp_port: int) -> None:
             await asyncio.sleep(0.01)
         assert (await client.get("/health/ready")).json() == {"ready": True, "checks": {"round": True}}
         text = (await client.get("/metrics")).text
-    assert 'headrace_probe_rounds_total{result="unanswered"}' in text
+    assert 'headrace_probe_rounds_total{result="send_unanswered"}' in text
 
 
 def test_without_a_key_it_says_how_to_make_one(monkeypatch: pytest.MonkeyPatch) -> None:
