@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -384,6 +384,38 @@ def test_what_was_stamped_ahead_is_gone_too(
     assert rows_of(clickhouse, EVENTS, name) == 1
 
 
+async def duplicates(clickhouse: ClickHouseSettings, where: str, events: Sequence[Event]) -> list[bool]:
+    """Whether a worker that starts now takes each for one that was stored."""
+    store = ClickHouse(as_role(clickhouse, Role.WORKER))
+    week_s = 7 * 24 * 3600
+    dedupe: Dedupe = (
+        MemoryDedupe(store, week_s, Partitioning(1)) if where == "memory" else ClickHouseDedupe(store, week_s)
+    )
+    try:
+        await dedupe.load({0: datetime.now(UTC).timestamp()})
+        ids = ids_from_bytes(b"".join(uuid.UUID(one.event_id).bytes for one in events))
+        return [bool(one) for one in await dedupe.duplicates(ids)]
+    finally:
+        await store.close()
+
+
+def test_what_came_late_of_a_deleted_person_stays_taken_when_its_window_goes(
+    client: QueryClient, clickhouse: ClickHouseSettings, project: tuple[str, str]
+) -> None:
+    name, key = project
+    store_people(clickhouse, {name: PeopleHistory([event("gone", "home", -1)])})
+    done(client, key, delete(client, key, {"distinct_id": "gone"}))
+    late, of_window = event("gone", "home", -3), event("b", "home", -3)
+    received = datetime.now(UTC)
+    store_people(clickhouse, {name: PeopleHistory([replace(one, received=received) for one in (late, of_window)])})
+    assert rows_of(clickhouse, EVENTS, name) == 2
+    day = late.time - timedelta(hours=1)
+    window = {"since": day.isoformat(), "until": (day + timedelta(hours=2)).isoformat()}
+    done(client, key, delete(client, key, window))
+    assert rows_of(clickhouse, EVENTS, name) == 0
+    assert client.run(duplicates(clickhouse, "memory", [late, of_window])) == [True, False]
+
+
 @pytest.mark.parametrize("where", ["memory", "clickhouse"])
 def test_keys_of_a_deleted_person_stay_taken_and_those_of_a_window_are_free(
     client: QueryClient, clickhouse: ClickHouseSettings, project: tuple[str, str], where: str
@@ -394,20 +426,8 @@ def test_keys_of_a_deleted_person_stay_taken_and_those_of_a_window_are_free(
     store_people(clickhouse, {name: PeopleHistory([of_person, of_window, stays])})
     call = merged(name, "device", "gone", datetime.now(UTC))
     keep(client, clickhouse, call)
-    spread = Partitioning(1)
-
-    async def duplicates() -> list[bool]:
-        store = ClickHouse(as_role(clickhouse, Role.WORKER))
-        week_s = 7 * 24 * 3600
-        dedupe: Dedupe = MemoryDedupe(store, week_s, spread) if where == "memory" else ClickHouseDedupe(store, week_s)
-        try:
-            await dedupe.load({0: datetime.now(UTC).timestamp()})
-            ids = ids_from_bytes(b"".join(uuid.UUID(e.event_id).bytes for e in (of_person, of_window, stays)))
-            return [bool(one) for one in await dedupe.duplicates(ids)]
-        finally:
-            await store.close()
-
-    assert client.run(duplicates()) == [True, True, True]
+    events = (of_person, of_window, stays)
+    assert client.run(duplicates(clickhouse, where, events)) == [True, True, True]
     day = of_window.time - timedelta(hours=1)
     ids = [
         delete(client, key, {"distinct_id": "gone"}),
@@ -416,7 +436,7 @@ def test_keys_of_a_deleted_person_stay_taken_and_those_of_a_window_are_free(
     for deletion_id in ids:
         done(client, key, deletion_id)
     assert rows_of(clickhouse, EVENTS, name) == 1
-    assert client.run(duplicates()) == [True, False, True]
+    assert client.run(duplicates(clickhouse, where, events)) == [True, False, True]
     assert MARK_IDS_CHANGED in client.event_log.marks
     again = msgspec.structs.replace(call, received_at=datetime.now(UTC) + timedelta(hours=1))
     again.timestamp = again.received_at

@@ -11,6 +11,7 @@ from services.contract.deletions import RECEIVED_AFTER, covered_sql
 from services.contract.tables import COHORT_IDS, EVENTS, IDENTITY_LOG, PERSON_IDS, SHARDED, TAKEN_IDS
 from services.query.persons.deletion_rows import DeletionRow
 from services.query.request.time_window import microseconds
+from services.query.sql.events import NOT_DELETED
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.cluster import on_cluster, on_replicas, own_table
 from services.runtime.logs import get_logger
@@ -62,7 +63,11 @@ class Rewriting:
             await self._note_taken(IDENTITY_LOG, identity.actions[-1][1])
             mutations += [identity, _Mutation(PERSON_IDS, [("DELETE", _person_ids_of(ids))])]
             mutations.append(_Mutation(COHORT_IDS, [("DELETE", _cohort_ids_of(ids))]))
-        events += [_window_sql(window) for window in windows]
+        if windows:
+            of_windows = [_window_sql(window) for window in windows]
+            # Of a deleted person, what came in late may lie there still. Its keys stay taken, whatever deletes it.
+            await self._note_taken(EVENTS, f"({' OR '.join(of_windows)}) AND NOT {NOT_DELETED}")
+            events += of_windows
         if events:
             mutations.append(_Mutation(EVENTS, [("DELETE", " OR ".join(events))]))
         return sum([await self._mutate(mutation) for mutation in mutations])
@@ -80,7 +85,7 @@ class Rewriting:
 
     async def _note_taken(self, table: str, where: str) -> None:
         await self._store.command(
-            f"INSERT INTO {TAKEN_IDS} (event_id, received_at) SELECT event_id, received_at FROM {self._rows_of(table)} "
+            f"INSERT INTO {TAKEN_IDS} (event_id, received_at) SELECT event_id, received_at FROM {self._rows_of(table)} AS e "
             f"WHERE {_OF_PROJECT} AND ({where})",
             self._parameters,
             _LARGE_QUERY,
