@@ -85,7 +85,7 @@ class Services:
         )
 
     def start(self) -> None:
-        """The query service anew: nothing is kept."""
+        """The query service from its start: nothing is kept."""
         self.query[0].stop()
         for process, port in (self.query, self.console):
             process.start()
