@@ -53,6 +53,12 @@ def on_replicas(cluster: str, table: str) -> str:
     return f"clusterAllReplicas('{cluster}', {table})" if cluster else table
 
 
+def rows_of(cluster: str, database: str, table: str) -> str:
+    """A table after FROM, as SQL: on a cluster the rows of all replicas, for one that is behind must not hide what another
+    one has."""
+    return on_replicas(cluster, f"{database}.{own_table(table, cluster)}") if cluster else table
+
+
 class Replica(Struct, frozen=True):
     """Of a shard; `number` counts through all shards."""
 

@@ -35,7 +35,7 @@ from services.worker.dedupe.stored import NoMajorityError
 from services.worker.events.writer import ANY_MONTHS
 from services.worker.until_stored import fresh_token, until_stored
 from tests.support import engine
-from tests.support.cluster import CLUSTER, Everywhere, new_nodes, started_cluster
+from tests.support.cluster import CLUSTER, Everywhere, new_nodes, running, started_cluster
 from tests.support.engine import Server, User, as_role, insert_lines, new_database, send_sql
 from tests.support.query_client import QueryClient
 
@@ -221,19 +221,8 @@ def test_while_a_shard_is_away_queries_are_503_or_partial(cluster: Cluster, how:
 @pytest.fixture(scope="module")
 def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Everywhere, list[ClickHouseProcess]]]:
     """One shard of three servers. Nothing replicates: the test says which of them have got an insert."""
-    nodes = new_nodes(tmp_path_factory.mktemp("replicas"), ("headrace",), [3])
-    front = Everywhere([node.url for node in nodes])
-    try:
-        for node in nodes:
-            node.launch()
-        for node in nodes:
-            node.child.wait_until(node.answers, 30)
-        front.start()
-        yield front, nodes
-    finally:
-        front.stop()
-        for node in nodes:
-            node.kill()
+    with running(new_nodes(tmp_path_factory.mktemp("replicas"), ("headrace",), [3])) as cluster:
+        yield cluster
 
 
 async def test_ids_of_a_majority_are_all_that_were_acknowledged(

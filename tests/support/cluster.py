@@ -200,7 +200,13 @@ def started_cluster(
     data_dir: Path, databases: Sequence[str], shards: int = 2, memory_bytes: int = 0
 ) -> Iterator[tuple[Everywhere, list[ClickHouseProcess]]]:
     """So many engines, a shard each, whose users have the same passwords; and the address at which they are a cluster."""
-    nodes = new_nodes(data_dir, databases, [1] * shards, memory_bytes)
+    with running(new_nodes(data_dir, databases, [1] * shards, memory_bytes)) as cluster:
+        yield cluster
+
+
+@contextmanager
+def running(nodes: list[ClickHouseProcess]) -> Iterator[tuple[Everywhere, list[ClickHouseProcess]]]:
+    """The engines, and what stands before them."""
     front = Everywhere([node.url for node in nodes])
     try:
         for node in nodes:

@@ -23,6 +23,7 @@ from services.runtime.clock import Clock
 from services.runtime.logs import get_logger
 from services.runtime.project_labels import ProjectLabels
 from services.runtime.project_limits import ProjectLimits, events_day_of, read_limits
+from services.runtime.retry import repeat_forever
 
 log = get_logger(__name__)
 USED = Gauge(
@@ -67,7 +68,6 @@ class Quotas:
         self._labels = ProjectLabels()
         self._wrote_at = 0.0
         self._version = 0
-        self._failed = False
 
     def check(self, project_id: str) -> None:
         """Before events are kept. Raises ApiError 429 when the project has sent what it may send today."""
@@ -95,15 +95,7 @@ class Quotas:
 
     async def run_forever(self) -> None:
         """Goes on by its own count while ClickHouse is away."""
-        while True:
-            try:
-                await self.refresh()
-                self._failed = False
-            except StoreError as error:
-                if not self._failed:
-                    log.warning("usage_not_kept", reason=str(error)[:500])
-                self._failed = True
-            await asyncio.sleep(_EVERY_S)
+        await repeat_forever(self.refresh, (StoreError,), _EVERY_S, log, "usage_not_kept")
 
     async def refresh(self) -> None:
         """Read the limits, write what this process has counted, read what the others have. Raises StoreError."""

@@ -18,7 +18,7 @@ from services.contract.tables import API_KEYS, EVENTS, EXPIRED, TAKEN_IDS
 from services.query.request.time_window import microseconds
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.clock import Clock, utc_time
-from services.runtime.cluster import on_cluster, on_replicas, own_table
+from services.runtime.cluster import on_cluster, on_replicas, own_table, rows_of
 from services.runtime.logs import get_logger
 from services.runtime.project_limits import read_limits, retention_days_of
 from services.runtime.retry import repeat_forever
@@ -73,8 +73,7 @@ class Expiry:
         # Of a cluster: what each shard has, and the clause that tells each.
         self._own = own_table(EVENTS, store.cluster)
         self._everywhere = on_cluster(store.cluster)
-        own = f"{store.database}.{self._own}" if store.cluster else EVENTS
-        self._rows = on_replicas(store.cluster, own)
+        self._rows = rows_of(store.cluster, store.database, EVENTS)
         self._default_days = default_days
         self._clock = clock
         self._deleted_on: datetime | None = None

@@ -13,7 +13,7 @@ from services.query.persons.deletion_rows import DeletionRow
 from services.query.request.time_window import microseconds
 from services.query.sql.events import NOT_DELETED
 from services.runtime.clickhouse import ClickHouse
-from services.runtime.cluster import on_cluster, on_replicas, own_table
+from services.runtime.cluster import on_cluster, on_replicas, own_table, rows_of
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
@@ -110,10 +110,7 @@ class Rewriting:
         return 1
 
     def _rows_of(self, table: str) -> str:
-        """On a cluster those of all replicas: one that is behind must not hide what another one has."""
-        cluster = self._store.cluster
-        own = f"{self._store.database}.{own_table(table, cluster)}" if cluster else table
-        return on_replicas(cluster, own)
+        return rows_of(self._store.cluster, self._store.database, table)
 
 
 def _events_of(ids: Sequence[DeletedId], received_us: int | None) -> str:
