@@ -36,7 +36,7 @@ _TESTS = Path(__file__).parent
 # The order, by what shares a process of pytest-xdist. Faults take longest; beside them runs what asks an engine. Then come
 # the pipelines, those that tests start for themselves beside the one that they share, and last of it what bounds how long
 # something takes.
-_FAULT, _ENGINE, _OWN_PIPELINES, _PIPELINE, _UNIT = range(5)
+_FAULT, _ENGINE, _OWN_PIPELINES, _PIPELINE, _DEPLOY, _UNIT = range(6)
 _START_THEIR_OWN = {
     "test_devstack_broker.py",
     "test_devstack_gateway.py",
@@ -85,7 +85,7 @@ def _part_of(path: Path) -> int:
     tier = path.parts[0]
     if tier == "pipeline":
         return _OWN_PIPELINES if path.name in _START_THEIR_OWN else _PIPELINE
-    return {"fault": _FAULT, "engine": _ENGINE, "unit": _UNIT}[tier]
+    return {"fault": _FAULT, "engine": _ENGINE, "deploy": _DEPLOY, "unit": _UNIT}[tier]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -104,7 +104,7 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
         if path.startswith("tests/engine/shards/"):
             return "shards"
         part = _part_of(Path(path).relative_to("tests"))
-        return path if part in (_ENGINE, _UNIT) else f"part {part}"
+        return path if part in (_ENGINE, _DEPLOY, _UNIT) else f"part {part}"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:

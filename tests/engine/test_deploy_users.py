@@ -13,8 +13,8 @@ from services.devstack.clickhouse_server import ClickHouseProcess
 from services.runtime.settings import ClickHouseSettings
 from services.schema.migrate import migrate
 from services.schema.roles import Role
+from tests.deploy.env_file import DEPLOY
 from tests.engine.test_roles import DENIED, FOR_NOBODY, MAY, STATEMENTS, TABLES, answer
-from tests.unit.deploy.env_file import DEPLOY
 
 MEMORY_BYTES = 300 * 2**20
 

@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
+from tests.deploy.env_file import ROOT
 from tests.support.pipeline import KEY, Pipeline
-from tests.unit.deploy.env_file import ROOT
 
 _BLOCK = re.compile(r"```(sh|json)\n(.*?)```", re.DOTALL)
 _NOT_OF_CALLS = re.compile(r"^(make|headrace|set -a|\.venv)\b", re.MULTILINE)

@@ -8,10 +8,10 @@ import httpx
 import yaml
 
 from services.probe.rounds import Probe
+from tests.deploy.metric_names import series_of
+from tests.deploy.test_alarms import PROMETHEUS
 from tests.support.board_panels import ROWS
 from tests.support.pipeline import KEY, Pipeline, eventually
-from tests.unit.deploy.metric_names import series_of
-from tests.unit.deploy.test_alarms import PROMETHEUS
 
 SERVICES = ("edge", "worker", "query")
 

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from services import __version__
 from services.cli.app import app, main
 from services.devstack.child_process import free_port
-from tests.unit.deploy.env_file import ROOT
+from tests.deploy.env_file import ROOT
 
 
 class Ended:

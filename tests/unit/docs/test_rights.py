@@ -7,8 +7,8 @@ from services.runtime.kafka_rights import Client, Operation, Right, rights_of
 from services.runtime.kafka_topics import topic_configs, wanted_topics
 from services.runtime.settings import KafkaSettings, WorkerSettings
 from services.schema.roles import Role, grants_of
+from tests.deploy.env_file import ROOT
 from tests.support.secure_kafka import Acl, documented_acls
-from tests.unit.deploy.env_file import ROOT
 
 KAFKA = (ROOT / "docs" / "how-to" / "kafka-acls.md").read_text()
 CLICKHOUSE = (ROOT / "docs" / "how-to" / "clickhouse-rights.md").read_text()

@@ -64,6 +64,7 @@ async def run(monkeypatch: pytest.MonkeyPatch, admin: Admin) -> None:
 
     monkeypatch.setattr(kafka_topics, "admin_client", connected)
     monkeypatch.setattr(kafka_topics, "look_at", look)
+    monkeypatch.setattr(kafka_topics, "_SEEN_RETRY_S", 0)
     monkeypatch.setattr(kafka_topics, "settings_in_force", in_force)
     await ensure_topics(SETTINGS, Client.EDGE)
 

@@ -16,6 +16,7 @@ from services.runtime import settings as all_settings
 from services.runtime.environment import Settings
 from services.runtime.settings import ClickHouseSettings, EdgeSettings, QuerySettings, WorkerSettings
 from services.schema.roles import Role
+from tests.deploy.env_file import PREFIX, ROOT, settings_lines
 from tests.support.manifests import (
     OVERLAYS,
     RUNNING,
@@ -29,7 +30,6 @@ from tests.support.manifests import (
     rendered,
     workload,
 )
-from tests.unit.deploy.env_file import PREFIX, ROOT, settings_lines
 
 ROLES = {"edge": Role.EDGE, "worker": Role.WORKER, "query": Role.QUERY, "migrate": Role.ADMIN, "admin": Role.ADMIN}
 KINDS: dict[str, type[Settings]] = {

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from msgspec import Struct
 
-from tests.unit.deploy.env_file import DEPLOY
+from tests.deploy.env_file import DEPLOY
 
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<rest>[^}]*))?\}")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600}

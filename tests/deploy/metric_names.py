@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-from tests.unit.deploy.env_file import ROOT
+from tests.deploy.env_file import ROOT
 
 REFERENCE = ROOT / "docs" / "reference" / "metrics.md"
 _NAME = re.compile(r"\b(?:headrace|process)_\w+|\bup\b")

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.deploy.env_file import DEPLOY, ROOT
+from tests.deploy.metric_names import labels_by_series, series_of, wrong_in
 from tests.support.board_panels import ROWS
 from tests.support.promtool import needs_promtool, run_promtool
-from tests.unit.deploy.env_file import DEPLOY, ROOT
-from tests.unit.deploy.metric_names import labels_by_series, series_of, wrong_in
 
 PROMETHEUS = DEPLOY / "prometheus"
 CASES = PROMETHEUS / "tests" / "alarms.yaml"

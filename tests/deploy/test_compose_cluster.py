@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 import yaml
 
 from services.schema.roles import Role, grants_of
-from tests.unit.deploy.compose import load_compose
-from tests.unit.deploy.env_file import DEPLOY
+from tests.deploy.compose import load_compose
+from tests.deploy.env_file import DEPLOY
 
 CLUSTER = "headrace"
 ONE: dict[str, Any] = load_compose()["services"]

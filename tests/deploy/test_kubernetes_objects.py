@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 import services
+from tests.deploy.custom_resources import unknown_fields
+from tests.deploy.schemas import OF_OPERATORS, VERSIONS, schema_errors
 from tests.support.manifests import (
     OVERLAYS,
     RUNNING,
@@ -19,8 +21,6 @@ from tests.support.manifests import (
     rendered,
     workload,
 )
-from tests.unit.deploy.custom_resources import unknown_fields
-from tests.unit.deploy.schemas import OF_OPERATORS, VERSIONS, schema_errors
 
 COMPONENTS = (*RUNNING, "migrate", "admin")
 every_pod = pytest.mark.parametrize(

@@ -3,10 +3,10 @@
 import re
 from xml.etree import ElementTree
 
+from tests.deploy.env_file import DEPLOY
 from tests.support.manifests import OVERLAYS, container, environment, examples, named, of_kind, pod
 from tests.support.operator_files import EXAMPLE, FILES, with_files
 from tests.support.secure_kafka import DOCUMENTED
-from tests.unit.deploy.env_file import DEPLOY
 
 KAFKA = named(examples(), "Kafka", "headrace")
 CLICKHOUSE = named(examples(), "ClickHouseInstallation", "headrace")

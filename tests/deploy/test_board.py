@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.deploy.metric_names import labels_of, wrong_in
 from tests.support.board import BOARD, board, text
 from tests.support.board_kinds import Panel
 from tests.support.board_panels import ROWS
 from tests.support.promtool import needs_promtool, run_promtool
-from tests.unit.deploy.metric_names import labels_of, wrong_in
 
 PANELS = [panel for _, panels in ROWS for panel in panels]
 

@@ -7,7 +7,7 @@ from pydantic_settings import BaseSettings
 
 from services.runtime.settings import ConsoleSettings, EdgeSettings, ProbeSettings, QuerySettings, WorkerSettings
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 PREFIX = "HEADRACE_"
 SERVICES: dict[str, type[BaseSettings]] = {
