@@ -4,6 +4,7 @@ A page is a function of a Visit that returns a Response. `Frame.page` makes a ro
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
@@ -51,26 +52,38 @@ class Visit(Struct, frozen=True):
 Handler = Callable[[Visit], Awaitable[Response]]
 
 
+@cache
+def packed_assets() -> Assets:
+    """Packed once a process."""
+    return Assets()
+
+
+@cache
+def compiled_templates() -> Environment:
+    """Each is compiled once a process. All text is escaped, and a name that a page forgot is an error."""
+    templates = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters.update(FILTERS)
+    templates.globals.update(
+        asset=packed_assets().address, base=CONSOLE_PATH, navigation=NAVIGATION, query_of=query_of
+    )
+    return templates
+
+
 class Frame:
     """One for the process."""
 
     def __init__(self, settings: ConsoleSettings, api: Api) -> None:
         self.sessions = Sessions(settings)
         self.api = api
-        self.assets = Assets()
+        self.assets = packed_assets()
         self._public_url = settings.console_public_url
-        # All text is escaped, and a name that a page forgot is an error.
-        self._jinja = Environment(
-            loader=FileSystemLoader(TEMPLATES),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._jinja.filters.update(FILTERS)
-        self._jinja.globals.update(
-            asset=self.assets.address, base=CONSOLE_PATH, navigation=NAVIGATION, query_of=query_of
-        )
+        self._jinja = compiled_templates()
 
     def page(self, path: str, handler: Handler, methods: tuple[str, ...] = ("GET",)) -> Route:
         """`path` is below /console. POST handlers are called with a form whose token was right."""
