@@ -69,9 +69,7 @@ def compiled_templates() -> Environment:
         lstrip_blocks=True,
     )
     templates.filters.update(FILTERS)
-    templates.globals.update(
-        asset=packed_assets().address, base=CONSOLE_PATH, navigation=NAVIGATION, query_of=query_of
-    )
+    templates.globals.update(asset=packed_assets().address, base=CONSOLE_PATH, navigation=NAVIGATION, query_of=query_of)
     return templates
 
 
