@@ -6,14 +6,17 @@ Both are pinned. A newer version that behaves otherwise fails here, and not in a
 import asyncio
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import OffsetOutOfRangeError
+from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError, OffsetOutOfRangeError
+from aiokafka.protocol.commit import OffsetCommitRequest
 from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.protocol.group import HeartbeatRequest, JoinGroupRequest
 from aiokafka.record._crecords import default_records
 from aiokafka.structs import OffsetAndMetadata
 
@@ -22,6 +25,8 @@ from services.devstack.apache_kafka import ApacheKafka
 from services.runtime.settings import WorkerSettings
 from services.worker.consumer import chunk_thread, transport
 from services.worker.consumer.faust_app import FaustApp, consume, faust_settings
+from services.worker.consumer.log_reader import LogReader
+from services.worker.consumer.positions import find_places
 from services.worker.consumer.transport import CHUNK_BYTES, ChunkConsumer, ChunkTransport
 from services.worker.events.block_buffer import BlockBuffer, BlockLimits
 from services.worker.record import Record
@@ -285,6 +290,108 @@ async def test_a_displaced_partition_joins_again_and_reads_from_a_found_place(
     await send(apache, topic, [b"b\n"])
     await until(lambda: b"b\n" in reader.values())
     assert set(reader.values()) == {b"a\n", b"b\n"}
+
+
+async def answer_first(reader: Reader, request: type, answers: list[Any]) -> None:
+    """The next requests of a kind to the group's coordinator get these answers; those behind them the broker's."""
+
+    async def replace() -> None:
+        coordinator = reader.kafka._coordinator
+        send = coordinator._send_req
+
+        async def send_or_answer(asked: Any) -> Any:
+            return answers.pop(0) if answers and isinstance(asked, request) else await send(asked)
+
+        coordinator._send_req = send_or_answer
+
+    await reader.in_thread(replace)
+
+
+UNKNOWN_SERVER_ERROR = -1
+
+
+async def test_a_join_that_failed_is_tried_again(apache: ApacheKafka, topic: str, reader: Reader) -> None:
+    """aiokafka's `_push_error_to_user`, which without us waits for ever: Faust stops to fetch while the group moves."""
+    answers: list[Any] = [SimpleNamespace(error_code=UNKNOWN_SERVER_ERROR)] * 2
+    await answer_first(reader, JoinGroupRequest, answers)
+    assigned = reader.assigned
+    reader.kafka._coordinator.request_rejoin()
+    await until(lambda: reader.assigned > assigned)
+    await send(apache, topic, [b"a\n"])
+    await until(lambda: reader.values() == [b"a\n"])
+    assert answers == []
+    assert reader.app.crash_reason is None
+
+
+async def test_after_a_heartbeat_that_failed_the_group_is_joined_again(
+    apache: ApacheKafka, topic: str, reader: Reader
+) -> None:
+    """aiokafka's `_heartbeat_task` ends with it; records go on to be read, and the worker stays a member."""
+    assigned = reader.assigned
+    await answer_first(reader, HeartbeatRequest, [SimpleNamespace(error_code=UNKNOWN_SERVER_ERROR)])
+    await until(lambda: reader.assigned > assigned)
+    heartbeat = reader.kafka._coordinator._heartbeat_task
+    assert heartbeat is not None
+    assert not heartbeat.done()
+    await send(apache, topic, [b"a\n"])
+    await until_committed(reader, 1)
+    assert reader.app.crash_reason is None
+
+
+async def test_a_commit_that_failed_is_tried_again(apache: ApacheKafka, topic: str, reader: Reader) -> None:
+    failed = SimpleNamespace(topics=[(topic, [(0, UNKNOWN_SERVER_ERROR)])])
+    await answer_first(reader, OffsetCommitRequest, [failed, failed])
+    await send(apache, topic, [b"a\n"])
+    await until_committed(reader, 1)
+    assert reader.app.crash_reason is None
+
+
+async def test_a_place_that_kafka_does_not_tell_is_asked_for_again(
+    apache: ApacheKafka, topic: str, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Faust's recovery calls `seek_to_committed`, and ends without a word where that raises."""
+    failures = [KafkaConnectionError("no broker"), TimeoutError()]
+
+    async def fail_first(*arguments: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return await find_places(*arguments)
+
+    monkeypatch.setattr("services.worker.consumer.chunk_thread.find_places", fail_first)
+    assigned = reader.assigned
+    reader.kafka._coordinator.request_rejoin()
+    await until(lambda: reader.assigned > assigned and not failures)
+    await send(apache, topic, [b"a\n"])
+    await until(lambda: reader.values() == [b"a\n"])
+    assert reader.app.crash_reason is None
+
+
+async def test_a_look_into_the_log_that_asks_nothing_cancels_nobody(apache: ApacheKafka) -> None:
+    """aiokafka's `stop` awaits a task that it has cancelled. Before its first step such a task is cancelled for all who wait
+    for it: whoever stops a reader right after its start is cancelled as well."""
+    async with LogReader.connected(WorkerSettings(kafka_bootstrap=apache.bootstrap)):
+        pass
+
+
+async def test_a_worker_that_no_partition_is_left_for_waits(apache: ApacheKafka, topic: str, tmp_path: Any) -> None:
+    async with AsyncExitStack() as opened:
+        readers = [
+            await opened.enter_async_context(running(apache, topic, str(tmp_path / str(number)))) for number in range(3)
+        ]
+        await until(lambda: sorted(len(one.kafka.assignment()) for one in readers) == [0, 1, 1])
+        await asyncio.sleep(3)
+        assert [one.app.crash_reason for one in readers] == [None] * 3
+        await send(apache, topic, [b"a\n"])
+        await until(lambda: [value for one in readers for value in one.values()] == [b"a\n"])
+
+
+@pytest.mark.parametrize("kind", [JoinGroupRequest, HeartbeatRequest])
+async def test_a_right_that_is_missing_ends_the_worker(topic: str, reader: Reader, kind: type) -> None:
+    code = GroupAuthorizationFailedError.errno
+    await answer_first(reader, kind, [SimpleNamespace(error_code=code)] * 5)
+    reader.kafka._coordinator.request_rejoin()
+    await until(lambda: reader.app.crash_reason)
+    assert "GroupAuthorizationFailed" in str(reader.app.crash_reason)
 
 
 async def test_a_worker_ends_with_its_membership(topic: str, reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,6 +116,11 @@ class Pod:
         )
         return took
 
+    def check_runs(self) -> None:
+        """Raises AssertionError, which says what the pod's log said last, when it has ended by itself."""
+        status = self.process.poll()
+        assert status is None, f"{self.name} ended by itself with status {status}:\n{self.process.log_tail(60)}"
+
     def note_peak(self) -> None:
         """The most memory that the process had until now."""
         found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{self.process.pid}/status").read_text())

@@ -11,6 +11,9 @@ MAX_BATCH_EVENTS = 1000
 MAX_EVENT_BYTES = 512 * 1024
 MAX_BODY_BYTES = 10 * 1024 * 1024
 MAX_NESTING_LEVELS = 32
+# Of `traits`, and of `set_once`: a person keeps them, and every answer about the person has them.
+MAX_TRAITS = 1000
+MAX_TRAITS_BYTES = 64 * 1024
 
 EventName = Annotated[
     str, Meta(min_length=1, max_length=MAX_EVENT_NAME_CHARS, description="Event name.", examples=["checkout_completed"])
@@ -43,11 +46,17 @@ JsonObject = Annotated[Raw, Meta(description="Any JSON object.", extra_json_sche
 
 Traits = Annotated[
     Raw,
-    Meta(description="Sets each trait; null removes it.", extra_json_schema={"type": ["object", "null"]}),
+    Meta(
+        description="Sets each trait; null removes it. At most 1000 in a message, of at most 65536 bytes.",
+        extra_json_schema={"type": ["object", "null"]},
+    ),
 ]
 SetOnce = Annotated[
     Raw,
-    Meta(description="Sets each trait that there is none of.", extra_json_schema={"type": ["object", "null"]}),
+    Meta(
+        description="Sets each trait that there is none of. At most as many as `traits`.",
+        extra_json_schema={"type": ["object", "null"]},
+    ),
 ]
 
 

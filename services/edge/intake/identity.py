@@ -9,7 +9,17 @@ from xxhash import xxh3_128_digest
 
 from services.contract.api.encoding import plain_text
 from services.contract.api.errors import ApiError, ErrorCode
-from services.contract.api.ingest import MAX_EVENT_BYTES, Alias, Group, GroupType, Id, IdempotencyKey, Identify
+from services.contract.api.ingest import (
+    MAX_EVENT_BYTES,
+    MAX_TRAITS,
+    MAX_TRAITS_BYTES,
+    Alias,
+    Group,
+    GroupType,
+    Id,
+    IdempotencyKey,
+    Identify,
+)
 from services.contract.api.validation import invalid_message
 from services.contract.log.envelope import IdentityLine
 from services.contract.log.event_ids import fresh_ids, id_of_key
@@ -141,8 +151,24 @@ def _take_group(
 
 
 def _traits(value: Raw, name: str) -> Raw:
-    """Each name once: traits are read by several parsers. Raises ApiError."""
-    return Raw(first_of_each_name(bytes(json_object(value, name))))
+    """Few enough, and each name once: traits are read by several parsers. Raises ApiError."""
+    text = bytes(value)
+    if len(text) > MAX_TRAITS_BYTES:
+        raise ApiError(
+            ErrorCode.EVENT_TOO_LARGE,
+            f"`{name}` has {len(text)} bytes; at most {MAX_TRAITS_BYTES} are taken. Shorten values, or send some of them in "
+            "another message.",
+            field=name,
+        )
+    value = json_object(value, name)
+    # Each has its colon: few of them are a look that costs less.
+    if text.count(b":") > MAX_TRAITS and (count := len(msgspec.json.decode(text, type=dict[str, Raw]))) > MAX_TRAITS:
+        raise ApiError(
+            ErrorCode.EVENT_TOO_LARGE,
+            f"`{name}` has {count} members; at most {MAX_TRAITS} are taken. Send some of them in another message.",
+            field=name,
+        )
+    return Raw(first_of_each_name(bytes(value)))
 
 
 def _time_of(message: Identify | Group | GroupTraits, now: datetime, warnings: list[str]) -> datetime:

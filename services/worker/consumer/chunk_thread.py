@@ -26,6 +26,7 @@ from faust.types import TP
 
 from services.runtime.logs import get_logger
 from services.runtime.settings import KafkaSettings
+from services.worker.consumer.coordination import RETRY_S, Coordination, can_pass
 from services.worker.consumer.log_reader import LogReader
 from services.worker.consumer.place import Place, Reading, decode_note
 from services.worker.consumer.positions import find_places, still_there, tell_of_losses
@@ -42,6 +43,8 @@ _FETCH_MAX_WAIT_MS = 100
 _EPOCH = struct.Struct(">12xib")
 _FIRST_WITH_EPOCH = 2
 _NOTHING_COMMITTED = OffsetAndMetadata(-1, "")
+# Faust's recovery waits for 90 s, and then ends without a word: the worker would stand still for ever.
+_PLACES_S = 75.0
 
 
 class ChunkThread(driver.AIOKafkaConsumerThread):
@@ -57,6 +60,11 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         self._doubtful: set[TopicPartition] = set()
         # ... and of these nothing, until they are assigned again.
         self._displaced: set[TopicPartition] = set()
+
+    async def on_start(self) -> None:
+        await super().on_start()
+        # Its coordination waits for a subscription, which comes next.
+        Coordination(self._ensure_consumer()._coordinator)
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
         consumer = super()._create_worker_consumer(transport)
@@ -137,17 +145,26 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Seek each assigned partition to the place where reading goes on; these places."""
         try:
-            places: Mapping[TP, int] = await self.call_thread(self._seek_in_turn)
+            async with asyncio.timeout(_PLACES_S):
+                places: Mapping[TP, int] = await self.call_thread(self._seek_in_turn)
         except Exception as error:
-            # Faust's recovery would end without a word, and the worker stand still for ever.
+            # Of this too Faust's recovery says nothing.
             log.exception("places_not_found", reason=repr(error))
             await self.app.crash(error)
             raise
         return places
 
     async def _seek_in_turn(self) -> Mapping[TopicPartition, int]:
+        """Again and again while Kafka does not answer."""
         async with self._seeking:
-            return await self._seek_to_places()
+            while True:
+                try:
+                    return await self._seek_to_places()
+                except (KafkaError, OSError) as error:
+                    if not can_pass(error) or self.should_stop:
+                        raise
+                    log.warning("places_not_found_yet", reason=repr(error))
+                await asyncio.sleep(RETRY_S)
 
     async def _seek_to_places(self) -> Mapping[TopicPartition, int]:
         consumer = self._ensure_consumer()
@@ -176,8 +193,10 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
                 await self._ensure_consumer().commit(
                     {tp: OffsetAndMetadata(place.offset, place.note.encode()) for tp, place in places.items()}
                 )
-            except (CommitFailedError, IllegalStateError) as error:
-                log.warning("places_not_committed", reason=str(error))
+            except KafkaError as error:
+                if not can_pass(error):
+                    raise
+                log.warning("places_not_committed", reason=repr(error))
 
     @property
     def _kafka(self) -> KafkaSettings:
@@ -186,24 +205,34 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         return kafka
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        """Each with its note. False when the group has gone on without us; other failures end the worker."""
+        """Each with its note. False when the group has gone on without us; what cannot pass ends the worker."""
         consumer = self._ensure_consumer()
-        assigned = consumer.assignment()
-        commits = {
+        while commits := self._commits(offsets, consumer.assignment()):
+            try:
+                await consumer.commit(commits)
+            except (CommitFailedError, IllegalStateError) as error:
+                log.warning("not_committed", reason=str(error))
+                return False
+            except KafkaError as error:
+                if not can_pass(error):
+                    log.exception("commit_failed", reason=repr(error))
+                    await self.crash(error)
+                    return False
+                log.warning("not_committed_yet", reason=repr(error))
+            else:
+                return True
+            if self.should_stop:
+                return False
+            await asyncio.sleep(RETRY_S)
+        return False
+
+    def _commits(self, offsets: Mapping[TP, int], assigned: Collection[TP]) -> dict[TP, OffsetAndMetadata]:
+        """Of what is still ours. aiokafka refuses to commit nothing with a ValueError."""
+        return {
             tp: OffsetAndMetadata(offset, self._metadata(tp, offset))
             for tp, offset in offsets.items()
             if tp in assigned
         }
-        try:
-            await consumer.commit(commits)
-        except CommitFailedError as error:
-            log.warning("not_committed", reason=str(error))
-            return False
-        except (KafkaError, IllegalStateError) as error:
-            log.exception("commit_failed", reason=repr(error))
-            await self.crash(error)
-            return False
-        return True
 
     def _metadata(self, tp: TP, offset: int) -> str:
         reading = self.readings.get(tp)

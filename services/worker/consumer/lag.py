@@ -13,6 +13,7 @@ from prometheus_client import Gauge
 
 from services.runtime.kafka import Outage, admin_client, topic_settings
 from services.runtime.logs import get_logger
+from services.runtime.retry import retry_until_done
 from services.runtime.settings import WorkerSettings
 from services.worker.consumer.log_reader import LogReader
 
@@ -46,6 +47,10 @@ class LagMeter:
         self.records: int | None = None
 
     async def run(self) -> None:
+        """For ever: also where Kafka does not let us in just now."""
+        await retry_until_done(self._run, (KafkaError, OSError), _EVERY_S, log, "lag_not_measured")
+
+    async def _run(self) -> None:
         async with LogReader.connected(self._settings) as self._reader, admin_client(self._settings) as self._admin:
             while True:
                 await self.measure()

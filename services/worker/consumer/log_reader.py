@@ -41,6 +41,9 @@ class LogReader:
         reader = cls(kafka)
         try:
             await reader._consumer.start()
+            # Its first task has its first step: `stop` cancels that task and awaits it, and one that never ran would cancel
+            # whoever stops a reader of which nothing was asked.
+            await asyncio.sleep(0)
             yield reader
         finally:
             await reader._consumer.stop()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.contract.api.ingest import MAX_EVENT_BYTES
+from services.contract.api.ingest import MAX_EVENT_BYTES, MAX_TRAITS, MAX_TRAITS_BYTES
 from services.contract.log.envelope import pack
 from services.edge.intake.identity import IdentityIntake, take_alias, take_group, take_identify
 
@@ -324,3 +324,34 @@ def test_an_alias_has_no_time_of_its_own() -> None:
     intake = run(take_alias, timestamp="2020-01-01")
     assert row(intake)["timestamp"] == "2026-11-20T12:00:00Z"
     assert intake.warnings == ["unknown field `timestamp` ignored"]
+
+
+WITH_TRAITS = pytest.mark.parametrize("take", [take_identify, take_group], ids=["identify", "group"])
+TRAITS = pytest.mark.parametrize("name", ["traits", "set_once"])
+
+
+@WITH_TRAITS
+@TRAITS
+def test_as_many_traits_as_are_taken_are_taken(take: Take, name: str) -> None:
+    many = {f"t{n}": "a:b" for n in range(MAX_TRAITS)}
+    assert row(run(take, **{name: many}))[name] == many
+    long = {"t": "x" * (MAX_TRAITS_BYTES - len('{"t": ""}'))}
+    assert row(run(take, **{name: long}))[name] == long
+    deep = {"t": {f"n{n}": n for n in range(2 * MAX_TRAITS)}}
+    assert row(run(take, **{name: deep}))[name] == deep
+
+
+@WITH_TRAITS
+@TRAITS
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ({f"t{n}": n for n in range(MAX_TRAITS + 1)}, "has 1001 members; at most 1000"),
+        ({"t": "x" * MAX_TRAITS_BYTES}, "has 65545 bytes; at most 65536"),
+    ],
+    ids=["number", "bytes"],
+)
+def test_more_traits_are_refused(take: Take, name: str, value: Any, said: str) -> None:
+    error = refusal(take, json.dumps({**SMALLEST[take], name: value}).encode())
+    assert (error.code, error.field) == (ErrorCode.EVENT_TOO_LARGE, name)
+    assert said in error.message
