@@ -17,8 +17,9 @@ from services.contract.tables import EVENTS
 from services.operations.properties import PromotedProperty, demote, list_promoted, promote
 from services.query.sql.properties import DEFINITION_MARK, property_column
 from services.runtime.clickhouse import ClickHouse
+from services.runtime.cluster import on_cluster, on_replicas, own_table
 from services.runtime.settings import ClickHouseSettings
-from tests.support.engine import send_sql
+from tests.support.engine import own_rows, send_sql
 from tests.support.histories import store
 from tests.support.oracle import Event, History, all_hold
 from tests.support.pipeline import eventually
@@ -80,7 +81,8 @@ def half_written(clickhouse: ClickHouseSettings, history: History) -> ClickHouse
     """Half of the events were stored before the keys were promoted, half of them after that."""
     half = len(history.events) // 2
     store(clickhouse, {"project_0": History(history.events[:half])})
-    operate(clickhouse, [partial(promote, cluster="", key=key, new_only=True) for key in KEYS])
+    cluster = clickhouse.clickhouse_cluster
+    operate(clickhouse, [partial(promote, cluster=cluster, key=key, new_only=True) for key in KEYS])
     store(clickhouse, {"project_0": History(history.events[half:])}, repeats=10)
     return clickhouse
 
@@ -88,11 +90,26 @@ def half_written(clickhouse: ClickHouseSettings, history: History) -> ClickHouse
 @pytest.fixture(scope="module")
 def client(half_written: ClickHouseSettings) -> Iterator[QueryClient]:
     """Knows the columns that there were when it began, and reads no newer list."""
-    marked = property_column("marked")
-    send_sql(half_written, f"ALTER TABLE {EVENTS} ADD COLUMN {marked} {MARKED}")
+    add_column(half_written, "marked", MARKED)
     with QueryClient.started(half_written, projects=1, keys_refresh_s=60) as client:
         eventually(lambda: count_marked(client), bool)
         yield client
+
+
+def tables(settings: ClickHouseSettings) -> list[str]:
+    """After ALTER TABLE: those that have a column. The one with the rows first; on a cluster another one shows it."""
+    cluster = settings.clickhouse_cluster
+    return [f"{table} {on_cluster(cluster)}" for table in dict.fromkeys((own_table(EVENTS, cluster), EVENTS))]
+
+
+def add_column(settings: ClickHouseSettings, key: str, definition: str) -> None:
+    for table in tables(settings):
+        send_sql(settings, f"ALTER TABLE {table} ADD COLUMN {property_column(key)} {definition}")
+
+
+def drop_column(settings: ClickHouseSettings, key: str) -> None:
+    for table in reversed(tables(settings)):
+        send_sql(settings, f"ALTER TABLE {table} DROP COLUMN {property_column(key)}")
 
 
 def operate(settings: ClickHouseSettings, work: Sequence[Callable[[ClickHouse], Awaitable[T]]]) -> list[T]:
@@ -131,7 +148,8 @@ def test_answers_are_the_same_with_and_without(
         if kind == "events":
             found = [event["event_id"] for event in answer["events"]]
             assert sorted(found) == sorted(e.event_id for e in history.events if all_hold(history, e, body["filter"]))
-    operate(half_written, [partial(promote, cluster="", key=key, new_only=False) for key in KEYS])
+    cluster = half_written.clickhouse_cluster
+    operate(half_written, [partial(promote, cluster=cluster, key=key, new_only=False) for key in KEYS])
 
     def listed() -> list[PromotedProperty]:
         (found,) = operate(half_written, [list_promoted])
@@ -140,30 +158,27 @@ def test_answers_are_the_same_with_and_without(
     assert [promoted.key for promoted in listed()] == sorted(KEYS)
     eventually(listed, lambda keys: all(promoted.rows_written == promoted.rows > 0 for promoted in keys))
     assert ask(client) == some_parts
-    operate(half_written, [partial(demote, cluster="", key=key) for key in KEYS])
+    operate(half_written, [partial(demote, cluster=cluster, key=key) for key in KEYS])
     assert ask(client) == some_parts
 
 
 def test_a_running_service_takes_notice(clickhouse: ClickHouseSettings, client: QueryClient) -> None:
-    column = property_column("marked")
     with QueryClient.started(clickhouse, projects=1, keys_refresh_s=0.05) as running:
         eventually(lambda: count_marked(running), bool)
-        send_sql(clickhouse, f"ALTER TABLE {EVENTS} DROP COLUMN {column}")
+        drop_column(clickhouse, "marked")
         assert count_marked(running) == count_marked(client) == 0
-        send_sql(clickhouse, f"ALTER TABLE {EVENTS} ADD COLUMN {column} {MARKED}")
+        add_column(clickhouse, "marked", MARKED)
         eventually(lambda: count_marked(running), bool)
 
 
 def test_a_column_that_an_older_version_made_is_not_read(clickhouse: ClickHouseSettings) -> None:
     """It has other values: of a whole number beyond 64 bits a string, say."""
-    column = property_column("old")
-    send_sql(
-        clickhouse, f"ALTER TABLE {EVENTS} ADD COLUMN {column} String MATERIALIZED JSONExtractRaw(properties, 'old')"
-    )
+    add_column(clickhouse, "old", "String MATERIALIZED JSONExtractRaw(properties, 'old')")
     assert "old" not in [promoted.key for promoted in operate(clickhouse, [list_promoted])[0]]
-    operate(clickhouse, [partial(promote, cluster="", key="old", new_only=True)])
+    cluster = clickhouse.clickhouse_cluster
+    operate(clickhouse, [partial(promote, cluster=cluster, key="old", new_only=True)])
     assert "old" in [promoted.key for promoted in operate(clickhouse, [list_promoted])[0]]
-    operate(clickhouse, [partial(demote, cluster="", key="old")])
+    operate(clickhouse, [partial(demote, cluster=cluster, key="old")])
 
 
 @pytest.fixture
@@ -175,6 +190,7 @@ def headrace(
     monkeypatch.setenv("HEADRACE_CLICKHOUSE_USER", clickhouse.clickhouse_user)
     monkeypatch.setenv("HEADRACE_CLICKHOUSE_PASSWORD", clickhouse.clickhouse_password)
     monkeypatch.setenv("HEADRACE_CLICKHOUSE_DATABASE", clickhouse.clickhouse_database)
+    monkeypatch.setenv("HEADRACE_CLICKHOUSE_CLUSTER", clickhouse.clickhouse_cluster)
 
     def run(*arguments: str) -> tuple[int, str]:
         monkeypatch.setattr(sys, "argv", ["headrace", "properties", *arguments])
@@ -206,14 +222,16 @@ def test_a_column_that_is_being_written_goes_when_its_turn_comes(
     half_written: ClickHouseSettings, headrace: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HEADRACE_CLICKHOUSE_TIMEOUT_S", "3")
-    send_sql(half_written, f"SYSTEM STOP MERGES {EVENTS}")
+    events = own_rows(half_written, EVENTS)
+    send_sql(half_written, f"SYSTEM STOP MERGES {events}")
     try:
         assert headrace("promote", "slow.one")[0] == 0
         code, said = headrace("demote", "slow.one")
     finally:
-        send_sql(half_written, f"SYSTEM START MERGES {EVENTS}")
+        send_sql(half_written, f"SYSTEM START MERGES {events}")
     assert code == 1
     assert said.startswith("headrace: ClickHouse has not dropped the column of slow.one yet")
     eventually(lambda: headrace("list"), lambda answer: "slow" not in answer[1])
-    under_way = "SELECT count() FROM system.mutations WHERE NOT is_done"
+    mutations = on_replicas(half_written.clickhouse_cluster, "system.mutations")
+    under_way = f"SELECT count() FROM {mutations} WHERE NOT is_done"
     eventually(lambda: send_sql(half_written, under_way).strip(), lambda count: count == "0")

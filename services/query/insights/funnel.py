@@ -136,7 +136,14 @@ def people_sql(project_id: str, spec: FunnelSpec, step: int, promoted: Promoted)
     """One column: who came to the step, one more than are listed."""
     people, parameters = _people(project_id, spec, promoted, PERSON_ID)
     limit = MAX_LISTED_PEOPLE + 1
-    return f"SELECT unit FROM ({people}) WHERE level >= {step:d} ORDER BY unit LIMIT {limit:d}", parameters
+    came = _those(f"level >= {step:d}")
+    return f"SELECT {came} AS who FROM ({people}) ORDER BY who LIMIT {limit:d}", parameters
+
+
+def _those(condition: str) -> str:
+    """Of the people, those for whom it holds. As a WHERE it would be worked out with all that it is made of, and then the
+    person's steps once more."""
+    return f"arrayJoin(if({condition}, [unit], []))"
 
 
 def funnel_people_sql(
@@ -146,7 +153,7 @@ def funnel_people_sql(
     people, parameters = _people(project_id, spec, promoted)
     came = f"level = {step:d} AND {step:d} < {len(spec.steps):d}" if drop_off else f"level >= {step:d}"
     if spec.breakdown is None or line is None:
-        return f"SELECT unit FROM ({people}) WHERE {came}", parameters
+        return f"SELECT {_those(came)} AS unit FROM ({people})", parameters
     by_value = f"SELECT value, countIf(level >= 1) AS weight, groupArrayIf(unit, {came}) AS units FROM ({people}) GROUP BY value"
     named = Parameters("line", promoted)
     label = label_sql(spec.breakdown, line.kind, line.value, named)

@@ -5,6 +5,7 @@ from math import floor, isfinite, log10, ulp
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from services.contract.api.fields import Interval
 from services.contract.api.people import CellLine
@@ -15,7 +16,7 @@ from services.query.request.breakdown import Breakdown, parse_breakdown
 from services.query.request.event_filter import EventFilter, parse_event_filters, shown_names
 from services.query.request.filters import FIELDS, MAX_KEY_LEVELS, Condition, property_hint
 from services.query.request.segment import Segment, parse_segment
-from services.query.request.time_buckets import bucket_starts, complete_buckets, local_time
+from services.query.request.time_buckets import bucket_starts, bucket_window, complete_buckets, local_time
 from services.query.request.time_window import TimeWindow, window_of
 from services.query.sql.breakdown import label_sql, line_of, placed_sql, value_sql
 from services.query.sql.event_filter import event_filter_sql
@@ -138,13 +139,15 @@ def trend_people_sql(
     project_id: str, spec: TrendsSpec, series: Series, bucket: int | None, line: CellLine | None, promoted: Promoted
 ) -> tuple[str, dict[str, Any]]:
     """One column, `unit`: who did what a number counts, each once. `bucket`: None for the whole window."""
-    events, parameters = _events(project_id, spec, series, promoted, with_people=True, ranked=line is not None)
+    if spec.breakdown is None or line is None:
+        part = replace(spec, window=bucket_window(spec.window, spec.starts, bucket))
+        events, parameters = _events(project_id, part, series, promoted, with_people=True, ranked=False)
+        return f"SELECT DISTINCT person AS unit FROM ({events})", parameters
+    events, parameters = _events(project_id, spec, series, promoted, with_people=True)
     when = ""
     if bucket is not None:
         parameters["bucket"] = spec.starts[bucket]
         when = "period = {bucket:Int64}"
-    if spec.breakdown is None or line is None:
-        return f"SELECT DISTINCT person AS unit FROM ({events}){f' WHERE {when}' if when else ''}", parameters
     measure = measure_sql(series.measure, series.percentile)
     by_value = (
         f"SELECT period, value, {measure.state} AS state, groupUniqArray(person) AS units FROM ({events}) "

@@ -9,8 +9,10 @@ from msgspec import Raw
 from services.contract.api.people import ListedGroup, ListedPerson
 from services.contract.tables import IDENTITY_LOG, PERSON_IDS
 from services.query.execution.executor import QueryExecutor
-from services.query.request.time_window import TimeWindow
+from services.query.persons.seen import Seen
+from services.query.sql.event_filter import names_sql
 from services.query.sql.events import EVENTS_WITH_DUPLICATES, IN_WINDOW, NOT_DELETED, window_parameters
+from services.query.sql.parameters import Parameters
 from services.query.sql.persons import people_of_rows, rows_of_page
 from services.query.sql.traits import traits_of_groups, traits_of_people
 
@@ -34,17 +36,11 @@ _IN_LOG = (
     f"SELECT e.distinct_hash, any(e.distinct_id) FROM {IDENTITY_LOG} AS e WHERE e.project_id = {{project:String}} "
     f"AND {_OF_IDS} AND {NOT_DELETED} GROUP BY e.distinct_hash"
 )
-_IN_EVENTS = (
-    f"SELECT e.distinct_hash, any(e.distinct_id) FROM {EVENTS_WITH_DUPLICATES} WHERE {IN_WINDOW} AND {_OF_IDS} "
-    "GROUP BY e.distinct_hash"
-)
 
 
-async def listed_people(
-    store: QueryExecutor, project_id: str, people: Sequence[int], window: TimeWindow
-) -> list[Listed]:
-    """In their order. `people`: the hashes that they are counted by; `window`: where each has an event, if not a call."""
-    names = await _names(store, project_id, people, window)
+async def listed_people(store: QueryExecutor, project_id: str, people: Sequence[int], seen: Seen) -> list[Listed]:
+    """In their order. `people`: the hashes that they are counted by; `seen`: where each has an event, if not a call."""
+    names = await _names(store, project_id, people, seen)
     traits = await _traits(store, project_id, traits_of_people("{ids:Array(UInt64)}"), {"ids": list(people)})
     # Without a name: deleted between two statements.
     return [
@@ -60,11 +56,18 @@ async def listed_groups(
     return [ListedGroup(group_key=key, traits=traits.get(key, {})) for key in keys]
 
 
-async def _names(store: QueryExecutor, project_id: str, people: Sequence[int], window: TimeWindow) -> dict[int, str]:
-    """Whoever was never merged is an id alone, which the events have; looking it up by its hash reads nothing but hashes."""
-    parameters = {**window_parameters(project_id, window), "ids": list(people)}
+async def _names(store: QueryExecutor, project_id: str, people: Sequence[int], seen: Seen) -> dict[int, str]:
+    """Whoever was never merged is an id alone, which the events have. Where few events can be theirs, these are asked before
+    the log, which is read as a whole."""
+    named = Parameters("seen")
+    in_events = (
+        f"SELECT e.distinct_hash, any(e.distinct_id) FROM {EVENTS_WITH_DUPLICATES} WHERE {IN_WINDOW} "
+        f"AND {names_sql(seen.names, named)} AND {_OF_IDS} GROUP BY e.distinct_hash"
+    )
+    parameters = {**window_parameters(project_id, seen.window), **named.values, "ids": list(people)}
     names = people_of_rows(await store.rows(rows_of_page("{ids:Array(UInt64)}"), parameters)) if people else {}
-    for sql in (_IN_SETS, _IN_LOG, _IN_EVENTS):
+    in_order = (_IN_SETS, _IN_LOG, in_events) if seen.names is None else (in_events, _IN_SETS, _IN_LOG)
+    for sql in in_order:
         missing = [who for who in people if who not in names]
         if missing:
             rows = await store.rows(sql, {**parameters, "ids": missing})

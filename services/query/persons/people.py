@@ -16,10 +16,10 @@ from services.query.insights.registry import Asked
 from services.query.insights.retention import RetentionSpec, retention_people_sql
 from services.query.insights.trends import TrendsSpec, trend_people_sql
 from services.query.persons.listed import listed_groups, listed_people
+from services.query.persons.seen import seen_of
 from services.query.request.breakdown import Breakdown
 from services.query.request.cursor import Position, read_cursor, write_cursor
 from services.query.request.decode import MAX_WARNINGS, decode
-from services.query.request.time_window import EARLIEST_US, LATEST_US, TimeWindow, parse_zone
 from services.query.sql.parameters import Promoted
 
 Statement = tuple[str, dict[str, Any]]
@@ -89,7 +89,7 @@ async def run_people(store: QueryExecutor, project_id: str, spec: PeopleSpec, pr
     units = [unit for _, unit in page]
     result = PeopleResult(count=count, people=[])
     if group_type is None:
-        listed = await listed_people(store, project_id, units, _window(spec.asked.spec))
+        listed = await listed_people(store, project_id, units, seen_of(spec.asked.spec, spec.cell))
         result.people = [one.person for one in listed]
     else:
         result.groups = await listed_groups(store, project_id, group_type, units)
@@ -166,9 +166,3 @@ def _listed(names: set[str]) -> str:
 def _aggregate_by(spec: Any) -> str | None:
     segment = getattr(spec, "segment", None)
     return None if segment is None else segment.aggregate_by
-
-
-def _window(spec: Any) -> TimeWindow:
-    """Of a cohort: all of time."""
-    found = getattr(spec, "window", None)
-    return found if isinstance(found, TimeWindow) else TimeWindow(EARLIEST_US, LATEST_US, parse_zone(None))

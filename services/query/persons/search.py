@@ -8,6 +8,7 @@ from services.contract.api.persons import PersonSearch
 from services.contract.tables import IDENTITY_LOG
 from services.query.execution.executor import QueryExecutor
 from services.query.persons.listed import listed_people
+from services.query.persons.seen import Seen
 from services.query.request.time_window import DAY_US, LATEST_US, TimeWindow, parse_zone
 from services.query.sql.events import EVENTS_WITH_DUPLICATES, IN_WINDOW, NOT_DELETED, window_parameters
 from services.query.sql.persons import PERSON, join_persons
@@ -47,7 +48,7 @@ async def search_people(store: QueryExecutor, project_id: str, search: str, limi
     # Some at a time: most of the first ones are right.
     for at in range(0, len(rows), limit + 1):
         some = rows[at : at + limit + 1]
-        listed = await listed_people(store, project_id, [who for who, _ in some], window)
+        listed = await listed_people(store, project_id, [who for who, _ in some], Seen(window))
         by_id = {who for who, rank in some if rank < 2}
         found += [one.person for one in listed if one.who in by_id or _says(one.person, search)]
         if len(found) > limit:

@@ -5,6 +5,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from itertools import count
 from zoneinfo import ZoneInfo
 
+from msgspec.structs import replace
+
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import Interval
 from services.query.request.time_window import SECOND_US, TimeWindow, microseconds
@@ -38,6 +40,14 @@ def bucket_starts(window: TimeWindow, interval: Interval, *, sundays: bool = Fal
                 field="interval",
             )
     return starts
+
+
+def bucket_window(window: TimeWindow, starts: Sequence[int], bucket: int | None) -> TimeWindow:
+    """What of the time window lies in one of its buckets; None: in any."""
+    if bucket is None:
+        return window
+    until_us = starts[bucket + 1] if bucket + 1 < len(starts) else window.until_us
+    return replace(window, since_us=max(starts[bucket], window.since_us), until_us=until_us)
 
 
 def complete_buckets(

@@ -83,8 +83,8 @@ def query_service(settings: ClickHouseSettings, admin: ClickHouseSettings) -> It
             statements.append(Statement(sql, dict(parameters or {}), dict(settings)))
 
     with mock.patch("services.query.app.ClickHouse", Noting):
-        # A kept result would be measured else.
-        ours = {"query_max_execution_s": 600, "query_max_kept_bytes": 0}
+        # Kept results would be measured else, and what the catalog reads from time to time.
+        ours = {"query_max_execution_s": 600, "query_max_kept_bytes": 0, "query_catalog_every_s": 3600}
         app = create_app(QuerySettings(**{**settings.model_dump(), **ours}))
     with asyncio.Runner() as runner:
         lifespan = app.router.lifespan_context(app)
