@@ -102,7 +102,8 @@ def run_all(pipeline: Pipeline, project: Project, drivers: list[Driver]) -> tupl
             running.append((driver, driver.begin(host, project.ingest_key, said(driver.name, told)), proxy))
         for driver, process, proxy in running:
             output = driver.finish(process)
-            assert set(proxy.statuses) == {200}, f"{driver.name} was refused: {proxy.statuses}, {output[-2000:]}"
+            print(f"{driver.name}, {len(proxy.seen)} requests: {output[-2000:]}")
+            assert set(proxy.statuses) == {200}, f"{driver.name} was refused: {proxy.statuses}"
         return told, {driver.name: len(proxy.seen) for driver, _, proxy in running}
 
 
