@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from services.runtime.printable import printable
@@ -20,7 +20,8 @@ def say(text: str) -> None:
 
 
 def say_table(columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
-    table = Table(*columns)
+    # Folded where a terminal is narrow: half an error code, or half an id, says nothing.
+    table = Table(*(Column(name, overflow="fold") for name in columns))
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     _out.print(table)

@@ -9,6 +9,7 @@ from starlette.applications import Starlette
 from services.query.catalog.builder import CatalogBuilder
 from services.query.cohorts.repository import SavedCohorts
 from services.query.dashboards.repository import Dashboards
+from services.query.execution.event_borders import EventBorders
 from services.query.execution.executor import QueryExecutor
 from services.query.execution.fingerprint import Fingerprints
 from services.query.execution.kept_results import KeptResults
@@ -55,13 +56,15 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now, event_log: Delet
     store = ClickHouse(settings, lowest_version=LOWEST_VERSION)
     keys = KeyCache(store, settings.keys_refresh_s)
     limits = Limits.of(settings)
-    turns = StoreTurns(QueryExecutor(store, limits), limits)
+    borders = EventBorders(store, settings.keys_refresh_s)
+    turns = StoreTurns(QueryExecutor(store, limits, borders), limits)
     answers = Answers(ByteBudget(settings.query_max_answers_bytes))
     columns = MaterializedColumns(store, settings.keys_refresh_s)
     fingerprints = Fingerprints(store)
     insights = InsightRunner(
         turns,
         columns,
+        borders,
         fingerprints,
         KeptResults(settings.query_max_kept_bytes),
         skip_shards=settings.query_skip_unavailable_shards,
@@ -90,6 +93,7 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now, event_log: Delet
         working = [
             in_background("keys", keys.refresh_forever()),
             in_background("promoted properties", columns.refresh_forever()),
+            in_background("borders of events", borders.refresh_forever()),
             in_background("deletions", queues.run_forever()),
             in_background("sweep of deletions", sweep.run_forever()),
             in_background("catalog", builder.build_forever()),

@@ -349,7 +349,7 @@ class EdgeSettings(HttpSettings, KafkaSettings, ClickHouseSettings, LogSettings,
         default=2,
         gt=0,
         le=60,
-        description="How often project keys, and in the query service promoted properties, are read again.",
+        description="How often project keys, and in the query service promoted properties and what has expired, are read again.",
     )
 
 
@@ -474,7 +474,7 @@ class QuerySettings(GroupSettings, HttpSettings, ClickHouseSettings, LogSettings
         default=2,
         gt=0,
         le=60,
-        description="How often project keys, and in the query service promoted properties, are read again.",
+        description="How often project keys, and in the query service promoted properties and what has expired, are read again.",
     )
 
     @field_validator("events_retention_days")

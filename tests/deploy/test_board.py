@@ -118,6 +118,8 @@ def test_numbers_are_right(tmp_path: Path) -> None:
         'headrace_http_errors_total{service="edge", code="unauthorized"}': "_x2700 4x200",
         'headrace_http_errors_total{service="edge", code="forbidden"}': "9x2900",
         'headrace_edge_project_refused_total{project="a", code="too_deep"}': "_x2700 6x200",
+        'headrace_http_errors_total{service="edge", code="illegal_id"}': "0x2700 5x200",
+        'headrace_edge_project_refused_requests_total{project="b", code="illegal_id"}': "_x2700 5x200",
         'headrace_query_project_seconds_total{project="a"}': "_x2700 30x200",
         'headrace_edge_project_events_total{project="b"}': "_x2700 5x200",
     }
@@ -132,6 +134,7 @@ def test_numbers_are_right(tmp_path: Path) -> None:
                 refused,
                 "2800m",
                 ('{code="too_deep", project="a", what="events of batches"}', 6),
+                ('{code="illegal_id", project="b", what="whole requests"}', 5),
                 ('{code="unauthorized", what="whole requests"}', 4),
             ),
             values(by_project, "2800m", ('{project="a"}', 30), ('{project="b"}', 0)),

@@ -56,8 +56,8 @@ def test_the_probe_knows_no_password_and_prometheus_looks_where_the_services_are
     scraped = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["scrape_configs"][0]
     looked_at = {name: each["port"] for each in scraped["dns_sd_configs"] for name in each["names"]}
     assert looked_at == {
-        name: int(environment_of(service(name), PASSWORDS)[f"HEADRACE_{name.upper()}_PORT"])
-        for name in (*SCALED, "probe")
+        name: int(environment_of(service(name), {**PASSWORDS, "CONSOLE_SECRET": "s"})[f"HEADRACE_{name.upper()}_PORT"])
+        for name in (*SCALED, "console", "probe")
     }
     assert set(looked_at) <= reached_from("prometheus")
 
@@ -134,7 +134,9 @@ def test_the_console_knows_its_secret_and_no_store() -> None:
     assert {variable: environment[variable] for variable in SECRETS} == dict.fromkeys(SECRETS, "")
     assert environment["HEADRACE_CONSOLE_SECRET"] == SECRETS["CONSOLE_SECRET"]
     assert not [variable for variable in environment if variable.startswith(("HEADRACE_CLICKHOUSE", "HEADRACE_KAFKA"))]
-    assert service("console")["networks"] == ["front"]
+    assert service("console")["networks"] == ["front", "watched"]
+    beside = {name for name in COMPOSE["services"] if "watched" in service(name)["networks"]}
+    assert beside == {"console", "prometheus"}
     with pytest.raises(KeyError, match="CONSOLE_SECRET"):
         environment_of(service("console"), PASSWORDS)
 

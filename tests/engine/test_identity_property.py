@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from services.contract.api.privacy import Deletion
 from services.contract.tables import IDENTITY_LOG, PERSON_IDS
 from services.operations.identity import NoSuchMergeError, unmerge
+from services.query.execution.event_borders import EventBorders
 from services.query.execution.executor import QueryExecutor
 from services.query.execution.limits import Limits
 from services.query.execution.turns import StoreTurns
@@ -94,7 +95,7 @@ class Tables:
         try:
             event_log = WorkersAtTheEnd(self.worker)
             queues = DeletionQueues(store, event_log, lambda: datetime.now(UTC) + timedelta(days=1), 0)
-            turns = StoreTurns(QueryExecutor(store, LIMITS), LIMITS)
+            turns = StoreTurns(QueryExecutor(store, LIMITS, EventBorders(store, 60)), LIMITS)
             deletions = Deletions(store, turns, event_log, queues, 1)
             working = asyncio.create_task(queues.run_forever())
             deletion: Deletion | None = await deletions.request(self.project, new, at)

@@ -11,6 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
+from httpx import Response
 from prometheus_client import REGISTRY
 
 from services.contract.api.endpoints import BASE_PATH
@@ -20,18 +21,23 @@ from services.edge.http.quotas import Quotas
 from services.edge.http.usage import Usage
 from services.operations.usage import DayOfProject, read_usage
 from services.query.catalog.builder import CatalogBuilder
+from services.query.execution.event_borders import EventBorders
+from services.query.execution.executor import QueryExecutor
+from services.query.execution.limits import Limits
 from services.query.execution.store_size import StoreSize
 from services.query.expiry import expiry
 from services.query.expiry.expiry import Expiry, Mark
-from services.runtime.clickhouse import ClickHouse
+from services.query.sql.events import EVENTS_ONCE, SHOWN
+from services.runtime.clickhouse import ClickHouse, StoreError, StoreUnavailableError
 from services.runtime.project_limits import ProjectLimits, read_limits, write_limits
-from services.runtime.settings import ClickHouseSettings
+from services.runtime.settings import ClickHouseSettings, QuerySettings
 from services.schema.roles import Role
 from tests.support.engine import as_role, send_sql
 from tests.support.histories import store
 from tests.support.oracle import Event, History
 from tests.support.query_client import QueryClient
 
+_REFRESH_S = 0.1
 NOW = datetime(2024, 3, 10, 15, 30, tzinfo=UTC)
 DAYS = 30
 KEPT_SINCE = datetime(2024, 2, 9, tzinfo=UTC)
@@ -66,7 +72,7 @@ def client(clickhouse: ClickHouseSettings) -> Iterator[QueryClient]:
     # What the service does by itself goes by the real time, and beside the tests.
     with (
         patch.object(expiry, "_EVERY_S", 3600.0),
-        QueryClient.started(clickhouse, projects=20, query_catalog_every_s=3600) as client,
+        QueryClient.started(clickhouse, projects=20, query_catalog_every_s=3600, keys_refresh_s=_REFRESH_S) as client,
     ):
         yield client
 
@@ -117,6 +123,15 @@ async def run(clickhouse: ClickHouseSettings, now: datetime = NOW) -> None:
     await mutations_done(clickhouse)
 
 
+def wait_for_border(client: QueryClient, key: str) -> None:
+    """The service reads borders again every so often."""
+    for _ in range(200):
+        if not client.ask("/query/events", key, {**WINDOW, "until": KEPT_SINCE.isoformat()})["events"]:
+            return
+        client.run(asyncio.sleep(_REFRESH_S / 2))
+    raise AssertionError("the border is not known to the service")
+
+
 def count(clickhouse: ClickHouseSettings, project: str) -> int:
     return int(send_sql(clickhouse, f"SELECT count() FROM {EVENTS} FINAL WHERE project_id = '{project}'"))
 
@@ -141,6 +156,7 @@ def test_answers_are_those_of_what_is_kept(client: QueryClient, clickhouse: Clic
     assert len(before["events"]) == len(events)
     client.run(keep(clickhouse, whole, DAYS))
     client.run(mark(clickhouse))
+    wait_for_border(client, key)
     for path, bodies in BODIES.items():
         for body in bodies:
             assert client.ask(path, key, body) == client.ask(path, kept_key, body), (path, body)
@@ -154,6 +170,55 @@ def test_answers_are_those_of_what_is_kept(client: QueryClient, clickhouse: Clic
     statuses = [client.send("GET", f"{BASE_PATH}/events/{e.event_id}", key).status_code for e in (oldest, newest)]
     assert statuses == [404, 200]
     assert count(clickhouse, whole) == len(events), "nothing is deleted yet"
+
+
+def test_kept_results_go_when_the_border_moves(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    """Also those that are made of the border of before when the table has the new one already."""
+    (project, key), (other, other_key) = next(client.projects), next(client.projects)
+    events = history(3)
+    store(clickhouse, {project: History(events), other: History(events)})
+    body = {**WINDOW, "series": [{"event": None}]}
+
+    def ask(key: str, known: str = "") -> Response:
+        headers = {"If-None-Match": known} if known else {}
+        return client.send("POST", f"{BASE_PATH}/query/trends", key, json=body, headers=headers)
+
+    def total(response: Response) -> int:
+        return int(sum(response.json()["series"][0]["lines"][0]["values"]))
+
+    first, of_other = ask(key), ask(other_key)
+    assert total(first) == len(events)
+    client.run(keep(clickhouse, project, DAYS))
+    client.run(mark(clickhouse))
+    while total(ask(key)) == len(events):  # made, and kept, of the border of before
+        client.run(asyncio.sleep(_REFRESH_S / 10))
+    left = [e for e in events if e.time >= KEPT_SINCE]
+    again = ask(key, first.headers["ETag"])
+    assert (again.status_code, total(again)) == (200, len(left))
+    assert again.headers["ETag"] != first.headers["ETag"]
+    assert ask(key, again.headers["ETag"]).status_code == 304
+    assert ask(other_key, of_other.headers["ETag"]).status_code == 304, "its border has not moved"
+
+
+async def test_no_answer_before_borders_are_known(clickhouse: ClickHouseSettings) -> None:
+    """A service that has just started must not show what has expired."""
+    store(clickhouse, {"short": History([event_at(KEPT_SINCE - timedelta(days=1)), event_at(KEPT_SINCE)])})
+    await keep(clickhouse, "short", DAYS)
+    await mark(clickhouse)
+    sql = f"SELECT count() FROM {EVENTS_ONCE} WHERE e.project_id = {{project:String}} AND {SHOWN}"
+    async with store_of(as_role(clickhouse, Role.QUERY)) as opened:
+        limits = Limits.of(QuerySettings())
+        executor = QueryExecutor(opened, limits, EventBorders(opened, 60))
+        assert await executor.rows(sql, {"project": "short"}) == [(1,)]
+        with pytest.raises(StoreError):
+            await opened.rows(sql, {"project": "short"})
+    async with store_of(ClickHouseSettings(clickhouse_url="http://127.0.0.1:1")) as away:
+        with pytest.raises(StoreUnavailableError):
+            await QueryExecutor(away, limits, EventBorders(away, 60)).rows(sql, {"project": "short"})
+
+
+def event_at(time: datetime) -> Event:
+    return Event(str(uuid.uuid4()), "a", "u1", time, "{}")
 
 
 def without_request_id(answer: dict[str, Any]) -> dict[str, Any]:

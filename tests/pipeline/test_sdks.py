@@ -94,11 +94,12 @@ def stored(pipeline: Pipeline, tag: str) -> list[tuple[Any, ...]]:
     window = {"since": "2020-01-01", "until": "2100-01-01"}
     events = pipeline.walk({**window, "filter": {"tag": tag}})
     return sorted(
-        (e["event"], e["distinct_id"], _own(e["properties"]), datetime.fromisoformat(e["timestamp"])) for e in events
+        (e["event"], e["distinct_id"], own_properties(e["properties"]), datetime.fromisoformat(e["timestamp"]))
+        for e in events
     )
 
 
-def _own(properties: dict[str, Any]) -> dict[str, Any]:
+def own_properties(properties: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in properties.items() if name[:1] != "$" and name not in _ADDED}
 
 

@@ -139,7 +139,8 @@ def _options(panel: Panel) -> dict[str, Any]:
             "textMode": "value_and_name" if len(panel.queries) > 1 else "auto",
         }
     if panel.kind == "table":
-        return {"showHeader": True, "cellHeight": "sm"}
+        order = [] if panel.sorted_by is None else [dict(zip(("displayName", "desc"), panel.sorted_by, strict=True))]
+        return {"showHeader": True, "cellHeight": "sm", "sortBy": order}
     return {"legend": {"displayMode": "table", "placement": "right", "calcs": ["lastNotNull", "max"]}}
 
 

@@ -3,6 +3,7 @@
 from tests.support.board_kinds import SEVERITIES, UP_OR_AWAY, Panel, graph, grown, number
 
 _FIRING = 'ALERTS{alertname=~"Headrace.*", alertstate="firing"}'
+_OLDEST = "headrace_worker_oldest_unstored_seconds"
 _NOT_TAKEN = 'headrace_http_errors_total{service="edge", code="log_unavailable"}'
 
 
@@ -55,12 +56,14 @@ HEALTHY = (
     ),
     Panel(
         title="Alarms that fire",
-        says="docs/how-to/alarms has a page for each: what it means, what to do.",
-        queries={"alarm": _FIRING},
+        says="Critical ones first. docs/how-to/alarms has a page for each: what it means, what to do.",
+        queries={"since": f'1000 * (ALERTS_FOR_STATE{{alertname=~"Headrace.*"}} and ignoring (alertstate) {_FIRING})'},
         kind="table",
+        unit="dateTimeFromNow",
         words=SEVERITIES,
         nothing="none",
-        hidden=("alarm", "__name__", "alertstate", "job"),
+        hidden=("job",),
+        sorted_by=("severity", False),
         width=24,
         height=6,
     ),
@@ -75,13 +78,27 @@ HEALTHY = (
         {"{{call}}": "histogram_quantile(0.99, sum by (le, call) (rate(headrace_edge_request_seconds_bucket[5m])))"},
         "s",
     ),
+    graph(
+        "Answers to readers, 99th percentile",
+        "From the start of a query to its result, by kind. The wait for other queries is in it.",
+        {
+            "{{query}}": "histogram_quantile(0.99, sum by (le, query) "
+            "(rate(headrace_query_duration_seconds_bucket[5m])))"
+        },
+        "s",
+    ),
+    graph(
+        "Queries that wait for others",
+        "By query service. Those that wait for long have an alarm.",
+        {"{{instance}}": "headrace_query_queued"},
+    ),
 )
 
 BEHIND = (
     number(
         "Oldest event not stored",
-        "Its age. 0 while none is older than some seconds.",
-        "max(headrace_worker_oldest_unstored_seconds)",
+        "Its age. 0 while none is older than some seconds. Where no worker answers: for how long none has, in minutes.",
+        f"max({_OLDEST}) or (time() - max(max_over_time(timestamp({_OLDEST})[1d:1m])))",
         "s",
         (60, 300),
     ),
@@ -174,7 +191,6 @@ MORE = (
         "ClickHouse had acknowledged and lost them.",
         {"{{instance}}": f"sum by (instance) ({grown('headrace_worker_restored_rows_total', '1h')})"},
     ),
-    graph("Queries that wait for others", "By query service.", {"{{instance}}": "headrace_query_queued"}),
     graph(
         "Rewritings of tables that fail",
         "ClickHouse tries them again. system.mutations has the reason.",

@@ -15,6 +15,7 @@ class Panel(Struct, frozen=True, kw_only=True):
     """`queries` by legend, in a table by column. `limits`: orange and red begin there; `limits_of`: of one legend.
 
     `nothing` is said where there is no value, in the colour `nothing_is`. `hidden`: what a table does not show.
+    `sorted_by`: the column of a table that its rows are sorted by, and whether the largest is first.
     """
 
     title: str
@@ -28,6 +29,7 @@ class Panel(Struct, frozen=True, kw_only=True):
     nothing: str = "no data"
     nothing_is: str = "text"
     hidden: tuple[str, ...] = ()
+    sorted_by: tuple[str, bool] | None = None
     width: int = 12
     height: int = 8
 
@@ -63,8 +65,9 @@ def graph(title: str, says: str, queries: Mapping[str, str], unit: str = "short"
 
 
 def table(title: str, says: str, queries: Mapping[str, str]) -> Panel:
-    """One row a set of labels, one column a query: over the range that the board shows."""
-    return Panel(title=title, says=says, queries=queries, kind="table", nothing="none")
+    """One row a set of labels, one column a query: over the range that the board shows. The most is first."""
+    most = (next(iter(queries)), True)
+    return Panel(title=title, says=says, queries=queries, kind="table", nothing="none", sorted_by=most)
 
 
 def grown(counter: str, over: str) -> str:

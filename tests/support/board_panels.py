@@ -9,11 +9,13 @@ _PUT_ASIDE = 'headrace_edge_rejected_events_total{code="quota_exceeded"}'
 _REFUSED = 'headrace_edge_rejected_events_total{code!="quota_exceeded"}'
 _REFUSED_REQUESTS = 'headrace_http_errors_total{service="edge"}'
 _OF_PROJECTS = "headrace_edge_project_refused_total"
-# What, by which labels, of which counter.
+_REQUESTS_OF_PROJECTS = "headrace_edge_project_refused_requests_total"
+# What, by which labels, of which counter. What is refused before HTTP is read is counted by code alone.
 _WHAT_IS_REFUSED = (
-    ("events of batches", "code, project", _OF_PROJECTS + '{code!="quota_exceeded"}'),
-    ("events put aside", "code, project", _OF_PROJECTS + '{code="quota_exceeded"}'),
-    ("whole requests", "code", _REFUSED_REQUESTS),
+    ("events of batches", "code, project", _OF_PROJECTS + '{code!="quota_exceeded"}', ""),
+    ("events put aside", "code, project", _OF_PROJECTS + '{code="quota_exceeded"}', ""),
+    ("whole requests", "code, project", _REQUESTS_OF_PROJECTS, ""),
+    ("whole requests", "code", _REFUSED_REQUESTS, f" unless on (code) {_REQUESTS_OF_PROJECTS}"),
 )
 _NOT_SENT = 'headrace_probe_rounds_total{result=~"refused|send_unanswered"}'
 _NOT_ASKED = 'headrace_probe_rounds_total{result="query_unanswered"}'
@@ -75,12 +77,13 @@ REFUSED = (
     ),
     table(
         "Refused in the range",
-        "docs/reference/errors.md says what the codes mean. `headrace dead-letters list` shows the events; single calls that were "
-        "refused are kept nowhere. A batch that had no valid event is a whole request, too.",
+        "What, why and whose. docs/reference/errors.md says what the codes mean. `headrace dead-letters list` shows the events; "
+        "single calls that were refused are kept nowhere. A batch that had no valid event is a whole request, too. "
+        "(none): no valid key.",
         {
             "count": " or ".join(
-                f'label_replace(sum by ({labels}) ({grown(counter, _RANGE)}) > 0, "what", "{what}", "", "")'
-                for what, labels, counter in _WHAT_IS_REFUSED
+                f'label_replace(sum by ({labels}) ({grown(counter, _RANGE)}) > 0{but}, "what", "{what}", "", "")'
+                for what, labels, counter, but in _WHAT_IS_REFUSED
             )
         },
     ),
@@ -109,7 +112,7 @@ REFUSED = (
 COST = (
     number(
         "Events a day",
-        "Accepted in the last 24 hours.",
+        "Accepted in the last 24 hours. docs/capacity.md says what machines a number of events needs.",
         'sum(increase(headrace_edge_events_total{result="accepted"}[24h]))',
         nothing="no edge",
     ),
@@ -121,7 +124,13 @@ COST = (
         nothing="no events",
         nothing_is="text",
     ),
-    number("On disk", "All tables, on one server.", f"sum({_TABLES})", "bytes", nothing="no query"),
+    number(
+        "On disk",
+        "All tables, on one server. What Kafka keeps comes on top: the bytes of its 7 days, on each replica.",
+        f"sum({_TABLES})",
+        "bytes",
+        nothing="no query",
+    ),
     number(
         "Disk in 30 days",
         "If all tables grow on as in the last two days. It needs 6 hours of them.",
@@ -157,6 +166,7 @@ COST = (
         },
         kind="table",
         nothing="no project",
+        sorted_by=("events", True),
         width=24,
     ),
     graph(

@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as HttpScope
 
 from services.contract.api.errors import ApiError
+from services.edge.http.refused import count_refused_request
 from services.edge.loop_metrics import BOUNDS_S, LoopHistogram
 from services.runtime.http import HEADERS_BY_NAME, bug_response, error_response
 
@@ -33,6 +34,7 @@ class Endpoint:
         try:
             response = await self._call(request)
         except ApiError as error:
+            count_refused_request(scope, error.code)
             response = error_response(request, error, "edge")
         except ClientDisconnect:
             return  # nobody is there to read an answer

@@ -15,6 +15,7 @@ from services.edge.http.body import Bodies, Body
 from services.edge.http.direct import Endpoint
 from services.edge.http.quotas import Quotas
 from services.edge.http.rate_limit import RateLimit
+from services.edge.http.refused import is_of
 from services.edge.intake.identity import IdentityIntake, take_alias, take_group, take_identify
 from services.edge.intake.placeholders import is_placeholder_key, placeholder_warning
 from services.edge.intake.receive_clock import ReceiveClock
@@ -207,6 +208,7 @@ class EdgeRoutes:
         in_address = request.query_params.getlist("key") if given is None and request.scope["query_string"] else []
         if not in_address:
             key = await self._keys.authorize(given, Scope.INGEST)
+            is_of(request.scope, key.project_id)
             self._rate_limit.take_request(key.project_id)
             return key
         if len(in_address) > 1:
@@ -214,6 +216,7 @@ class EdgeRoutes:
                 ErrorCode.UNAUTHORIZED, "Send one `key` in the address: it is not clear which of them counts."
             )
         key = await self._keys.authorize_key(in_address[0], Scope.INGEST)
+        is_of(request.scope, key.project_id)
         self._rate_limit.take_request(key.project_id)
         if key.scopes != {Scope.INGEST}:
             raise ApiError(

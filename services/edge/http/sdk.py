@@ -22,6 +22,7 @@ from services.edge.http.body import Bodies, Body
 from services.edge.http.direct import SECONDS
 from services.edge.http.quotas import PUT_ASIDE, Quotas
 from services.edge.http.rate_limit import RateLimit
+from services.edge.http.refused import count_refused_request, is_of
 from services.edge.http.routes import EVENTS, count_aside, count_from_zero, count_rejected, unavailable
 from services.edge.intake.receive_clock import ReceiveClock
 from services.edge.loop_metrics import LoopCounter
@@ -111,7 +112,7 @@ class SdkCalls:
                 return _response(page)
             return await self._take(request, incoming, families)
         except ApiError as error:
-            return _refusal(family, incoming, error)
+            return _refusal(request, family, incoming, error)
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it
         except Exception as error:
@@ -124,6 +125,8 @@ class SdkCalls:
         family = families[0]
         _refuse_two_keys(request)
         key = await self._held(lambda: self._key_before_body(incoming, family), deadline)
+        if key is not None:
+            is_of(request.scope, key.project_id)
         body = await self._bodies.read_as_sent(request, None if key is None else key.project_id)
         with body:
             incoming.data = body.data
@@ -135,12 +138,12 @@ class SdkCalls:
                 parsed = await _work(body, lambda _: family.parse(incoming))
                 taken = None if key is None else await self._translate(body, incoming, family, parsed, key.project_id)
             except ApiError as error:
-                return _refusal(family, incoming, error)
+                return _refusal(request, family, incoming, error)
         if taken is None:
             try:
-                taken = await self._translate_by_body_key(incoming, family, parsed, deadline)
+                taken = await self._translate_by_body_key(request, incoming, family, parsed, deadline)
             except ApiError as error:
-                return _refusal(family, incoming, error)
+                return _refusal(request, family, incoming, error)
         nothing_valid = taken.rejected and not taken.messages
         answer = (family.nothing_valid if nothing_valid else family.answer)(incoming, parsed, taken)
         size = len(incoming.data)
@@ -150,19 +153,20 @@ class SdkCalls:
         try:
             await self._keep(family, taken, size, deadline)
         except ApiError as error:
-            return _refusal(family, incoming, error)
+            return _refusal(request, family, incoming, error)
         if nothing_valid:
-            HTTP_ERRORS.labels("edge", none_valid(taken).code.code).inc()
+            _count(request, none_valid(taken).code)
         return _response(answer)
 
     async def _translate_by_body_key(
-        self, incoming: Incoming, family: Family, parsed: Parsed, deadline: float
+        self, request: Request, incoming: Incoming, family: Family, parsed: Parsed, deadline: float
     ) -> Taken:
         """Of a body that has the key. It has given its turn back: whoever waits for a limit waits outside. Raises ApiError."""
         token, size = parsed.key, len(incoming.data)
         if token is None:
             raise ApiError(ErrorCode.UNAUTHORIZED, "There is no project key: give it to the SDK as its key.")
         key = await self._held(lambda: self._key_elsewhere(token), deadline, "", size)
+        is_of(request.scope, key.project_id)
         self._rate_limit.charge_bytes(key.project_id, size)
         with await self._bodies.again(incoming.data, key.project_id) as body:
             return await self._translate(body, incoming, family, parsed, key.project_id)
@@ -321,13 +325,18 @@ def _response(answer: Answer) -> Response:
     )
 
 
-def _refusal(family: Family, incoming: Incoming, error: ApiError) -> Response:
-    HTTP_ERRORS.labels("edge", error.code.code).inc()
+def _refusal(request: Request, family: Family, incoming: Incoming, error: ApiError) -> Response:
+    _count(request, error.code)
     response = _response(family.refuse(incoming, error))
     response.headers["x-request-id"] = incoming.request_id
     if error.retry_after_s is not None and response.status_code in (429, 503):
         response.headers["retry-after"] = str(error.retry_after_s)
     return response
+
+
+def _count(request: Request, code: ErrorCode) -> None:
+    HTTP_ERRORS.labels("edge", code.code).inc()
+    count_refused_request(request.scope, code)
 
 
 # Some browser SDKs send with credentials, and then a browser reads no answer to `*`. No cookie means anything here.

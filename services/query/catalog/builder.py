@@ -18,7 +18,7 @@ from msgspec import Struct
 from prometheus_client import Histogram
 
 from services.contract.tables import CATALOG, CATALOG_TOTALS, DELETED_IDS, EVENTS, EXPIRED
-from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, NONE_EXPIRED, SHOWN
+from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, NONE_EXPIRED, NOT_DELETED
 from services.query.sql.events import SETTINGS as EVENTS_SETTINGS
 from services.query.sql.persons import JOIN_PERSONS, PERSON
 from services.runtime.clickhouse import ClickHouse, StoreError
@@ -58,6 +58,8 @@ def parts_sql(store: ClickHouse) -> str:
 
 DELETED_SQL = f"SELECT project_id, count(), max(before) FROM {DELETED_IDS} GROUP BY project_id"
 EXPIRED_SQL = f"SELECT project_id, toYYYYMM(max(kept_since)), max(kept_since) FROM {EXPIRED} GROUP BY project_id"
+# As the tables say it now: what is built must be what they say when it is found to be up to date.
+_SHOWN = f"{NOT_DELETED} AND {NONE_EXPIRED}"
 _OF_MONTH = "toYYYYMM(e.timestamp) = {month:UInt32}"
 # Of each day: how many rows, and a sum that other rows would not have.
 _DAYS = (
@@ -68,7 +70,7 @@ _DAYS = (
 _DAYS_OF_OTHERS = (
     f"{_DAYS} e.project_id NOT IN {{projects:Array(String)}} AND {NONE_EXPIRED} GROUP BY e.project_id, day"
 )
-_DAYS_OF_PROJECT = f"{_DAYS} e.project_id = {{project:String}} AND {SHOWN} GROUP BY e.project_id, day"
+_DAYS_OF_PROJECT = f"{_DAYS} e.project_id = {{project:String}} AND {_SHOWN} GROUP BY e.project_id, day"
 _BUILT = (
     f"SELECT project_id, day, rows, checksum FROM {CATALOG} FINAL WHERE event = '' AND toYYYYMM(day) = {{month:UInt32}}"
 )
@@ -77,7 +79,7 @@ _BUILD = (
     f"INSERT INTO {CATALOG} SELECT {{project:String}}, toString(e.event) AS name, {{day:Date}}, {{built:UInt64}}, "
     f"{{rows:UInt64}}, {{checksum:UInt64}}, count(), uniqCombinedState(12)({PERSON}), min(e.timestamp), max(e.timestamp) "
     f"FROM {EVENTS_ONCE} {JOIN_PERSONS} WHERE e.project_id = {{project:String}} AND toDate(e.timestamp) = {{day:Date}} "
-    f"AND {SHOWN} GROUP BY GROUPING SETS ((name), ())"
+    f"AND {_SHOWN} GROUP BY GROUPING SETS ((name), ())"
 )
 _EMPTY = f"INSERT INTO {CATALOG} (project_id, day, built) SELECT {{project:String}}, {{day:Date}}, {{built:UInt64}}"
 

@@ -7,7 +7,9 @@ from typing import Any
 from msgspec.structs import replace
 from prometheus_client import Histogram
 
+from services.query.execution.event_borders import EventBorders
 from services.query.execution.limits import Limits
+from services.query.sql.events import KEPT, with_border
 from services.query.sql.events import SETTINGS as EVENTS_SETTINGS
 from services.runtime.clickhouse import ClickHouse, LimitExceededError, Parameters, Settings
 from services.runtime.metrics import FormerName
@@ -26,9 +28,10 @@ _GRACE_S = 2.0
 class QueryExecutor:
     """ClickHouse for queries: reads only, and every query has its limits. Raises StoreError and its kinds."""
 
-    def __init__(self, store: ClickHouse, limits: Limits) -> None:
+    def __init__(self, store: ClickHouse, limits: Limits, borders: EventBorders) -> None:
         self._store = store
         self._limits = limits
+        self._borders = borders
         self.memory_bytes = limits.memory_bytes
         self._timeout_s = limits.execution_s + _GRACE_S
         self._settings: Settings = {
@@ -46,15 +49,16 @@ class QueryExecutor:
 
     def without_missing_shards(self) -> "QueryExecutor":
         """The same, and what a shard would have said that is away is left out."""
-        executor = QueryExecutor(self._store, self._limits)
+        executor = QueryExecutor(self._store, self._limits, self._borders)
         executor._settings = {**self._settings, "skip_unavailable_shards": 1}
         return executor
 
     def with_memory(self, memory_bytes: int) -> "QueryExecutor":
         """The same with another limit of memory."""
-        return QueryExecutor(self._store, replace(self._limits, memory_bytes=memory_bytes))
+        return QueryExecutor(self._store, replace(self._limits, memory_bytes=memory_bytes), self._borders)
 
     async def rows(self, sql: str, parameters: Parameters) -> list[Sequence[Any]]:
+        sql, parameters = await self._of_kept_events(sql, parameters)
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._store.rows(sql, parameters, self._settings)
@@ -63,8 +67,14 @@ class QueryExecutor:
 
     async def raw(self, sql: str, parameters: Parameters, fmt: str) -> bytes:
         """The whole answer or an error: ClickHouse would else append an error that comes late to the bytes."""
+        sql, parameters = await self._of_kept_events(sql, parameters)
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._store.raw(sql, parameters, {**self._settings, "wait_end_of_query": 1}, fmt)
         except TimeoutError as error:
             raise LimitExceededError(f"no answer within {self._timeout_s} s") from error
+
+    async def _of_kept_events(self, sql: str, parameters: Parameters) -> tuple[str, Parameters]:
+        if KEPT not in sql:
+            return sql, parameters
+        return with_border(sql, parameters, await self._borders.of(parameters["project"]))

@@ -8,7 +8,7 @@ from collections.abc import Collection
 
 from xxhash import xxh3_128
 
-from services.contract.tables import COHORT_IDS, COHORTS, DELETED_IDS, EVENTS, EXPIRED, IDENTITY_LOG, PERSON_IDS
+from services.contract.tables import COHORT_IDS, COHORTS, DELETED_IDS, EVENTS, IDENTITY_LOG, PERSON_IDS
 from services.query.request.time_window import TimeWindow
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.clock import utc_time
@@ -20,7 +20,7 @@ log = get_logger(__name__)
 # None: of all time.
 Months = Collection[int] | None
 
-_TABLES = (COHORT_IDS, COHORTS, DELETED_IDS, EXPIRED, IDENTITY_LOG, PERSON_IDS)
+_TABLES = (COHORT_IDS, COHORTS, DELETED_IDS, IDENTITY_LOG, PERSON_IDS)
 _SQL = (
     "SELECT {number}, table, partition, count(), sum(cityHash64(name, hash_of_all_files)) FROM {parts} "
     "WHERE database = {{database:String}} AND active AND (table IN {{tables:Array(String)}} OR (table = {{events:String}} "

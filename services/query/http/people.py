@@ -55,5 +55,5 @@ class PeopleRoutes:
 
         # The traits of a page are in it, and of all times; the ids of people come from their events in the window.
         key = key_of(project_id, found, ("people", spec.identity, spec.limit, spec.after, named), now)
-        answer = await self._insights.kept(key, months_read(found), list_people, known_tags(request))
+        answer = await self._insights.kept(project_id, key, months_read(found), list_people, known_tags(request))
         return self._answers.tagged(request, project_id, "people", answer, PeopleResult)

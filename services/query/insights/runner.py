@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Struct
 from xxhash import xxh3_128
 
+from services.query.execution.event_borders import EventBorders
 from services.query.execution.executor import SECONDS, QueryExecutor
 from services.query.execution.fingerprint import Fingerprints, Months
 from services.query.execution.kept_results import KeptResults
@@ -37,6 +38,7 @@ class InsightRunner:
         self,
         turns: StoreTurns,
         columns: MaterializedColumns,
+        borders: EventBorders,
         fingerprints: Fingerprints,
         kept: KeptResults,
         *,
@@ -45,6 +47,7 @@ class InsightRunner:
         """`skip_shards`: where one is away, the others' answer is given, and says that it is partial."""
         self._turns = turns
         self._columns = columns
+        self._borders = borders
         self._fingerprints = fingerprints
         self._kept = kept
         self._skip_shards = skip_shards
@@ -55,17 +58,26 @@ class InsightRunner:
     ) -> Answer:
         """As `run`, encoded; kept from before where the data are still the same. `known`: tags of what the client has."""
         key = key_of(project_id, asked, list(warnings), now)
-        return await self.kept(key, months_read(asked), lambda: self.run(project_id, asked, warnings), known)
+        return await self.kept(
+            project_id, key, months_read(asked), lambda: self.run(project_id, asked, warnings), known
+        )
 
     async def kept(
-        self, key: bytes, months: Months, make: Callable[[], Awaitable[Result]], known: Collection[str] = ()
+        self,
+        project_id: str,
+        key: bytes,
+        months: Months,
+        make: Callable[[], Awaitable[Result]],
+        known: Collection[str] = (),
     ) -> Answer:
         """What `make` gives, encoded. With a tag where the data were the same before and after: so they were in between."""
         before = await self._fingerprints.read(months)
         if before is None:
             return Answer(_encode(await make()))
-        # Promoted properties say what the text says; should one not, it is another answer.
-        key = xxh3_128(key + repr(sorted(self._columns.keys)).encode()).digest()
+        # Promoted properties say what the text says; should one not, it is another answer. The border is the one that the
+        # statements are given, which may be older than the fingerprint.
+        border = await self._borders.of(project_id)
+        key = xxh3_128(key + repr((border, sorted(self._columns.keys))).encode()).digest()
         tag = xxh3_128(key + before).hexdigest()
         if tag in known:
             return Answer(None, tag)
@@ -76,6 +88,7 @@ class InsightRunner:
         result = await make()
         body = _encode(result)
         is_other = await self._fingerprints.read(months) != before or self._read_without_columns != read_without
+        is_other |= await self._borders.of(project_id) != border
         if is_other or getattr(result, "partial", UNSET) is not UNSET:
             return Answer(body)
         self._kept.put(key, before, body)

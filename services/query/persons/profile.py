@@ -7,7 +7,7 @@ from services.contract.tables import IDENTITY_LOG
 from services.query.execution.executor import QueryExecutor
 from services.query.persons.links import find_links
 from services.query.persons.listed import folded_traits
-from services.query.sql.events import EVENTS_WITH_DUPLICATES, NOT_DELETED, NOT_EXPIRED
+from services.query.sql.events import EVENTS_WITH_DUPLICATES, KEPT, NOT_DELETED
 from services.query.sql.moments import MOMENT
 from services.query.sql.persons import IDS_OF_PERSON, PERSON_OF
 from services.query.sql.traits import IDENTIFIES, latest_traits
@@ -17,7 +17,7 @@ _OF_PERSON = f"WHERE e.project_id = {{project:String}} AND e.distinct_id IN ({ID
 
 EVENTS_SQL = (
     "SELECT uniqExact(e.event_id), toUnixTimestamp64Micro(min(e.timestamp)), toUnixTimestamp64Micro(max(e.timestamp)) "
-    f"FROM {EVENTS_WITH_DUPLICATES} {_OF_PERSON} AND {NOT_EXPIRED}"
+    f"FROM {EVENTS_WITH_DUPLICATES} {_OF_PERSON}{KEPT}"
 )
 CALLS_SQL = f"SELECT count() FROM {IDENTITY_LOG} AS e {_OF_PERSON}"
 GROUPS_SQL = (

@@ -6,7 +6,7 @@ from itertools import count
 from services.contract.tables import COHORT_IDS, DELETED_IDS, IDENTITY_LOG, PERSON_IDS
 from services.query.request.cohorts import Did, Every, Has, Leaf, Listed, Not, Rule, leaves
 from services.query.sql.conditions import conditions_sql, joins_of, trait_people
-from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, NOT_DELETED, NOT_EXPIRED, in_window
+from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, KEPT, NOT_DELETED, in_window
 from services.query.sql.parameters import Parameters
 from services.query.sql.persons import PERSON, PERSON_ID, join_persons, names_of_all
 
@@ -66,7 +66,7 @@ def _everybody(who: str) -> str:
     )
     merged = f"SELECT person_hash AS who FROM {PERSON_IDS} FINAL WHERE {undeleted}"
     return (
-        f"SELECT {who} AS who FROM {EVENTS_WITH_DUPLICATES} {known} AND {NOT_EXPIRED} GROUP BY who UNION ALL "
+        f"SELECT {who} AS who FROM {EVENTS_WITH_DUPLICATES} {known}{KEPT} GROUP BY who UNION ALL "
         f"SELECT {who} AS who FROM {IDENTITY_LOG} AS e {known} AND e.distinct_id != '' GROUP BY who UNION ALL "
         f"SELECT who FROM ({merged if who == PERSON else names_of_all(undeleted)}) GROUP BY who"
     )

@@ -8,6 +8,7 @@ which costs a third.
 from services.contract.deletions import uncovered_sql
 from services.contract.tables import DELETED_IDS, EVENTS, EXPIRED
 from services.query.request.time_window import TimeWindow
+from services.runtime.clickhouse import Parameters
 
 EVENTS_ONCE = f"{EVENTS} AS e FINAL"
 EVENTS_WITH_DUPLICATES = f"{EVENTS} AS e"
@@ -37,9 +38,10 @@ def not_deleted(hash_column: str) -> str:
 
 
 NOT_DELETED = not_deleted("e.distinct_hash")
-# Events alone expire. Asked once, before a row is read: so it also says which days need not be read.
-NOT_EXPIRED = f"e.timestamp >= (SELECT max(kept_since) FROM {EXPIRED} WHERE project_id = {{project:String}})"
-# The same of all projects at once.
+# Events alone expire. Behind a condition: a hole, which is filled when a statement is run. ClickHouse refuses a statement
+# that still has it, so that none can show what has expired.
+KEPT = " AND {kept}"
+# Without holes, of all projects at once.
 _EXPIRED = (
     "(SELECT (groupArray(project_id), groupArray(since)) FROM "
     f"(SELECT project_id, max(kept_since) AS since FROM {EXPIRED} GROUP BY project_id))"
@@ -49,7 +51,15 @@ NONE_EXPIRED = (
     "toDateTime64(0, 6, 'UTC')))"
 )
 # Of a project's events, those that answers may show.
-SHOWN = f"{NOT_DELETED} AND {NOT_EXPIRED}"
+SHOWN = f"{NOT_DELETED}{KEPT}"
+
+
+def with_border(sql: str, parameters: Parameters, since_us: int) -> tuple[str, Parameters]:
+    """The statement without holes, of a project whose events are kept since then; 0: all of them."""
+    if not since_us:
+        return sql.replace(KEPT, ""), parameters
+    kept = " AND e.timestamp >= fromUnixTimestamp64Micro({kept_since:Int64}, 'UTC')"
+    return sql.replace(KEPT, kept), {**parameters, "kept_since": since_us}
 
 
 def in_window(since: str, until: str) -> str:

@@ -3,7 +3,7 @@
 `person` is the service's own way from ids to people, so that the same joins are paid for.
 """
 
-from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW
+from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW, with_border
 from services.query.sql.persons import JOIN_PERSONS, PERSON
 from tests.bench.query.history import FUNNEL, PROJECT, SINCE, UNTIL
 
@@ -13,6 +13,7 @@ PARAMETERS: dict[str, str | int] = {
     "since": int(SINCE.timestamp()) * 1_000_000,
     "until": int(UNTIL.timestamp()) * 1_000_000,
 }
+_IN_WINDOW = with_border(IN_WINDOW, {}, 0)[0]
 
 
 def ordered_funnel() -> str:
@@ -21,7 +22,7 @@ def ordered_funnel() -> str:
     return (
         f"SELECT reached, count() FROM (SELECT {PERSON} AS person, "
         f"windowFunnel({_WINDOW_US})(toUInt64(toUnixTimestamp64Micro(e.timestamp)), {steps}) AS reached "
-        f"FROM {EVENTS_WITH_DUPLICATES} {JOIN_PERSONS} WHERE {IN_WINDOW} AND e.event IN {FUNNEL} GROUP BY person) "
+        f"FROM {EVENTS_WITH_DUPLICATES} {JOIN_PERSONS} WHERE {_IN_WINDOW} AND e.event IN {FUNNEL} GROUP BY person) "
         "GROUP BY reached ORDER BY reached"
     )
 
@@ -32,6 +33,6 @@ def daily_counts_by_country() -> str:
         "WITH 10 AS top SELECT if(rank <= top, value, '') AS shown, day, sum(events) FROM (SELECT *, "
         "dense_rank() OVER (ORDER BY total DESC, value) AS rank FROM (SELECT *, sum(events) OVER (PARTITION BY value) "
         "AS total FROM (SELECT toDate(e.timestamp) AS day, JSONExtractRaw(e.properties, 'country') AS value, "
-        f"count() AS events FROM {EVENTS_ONCE} WHERE {IN_WINDOW} AND e.event = 'page_viewed' GROUP BY day, value))) "
+        f"count() AS events FROM {EVENTS_ONCE} WHERE {_IN_WINDOW} AND e.event = 'page_viewed' GROUP BY day, value))) "
         "GROUP BY shown, day ORDER BY shown, day"
     )

@@ -72,6 +72,14 @@ def test_lines_and_tables_show_it_as_it_is(capsys: pytest.CaptureFixture[str], t
     assert not OBEYED & set(printed)
 
 
+def test_a_narrow_terminal_cuts_nothing(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output, "_out", Console(width=24))
+    say_table(["code", "id"], [["invalid_timestamp", "0123456789abcdef"]])
+    cells = [line.split("│") for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
+    assert "".join(cell[1].strip() for cell in cells) == "invalid_timestamp"
+    assert "".join(cell[2].strip() for cell in cells) == "0123456789abcdef"
+
+
 @pytest.mark.parametrize("text", FOREIGN)
 def test_keys_and_letters_are_listed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str

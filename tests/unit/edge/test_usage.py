@@ -4,9 +4,10 @@ import httpx
 from prometheus_client import REGISTRY
 
 from services.contract.api.endpoints import BASE_PATH
+from services.edge.http.refused import NO_PROJECT
 from services.edge.http.usage import Usage
 from services.runtime.project_labels import MOST_PROJECTS, OTHERS, ProjectLabels
-from tests.unit.edge.conftest import Edge
+from tests.unit.edge.conftest import OTHER_KEY, Edge
 
 
 def sample(kind: str, project: str) -> float:
@@ -55,3 +56,24 @@ async def test_refused_events_are_counted_by_reason(edge: Edge) -> None:
     assert answer.json()["accepted"] == 1
     assert (refused("missing_field"), refused("invalid_timestamp")) == (before[0] + 2, before[1] + 1)
     assert of_project("missing_field") == before_of_project + 2
+
+
+async def test_refused_requests_are_counted_by_whose_they_are(edge: Edge) -> None:
+    def refused(project: str, code: str) -> float:
+        labels = {"project": project, "code": code}
+        return REGISTRY.get_sample_value("headrace_edge_project_refused_requests_total", labels) or 0
+
+    shown = [("shop", "missing_field"), ("shop", "invalid_json"), ("blog", "illegal_id"), (NO_PROJECT, "unauthorized")]
+    before = [refused(*each) for each in shown]
+    track, alias = f"{BASE_PATH}/track", f"{BASE_PATH}/alias"
+    of_blog = {"Authorization": f"Bearer {OTHER_KEY}"}
+    answers = [
+        await edge.client.post(track, json={"event": "e"}),
+        # Web pages' calls go another way, and are counted by the same.
+        await edge.client.post(track, json={"event": "e"}, headers={"Origin": "https://example.com"}),
+        await edge.client.post(track, content=b"{"),
+        await edge.client.post(alias, json={"old_id": "null", "new_id": "a"}, headers=of_blog),
+        await edge.client.post(track, json={"event": "e"}, headers={"Authorization": f"Bearer hr_{'x' * 43}"}),
+    ]
+    assert [answer.status_code for answer in answers] == [400, 400, 400, 400, 401]
+    assert [refused(*each) - was for each, was in zip(shown, before, strict=True)] == [2, 1, 1, 1]

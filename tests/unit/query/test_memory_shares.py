@@ -6,6 +6,7 @@ import pytest
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.query.execution.concurrency import ProjectQueues
+from services.query.execution.event_borders import EventBorders
 from services.query.execution.executor import QueryExecutor
 from services.query.execution.limits import Limits
 from services.query.execution.memory_shares import MemoryShares
@@ -19,7 +20,8 @@ class Running:
     """Queries that run until they are told to end; the bytes that each was given."""
 
     def __init__(self, limits: Limits = LIMITS) -> None:
-        executor = QueryExecutor(ClickHouse(ClickHouseSettings()), limits)
+        store = ClickHouse(ClickHouseSettings())
+        executor = QueryExecutor(store, limits, EventBorders(store, 60))
         self.shares = MemoryShares(executor, limits, ProjectQueues(limits).too_many)
         self.now: dict[str, list[int]] = {}
         self.most = 0

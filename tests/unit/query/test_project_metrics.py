@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 from prometheus_client import REGISTRY
 
+from services.query.execution.event_borders import EventBorders
 from services.query.execution.executor import QueryExecutor
 from services.query.execution.limits import Limits
 from services.query.execution.turns import StoreTurns
@@ -21,7 +22,8 @@ def sample(metric: str, project: str) -> float:
 async def test_seconds_and_reads_are_the_projects(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr("services.query.execution.turns.perf_counter", lambda: clock[0])
-    turns = StoreTurns(QueryExecutor(cast(ClickHouse, None), LIMITS), LIMITS)
+    none = cast(ClickHouse, None)
+    turns = StoreTurns(QueryExecutor(none, LIMITS, EventBorders(none, 60)), LIMITS)
 
     async def slow(_: Any) -> str:
         await asyncio.sleep(0)

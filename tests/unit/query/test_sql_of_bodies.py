@@ -14,6 +14,7 @@ import pytest
 
 from services.query.insights import funnel, path
 from services.query.insights.registry import parse_query
+from services.query.sql.events import KEPT, with_border
 from tests.unit.query.test_no_value_in_sql import statements
 
 _FILE = Path(__file__).with_suffix(".json").with_name("sql_of_bodies.json")
@@ -57,12 +58,28 @@ def sql_of(name: str) -> list[str]:
     body = BODIES[name] if kind == "cohort" else {**WINDOW, **BODIES[name]}
     with patch.object(funnel, "utc_now", lambda: _NOW), patch.object(path, "utc_now", lambda: _NOW):
         query, _ = parse_query(kind, json.dumps(body).encode(), "project")
-        return list(statements(kind, "project", query))
+        # Of a project whose events are all kept, as most are.
+        return [with_border(sql, {}, 0)[0] for sql in statements(kind, "project", query)]
 
 
 @pytest.mark.parametrize("name", BODIES)
 def test_a_body_is_asked_as_before(name: str) -> None:
     assert sql_of(name) == json.loads(_FILE.read_text())[name]
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_border_is_asked_for_where_there_is_one(name: str) -> None:
+    kind = name.partition(" ")[0]
+    body = BODIES[name] if kind == "cohort" else {**WINDOW, **BODIES[name]}
+    query, _ = parse_query(kind, json.dumps(body).encode(), "project")
+    for sql in statements(kind, "project", query):
+        places = sql.count("e.timestamp < fromUnixTimestamp64Micro({")
+        whole, parameters = with_border(sql, {"project": "project"}, 0)
+        assert "kept" not in whole
+        assert parameters == {"project": "project"}
+        bounded, parameters = with_border(sql, {"project": "project"}, 1_700_000_000_000_000)
+        assert parameters == {"project": "project", "kept_since": 1_700_000_000_000_000}
+        assert 0 < sql.count(KEPT) == bounded.count("{kept_since:Int64}") <= places + 1
 
 
 if __name__ == "__main__":
