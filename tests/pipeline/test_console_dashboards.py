@@ -156,7 +156,7 @@ def test_tiles_load_side_by_side_and_a_wrong_one_says_so_alone(pipeline: Pipelin
     assert max(open_at_once) == 3
     expect(page.locator("#tile-1 [role=alert]")).to_be_visible()
     for number in (0, 2):
-        page.locator(f"#tile-{number} .chart[data-drawn]").wait_for()
+        page.locator(f"#tile-{number} .chart .plot").wait_for()
     pipeline.client.delete(f"/dashboard/delete/{dashboard_id}")
 
 

@@ -21,7 +21,6 @@ from services.console.pages.empty import with_days
 from services.console.queries.asked import asked_of
 from services.console.queries.kinds import KINDS
 from services.console.queries.tiles import WIDTHS, Tile, moved, range_of, saved_query, tile_of
-from services.console.results.result import CHARTS
 from services.contract.api.dashboards import Dashboard, DashboardList, Deleted
 from services.contract.api.root_paths import CONSOLE_PATH
 
@@ -64,7 +63,6 @@ class DashboardPages:
         return self._frame.show(
             visit,
             "dashboard.html",
-            has_chart=True,
             board=board,
             tiles=tiles,
             answers=answers,
@@ -72,7 +70,6 @@ class DashboardPages:
             range_query=params.query(),
             choices=CHOICES,
             widths=WIDTHS,
-            charts=CHARTS,
             wrong=None,
             curl=curl_line(visit.base_url, "POST", f"/dashboard/run/{part(board.dashboard_id)}", window),
         )
@@ -85,7 +82,7 @@ class DashboardPages:
         if number >= len(queries):
             raise AnswerError(404, "not_found", "This tile was removed. Load the page again.")
         answered = await answer_of(visit, tile_of(queries[number], number, window).asked)
-        return self._frame.show(visit, "tile.html", has_chart=True, answered=answered)
+        return self._frame.show(visit, "tile.html", answered=answered)
 
     async def create(self, visit: Visit) -> Response:
         board = await _create(visit, visit.form.get("name", ""), [])
