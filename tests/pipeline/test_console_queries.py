@@ -104,8 +104,8 @@ def test_a_number_and_a_point_of_the_picture_lead_to_people(pipeline: Pipeline, 
     assert box is not None
     # The first point stands at the left edge. It is said before it is pressed.
     page.mouse.move(box["x"] + 2, box["y"] + 20)
-    expect(page.locator(".hint")).to_contain_text("Jan 2024")
-    expect(page.locator(".hint .nearest td").nth(2)).to_have_text(count)
+    expect(page.locator(".tip")).to_contain_text("Jan 2024")
+    expect(page.locator(".tip .nearest td").nth(2)).to_have_text(count)
     page.mouse.click(box["x"] + 2, box["y"] + 20)
     expect(page.get_by_role("heading", level=1)).to_have_text(f"{count} people")
 

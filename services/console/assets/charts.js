@@ -45,7 +45,7 @@ function row(plot, said, place, at, isNearest) {
 function show(plot, event) {
   const { said, at, line, box } = nearest(plot, event);
   const chart = plot.closest(".chart");
-  const hint = chart.querySelector(".hint") ?? chart.appendChild(Object.assign(document.createElement("div"), { className: "hint" }));
+  const hint = chart.querySelector(".tip") ?? chart.appendChild(Object.assign(document.createElement("div"), { className: "tip" }));
   const heading = document.createElement("b");
   heading.textContent = said.labels[at] + (at >= said.ended ? ", not ended" : "");
   const table = document.createElement("table");
@@ -64,7 +64,7 @@ function show(plot, event) {
 }
 
 function hide(chart) {
-  chart.querySelector(".hint")?.remove();
+  chart.querySelector(".tip")?.remove();
   for (const mark of chart.querySelectorAll(".guide, .at")) mark.removeAttribute("d");
 }
 

@@ -1,6 +1,7 @@
 // The tiles of a dashboard, side by side: each asks for itself, and says itself what went wrong.
 import { ask } from "./base.js";
 import "./confirm.js";
+import "./days.js";
 
 async function load(place) {
   try {

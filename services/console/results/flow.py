@@ -125,22 +125,21 @@ def _sizes(streams: list[Stream]) -> dict[Spot, int]:
 
 
 def _places(streams: list[Stream], sizes: dict[Spot, int], last: str) -> dict[Spot, _Place]:
-    """Columns from left to right, each in the order of what flows into it; the largest of the first on top."""
+    """Columns one after another, each in the order, and at the height, of what flows there."""
     columns: dict[int, list[Spot]] = defaultdict(list)
     for spot in sizes:
         columns[spot[0]].append(spot)
     scale = min((_room(spots, sizes) for spots in columns.values()), default=1.0)
     places: dict[Spot, _Place] = {}
     for spots in columns.values():
-        _stack(sorted(spots, key=lambda spot: spot[1] == last), sizes, scale, places)
+        _stack(sorted(spots, key=lambda spot: spot[1] == last), sizes, scale, {}, places)
     for sweep in range(_SWEEPS):
         forward = sweep % 2 == 0
         near = _near(streams, forward)
         for column in sorted(columns, reverse=not forward):
-            ordered = sorted(
-                columns[column], key=lambda spot: (spot[1] == last, _pull(near.get(spot, []), places, places[spot]))
-            )
-            _stack(ordered, sizes, scale, places)
+            pulls = {spot: _pull(near.get(spot, []), places, places[spot]) for spot in columns[column]}
+            ordered = sorted(columns[column], key=lambda spot: (spot[1] == last, pulls[spot]))
+            _stack(ordered, sizes, scale, pulls, places)
     return places
 
 
@@ -148,11 +147,23 @@ def _room(spots: list[Spot], sizes: dict[Spot, int]) -> float:
     return (HIGH - _GAP * (len(spots) - 1)) / sum(sizes[spot] for spot in spots)
 
 
-def _stack(spots: list[Spot], sizes: dict[Spot, int], scale: float, places: dict[Spot, _Place]) -> None:
-    top = 0.0
+def _stack(
+    spots: list[Spot], sizes: dict[Spot, int], scale: float, pulls: dict[Spot, float], places: dict[Spot, _Place]
+) -> None:
+    """One below the other, the whole column as near to `pulls` as there is room."""
+    top = _top(spots, sizes, scale, pulls)
     for spot in spots:
         places[spot] = _Place(top, sizes[spot] * scale)
         top += sizes[spot] * scale + _GAP
+
+
+def _top(spots: list[Spot], sizes: dict[Spot, int], scale: float, pulls: dict[Spot, float]) -> float:
+    place, wanted = 0.0, 0.0
+    for spot in spots:
+        middle = place + sizes[spot] * scale / 2
+        wanted += (pulls.get(spot, middle) - middle) * sizes[spot]
+        place += sizes[spot] * scale + _GAP
+    return min(max(0.0, wanted / sum(sizes[spot] for spot in spots)), max(0.0, HIGH + _GAP - place))
 
 
 def _near(streams: list[Stream], forward: bool) -> dict[Spot, list[tuple[Spot, int]]]:

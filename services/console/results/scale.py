@@ -15,8 +15,8 @@ from services.console.results.numbers import THIN
 WIDE, HIGH = 10_000, 1000
 _STEPS_UP = 5
 _MOST_TICKS = 8
-# An end of an axis so near to the edge would hang over it.
-_EDGE = 97
+# What stands so near to an edge would hang over it.
+_EDGE = 3
 _MILLION = 1_000_000
 Value = float | int | None
 
@@ -84,7 +84,7 @@ def time_ticks(starts: list[datetime], interval: str, zone: ZoneInfo) -> list[Ti
     for number_of, place in enumerate(range(0, count, every)):
         local = starts[place].astimezone(zone)
         at = x(place, count) * 100 / WIDE
-        anchor = "end" if at > _EDGE else "middle"
+        anchor = "start" if at < _EDGE else "end" if at > 100 - _EDGE else "middle"
         ticks.append(Tick(round(at, 2), _said(local, interval, local.year != year), number_of % 2 == 1, anchor))
         year = local.year
     return ticks

@@ -127,7 +127,12 @@ def retention() -> RetentionResult:
 
 
 def test_retention_is_a_table_of_shares() -> None:
-    whole, others = retention_tables(retention(), BERLIN)
+    together, whole, others = retention_tables(retention(), BERLIN)
+    assert texts(together) == [
+        ["Everybody", "110", f"50.0{THIN}%", "–"],
+        ["(others)", "4", f"100{THIN}%", "–"],
+    ]
+    assert (together.columns, together.is_open, whole.is_open, others.is_open) == (whole.columns, True, True, False)
     assert whole.columns == ["People", "Day 1", "Day 2"]
     assert whole.corner == "First day"
     assert [cell.title for cell in whole.rows[0].cells] == [
@@ -188,7 +193,17 @@ def test_a_funnel_is_a_bar_a_step() -> None:
     assert (second.before, second.people_before) == ("25.00%", "1")
     assert read_cell(second.drop_off.behind) == {"step": 2, "part": "drop_off"}
     assert (third.name, third.people.behind, third.drop_off.behind) == ("any event", "", "")
-    whole, seven, before = funnel_tables(result)
+    together, whole, seven, before = funnel_tables(result)
+    assert together.columns == ["People", "a or b", "any event"]
+    assert texts(together) == [
+        ["Everybody", "8", f"37.5{THIN}%", f"0{THIN}%"],
+        ["7", "1"],
+        ["The period before", "4", f"25.0{THIN}%", f"0{THIN}%"],
+    ]
+    assert [(cell.note, cell.heat) for cell in together.rows[0].cells] == [("", None), ("3", 4), ("0", 0)]
+    assert read_cell(together.rows[0].cells[1].behind) == {"step": 2}
+    assert read_cell(together.rows[1].cells[0].behind) == {"step": 1, "line": {"kind": "value", "value": 7}}
+    assert together.rows[2].cells[1].behind == ""
     assert texts(whole)[1] == [
         f"2.{THIN}a or b",
         "3",
