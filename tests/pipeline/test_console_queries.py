@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Response, expect
 
 from tests.support.browser import Visit, chromium
 from tests.support.console import signed_in
@@ -301,12 +301,16 @@ def test_pages_fit_and_can_be_read_by_all(
     options = {"base_url": pipeline.base_url, "viewport": {"width": width, "height": 800}, "color_scheme": scheme}
     page = signed_in(lambda: Visit(browser.new_page(**options))).page  # type: ignore[arg-type]
     pages = {**QUERY_PAGES, "dashboard": board(pipeline)}
+    answers: list[Response] = []
+    page.on("response", lambda answer: answers.append(answer))
     for name in names:
+        answers.clear()
         answer = page.goto(pages[name])
         assert answer is not None
         assert answer.status == 200, name
-        assert len(answer.body()) < 100_000, name
         expect(page.locator("[data-tile]:not([data-loaded])")).to_have_count(0)
+        sizes = [each.request.sizes()["responseBodySize"] for each in answers]
+        assert sum(sizes) < 100_000, f"{name}: {sum(sizes)} bytes with scripts, styles and tiles"
         assert page.evaluate("document.documentElement.scrollWidth") <= width, name
         found = Axe().run(page, options=rules)
         assert found.violations_count == 0, f"{name}: {found.generate_report()}"

@@ -80,4 +80,3 @@ class Assets:
 
 def _hash(*contents: bytes) -> str:
     return hashlib.sha256(b"\0".join(contents)).hexdigest()[:_HASH_CHARS]
-

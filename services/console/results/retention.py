@@ -53,7 +53,16 @@ def _table(part: _Part, result: RetentionResult, zone: ZoneInfo, unit: str, can_
     average = _average(part, result, width)
     note = _NOTE.format(result.interval) if any(cell.title for cell in average.cells) else ""
     corner = f"First {result.interval}"
-    return Table(part.name, columns, [average, *rows], cut=cut, corner=corner, note=note, is_open=part.line is None and can_ask, may_start_late=True)
+    return Table(
+        part.name,
+        columns,
+        [average, *rows],
+        cut=cut,
+        corner=corner,
+        note=note,
+        is_open=part.line is None and can_ask,
+        may_start_late=True,
+    )
 
 
 def _row(part: _Part, cohort: int, result: RetentionResult, zone: ZoneInfo, can_ask: bool) -> Row:

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -133,7 +134,7 @@ def streams() -> st.SearchStrategy[list[Stream]]:
     def between(sizes: list[int]) -> st.SearchStrategy[list[Stream]]:
         pairs: list[tuple[Spot, Spot]] = [
             ((i, f"n{a}"), (i + 1, f"n{b}"))
-            for i, (left, right) in enumerate(zip(sizes, sizes[1:], strict=False))
+            for i, (left, right) in enumerate(pairwise(sizes))
             for a in range(left)
             for b in range(right)
         ]
@@ -150,7 +151,7 @@ def test_spots_of_a_column_do_not_touch_and_streams_join_them(found: list[Stream
         nodes = column(picture.nodes, x)
         assert nodes[0].top >= 0
         assert nodes[-1].bottom <= HIGH + len(nodes)
-        assert all(above.bottom < below.top for above, below in zip(nodes, nodes[1:], strict=False))
+        assert all(above.bottom < below.top for above, below in pairwise(nodes))
         # Who did nothing more stand below the others.
         assert [node.name for node in nodes].index("n0") == len(nodes) - 1
     spots = {(node.x, node.name): node for node in picture.nodes}
