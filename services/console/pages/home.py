@@ -60,10 +60,7 @@ class HomePages:
             visit,
             "home.html",
             steps=_steps(catalog.events, bool(boards), _address("retention", _weekly(names), is_old)),
-            events=[
-                (one, _address("trends", _trend(one.event), is_old), _address("retention", _back(one.event), is_old))
-                for one in catalog.events
-            ],
+            events=[(one, *_of_event(one)) for one in catalog.events],
             dashboards=boards[:_DASHBOARDS],
             starts=starts,
             curl=curl_line(visit.base_url, "POST", "/query/catalog", {"limit": _EVENTS}),
@@ -72,6 +69,12 @@ class HomePages:
 
 def _is_old(events: list[CatalogEvent]) -> bool:
     return bool(events) and max(one.last_seen for one in events) < datetime.now(UTC) - _FRESH
+
+
+def _of_event(one: CatalogEvent) -> tuple[str, str]:
+    """How often it happens, and who does it again."""
+    is_old = _is_old([one])
+    return _address("trends", _trend(one.event), is_old), _address("retention", _back(one.event), is_old)
 
 
 def _steps(events: list[CatalogEvent], has_board: bool, ask: str) -> list[Step]:
