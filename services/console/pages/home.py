@@ -17,7 +17,7 @@ from services.console.queries.windows import ALL_TIME
 from services.contract.api.catalog import CatalogEvent, CatalogResult
 from services.contract.api.root_paths import CONSOLE_PATH
 
-_EVENTS = 12
+_EVENTS = 20
 _DASHBOARDS = 8
 # Of data that is older the last days would show nothing.
 _FRESH = timedelta(days=30)

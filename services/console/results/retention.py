@@ -39,8 +39,8 @@ def retention_tables(result: RetentionResult, zone: ZoneInfo, unit: str = "peopl
     if len(tables) == 1:
         return tables
     rows = [Row(table.caption, table.rows[0].cells) for table in tables]
-    widest = max(tables, key=lambda table: len(table.columns))
-    together = Table(SIDE_BY_SIDE, widest.columns, rows, note=widest.note, is_open=True)
+    widest = max((table.columns for table in tables), key=len)
+    together = Table(SIDE_BY_SIDE, widest, rows, is_open=True)
     return [together, *tables]
 
 

@@ -14,7 +14,7 @@ from services.console.results.numbers import THIN
 
 WIDE, HIGH = 10_000, 1000
 _STEPS_UP = 5
-_MOST_TICKS = 8
+_MOST_TICKS = 7
 # What stands so near to an edge would hang over it.
 _EDGE = 3
 _MILLION = 1_000_000
