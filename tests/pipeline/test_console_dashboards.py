@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Request, expect
 
 from tests.support.browser import Visit, chromium
 from tests.support.console_queries import WINDOW, console_of, rows_of
@@ -141,22 +141,22 @@ def test_tiles_load_side_by_side_and_a_wrong_one_says_so_alone(pipeline: Pipelin
     dashboard_id = pipeline.ask("/dashboard/create", body)["dashboard_id"]
     page = visit.page
     open_at_once: list[int] = []
-    running: set[str] = set()
+    running: set[Request] = set()
 
-    def began(url: str) -> None:
-        if "/tiles/" in url:
-            running.add(url)
+    def began(request: Request) -> None:
+        if request.url.endswith("/tiles"):
+            running.add(request)
             open_at_once.append(len(running))
 
-    page.on("request", lambda request: began(request.url))
-    page.on("requestfinished", lambda request: running.discard(request.url))
+    page.on("request", began)
+    page.on("requestfinished", lambda request: running.discard(request))
     # In hours, half a year is more than the API answers: in that tile alone.
     page.goto(f"/console/dashboards/{dashboard_id}?{_SHOP}")
     loaded(page)
     assert max(open_at_once) == 3
     expect(page.locator("#tile-1 [role=alert]")).to_be_visible()
     for number in (0, 2):
-        page.locator(f"#tile-{number} .chart[data-drawn]").wait_for()
+        page.locator(f"#tile-{number} .chart .plot").wait_for()
     pipeline.client.delete(f"/dashboard/delete/{dashboard_id}")
 
 

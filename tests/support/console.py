@@ -88,7 +88,7 @@ def shots(opened: Opener, folder: Any, pages: dict[str, str], said: Callable[[st
             visit = signed_in(opened, width=width, height=height, color_scheme=scheme)
             for name, address in {**pages, "sign-in": "/console/sign-in"}.items():
                 visit.page.goto(address)
-                expect(visit.page.locator(".chart:not([data-drawn]), [data-tile]:not([data-loaded])")).to_have_count(0)
+                expect(visit.page.locator("[data-tile]:not([data-loaded])")).to_have_count(0, timeout=30_000)
                 visit.page.wait_for_timeout(300)
                 path = folder / f"{name}-{scheme}-{width}.png"
                 visit.page.screenshot(path=path, full_page=True)

@@ -1,6 +1,7 @@
 // Comfort of the builders: rows without loading the page, suggestions, the browser's time zone. All works without.
 import { ask } from "./base.js";
 import "./confirm.js";
+import "./days.js";
 import { zone } from "./zone.js";
 
 const form = () => document.getElementById("builder");

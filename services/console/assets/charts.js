@@ -1,51 +1,93 @@
-// Draws the figures of a page with Plotly, in the colours of the page. A point or a flow leads to the people behind it.
+// What a line's picture says where it is pointed at. A click leads to the people behind the nearest point.
 
-let loading = null;
-export function plotly(address) {
-  loading ??= new Promise((resolve, reject) => {
-    const script = Object.assign(document.createElement("script"), { src: address });
-    script.onload = () => resolve(window.Plotly);
-    script.onerror = () => reject(new Error("The charts could not be loaded."));
-    document.head.append(script);
-  });
-  return loading;
+const WIDE = 10000, HIGH = 1000;
+const SVG = "http://www.w3.org/2000/svg";
+const known = new WeakMap();
+
+function hintsOf(chart) {
+  if (!known.has(chart)) known.set(chart, JSON.parse(chart.dataset.hints));
+  return known.get(chart);
 }
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-
-// Text, lines and hints as the page has them, light or dark.
-function dressed(layout) {
-  const [text, quiet, line, surface] = ["--text", "--quiet", "--line", "--surface"].map(colour);
-  const axis = { gridcolor: line, linecolor: line, zerolinecolor: line, tickfont: { color: quiet }, automargin: true };
-  const font = { family: getComputedStyle(document.body).fontFamily, size: 12, color: text };
-  return {
-    ...layout,
-    font,
-    xaxis: { ...axis, fixedrange: true, ...layout.xaxis },
-    yaxis: { ...axis, fixedrange: true, ...layout.yaxis },
-    hoverlabel: { ...layout.hoverlabel, bgcolor: surface, bordercolor: line, font },
-  };
+// As numbers are written elsewhere on the page.
+function text(value) {
+  if (value === null) return "–";
+  const digits = Number.isInteger(value) || Math.abs(value) >= 10000 ? { maximumFractionDigits: 0 } : { maximumSignificantDigits: 4 };
+  return value.toLocaleString("en", digits).replaceAll(",", "\u202f");
 }
 
-const options = { displayModeBar: false, responsive: true, scrollZoom: false };
-
-async function draw(place) {
-  const { data, layout } = JSON.parse(place.dataset.figure);
-  const library = await plotly(place.dataset.plotly);
-  const picture = document.createElement("div");
-  place.replaceChildren(picture);
-  await library.newPlot(picture, data, dressed(layout), options);
-  picture.on("plotly_click", ({ points }) => {
-    const which = points.map((point) => point.customdata).find(Boolean);
-    if (which) location.assign(`${place.dataset.people}&${new URLSearchParams({ cell: which })}`);
-  });
-  place.dataset.drawn = "1";
+// The period, and the line, that a pointer is nearest to.
+function nearest(plot, event) {
+  const said = hintsOf(plot.closest(".chart"));
+  const box = plot.getBoundingClientRect();
+  const last = said.labels.length - 1;
+  const at = Math.max(0, Math.min(last, Math.round(((event.clientX - box.left) / box.width) * last)));
+  const value = said.high - ((event.clientY - box.top) / box.height) * (said.high - said.low);
+  const far = ({ values }) => (values[at] === null ? Infinity : Math.abs(values[at] - value));
+  const line = said.lines.reduce((best, one, place) => (far(one) < far(said.lines[best]) ? place : best), 0);
+  return { said, at, line, box };
 }
 
-export function drawCharts(root) {
-  return Promise.all([...root.querySelectorAll(".chart[data-figure]")].map((place) =>
-    draw(place).catch((error) => { place.textContent = error.message; })));
+function row(plot, said, place, at, isNearest) {
+  const { name, values, before } = said.lines[place];
+  const made = document.createElement("tr");
+  const swatch = document.createElementNS(SVG, "svg");
+  swatch.setAttribute("class", `swatch k${place % 10}`);
+  swatch.append(document.createElementNS(SVG, "rect"));
+  made.insertCell().append(swatch);
+  made.insertCell().textContent = name;
+  made.insertCell().textContent = text(values[at]);
+  if (before) made.insertCell().textContent = `before ${text(before[at] ?? null)}`;
+  if (isNearest) made.className = "nearest";
+  return made;
 }
 
-drawCharts(document);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawCharts(document));
+function show(plot, event) {
+  const { said, at, line, box } = nearest(plot, event);
+  const chart = plot.closest(".chart");
+  const hint = chart.querySelector(".tip") ?? chart.appendChild(Object.assign(document.createElement("div"), { className: "tip" }));
+  const heading = document.createElement("b");
+  heading.textContent = said.labels[at] + (at >= said.ended ? ", not ended" : "");
+  const table = document.createElement("table");
+  const shown = said.together ? said.lines.keys() : [line];
+  for (const place of shown) table.append(row(plot, said, place, at, place === line));
+  hint.replaceChildren(heading, table);
+  const part = said.labels.length > 1 ? at / (said.labels.length - 1) : 0;
+  const x = box.left - chart.getBoundingClientRect().left + part * box.width;
+  hint.style.left = part < 0.5 ? `${x + 12}px` : "auto";
+  hint.style.right = part < 0.5 ? "auto" : `${chart.clientWidth - x + 12}px`;
+  const place = Math.round(part * WIDE), value = said.lines[line].values[at];
+  plot.querySelector(".guide").setAttribute("d", `M${place} 0V${HIGH}`);
+  const dot = plot.querySelector(".at");
+  dot.setAttribute("class", `at k${line % 10}`);
+  dot.setAttribute("d", value === null ? "" : `M${place} ${Math.round((HIGH * (said.high - value)) / (said.high - said.low))}h0`);
+}
+
+function hide(chart) {
+  chart.querySelector(".tip")?.remove();
+  for (const mark of chart.querySelectorAll(".guide, .at")) mark.removeAttribute("d");
+}
+
+let shownAt = null;
+function point(event) {
+  const plot = event.target.closest?.(".plot") ?? null;
+  if (shownAt && shownAt !== plot) hide(shownAt.closest(".chart"));
+  shownAt = plot;
+  if (plot) show(plot, event);
+}
+
+function follow(event) {
+  const plot = event.target.closest?.(".plot");
+  // A finger points; the numbers of the table lead on.
+  if (!plot || event.pointerType === "touch") return;
+  const { said, at, line } = nearest(plot, event);
+  if (!said.lines[line].values[at]) return;
+  const cell = new URLSearchParams(said.lines[line].cell);
+  cell.set("b", at);
+  cell.set("t", said.labels[at]);
+  location.assign(`${plot.closest(".chart").dataset.people}&${new URLSearchParams({ cell })}`);
+}
+
+document.addEventListener("pointermove", point);
+document.addEventListener("pointerdown", point);
+document.addEventListener("click", follow);

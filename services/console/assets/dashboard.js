@@ -1,25 +1,21 @@
 // The tiles of a dashboard, side by side: each asks for itself, and says itself what went wrong.
 import { ask } from "./base.js";
 import "./confirm.js";
-
-const charts = () => import("./charts.js");
+import "./days.js";
 
 async function load(place) {
   try {
-    const answer = await ask(place.dataset.tile);
+    const body = new URLSearchParams({ query: place.dataset.query });
+    const answer = await ask(place.dataset.tile, { method: "POST", body });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const body = page.querySelector(".tile-body") ?? page.querySelector("[role=alert]");
     place.replaceChildren(...(body ? [...document.importNode(body, true).childNodes] : ["This tile did not load."]));
-    if (place.querySelector(".chart")) await (await charts()).drawCharts(place);
   } catch {
     place.textContent = "This tile did not load. Load the page again.";
   }
   place.dataset.loaded = "1";
 }
 
-// Plotly loads beside the answers.
-const picture = document.querySelector("[data-tile][data-plotly]");
-if (picture) charts().then(({ plotly }) => plotly(picture.dataset.plotly)).catch(() => {});
 for (const place of document.querySelectorAll("[data-tile]")) load(place);
 
 // A menu closes when something else is pressed.

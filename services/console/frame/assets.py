@@ -1,12 +1,11 @@
-"""Style sheets, modules, and Plotly, each at an address with a hash in it: they are kept for a year, and never stale.
+"""Style sheets and modules, at addresses with a hash in them: they are kept for a year, and never stale.
 
-Our own files share one hash, so that modules find each other by relative addresses.
+All share one hash, so that modules find each other by relative addresses.
 """
 
 import gzip
 import hashlib
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path
 
 import zstandard
@@ -20,15 +19,13 @@ from services.console.frame.headers import asset_headers
 from services.contract.api.root_paths import CONSOLE_PATH
 
 FOLDER = Path(__file__).parents[1] / "assets"
-PLOTLY = "plotly.min.js"
 _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".svg": "image/svg+xml",
 }
 _HASH_CHARS = 12
-# Of Plotly's 4.8 MB: 1.2 s once, and a tenth smaller than gzip.
-_ZSTD_LEVEL = 12
+_ZSTD_LEVEL = 19
 
 
 class Asset:
@@ -61,11 +58,9 @@ class Assets:
 
     def __init__(self, folder: Path = FOLDER) -> None:
         contents = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix in _TYPES}
-        ours = _hash(*(name.encode() + content for name, content in contents.items()))
-        plotly = _plotly().read_bytes()
-        self._places = {name: f"{ours}/{name}" for name in contents} | {PLOTLY: f"{_hash(plotly)}/{PLOTLY}"}
+        common = _hash(*(name.encode() + content for name, content in contents.items()))
+        self._places = {name: f"{common}/{name}" for name in contents}
         self._assets = {self._places[name]: Asset(name, content) for name, content in contents.items()}
-        self._assets[self._places[PLOTLY]] = Asset(PLOTLY, plotly)
 
     def address(self, name: str) -> str:
         """For templates. Raises KeyError for a file that is not there."""
@@ -85,11 +80,3 @@ class Assets:
 
 def _hash(*contents: bytes) -> str:
     return hashlib.sha256(b"\0".join(contents)).hexdigest()[:_HASH_CHARS]
-
-
-def _plotly() -> Path:
-    """Where the package has it. It is not imported: that takes a second, and nobody needs it here."""
-    spec = find_spec("plotly")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("the package plotly is not installed: install requirements/production.txt again")
-    return Path(spec.origin).parent / "package_data" / PLOTLY

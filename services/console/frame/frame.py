@@ -130,13 +130,9 @@ class Frame:
         scheme = "https" if request.headers.get("x-forwarded-proto") == "https" else request.url.scheme
         return f"{scheme}://{request.headers.get('host', 'localhost')}"
 
-    def show(
-        self, visit: Visit, template: str, *, status: int = 200, has_chart: bool = False, **values: Any
-    ) -> Response:
+    def show(self, visit: Visit, template: str, *, status: int = 200, **values: Any) -> Response:
         """The page of somebody who is signed in."""
-        return self.render(
-            visit.request, visit.session, template, status=status, has_chart=has_chart, visit=visit, **values
-        )
+        return self.render(visit.request, visit.session, template, status=status, visit=visit, **values)
 
     def render(
         self,
@@ -145,13 +141,10 @@ class Frame:
         template: str,
         *,
         status: int = 200,
-        has_chart: bool = False,
         **values: Any,
     ) -> Response:
-        text = self._jinja.get_template(template).render(
-            session=session, path=request.scope["path"], has_chart=has_chart, **values
-        )
-        return HTMLResponse(text, status, page_headers(has_chart))
+        text = self._jinja.get_template(template).render(session=session, path=request.scope["path"], **values)
+        return HTMLResponse(text, status, page_headers())
 
     def problem(self, visit: Visit, problem: AnswerError) -> Response:
         """A page of its own for an error; a key that does not count any more leads to the sign-in."""

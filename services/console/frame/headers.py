@@ -1,7 +1,7 @@
 """What browsers are told to refuse: scripts and styles of the page's own text, and everything from other hosts."""
 
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'{styles}; img-src 'self' data:; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 _ALWAYS = {
@@ -14,10 +14,9 @@ _ALWAYS = {
 }
 
 
-def page_headers(has_chart: bool = False) -> dict[str, str]:
-    """Pages hold a project's data, and are kept nowhere. Plotly writes styles into its pictures."""
-    policy = _POLICY.format(styles=" 'unsafe-inline'" if has_chart else "")
-    return {**_ALWAYS, "content-security-policy": policy, "cache-control": "no-store"}
+def page_headers() -> dict[str, str]:
+    """Pages hold a project's data, and are kept nowhere."""
+    return {**_ALWAYS, "content-security-policy": _POLICY, "cache-control": "no-store"}
 
 
 def asset_headers() -> dict[str, str]:

@@ -29,7 +29,7 @@ def _place(name: str, key: str, path: str = "") -> Place:
 
 
 NAVIGATION = (
-    Part("Watch", (_place("Dashboards", "d"), _place("Live", "l"))),
+    Part("Watch", (Place("Home", f"{CONSOLE_PATH}/", "e"), _place("Dashboards", "d"), _place("Live", "l"))),
     Part(
         "Ask",
         (

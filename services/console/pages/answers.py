@@ -18,10 +18,6 @@ class Answered(Struct, frozen=True):
     asked: Asked
     shown: Shown | None = None
 
-    @property
-    def has_chart(self) -> bool:
-        return self.shown is not None and self.shown.figure is not None
-
 
 async def answer_of(visit: Visit, asked: Asked) -> Answered:
     """Asks where there is something to ask. Raises AnswerError for a key that counts no more."""

@@ -72,7 +72,6 @@ class BuilderPages:
         return self._frame.show(
             visit,
             f"builder_{asked.kind.name}.html",
-            has_chart=answered.has_chart,
             kind=asked.kind,
             asked=asked,
             p=asked.form,

@@ -1,6 +1,6 @@
 """/console/dashboards: tiles of saved queries, in an order and with widths, under one time range.
 
-The page comes at once; each tile asks for its own answer. Without script, `?all=1` has all answers in the page.
+The page comes at once; each tile then asks for its own answer. Without script, `?all=1` has all answers in the page.
 """
 
 import asyncio
@@ -21,7 +21,6 @@ from services.console.pages.empty import with_days
 from services.console.queries.asked import asked_of
 from services.console.queries.kinds import KINDS
 from services.console.queries.tiles import WIDTHS, Tile, moved, range_of, saved_query, tile_of
-from services.console.results.result import CHARTS
 from services.contract.api.dashboards import Dashboard, DashboardList, Deleted
 from services.contract.api.root_paths import CONSOLE_PATH
 
@@ -44,8 +43,8 @@ class DashboardPages:
             page("/dashboards", self.all),
             page("/dashboards/create", self.create, ("POST",)),
             page("/dashboards/save", self.save, ("POST",)),
+            page("/dashboards/tiles", self.tile, ("POST",)),
             page("/dashboards/{dashboard_id}", self.one),
-            page("/dashboards/{dashboard_id}/tiles/{number:int}", self.tile),
             page("/dashboards/{dashboard_id}/change", self.change, ("POST",)),
         ]
 
@@ -64,7 +63,6 @@ class DashboardPages:
         return self._frame.show(
             visit,
             "dashboard.html",
-            has_chart=True,
             board=board,
             tiles=tiles,
             answers=answers,
@@ -72,20 +70,18 @@ class DashboardPages:
             range_query=params.query(),
             choices=CHOICES,
             widths=WIDTHS,
-            charts=CHARTS,
             wrong=None,
             curl=curl_line(visit.base_url, "POST", f"/dashboard/run/{part(board.dashboard_id)}", window),
         )
 
     async def tile(self, visit: Visit) -> Response:
-        """A part of a page, for its module."""
-        board, number = await _read(visit), visit.request.path_params["number"]
-        _, window = range_of(await with_days(visit))
-        queries = _queries(board)
-        if number >= len(queries):
-            raise AnswerError(404, "not_found", "This tile was removed. Load the page again.")
-        answered = await answer_of(visit, tile_of(queries[number], number, window).asked)
-        return self._frame.show(visit, "tile.html", has_chart=True, answered=answered)
+        """A part of a page, for its module. It sends the query that the page has: the dashboard is not read once more."""
+        try:
+            query = msgspec.json.decode(visit.form.get("query", ""), type=dict[str, Any])
+        except msgspec.MsgspecError as error:
+            raise AnswerError(400, "invalid_field", "This tile has no query. Load the page again.") from error
+        answered = await answer_of(visit, tile_of(query, 0, {}).asked)
+        return self._frame.show(visit, "tile.html", answered=answered)
 
     async def create(self, visit: Visit) -> Response:
         board = await _create(visit, visit.form.get("name", ""), [])

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 from msgspec import Struct
 
 from services.console.queries.asked import Asked
@@ -27,6 +28,11 @@ class Tile(Struct, frozen=True):
     title: str
     width: int
     asked: Asked
+
+    @property
+    def query_text(self) -> str:
+        """With the time of the page, as JSON."""
+        return msgspec.json.encode({**(self.asked.body or {}), "type": self.asked.kind.name}).decode()
 
 
 def tile_of(query: Query, number: int, window: dict[str, Any]) -> Tile:

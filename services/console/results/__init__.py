@@ -1,1 +1,1 @@
-"""Answers of the API -> what a page draws: figures of Plotly, tables, bars. Pure."""
+"""Answers of the API -> what a page draws: lines, bars, streams, tables. Pure."""

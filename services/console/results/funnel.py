@@ -7,7 +7,7 @@ from msgspec import UNSET, Struct
 from services.console.frame.show import number
 from services.console.queries.titles import event_name
 from services.console.results.numbers import THIN, duration, line_name, share
-from services.console.results.tables import Cell, Row, Table, behind, count_cell, line_of
+from services.console.results.tables import SIDE_BY_SIDE, Cell, Row, Table, behind, count_cell, heat_of, line_of
 from services.contract.api.funnel import FunnelResult, FunnelStepResult
 
 _COLUMNS = ["Of the start", "Of the step before", "Went no further", "Median time", "90 % within"]
@@ -25,6 +25,15 @@ class Bar(Struct, frozen=True):
     time: str
     before: str = ""
     people_before: str = ""
+
+
+class _Side(Struct, frozen=True):
+    """Everybody, a line of the breakdown, or the period before, whose people the API does not list."""
+
+    name: str
+    steps: list[FunnelStepResult]
+    line: dict[str, Any] | None = None
+    can_ask: bool = True
 
 
 def funnel_bars(result: FunnelResult) -> list[Bar]:
@@ -55,23 +64,39 @@ def _step_name(step: FunnelStepResult, place: int) -> str:
 
 
 def funnel_tables(result: FunnelResult, unit: str = "people") -> list[Table]:
-    """The whole, each line of the breakdown, and the period before."""
-    tables = [_table("Everybody", result.steps, None, unit, can_ask=True)]
+    """The whole, each line of the breakdown, and the period before; where there are several, first all together."""
+    sides = [_Side("Everybody", result.steps)]
     if result.breakdown is not UNSET:
-        tables += [
-            _table(line_name(line.kind, line.value), line.steps, line_of(line.kind, line.value), unit, can_ask=True)
-            for line in result.breakdown
+        sides += [
+            _Side(line_name(one.kind, one.value), one.steps, line_of(one.kind, one.value)) for one in result.breakdown
         ]
     if result.previous is not UNSET:
-        tables.append(_table("The period before", result.previous.steps, None, unit, can_ask=False))
-    return tables
+        sides.append(_Side("The period before", result.previous.steps, can_ask=False))
+    tables = [_table(side, unit) for side in sides]
+    return tables if len(tables) == 1 else [_side_by_side(sides, unit), *tables]
 
 
-def _table(name: str, steps: list[FunnelStepResult], line: dict[str, Any] | None, unit: str, can_ask: bool) -> Table:
+def _side_by_side(sides: list[_Side], unit: str) -> Table:
+    """A column a step: people, and their share of those who began."""
+    columns = [unit.capitalize(), *(_step_name(step, i) for i, step in enumerate(sides[0].steps) if i)]
+    rows = [Row(side.name, [_of_start(side, i) for i in range(len(side.steps))]) for side in sides]
+    return Table(SIDE_BY_SIDE, columns, rows, is_open=True)
+
+
+def _of_start(side: _Side, place: int) -> Cell:
+    step = side.steps[place]
+    which = behind(step=place + 1, line=side.line) if side.can_ask else ""
+    if not place or not side.steps[0].people:
+        return count_cell(step.people, which)
+    part = step.conversion_from_start or 0
+    return Cell(share(part), which if step.people else "", note=number(step.people), heat=heat_of(part, 1))
+
+
+def _table(side: _Side, unit: str) -> Table:
     rows = []
-    for place, step in enumerate(steps):
-        which = behind(step=place + 1, line=line) if can_ask else ""
-        left = behind(step=place + 1, part="drop_off", line=line) if can_ask else ""
+    for place, step in enumerate(side.steps):
+        which = behind(step=place + 1, line=side.line) if side.can_ask else ""
+        left = behind(step=place + 1, part="drop_off", line=side.line) if side.can_ask else ""
         cells = [
             count_cell(step.people, which),
             Cell(share(step.conversion_from_start)),
@@ -81,4 +106,5 @@ def _table(name: str, steps: list[FunnelStepResult], line: dict[str, Any] | None
             Cell(duration(step.p90_seconds) if place else ""),
         ]
         rows.append(Row(f"{place + 1}.{THIN}{_step_name(step, place)}", cells))
-    return Table(name, [unit.capitalize(), *_COLUMNS], rows, corner="Step")
+    columns = [unit.capitalize(), *_COLUMNS]
+    return Table(side.name, columns, rows, corner="Step", is_open=side.line is None and side.can_ask)

@@ -1,6 +1,6 @@
-"""Paths: a Sankey diagram of what people did one after another, and the tree as a table.
+"""Paths: the streams of what people did one after another, and the tree as a table.
 
-The diagram puts together what has the same name at the same depth; the table has each way of its own.
+The picture puts together what has the same name at the same depth; the table has each way of its own.
 """
 
 from collections import Counter, defaultdict
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from services.console.queries.titles import event_name
-from services.console.results.figures import Figure, colour, faint, figure, plain
+from services.console.results.flow import FlowPicture, Spot, Stream, flow_picture
 from services.console.results.numbers import share
 from services.console.results.tables import Cell, Row, Table, behind, count_cell
 from services.contract.api.path import PathNode, PathResult
@@ -17,15 +17,13 @@ from services.contract.api.path import PathNode, PathResult
 MAX_ROWS = 50
 _MAX_NODES_A_DEPTH = 8
 _LEFT = {"after": "nothing more", "before": "nothing before"}
-_ENDS = "#8a94a3"
-_Spot = tuple[int, str]
 
 
 class _Way(Struct, frozen=True):
     """A step of somebody's path: from one spot to the next. `nodes`: the events from the root."""
 
-    source: _Spot
-    target: _Spot
+    source: Spot
+    target: Spot
     count: int
     behind: str
 
@@ -62,44 +60,21 @@ def _row(name: str, node: PathNode | PathResult, way: list[str], start: int) -> 
     return Row(name, cells, depth=len(way))
 
 
-def path_figure(result: PathResult, direction: str = "after", unit: str = "people") -> Figure:
+def path_picture(result: PathResult, direction: str = "after", unit: str = "people") -> FlowPicture:
     """In the `direction` before, the start event stands at the right."""
     left = _LEFT[direction]
     ways = list(_ways(result, left))
     shown = _largest(ways)
-    spots = list(dict.fromkeys(spot for way in ways if _is_shown(way, shown) for spot in (way.source, way.target)))
-    number = {spot: i for i, spot in enumerate(spots)}
-    links: dict[tuple[_Spot, _Spot], list[_Way]] = defaultdict(list)
+    streams: dict[tuple[Spot, Spot], list[_Way]] = defaultdict(list)
     for way in ways:
         if _is_shown(way, shown):
-            links[way.source, way.target].append(way)
-    ends = ("target", "source") if direction == "before" else ("source", "target")
-    events = list(dict.fromkeys(name for _, name in spots if name != left))
-    colours = {name: colour(i) for i, name in enumerate(events)} | {left: _ENDS}
-    trace = {
-        "type": "sankey",
-        "arrangement": "snap",
-        "node": {
-            # At its depth, also where nothing follows.
-            "align": "right" if direction == "before" else "left",
-            "label": [plain(name) for _, name in spots],
-            "color": [colours[name] for _, name in spots],
-            "pad": 14,
-            "thickness": 12,
-            "line": {"width": 0},
-            "hovertemplate": f"%{{label}}<br>%{{value:,}} {plain(unit)}<extra></extra>",
-        },
-        "link": {
-            ends[0]: [number[source] for source, _ in links],
-            ends[1]: [number[target] for _, target in links],
-            "value": [sum(way.count for way in of) for of in links.values()],
-            "color": [faint(colours[target[1]]) for _, target in links],
-            "hovertemplate": f"%{{source.label}} → %{{target.label}}<br>%{{value:,}} {plain(unit)}<extra></extra>",
-            # Of several ways the table has each.
-            "customdata": [of[0].behind if len(of) == 1 else "" for of in links.values()],
-        },
-    }
-    return figure([trace], margin={"l": 8, "r": 8, "t": 8, "b": 8})
+            streams[way.source, way.target].append(way)
+    # Of several ways the table has each.
+    found = [
+        Stream(source, target, sum(way.count for way in of), of[0].behind if len(of) == 1 else "")
+        for (source, target), of in streams.items()
+    ]
+    return flow_picture(found, last=left, is_mirrored=direction == "before", unit=unit)
 
 
 def _ways(result: PathResult, left: str) -> Iterator[_Way]:
@@ -107,7 +82,7 @@ def _ways(result: PathResult, left: str) -> Iterator[_Way]:
     yield from _from(root, result, [], left)
 
 
-def _from(spot: _Spot, node: PathNode | PathResult, way: list[str], left: str) -> Iterator[_Way]:
+def _from(spot: Spot, node: PathNode | PathResult, way: list[str], left: str) -> Iterator[_Way]:
     if node.drop_off:
         yield _Way(spot, (len(way) + 1, left), node.drop_off, behind(node=way or None, part="drop_off"))
     for child in node.children:
@@ -117,17 +92,17 @@ def _from(spot: _Spot, node: PathNode | PathResult, way: list[str], left: str) -
         yield from _from(target, child, here, left)
 
 
-def _largest(ways: list[_Way]) -> set[_Spot]:
+def _largest(ways: list[_Way]) -> set[Spot]:
     """Of each depth those that most people came to."""
-    sizes: Counter[_Spot] = Counter()
+    sizes: Counter[Spot] = Counter()
     for way in ways:
         sizes[way.target] += way.count
-    depths: dict[int, list[_Spot]] = defaultdict(list)
+    depths: dict[int, list[Spot]] = defaultdict(list)
     for spot, _ in sizes.most_common():
         depths[spot[0]].append(spot)
     return {spot for spots in depths.values() for spot in spots[:_MAX_NODES_A_DEPTH]}
 
 
-def _is_shown(way: _Way, shown: set[_Spot]) -> bool:
+def _is_shown(way: _Way, shown: set[Spot]) -> bool:
     """An end of the path belongs to what it ended."""
     return way.target in shown and (way.source[0] == 0 or way.source in shown)

@@ -7,13 +7,14 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import UNSET, Struct
 
-from services.console.results.figures import Figure
+from services.console.results.flow import FlowPicture
 from services.console.results.funnel import Bar, funnel_bars, funnel_tables
+from services.console.results.lines import LineBar, LinePicture, line_bars, line_picture
 from services.console.results.numbers import period, zone_of
-from services.console.results.paths import path_figure, path_table
+from services.console.results.paths import path_picture, path_table
 from services.console.results.retention import retention_tables
 from services.console.results.tables import Cell, Row, Table
-from services.console.results.trends import MAX_LINES, lines_of, trends_figure, trends_table
+from services.console.results.trends import MAX_LINES, lines_of, trends_table
 from services.contract.api.cohort import CohortResult
 from services.contract.api.events import EventsResult
 from services.contract.api.funnel import FunnelPeople, FunnelResult
@@ -21,19 +22,20 @@ from services.contract.api.path import PathResult
 from services.contract.api.retention import RetentionResult
 from services.contract.api.trends import TrendsResult
 
-CHARTS = ("trends", "path")
 PEOPLE = "people"
 _MAX_EVENTS = 50
 Body = dict[str, Any]
 
 
 class Shown(Struct, frozen=True, kw_only=True):
-    """`figure`: for Plotly. `size`: of a cohort. `is_empty`: nothing happened in the window. `unit`: who is counted.
+    """`lines`, `line_bars`, `flow`: a picture, which `described` says in words. `size`: of a cohort. `is_empty`: nothing happened in the window. `unit`: who is counted.
 
     `window`: for people; `span`: the same as times.
     """
 
-    figure: Figure | None = None
+    lines: LinePicture | None = None
+    line_bars: list[LineBar] = []
+    flow: FlowPicture | None = None
     described: str = ""
     bars: list[Bar] = []
     tables: list[Table] = []
@@ -52,8 +54,8 @@ class Shown(Struct, frozen=True, kw_only=True):
         return any(cell.is_open for table in self.tables for row in table.rows for cell in row.cells)
 
     @property
-    def figure_text(self) -> str:
-        return msgspec.json.encode(self.figure).decode()
+    def has_picture(self) -> bool:
+        return bool(self.lines or self.line_bars or self.flow or self.bars)
 
 
 def shown(kind: str, body: Body, answer: bytes) -> Shown:
@@ -70,8 +72,10 @@ def _trends(body: Body, answer: bytes) -> Shown:
             *more["warnings"],
             f"The first {len(lines)} of {len(every)} lines are shown: the CSV has all.",
         ]
+    is_one = len(result.periods) == 1
     return Shown(
-        figure=trends_figure(result, lines, zone),
+        lines=None if is_one else line_picture(result, lines, zone),
+        line_bars=line_bars(result, lines, zone) if is_one else [],
         described=f"Lines by {result.interval}: {len(lines)}; the table below has the numbers",
         tables=[trends_table(result, lines, zone)],
         is_empty=not any(value for line in lines for value in line.values),
@@ -106,7 +110,7 @@ def _path(body: Body, answer: bytes) -> Shown:
     result = msgspec.json.decode(answer, type=PathResult)
     direction = "before" if body.get("direction") == "before" else "after"
     return Shown(
-        figure=path_figure(result, direction, unit_of(body)) if result.children else None,
+        flow=path_picture(result, direction, unit_of(body)) if result.children else None,
         described=f"Ways of {result.count} {unit_of(body)}; the table below has each",
         tables=[path_table(result, direction, unit_of(body))],
         unit=unit_of(body),

@@ -6,10 +6,9 @@ from msgspec import UNSET, Struct
 
 from services.console.frame.show import number
 from services.console.results.numbers import line_name, period, share
-from services.console.results.tables import Cell, Row, Table, behind, count_cell, line_of
+from services.console.results.tables import SIDE_BY_SIDE, Cell, Row, Table, behind, count_cell, heat_of, line_of
 from services.contract.api.retention import RetentionResult
 
-_DEEPEST = 10
 # More than these nobody reads on a page: the CSV has all.
 MAX_SIDE = 62
 _NOTE = "All together: a share is of those alone whose {} lies in the window and has ended; others are left out."
@@ -26,18 +25,23 @@ class _Part(Struct, frozen=True):
 
 
 def retention_tables(result: RetentionResult, zone: ZoneInfo, unit: str = "people") -> list[Table]:
-    """The whole first, then a table a line; with a comparison, the period before at the end."""
+    """The whole, a table a line, and the period before; where there are several, first of all their sums."""
     parts = [_Part("Everybody", result.matrix, None)]
     if result.breakdown is not UNSET:
         parts += [
             _Part(line_name(line.kind, line.value), line.matrix, line_of(line.kind, line.value))
             for line in result.breakdown
         ]
-    tables = [_table(part, result, zone, unit, can_ask=True) for part in parts]
+    sides = [(part, result, True) for part in parts]
     if result.previous is not UNSET:
-        before = _Part("The period before", result.previous.matrix, None)
-        tables.append(_table(before, result.previous, zone, unit, can_ask=False))
-    return tables
+        sides.append((_Part("The period before", result.previous.matrix, None), result.previous, False))
+    tables = [_table(part, of, zone, unit, can_ask) for part, of, can_ask in sides]
+    if len(tables) == 1:
+        return tables
+    rows = [Row(table.caption, table.rows[0].cells) for table in tables]
+    widest = max((table.columns for table in tables), key=len)
+    together = Table(SIDE_BY_SIDE, widest, rows, is_open=True)
+    return [together, *tables]
 
 
 def _table(part: _Part, result: RetentionResult, zone: ZoneInfo, unit: str, can_ask: bool) -> Table:
@@ -49,7 +53,16 @@ def _table(part: _Part, result: RetentionResult, zone: ZoneInfo, unit: str, can_
     average = _average(part, result, width)
     note = _NOTE.format(result.interval) if any(cell.title for cell in average.cells) else ""
     corner = f"First {result.interval}"
-    return Table(part.name, columns, [average, *rows], cut=cut, corner=corner, note=note, may_start_late=True)
+    return Table(
+        part.name,
+        columns,
+        [average, *rows],
+        cut=cut,
+        corner=corner,
+        note=note,
+        is_open=part.line is None and can_ask,
+        may_start_late=True,
+    )
 
 
 def _row(part: _Part, cohort: int, result: RetentionResult, zone: ZoneInfo, can_ask: bool) -> Row:
@@ -75,13 +88,9 @@ def _cell(back: int, people: int, which: str, is_open: bool) -> Cell:
         share(back, people),
         which,
         note=number(back),
-        heat=_heat(back, people),
+        heat=heat_of(back, people),
         is_open=is_open,
     )
-
-
-def _heat(part: int, whole: int) -> int:
-    return 0 if not part else max(1, round(_DEEPEST * part / whole))
 
 
 def _average(part: _Part, result: RetentionResult, width: int) -> Row:
@@ -89,7 +98,7 @@ def _average(part: _Part, result: RetentionResult, width: int) -> Row:
     cells = [Cell(number(sum(row[0] for row in part.matrix if row)))]
     for offset in range(1, width):
         back, people = _sums(part.matrix, result.complete, offset)
-        heat, title = _heat(back, people) if people else None, _title(part.matrix, result, offset)
+        heat, title = heat_of(back, people) if people else None, _title(part.matrix, result, offset)
         cells.append(Cell(share(back, people), note=number(back), heat=heat, title=title))
     return Row("All together", cells, is_sum=True)
 

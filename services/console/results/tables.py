@@ -9,7 +9,10 @@ from services.console.frame.show import number
 from services.console.queries.cells import write_cell
 from services.console.results.numbers import NOTHING
 
+# The sums of several tables under one head.
+SIDE_BY_SIDE = "Side by side"
 _FEW = 3
+_DEEPEST = 10
 
 
 class Cell(Struct, frozen=True):
@@ -44,7 +47,7 @@ class Row(Struct, frozen=True):
 class Table(Struct, frozen=True):
     """`corner`: above the heads of rows. `note`: a sentence below. `cut`: how many rows were left out.
 
-    `is_text`: its cells are no numbers. `may_start_late`: a first row of nothing is of no interest.
+    `is_text`: its cells are no numbers. `is_open`: it is not folded up. `may_start_late`: a first row of nothing is of no interest.
     """
 
     caption: str
@@ -52,6 +55,7 @@ class Table(Struct, frozen=True):
     rows: list[Row]
     cut: int = 0
     is_text: bool = False
+    is_open: bool = False
     corner: str = ""
     note: str = ""
     may_start_late: bool = False
@@ -80,6 +84,10 @@ def line_of(kind: str, value: Raw | UnsetType) -> dict[str, Any] | None:
     if kind == "all":
         return None
     return {"kind": kind} if value is UNSET else {"kind": kind, "value": value}
+
+
+def heat_of(part: float, whole: float) -> int:
+    return 0 if not part else max(1, round(_DEEPEST * part / whole))
 
 
 def count_cell(value: float | int | None, which: str, **more: Any) -> Cell:

@@ -1,4 +1,4 @@
-"""Trends: a line for each series and value of the breakdown; what has not ended is dashed."""
+"""Trends: a line for each series and value of the breakdown, and their table."""
 
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -7,7 +7,6 @@ from msgspec import UNSET, Struct
 
 from services.console.frame.show import number
 from services.console.queries.titles import event_name
-from services.console.results.figures import Figure, colour, faint, figure, plain
 from services.console.results.numbers import change, line_name, period
 from services.console.results.tables import Cell, Row, Table, behind, count_cell, line_of
 from services.contract.api.trends import TrendLine, TrendSeriesResult, TrendsResult
@@ -28,11 +27,6 @@ _WHO = "who?"
 # More than these nobody reads on a page: the CSV has all.
 MAX_LINES = 30
 MAX_ROWS = 400
-# Beyond it points lead to nobody: the table does.
-_MAX_LEADING = 5000
-_MANY_POINTS = 62
-_MANY_LINES = 12
-_LEAST_BARS = 5
 Numbers = list[float | int | None]
 
 
@@ -89,83 +83,6 @@ def _name(series: TrendSeriesResult, line: TrendLine, of: str | None) -> str:
 
 def labels_of(result: TrendsResult, zone: ZoneInfo) -> list[str]:
     return [period(start, result.interval, zone) for start in result.periods]
-
-
-def trends_figure(result: TrendsResult, lines: list[Line], zone: ZoneInfo) -> Figure:
-    labels = labels_of(result, zone)
-    if len(labels) == 1:
-        return _bars(lines, labels[0])
-    # Local times: Plotly knows no time zones.
-    times = [start.astimezone(zone).replace(tzinfo=None).isoformat() for start in result.periods]
-    ended = next((i for i, complete in enumerate(result.complete) if not complete), len(times))
-    leads = len(times) * len(lines) <= _MAX_LEADING
-    return figure(
-        [trace for i, line in enumerate(lines) for trace in _traces(line, i, times, labels if leads else [], ended)],
-        showlegend=len(lines) > 1,
-        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom"},
-        hovermode="x unified" if len(lines) <= _MANY_LINES else "closest",
-        xaxis={"type": "date", "showgrid": False},
-        yaxis={"rangemode": "tozero", "zeroline": False, "nticks": 6},
-    )
-
-
-def _traces(line: Line, place: int, times: list[str], labels: list[str], ended: int) -> list[dict[str, Any]]:
-    """The period before, what has ended, and what has not, from the last point that has.
-
-    Without labels nothing leads on.
-    """
-    shown, traces = colour(place), []
-    which = [line.behind(i, label) for i, label in enumerate(labels)]
-    if line.before is not None:
-        before = line.before[: len(times)]
-        dotted = _trace(f"{line.name} (before)", times[: len(before)], before, faint(shown), "dot", place)
-        traces.append(dotted | {"showlegend": False})
-    whole = _trace(line.name, times[:ended], line.values[:ended], shown, "solid", place)
-    traces.append(whole | {"customdata": which[:ended]})
-    if ended < len(times):
-        start = max(ended - 1, 0)
-        rest = _trace(f"{line.name} (not ended)", times[start:], line.values[start:], shown, "dash", place)
-        # The point that both have is said once.
-        hints = ["skip" if i < ended else "all" for i in range(start, len(times))]
-        traces.append(rest | {"showlegend": ended == 0, "customdata": which[start:], "hoverinfo": hints})
-    return traces
-
-
-def _trace(name: str, times: list[str], values: Numbers, shown: str, dash: str, place: int) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "mode": "lines+markers" if len(times) <= _MANY_POINTS else "lines",
-        "name": plain(name),
-        "legendgroup": str(place),
-        "x": times,
-        "y": values,
-        "line": {"color": shown, "width": 2, "dash": dash},
-        "marker": {"color": shown, "size": 5},
-    }
-
-
-def _bars(lines: list[Line], label: str) -> Figure:
-    """Of one period alone: a bar a line, the first on top."""
-    turned = list(enumerate(lines))[::-1]
-    trace = {
-        "type": "bar",
-        "orientation": "h",
-        "x": [line.values[0] for _, line in turned],
-        "y": list(range(len(turned))),
-        "text": [plain(line.name) for _, line in turned],
-        "textposition": "auto",
-        "hoverinfo": "x+text",
-        "marker": {"color": [colour(place) for place, _ in turned]},
-        "customdata": [line.behind(0, label) for _, line in turned],
-    }
-    # A few bars are no thicker than many.
-    rows = max(len(turned), _LEAST_BARS)
-    return figure(
-        [trace],
-        bargap=0.3,
-        xaxis={"rangemode": "tozero", "nticks": 6},
-        yaxis={"visible": False, "range": [len(turned) - rows - 0.5, len(turned) - 0.5]},
-    )
 
 
 def trends_table(result: TrendsResult, lines: list[Line], zone: ZoneInfo) -> Table:

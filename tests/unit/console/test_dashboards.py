@@ -1,5 +1,7 @@
 """Dashboards as pages: tiles that ask for themselves, one range for all, and changes that nobody else's undo."""
 
+import html
+import json
 import re
 from typing import Any
 from urllib.parse import urlencode
@@ -26,6 +28,7 @@ BOARD: dict[str, Any] = {
 }
 ADDRESS = "/console/dashboards/d1"
 CHANGE = f"{ADDRESS}/change"
+TILES = "/console/dashboards/tiles"
 
 
 @pytest.fixture
@@ -57,27 +60,38 @@ async def test_the_page_comes_before_its_answers(api: FakeApi) -> None:
         answer = await client.get(f"{ADDRESS}?range=last:7d&tz=Europe/Berlin")
     assert [path for _, path, _ in api.asked] == ["/dashboard/get/d1"]
     assert "<img src=x" not in answer.text
-    tiles = re.findall(r'data-tile="([^"]*)"', answer.text)
-    assert tiles == [f"{ADDRESS}/tiles/{i}?range=last%3A7d&amp;tz=Europe%2FBerlin" for i in range(3)]
+    window = {"last": "7d", "timezone": "Europe/Berlin"}
+    assert tiles_of(answer.text) == [
+        {"type": "trends", "series": [{"event": None}], "top": None, **window},
+        {"type": "cohort", "cohort": {"did": "a", "last": "7d"}},
+        {"type": "events", **window},
+    ]
     assert re.findall(r'class="tile card (w\d+)"', answer.text) == ["w8", "w6", "w6"]
+
+
+def tiles_of(page: str) -> list[Any]:
+    """What the module of the page asks for."""
+    return [json.loads(html.unescape(query)) for query in re.findall(r'data-query="([^"]*)"', page)]
 
 
 async def test_a_tile_asks_in_the_range_of_the_page(api: FakeApi) -> None:
     async with browser(api, READER) as client:
-        for number in range(3):
-            answer = await client.get(f"{ADDRESS}/tiles/{number}?range=custom&since=2026-03-01&until=2026-04-01&tz=UTC")
+        page = (await client.get(f"{ADDRESS}?range=custom&since=2026-03-01&until=2026-04-01&tz=UTC")).text
+        api.asked.clear()
+        csrf = token_of(page)
+        for number, query in enumerate(tiles_of(page)):
+            answer = await client.post(TILES, data={"csrf": csrf, "query": json.dumps(query)})
             # The answer to trends is not there: its error is its tile's alone.
             assert answer.status_code == 200
             assert ("not_found" in answer.text) == (number == 0)
-        gone = await client.get(f"{ADDRESS}/tiles/3")
+        wrong = [await client.post(TILES, data={"csrf": csrf, "query": text}) for text in ("", "[]", "x")]
     window = {"since": "2026-03-01", "until": "2026-04-01", "timezone": "UTC"}
-    bodies = [body for _, path, body in api.asked if path.startswith("/query")]
-    assert bodies == [
-        {"series": [{"event": None}], "top": None, **window},
-        {"cohort": {"did": "a", "last": "7d"}},
-        window,
+    assert api.asked == [
+        ("POST", "/query/trends", {"series": [{"event": None}], "top": None, **window}),
+        ("POST", "/query/cohort", {"cohort": {"did": "a", "last": "7d"}}),
+        ("POST", "/query/events", window),
     ]
-    assert gone.status_code == 404
+    assert [answer.status_code for answer in wrong] == [400] * 3
 
 
 async def test_without_script_all_answers_are_in_the_page(api: FakeApi) -> None:
@@ -153,10 +167,9 @@ async def test_the_list_goes_on_and_a_foreign_one_is_the_api_s_404(api: FakeApi)
     async with browser(api, READER) as client:
         page = await client.get("/console/dashboards")
         foreign = await client.get("/console/dashboards/d9?range=last:7d")
-        tile = await client.get("/console/dashboards/d9/tiles/0")
     assert "/console/dashboards?cursor=n" in page.text
     assert "<img src=x" not in page.text
-    assert (foreign.status_code, tile.status_code) == (404, 404)
+    assert foreign.status_code == 404
     assert "not_found" in foreign.text
 
 

@@ -9,7 +9,7 @@ import pytest
 import zstandard
 
 from services.console.frame.api import AnswerError, address_of, part, problem_of
-from services.console.frame.assets import PLOTLY, Assets
+from services.console.frame.assets import Assets
 from services.console.frame.curl import curl_line
 from services.console.frame.headers import page_headers
 from services.console.frame.navigation import NAVIGATION
@@ -21,15 +21,14 @@ def policy(headers: dict[str, str]) -> dict[str, str]:
     return dict(rule.strip().split(" ", 1) for rule in headers["content-security-policy"].split(";"))
 
 
-@pytest.mark.parametrize("has_chart", [False, True])
-def test_nothing_of_the_page_s_text_runs_and_nothing_comes_from_elsewhere(has_chart: bool) -> None:
-    rules = policy(page_headers(has_chart))
+def test_nothing_of_the_page_s_text_runs_and_nothing_comes_from_elsewhere() -> None:
+    rules = policy(page_headers())
     assert rules["default-src"] == "'none'"
     assert rules["script-src"] == "'self'"
-    assert rules["style-src"] == ("'self' 'unsafe-inline'" if has_chart else "'self'")
+    assert rules["style-src"] == "'self'"
     assert rules["frame-ancestors"] == rules["base-uri"] == "'none'"
     assert rules["form-action"] == rules["connect-src"] == "'self'"
-    assert not re.search(r"unsafe-eval|https?:|\*", page_headers(has_chart)["content-security-policy"])
+    assert not re.search(r"unsafe-|https?:|\*", page_headers()["content-security-policy"])
 
 
 @pytest.mark.parametrize("path", ["/console/sign-in", "/console/nowhere", "/console/live", "/console/assets/x/y.js"])
@@ -57,7 +56,7 @@ async def test_the_root_leads_to_the_console() -> None:
 async def test_assets_are_packed_and_kept_for_ever(encoding: str, unpack: object) -> None:
     assets = Assets()
     async with browser(FakeApi(), key=None) as client:
-        for name in ("console.css", "base.js", PLOTLY):
+        for name in ("console.css", "base.js", "mark.svg"):
             headers = {"accept-encoding": encoding or "identity"}
             async with client.stream("GET", assets.address(name), headers=headers) as answer:
                 raw = b"".join([piece async for piece in answer.aiter_raw()])
@@ -71,9 +70,8 @@ async def test_assets_are_packed_and_kept_for_ever(encoding: str, unpack: object
 
 def test_our_own_assets_are_small_and_ask_for_nothing_elsewhere() -> None:
     assets = Assets()
-    ours = [asset for place, asset in assets._assets.items() if not place.endswith(PLOTLY)]
-    assert sum(len(asset.gzip) for asset in ours) < 30_000
-    for asset in ours:
+    assert sum(len(asset.gzip) for asset in assets._assets.values()) < 30_000
+    for asset in assets._assets.values():
         text = asset.plain.decode().replace("http://www.w3.org/", "")
         assert not re.search(r"https?://|@import|\beval\(|innerHTML|insertAdjacentHTML|document\.write", text)
 

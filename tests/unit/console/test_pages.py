@@ -1,16 +1,18 @@
 """What pages show of answers, what they ask for, and that whatever a stranger has written stays text."""
 
 import json
+import re
 from html.parser import HTMLParser
 from typing import Any
 
 import httpx
 import pytest
+from starlette.routing import Route
 
 from services.console.views.live import looked_back
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.openapi import CALLS
-from tests.fakes.console_api import EMPTY_CATALOG, READER, FakeApi, browser, token_of
+from tests.fakes.console_api import EMPTY_CATALOG, READER, WRITER, FakeApi, browser, console, token_of
 
 SCRIPT = "<script>alert('x')</script>\" onfocus=alert(1) '&{{7*7}}"
 MOMENT = "2026-11-29T02:00:00Z"
@@ -162,6 +164,8 @@ async def test_only_public_calls_are_made(api: FakeApi) -> None:
         bare = asked.partition("?")[0]
         assert any(method == m and (bare == p or bare.startswith(f"{p}/")) for m, p in public), (method, asked)
     assert BASE_PATH == "/v1/analytics"
+    # With the key of who is signed in, and no other.
+    assert set(api.keys) == {WRITER}
 
 
 async def test_a_key_that_may_read_alone_sees_no_button_that_needs_more(api: FakeApi) -> None:
@@ -172,15 +176,25 @@ async def test_a_key_that_may_read_alone_sees_no_button_that_needs_more(api: Fak
         assert "?key=shown" not in (await client.get("/console/setup")).text
         assert READER not in (await client.get("/console/setup?key=shown")).text
         # The console has no right of its own: the API refuses.
-        answer = await client.post("/console/live/test", data={"csrf": token_of(live)})
-    assert answer.status_code == 403
-    assert "may not do this" in answer.text
+        for path in ("/console/live/test", "/console/person/delete"):
+            form = {"csrf": token_of(live), "id": "x", "confirm": "x", "once": "1"}
+            answer = await client.post(path, data=form)
+            assert answer.status_code == 403
+            assert "may not do this" in answer.text
+    assert set(api.keys) == {READER}
 
 
-@pytest.mark.parametrize("path", ["/console/live/test", "/console/person/delete", "/console/sign-out"])
+def changes() -> list[str]:
+    """Every address that takes a form, but the sign-in, which has no session yet."""
+    routes = [route for route in console(FakeApi()).routes if isinstance(route, Route) and "POST" in route.methods]
+    paths = [re.sub(r"\{[^}]*\}", "x", route.path) for route in routes]
+    return [path for path in paths if path != "/console/sign-in"]
+
+
+@pytest.mark.parametrize("path", changes())
 async def test_changes_need_the_token(api: FakeApi, path: str) -> None:
     async with browser(api) as client:
-        answer = await client.post(path, data={"id": "x", "confirm": "x", "csrf": "guess"})
+        answer = await client.post(path, data={"id": "x", "confirm": "x", "do": "delete", "csrf": "guess"})
     assert answer.status_code == 403
     assert api.asked == []
 
@@ -281,8 +295,6 @@ async def test_a_page_without_a_stream_asks_for_what_came_since(api: FakeApi) ->
     ("public", "wanted"), [("", "http://console.test"), ("https://e.shop.example/", "https://e.shop.example")]
 )
 async def test_lines_to_send_with_have_the_address_and_no_key_unasked(api: FakeApi, public: str, wanted: str) -> None:
-    from tests.fakes.console_api import WRITER
-
     async with browser(api, console_public_url=public) as client:
         hidden = "".join(Page((await client.get("/console/setup")).text).texts)
         shown = "".join(Page((await client.get("/console/setup?key=shown")).text).texts)

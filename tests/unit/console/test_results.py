@@ -12,11 +12,11 @@ from services.console.queries.cells import read_cell
 from services.console.results.funnel import funnel_bars, funnel_tables
 from services.console.results.numbers import THIN, change, duration, share
 from services.console.results.paths import MAX_ROWS as MAX_WAYS
-from services.console.results.paths import path_figure, path_table
+from services.console.results.paths import path_picture, path_table
 from services.console.results.result import shown
 from services.console.results.retention import MAX_SIDE, retention_tables
 from services.console.results.tables import Table, behind
-from services.console.results.trends import MAX_LINES, MAX_ROWS, lines_of, trends_figure, trends_table
+from services.console.results.trends import MAX_LINES, MAX_ROWS, lines_of, trends_table
 from services.contract.api.funnel import FunnelResult
 from services.contract.api.path import PathResult
 from services.contract.api.people import Cell
@@ -58,33 +58,12 @@ def trends(**more: Any) -> TrendsResult:
     return made(answer, TrendsResult)
 
 
-def test_trends_are_lines_whose_last_part_is_dashed() -> None:
-    result = trends()
-    lines = lines_of(result, [None, "price"])
-    figure = trends_figure(result, lines, BERLIN)
-    assert [line.name for line in lines] == [
+def test_the_lines_of_trends_have_names() -> None:
+    assert [line.name for line in lines_of(trends(), [None, "price"])] == [
         "buy",
         "a or <b> · average of price · pro",
         "a or <b> · average of price · (not set)",
     ]
-    whole, rest, *_ = figure["data"]
-    assert whole["x"] == ["2026-03-01T00:00:00", "2026-03-02T00:00:00"]
-    assert (whole["y"], whole["line"]["dash"]) == ([1200, 0], "solid")
-    assert (rest["x"], rest["y"], rest["line"]["dash"]) == (
-        ["2026-03-02T00:00:00", "2026-03-03T00:00:00"],
-        [0, 3],
-        "dash",
-    )
-    assert rest["hoverinfo"] == ["skip", "all"]
-    assert len(figure["data"]) == 6
-    # What is dashed is no line of its own in the legend; a name is no markup.
-    assert [trace["name"] for trace in figure["data"] if trace.get("showlegend", True)][1].startswith("a or &lt;b&gt;")
-    assert read_cell(figure["data"][2]["customdata"][1]) == {
-        "series": 1,
-        "bucket": 1,
-        "line": {"kind": "value", "value": "pro"},
-    }
-    msgspec.json.encode(figure)
 
 
 def test_trends_as_a_table() -> None:
@@ -113,18 +92,6 @@ def test_trends_beside_the_period_before() -> None:
         ["Tue 3 Mar 2026", "3", "1", ""],
     ]
     assert lines[1].before == [1.5, None, 2]
-    dotted = trends_figure(result, lines, BERLIN)["data"][0]
-    assert (dotted["line"]["dash"], dotted["y"], dotted["x"][0]) == ("dot", [600, 3, 1], "2026-03-01T00:00:00")
-
-
-def test_trends_of_one_period_are_bars() -> None:
-    result = trends(periods=PERIODS[:1], complete=[True])
-    for series in result.series:
-        for line in series.lines:
-            line.values = line.values[:1]
-    (bars,) = trends_figure(result, lines_of(result, []), BERLIN)["data"]
-    assert (bars["type"], bars["x"]) == ("bar", [0, 1.5, 1200])
-    assert read_cell(bars["customdata"][2]) == {"bucket": 0}
 
 
 def test_a_page_holds_so_many_numbers_and_no_more() -> None:
@@ -139,8 +106,8 @@ def test_a_page_holds_so_many_numbers_and_no_more() -> None:
     (table,) = found.tables
     assert (len(table.rows), table.cut, len(table.columns)) == (MAX_ROWS + 1, 50, MAX_LINES)
     assert found.warnings == ["The first 30 of 32 lines are shown: the CSV has all."]
-    assert found.figure is not None
-    assert found.figure["data"][0]["customdata"] == []
+    assert found.lines is not None
+    assert len(found.lines.lines) == MAX_LINES
     matrix = [[1] * (MAX_SIDE + 10 - i) for i in range(MAX_SIDE + 10)]
     wide = {"matrix": matrix, "interval": "hour", "periods": periods[: len(matrix)], "complete": [True] * len(matrix)}
     (table,) = shown("retention", {}, msgspec.json.encode(wide)).tables
@@ -160,7 +127,12 @@ def retention() -> RetentionResult:
 
 
 def test_retention_is_a_table_of_shares() -> None:
-    whole, others = retention_tables(retention(), BERLIN)
+    together, whole, others = retention_tables(retention(), BERLIN)
+    assert texts(together) == [
+        ["Everybody", "110", f"50.0{THIN}%", "–"],
+        ["(others)", "4", f"100{THIN}%", "–"],
+    ]
+    assert (together.columns, together.is_open, whole.is_open, others.is_open) == (whole.columns, True, True, False)
     assert whole.columns == ["People", "Day 1", "Day 2"]
     assert whole.corner == "First day"
     assert [cell.title for cell in whole.rows[0].cells] == [
@@ -221,7 +193,17 @@ def test_a_funnel_is_a_bar_a_step() -> None:
     assert (second.before, second.people_before) == ("25.00%", "1")
     assert read_cell(second.drop_off.behind) == {"step": 2, "part": "drop_off"}
     assert (third.name, third.people.behind, third.drop_off.behind) == ("any event", "", "")
-    whole, seven, before = funnel_tables(result)
+    together, whole, seven, before = funnel_tables(result)
+    assert together.columns == ["People", "a or b", "any event"]
+    assert texts(together) == [
+        ["Everybody", "8", f"37.5{THIN}%", f"0{THIN}%"],
+        ["7", "1"],
+        ["The period before", "4", f"25.0{THIN}%", f"0{THIN}%"],
+    ]
+    assert [(cell.note, cell.heat) for cell in together.rows[0].cells] == [("", None), ("3", 4), ("0", 0)]
+    assert read_cell(together.rows[0].cells[1].behind) == {"step": 2}
+    assert read_cell(together.rows[1].cells[0].behind) == {"step": 1, "line": {"kind": "value", "value": 7}}
+    assert together.rows[2].cells[1].behind == ""
     assert texts(whole)[1] == [
         f"2.{THIN}a or b",
         "3",
@@ -240,7 +222,7 @@ def test_groups_are_called_by_their_type() -> None:
     result = made({"order": "ordered", "steps": [step(1, 1, event="a")]}, FunnelResult)
     assert funnel_tables(result, "company")[0].columns[0] == "Company"
     assert "5" in path_table(path(node("a", 5)), "after", "company").rows[1].cells[0].text
-    assert "company" in path_figure(path(node("a", 5)), "after", "company")["data"][0]["node"]["hovertemplate"]
+    assert path_picture(path(node("a", 5)), "after", "company").flows[0].said == "home → a: 5 company"
 
 
 def test_steps_in_any_order_have_no_event() -> None:
@@ -256,21 +238,18 @@ def path(*children: dict[str, Any], **more: Any) -> PathResult:
     return made({**node("", 9, *children), "root": "home", **more}, PathResult)
 
 
-def test_paths_are_a_sankey_and_a_tree() -> None:
+def test_paths_are_streams_and_a_tree() -> None:
     result = path(node("a", 5, node("b", 4), left=1), node("b", 4, node("b", 2, left=2)), drop_off=0)
-    (sankey,) = path_figure(result)["data"]
-    labels = sankey["node"]["label"]
-    link = sankey["link"]
-    flows = {(labels[s], labels[t], v) for s, t, v in zip(link["source"], link["target"], link["value"], strict=True)}
-    assert flows == {
-        ("home", "a", 5),
-        ("home", "b", 4),
-        ("a", "b", 4),
-        ("b", "b", 2),
-        ("a", "nothing more", 1),
-        ("b", "nothing more", 2),
+    flows = path_picture(result).flows
+    assert {flow.said for flow in flows} == {
+        "home → a: 5 people",
+        "home → b: 4 people",
+        "a → b: 4 people",
+        "b → b: 2 people",
+        "a → nothing more: 1 people",
+        "b → nothing more: 2 people",
     }
-    assert read_cell(link["customdata"][link["value"].index(5)]) == {"node": ["a"]}
+    assert read_cell(flows[0].behind) == {"node": ["a"]}
     table = path_table(result)
     assert [(row.head, row.depth, row.cells[0].text) for row in table.rows] == [
         ("home", 0, "9"),
@@ -283,10 +262,13 @@ def test_paths_are_a_sankey_and_a_tree() -> None:
 
 
 def test_paths_before_an_event_lead_to_it() -> None:
-    (sankey,) = path_figure(path(node("a", 5, left=2)), "before")["data"]
-    label = sankey["node"]["label"]
-    flows = [(label[s], label[t]) for s, t in zip(sankey["link"]["source"], sankey["link"]["target"], strict=True)]
-    assert flows == [("a", "home"), ("nothing before", "a")]
+    picture = path_picture(path(node("a", 5, left=2)), "before")
+    assert [flow.said for flow in picture.flows] == ["a → home: 5 people", "nothing before → a: 2 people"]
+    assert [(one.name, one.is_last) for one in picture.nodes] == [
+        ("home", True),
+        ("a", False),
+        ("nothing before", False),
+    ]
     assert path_table(path(), "before").columns[2] == "Did nothing before"
 
 
@@ -294,7 +276,7 @@ def test_a_wide_tree_is_cut() -> None:
     result = path(*(node(f"e{i}", 300 - i) for i in range(300)))
     assert len(path_table(result).rows) == MAX_WAYS + 1
     assert path_table(result).cut == 300 - MAX_WAYS
-    assert len(path_figure(result)["data"][0]["node"]["label"]) == 9
+    assert len(path_picture(result).nodes) == 9
 
 
 @pytest.mark.parametrize(
