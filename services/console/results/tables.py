@@ -10,7 +10,7 @@ from services.console.queries.cells import write_cell
 from services.console.results.numbers import NOTHING
 
 # The sums of several tables under one head.
-SIDE_BY_SIDE = "Side by side"
+SIDE_BY_SIDE, PART = "Side by side", "Part"
 _FEW = 3
 _DEEPEST = 10
 
