@@ -13,6 +13,8 @@ from services.console.results.numbers import NOTHING
 # The sums of several tables under one head.
 SIDE_BY_SIDE, PART = "Side by side", "Part"
 _FEW = 3
+# Two months of days, and their sum: the page of the query has all.
+_TILE_ROWS = 63
 _DEEPEST = 10
 
 
@@ -68,6 +70,14 @@ class Table(Struct, frozen=True):
             return self.rows
         first = next((i for i, row in enumerate(self.rows) if row.says_something and not row.is_sum), 0)
         return [row for i, row in enumerate(self.rows) if i >= first or row.is_sum]
+
+    @property
+    def on_tile(self) -> list[Row]:
+        return self.from_first[:_TILE_ROWS]
+
+    @property
+    def off_tile(self) -> int:
+        return len(self.from_first) - len(self.on_tile)
 
     @property
     def is_narrow(self) -> bool:
