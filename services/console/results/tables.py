@@ -13,8 +13,8 @@ from services.console.results.numbers import NOTHING
 # The sums of several tables under one head.
 SIDE_BY_SIDE, PART = "Side by side", "Part"
 _FEW = 3
-# Two months of days, and their sum: the page of the query has all.
-_TILE_ROWS = 63
+# A month of days, and their sum: the page of the query has all.
+_TILE_ROWS = 32
 _DEEPEST = 10
 
 

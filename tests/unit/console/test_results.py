@@ -172,8 +172,8 @@ def test_a_tile_begins_where_somebody_did_something() -> None:
 
 def test_a_tile_has_room_for_so_many_rows() -> None:
     rows = [Row(str(i), [TableCell("1")]) for i in range(100)]
-    assert [row.head for row in Table("T", ["N"], rows).on_tile] == [str(i) for i in range(63)]
-    assert (Table("T", ["N"], rows).off_tile, Table("T", ["N"], rows[:63]).off_tile) == (37, 0)
+    assert [row.head for row in Table("T", ["N"], rows).on_tile] == [str(i) for i in range(32)]
+    assert (Table("T", ["N"], rows).off_tile, Table("T", ["N"], rows[:32]).off_tile) == (68, 0)
 
 
 def step(people: int, of_start: float | None, **more: Any) -> dict[str, Any]:
