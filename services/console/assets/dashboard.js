@@ -5,8 +5,8 @@ import "./days.js";
 
 async function load(place) {
   try {
-    const body = new URLSearchParams({ query: place.dataset.query });
-    const answer = await ask(place.dataset.tile, { method: "POST", body });
+    const query = new URLSearchParams({ query: place.dataset.query });
+    const answer = await ask(place.dataset.tile, { method: "POST", body: query });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const body = page.querySelector(".tile-body") ?? page.querySelector("[role=alert]");
     place.replaceChildren(...(body ? [...document.importNode(body, true).childNodes] : ["This tile did not load."]));

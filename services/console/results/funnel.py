@@ -7,7 +7,7 @@ from msgspec import UNSET, Struct
 from services.console.frame.show import number
 from services.console.queries.titles import event_name
 from services.console.results.numbers import THIN, duration, line_name, share
-from services.console.results.tables import SIDE_BY_SIDE, Cell, Row, Table, behind, count_cell, heat_of, line_of
+from services.console.results.tables import PART, SIDE_BY_SIDE, Cell, Row, Table, behind, count_cell, heat_of, line_of
 from services.contract.api.funnel import FunnelResult, FunnelStepResult
 
 _COLUMNS = ["Of the start", "Of the step before", "Went no further", "Median time", "90 % within"]
@@ -80,7 +80,7 @@ def _side_by_side(sides: list[_Side], unit: str) -> Table:
     """A column a step: people, and their share of those who began."""
     columns = [unit.capitalize(), *(_step_name(step, i) for i, step in enumerate(sides[0].steps) if i)]
     rows = [Row(side.name, [_of_start(side, i) for i in range(len(side.steps))]) for side in sides]
-    return Table(SIDE_BY_SIDE, columns, rows, is_open=True)
+    return Table(SIDE_BY_SIDE, columns, rows, corner=PART, is_open=True)
 
 
 def _of_start(side: _Side, place: int) -> Cell:

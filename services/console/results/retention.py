@@ -6,7 +6,7 @@ from msgspec import UNSET, Struct
 
 from services.console.frame.show import number
 from services.console.results.numbers import line_name, period, share
-from services.console.results.tables import SIDE_BY_SIDE, Cell, Row, Table, behind, count_cell, heat_of, line_of
+from services.console.results.tables import PART, SIDE_BY_SIDE, Cell, Row, Table, behind, count_cell, heat_of, line_of
 from services.contract.api.retention import RetentionResult
 
 # More than these nobody reads on a page: the CSV has all.
@@ -40,7 +40,7 @@ def retention_tables(result: RetentionResult, zone: ZoneInfo, unit: str = "peopl
         return tables
     rows = [Row(table.caption, table.rows[0].cells) for table in tables]
     widest = max((table.columns for table in tables), key=len)
-    together = Table(SIDE_BY_SIDE, widest, rows, is_open=True)
+    together = Table(SIDE_BY_SIDE, widest, rows, corner=PART, is_open=True)
     return [together, *tables]
 
 

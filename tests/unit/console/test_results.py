@@ -15,7 +15,8 @@ from services.console.results.paths import MAX_ROWS as MAX_WAYS
 from services.console.results.paths import path_picture, path_table
 from services.console.results.result import shown
 from services.console.results.retention import MAX_SIDE, retention_tables
-from services.console.results.tables import Table, behind
+from services.console.results.tables import Cell as TableCell
+from services.console.results.tables import Row, Table, behind
 from services.console.results.trends import MAX_LINES, MAX_ROWS, lines_of, trends_table
 from services.contract.api.funnel import FunnelResult
 from services.contract.api.path import PathResult
@@ -167,6 +168,12 @@ def test_a_tile_begins_where_somebody_did_something() -> None:
     answer = {"matrix": [[0, 0, 0], [4, 2], [0]], "interval": "day", "periods": PERIODS, "complete": [True] * 3}
     (table,) = retention_tables(made(answer, RetentionResult), BERLIN)
     assert [row.head for row in table.from_first] == ["All together", "Mon 2 Mar 2026", "Tue 3 Mar 2026"]
+
+
+def test_a_tile_has_room_for_so_many_rows() -> None:
+    rows = [Row(str(i), [TableCell("1")]) for i in range(100)]
+    assert [row.head for row in Table("T", ["N"], rows).on_tile] == [str(i) for i in range(32)]
+    assert (Table("T", ["N"], rows).off_tile, Table("T", ["N"], rows[:32]).off_tile) == (68, 0)
 
 
 def step(people: int, of_start: float | None, **more: Any) -> dict[str, Any]:
