@@ -21,16 +21,12 @@ from services.edge.http.quotas import Quotas
 from services.edge.http.usage import Usage
 from services.operations.usage import DayOfProject, read_usage
 from services.query.catalog.builder import CatalogBuilder
-from services.query.execution.event_borders import EventBorders
-from services.query.execution.executor import QueryExecutor
-from services.query.execution.limits import Limits
 from services.query.execution.store_size import StoreSize
 from services.query.expiry import expiry
 from services.query.expiry.expiry import Expiry, Mark
-from services.query.sql.events import EVENTS_ONCE, SHOWN
-from services.runtime.clickhouse import ClickHouse, StoreError, StoreUnavailableError
+from services.runtime.clickhouse import ClickHouse
 from services.runtime.project_limits import ProjectLimits, read_limits, write_limits
-from services.runtime.settings import ClickHouseSettings, QuerySettings
+from services.runtime.settings import ClickHouseSettings
 from services.schema.roles import Role
 from tests.support.engine import as_role, send_sql
 from tests.support.histories import store
@@ -198,27 +194,6 @@ def test_kept_results_go_when_the_border_moves(client: QueryClient, clickhouse: 
     assert again.headers["ETag"] != first.headers["ETag"]
     assert ask(key, again.headers["ETag"]).status_code == 304
     assert ask(other_key, of_other.headers["ETag"]).status_code == 304, "its border has not moved"
-
-
-async def test_no_answer_before_borders_are_known(clickhouse: ClickHouseSettings) -> None:
-    """A service that has just started must not show what has expired."""
-    store(clickhouse, {"short": History([event_at(KEPT_SINCE - timedelta(days=1)), event_at(KEPT_SINCE)])})
-    await keep(clickhouse, "short", DAYS)
-    await mark(clickhouse)
-    sql = f"SELECT count() FROM {EVENTS_ONCE} WHERE e.project_id = {{project:String}} AND {SHOWN}"
-    async with store_of(as_role(clickhouse, Role.QUERY)) as opened:
-        limits = Limits.of(QuerySettings())
-        executor = QueryExecutor(opened, limits, EventBorders(opened, 60))
-        assert await executor.rows(sql, {"project": "short"}) == [(1,)]
-        with pytest.raises(StoreError):
-            await opened.rows(sql, {"project": "short"})
-    async with store_of(ClickHouseSettings(clickhouse_url="http://127.0.0.1:1")) as away:
-        with pytest.raises(StoreUnavailableError):
-            await QueryExecutor(away, limits, EventBorders(away, 60)).rows(sql, {"project": "short"})
-
-
-def event_at(time: datetime) -> Event:
-    return Event(str(uuid.uuid4()), "a", "u1", time, "{}")
 
 
 def without_request_id(answer: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ class EventBorders:
 
     async def refresh(self) -> None:
         """Raises StoreError, and keeps what was known."""
-        self._since_us = dict(await self._store.rows(_SQL))
+        self._since_us = {str(project): int(since_us) for project, since_us in await self._store.rows(_SQL)}
 
     async def of(self, project_id: str) -> int:
         """In microseconds; 0: all are kept. Raises StoreError while nothing is known."""

@@ -1,0 +1,67 @@
+"""What has expired is in no answer of a service that has just started, nor of one that cannot read the borders."""
+
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from services.contract.tables import EXPIRED
+from services.query.execution.event_borders import EventBorders
+from services.query.execution.executor import QueryExecutor
+from services.query.execution.limits import Limits
+from services.query.sql.events import EVENTS_ONCE, SHOWN
+from services.runtime.clickhouse import ClickHouse, StoreError, StoreUnavailableError
+from services.runtime.settings import ClickHouseSettings, QuerySettings
+from services.schema.roles import Role
+from tests.support.engine import as_role, send_sql
+from tests.support.histories import store
+from tests.support.oracle import Event, History
+
+KEPT_SINCE = datetime(2024, 2, 9, tzinfo=UTC)
+_SQL = f"SELECT count() FROM {EVENTS_ONCE} WHERE e.project_id = {{project:String}} AND {SHOWN}"
+_OF_PROJECT = {"project": "borders"}
+
+
+@asynccontextmanager
+async def opened(settings: ClickHouseSettings) -> AsyncIterator[ClickHouse]:
+    found = ClickHouse(settings)
+    try:
+        yield found
+    finally:
+        await found.close()
+
+
+def executor(found: ClickHouse) -> QueryExecutor:
+    return QueryExecutor(found, Limits.of(QuerySettings()), EventBorders(found, 60))
+
+
+@pytest.fixture
+def query_user(clickhouse: ClickHouseSettings) -> ClickHouseSettings:
+    times = (KEPT_SINCE - timedelta(microseconds=1), KEPT_SINCE)
+    store(clickhouse, {"borders": History([Event(str(uuid.uuid4()), "a", "u1", time, "{}") for time in times])})
+    send_sql(
+        clickhouse,
+        f"INSERT INTO {EXPIRED} (project_id, kept_since, rewritten_to, version) "
+        f"VALUES ('borders', '{KEPT_SINCE:%Y-%m-%d} 00:00:00', '1970-01-01 00:00:00', 1)",
+    )
+    return as_role(clickhouse, Role.QUERY)
+
+
+async def test_the_first_answer_waits_for_the_borders(query_user: ClickHouseSettings) -> None:
+    async with opened(query_user) as found:
+        assert await executor(found).rows(_SQL, _OF_PROJECT) == [(1,)]
+        assert await executor(found).raw(_SQL, _OF_PROJECT, "TSV") == b"1\n"
+
+
+async def test_a_statement_that_asks_for_no_border_is_refused(query_user: ClickHouseSettings) -> None:
+    async with opened(query_user) as found:
+        with pytest.raises(StoreError):
+            await found.rows(_SQL, _OF_PROJECT)
+
+
+async def test_without_borders_there_is_no_answer() -> None:
+    async with opened(ClickHouseSettings(clickhouse_url="http://127.0.0.1:1")) as away:
+        with pytest.raises(StoreUnavailableError):
+            await executor(away).rows(_SQL, _OF_PROJECT)
