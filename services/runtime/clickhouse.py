@@ -15,6 +15,8 @@ import aiohttp
 import clickhouse_connect
 from clickhouse_connect.driver.asyncclient import AsyncClient
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.external import ExternalData
+from msgspec import Struct
 
 from services.runtime.cluster import cluster_settings
 from services.runtime.operator_errors import OperatorError
@@ -24,6 +26,15 @@ from services.runtime.tls import causes, tls_advice
 Version = tuple[int, ...]  # of ClickHouse, as far as it matters
 Parameters = Mapping[str, Any]
 Settings = Mapping[str, Any]
+
+
+class SentTable(Struct, frozen=True):
+    """A table that goes with one statement, to the servers that it asks as well. `rows` are RowBinary."""
+
+    name: str
+    structure: str
+    rows: bytes
+
 
 # Numeric codes of ClickHouse's ErrorCodes.cpp.
 _MEMORY_LIMIT_EXCEEDED = 241
@@ -198,6 +209,16 @@ class ClickHouse:
         async with self._asking() as client:
             return await client.raw_query(
                 sql, parameters=dict(parameters or {}), settings={**self._usual, **(settings or {})}, fmt=fmt
+            )
+
+    async def raw_with(
+        self, table: SentTable, sql: str, parameters: Parameters, settings: Settings, fmt: str = "RowBinary"
+    ) -> bytes:
+        """As `raw`, of a statement that reads a table which is sent with it: for lists too long for SQL."""
+        sent = ExternalData(file_name=table.name, data=table.rows, fmt="RowBinary", structure=table.structure)
+        async with self._asking() as client:
+            return await client.raw_query(
+                sql, parameters=dict(parameters), settings={**self._usual, **settings}, fmt=fmt, external_data=sent
             )
 
     async def command(self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None) -> None:

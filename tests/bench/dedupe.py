@@ -1,9 +1,14 @@
 """The index of event ids: memory, lookups and how long it takes to fill it from ClickHouse.
 
 `python -m tests.bench.dedupe [--ids N]... [--stored N] [--history N]`
+
+And what the mode `clickhouse`, which has no index, asks for each block: `--asked N` blocks. Rows of the events table are made
+by ClickHouse: as narrow as events can be, with no properties. What is read of them are id and receipt.
 """
 
 import asyncio
+import os
+import statistics
 import subprocess
 import sys
 import time
@@ -17,6 +22,9 @@ from rich.table import Table
 
 from services.contract.log.topics import Partitioning
 from services.runtime.clickhouse import ClickHouse
+from services.runtime.settings import WorkerSettings
+from services.worker.dedupe.clickhouse import ClickHouseDedupe
+from services.worker.dedupe.ids import ids_from_rows
 from services.worker.dedupe.memory import MemoryDedupe
 from tests.bench.index_size import IndexFigures
 from tests.bench.processes import pin, two_cores
@@ -44,6 +52,18 @@ _INSERT_OLD = """
     FROM (SELECT number, now64(6) - toIntervalSecond(%(window)d + 86400 + (number * 7919) % 7776000) AS received
         FROM numbers(%(rows)d))
 """
+
+
+class AskFigures(Struct, kw_only=True):
+    """Of blocks of new ids, whether they are stored."""
+
+    block: int
+    seconds: list[float]
+
+    @property
+    def events_s(self) -> float:
+        """So much a worker can store where asking is all that it waits for."""
+        return self.block / statistics.median(self.seconds)
 
 
 class LoadFigures(Struct, kw_only=True):
@@ -94,12 +114,33 @@ async def _load(pipeline: Pipeline, partitions: int, stored: int) -> LoadFigures
     return LoadFigures(ids=found, of=stored, seconds=seconds)
 
 
+async def _ask(pipeline: Pipeline, blocks: int) -> AskFigures:
+    """As a worker does: one block after the other, each of the default size."""
+    size = WorkerSettings().worker_block_events
+    store = await ClickHouse.connect(pipeline.clickhouse)
+    seconds = []
+    try:
+        dedupe = ClickHouseDedupe(store, _WINDOW_S)
+        await dedupe.load({0: time.time()})
+        for _ in range(blocks):
+            ids = ids_from_rows(os.urandom(16 * size))
+            started = time.monotonic()
+            found = await dedupe.duplicates(ids)
+            seconds.append(time.monotonic() - started)
+            if found.any():
+                raise RuntimeError("a random id is stored")
+    finally:
+        await store.close()
+    return AskFigures(block=size, seconds=seconds)
+
+
 def main(
     ids: Annotated[list[int], typer.Option(help="Sizes of the index; may be given several times.")] = list(SIZES),  # noqa: B006
     stored: Annotated[
         int, typer.Option(help="Ids in ClickHouse for the time to fill; 0 leaves that out.")
     ] = STORED_IDS,
     history: Annotated[int, typer.Option(help="Rows from before the window beside them.")] = 0,
+    asked: Annotated[int, typer.Option(help="Blocks of the mode `clickhouse`; 0 leaves that out.")] = 0,
 ) -> None:
     """Measure the index of event ids."""
     out = Console()
@@ -107,14 +148,14 @@ def main(
         "ids", "bytes an id", "resident bytes an id", "lookups/s", "adds/s", "longest add s", title="Index, one core"
     )
     for size in ids:
-        f = measure_index(size, two_cores()[0])
+        index = measure_index(size, two_cores()[0])
         table.add_row(
-            f"{f.ids:,}",
-            f"{f.bytes_an_id:.1f}",
-            f"{f.rss_bytes_an_id:.1f}",
-            f"{f.lookups_s:,.0f}",
-            f"{f.adds_s:,.0f}",
-            f"{f.longest_add_s:.2f}",
+            f"{index.ids:,}",
+            f"{index.bytes_an_id:.1f}",
+            f"{index.rss_bytes_an_id:.1f}",
+            f"{index.lookups_s:,.0f}",
+            f"{index.adds_s:,.0f}",
+            f"{index.longest_add_s:.2f}",
         )
     out.print(table)
     if stored:
@@ -122,6 +163,10 @@ def main(
             for load in measure_load(pipeline, stored, history):
                 share = f"{load.ids:,} ids of one partition, of {load.of:,} in ClickHouse"
                 out.print(f"from assignment to the first event: {load.seconds:.2f} s ({share})", highlight=False)
+            if asked:
+                f = asyncio.run(_ask(pipeline, asked))
+                took = f"{statistics.median(f.seconds):.2f} s a block of {f.block:,}, {max(f.seconds):.2f} at most"
+                out.print(f"mode clickhouse: {f.events_s:,.0f} events/s at most ({took})", highlight=False)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """The ids of the dedupe window are read from a real table: all of them, and without reading its history."""
 
+import random
 import time
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -10,8 +12,11 @@ from services.contract.log.topics import Partitioning
 from services.contract.tables import EVENTS
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.settings import ClickHouseSettings
+from services.schema.roles import Role
+from services.worker.dedupe.clickhouse import ClickHouseDedupe
+from services.worker.dedupe.ids import ids_from_bytes
 from services.worker.dedupe.memory import MemoryDedupe
-from tests.support.engine import send_sql
+from tests.support.engine import as_role, send_sql
 
 DAY_S = 86_400
 WINDOW_S = 2 * DAY_S
@@ -67,3 +72,28 @@ async def test_the_window_is_read_whole_and_history_is_not(filled: ClickHouseSet
     # Each slice meets the granules at the window's two ends; the table has fifty of them.
     assert len(store.looked_at) > 1
     assert max(store.looked_at) <= 3 * GRANULE_ROWS
+
+
+async def test_a_block_is_asked_for_at_once_by_the_worker_s_own_user(filled: ClickHouseSettings) -> None:
+    """As many ids as a block of the default size has, some of them stored."""
+    stored = [
+        UUID(one).bytes
+        for one in send_sql(
+            filled, f"SELECT event_id FROM {EVENTS} WHERE received_at > now() - {WINDOW_S} LIMIT 100"
+        ).split()
+    ]
+    old = [
+        UUID(one).bytes
+        for one in send_sql(
+            filled, f"SELECT event_id FROM {EVENTS} WHERE received_at < now() - {WINDOW_S + DAY_S} LIMIT 50"
+        ).split()
+    ]
+    block = [*stored, *old, *(uuid4().bytes for _ in range(99_850))]
+    random.Random(1).shuffle(block)
+    store = ClickHouse(as_role(filled, Role.WORKER))
+    try:
+        dedupe = ClickHouseDedupe(store, WINDOW_S)
+        found = await dedupe.duplicates(ids_from_bytes(b"".join(block)))
+    finally:
+        await store.close()
+    assert {one for one, is_stored in zip(block, found.tolist(), strict=True) if is_stored} == set(stored)

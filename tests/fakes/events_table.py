@@ -2,19 +2,24 @@
 
 import json
 import math
-import re
 import struct
 import time
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 from msgspec import Raw
 
-from services.contract.log.envelope import EventLine, pack
+from services.contract.log.envelope import ID_BYTES, EventLine, pack
 from services.contract.log.topics import Partitioning
-from services.runtime.clickhouse import BadDataError, ClickHouse, Parameters, Settings, StoreUnavailableError
+from services.runtime.clickhouse import (
+    BadDataError,
+    ClickHouse,
+    Parameters,
+    SentTable,
+    Settings,
+    StoreUnavailableError,
+)
 from services.runtime.clock import utc_now
 from services.runtime.settings import ClickHouseSettings
 from services.worker.record import Record
@@ -86,17 +91,20 @@ class MemoryEventsTable(ClickHouse):
     async def raw(
         self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None, fmt: str = "JSONEachRow"
     ) -> bytes:
-        """Ids as ClickHouse writes UUIDs in RowBinary, two little-endian halves: of some partitions and some time, or
-        which of those that the query lists are stored."""
+        """Ids of some partitions and some time."""
         self._refuse_reading()
         assert fmt == "RowBinary"
         asked = dict(parameters or {})
-        if "wanted" in asked:
-            found = set(self._found(asked, asked["since"], asked["until"]))
-        else:
-            listed = {UUID(text).bytes for text in re.findall(r"'([0-9a-f-]{36})'", sql)}
-            found = listed & set(self._found({}, asked["since"], math.inf))
-        return b"".join(struct.pack("<QQ", *struct.unpack(">QQ", event_id)) for event_id in found)
+        return _turned(b"".join(set(self._found(asked, asked["since"], asked["until"]))))
+
+    async def raw_with(
+        self, table: SentTable, sql: str, parameters: Parameters, settings: Settings, fmt: str = "RowBinary"
+    ) -> bytes:
+        """Which of the ids that are sent are stored since a time."""
+        self._refuse_reading()
+        ids = _turned(table.rows)
+        sent = {ids[at : at + ID_BYTES] for at in range(0, len(ids), ID_BYTES)}
+        return _turned(b"".join(sent & set(self._found({}, parameters["since"], math.inf))))
 
     def _found(self, asked: dict[str, Any], since_ms: float, until_ms: float) -> list[bytes]:
         found = []
@@ -115,6 +123,11 @@ class MemoryEventsTable(ClickHouse):
         if self.unreadable:
             self.unreadable -= 1
             raise StoreUnavailableError("refused", 202)
+
+
+def _turned(ids: bytes) -> bytes:
+    """Ids as ClickHouse writes UUIDs in RowBinary, two little-endian halves; and back."""
+    return b"".join(struct.pack("<Q", half) for (half,) in struct.iter_unpack(">Q", ids))
 
 
 def _read(line: bytes) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class Scenario:
     """`faults` in random order, then `last` in this one. `pause_s`: the longest time between two faults.
 
     `brokers`: how many it needs; `durable`: they must keep their log when they die, so the embedded one will not do.
-    `shards`: how many engines are one cluster. `times`: at most so many faults, where each takes long; `short`: so many
+    `workers`: how many; `shards`: how many engines are one cluster. `times`: at most so many faults, where each takes long; `short`: so many
     in the short form. `beside`: it mostly waits, and runs beside the others. `base`: the commit of the build that it
     begins with.
     """
@@ -42,6 +42,7 @@ class Scenario:
     beside: bool = False
     base: str | None = None
     shards: int = 1
+    workers: int = 3
 
 
 # 0.1.0: CHANGELOG.md.
@@ -73,8 +74,15 @@ SCENARIOS = {
         Scenario("keys-and-restarts", "keys made and revoked; edges that start without ClickHouse", KEYS, short=1),
         Scenario("shards", "one of two shards killed, stalled, cut off from the other", SHARDS, short=2, shards=2),
         Scenario("poison", "bad lines of a foreign producer, then a flood", POISON, last=AFTER_POISON, short=3),
-        # The last on its stack: the group remembers a member with a name when it has gone, until its session is over.
-        Scenario("rolling-restart", "a deploy: workers that keep their names start again", ROLLING, short=1),
+        # With as many workers as partitions, on a stack of its own: the group remembers a member with a name when it has gone.
+        Scenario(
+            "rolling-restart",
+            "a deploy: workers that keep their names start again",
+            ROLLING,
+            times=1,
+            short=1,
+            workers=8,
+        ),
         Scenario(
             "upgrade",
             "0.1.0 is replaced by this build, service by service",

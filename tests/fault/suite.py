@@ -67,9 +67,9 @@ async def _run_one_by_one(
     return reports
 
 
-def _shape_of(scenario: Scenario) -> tuple[int, int, str | None]:
+def _shape_of(scenario: Scenario) -> tuple[int, int, int, str | None]:
     """Those that have the same run on one stack."""
-    return scenario.brokers, scenario.shards, scenario.base
+    return scenario.brokers, scenario.shards, scenario.workers, scenario.base
 
 
 class Stacks:
@@ -82,7 +82,13 @@ class Stacks:
 
     async def get(self, scenario: Scenario) -> Stack:
         brokers = scenario.brokers if self._options.apache else 0
-        shape = Shape(brokers=brokers, broken=self._options.broken, base=scenario.base, shards=scenario.shards)
+        shape = Shape(
+            brokers=brokers,
+            workers=scenario.workers,
+            broken=self._options.broken,
+            base=scenario.base,
+            shards=scenario.shards,
+        )
         if self._stack is None or self._stack.shape != shape:
             await self.close()
             data_dir = self._options.data_dir / f"from-{scenario.name}"

@@ -109,7 +109,11 @@ class Everywhere:
         headers = {name: value for name, value in request.headers.items() if name in _PASSED_ON}
         body = await request.body()
         is_form = False
-        if "boundary=" in (kind := request.headers.get("content-type", "")):
+        kind = request.headers.get("content-type", "")
+        if "boundary=" in kind and b'; filename="' in body:
+            # A table goes with it: it only reads.
+            return await self._pass_on(given, body, {**headers, "content-type": kind})
+        if "boundary=" in kind:
             # Parameters, where there are many.
             given |= _fields(body, kind.partition("boundary=")[2].strip('"'))
             body, is_form = b"", True
@@ -172,8 +176,15 @@ class Everywhere:
             answer = await self._http.post(
                 url, params=statement.parameters, content=statement.sql.encode(), headers=given
             )
-        kept = {k: v for k, v in answer.headers.items() if k.startswith("x-clickhouse") or k == "content-type"}
-        return Response(answer.content, answer.status_code, kept)
+        return _answered(answer)
+
+    async def _pass_on(self, given: Mapping[str, str], body: bytes, headers: Mapping[str, str]) -> Response:
+        return _answered(await self._http.post(self.nodes[self.first], params=given, content=body, headers=headers))
+
+
+def _answered(answer: httpx.Response) -> Response:
+    kept = {k: v for k, v in answer.headers.items() if k.startswith("x-clickhouse") or k == "content-type"}
+    return Response(answer.content, answer.status_code, kept)
 
 
 def _fields(body: bytes, boundary: str) -> dict[str, str]:

@@ -23,6 +23,7 @@ from services.edge.protocols.messages import (
     text_of,
 )
 from services.edge.protocols.taken import Taken, encode, merged, with_members
+from services.edge.protocols.text_keys import TextKeys
 
 _Id = str | int | float | None
 _V1 = "/i/v1/analytics/events"
@@ -214,6 +215,7 @@ class _Translation:
         self._sent = envelope.sent_at
         self._request_members = request_members
         self._library = library
+        self._text_keys = TextKeys()
 
     def add(self, message: _Event, payload: Payload) -> None:
         """Raises ApiError."""
@@ -229,6 +231,8 @@ class _Translation:
         if distinct_id is None:
             raise ApiError(ErrorCode.MISSING_FIELD, "`distinct_id` is required.", field="distinct_id")
         key = self._taken.key_of(message.uuid or _text(apart, "$insert_id"))
+        if key is None:  # Python's SDK of up to 2024
+            key = self._text_keys.key_of(payload.text, bytes(message.timestamp))
         time, sent = self._time(message, properties)
         if message.options and bytes(message.options) not in (b"{}", b"null"):
             self._taken.lost["options"] += 1

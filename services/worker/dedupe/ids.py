@@ -50,6 +50,13 @@ def ids_from_rows(rows: bytes) -> Ids:
     return Ids(columns["high"].astype(np.uint64), columns["low"].astype(np.uint64))
 
 
+def rows_from_ids(ids: Ids) -> bytes:
+    """One UUID column in RowBinary."""
+    rows = np.empty(len(ids), _UUID_ROW)
+    rows["high"], rows["low"] = ids.high, ids.low
+    return rows.tobytes()
+
+
 def joined(some: Sequence[Ids]) -> Ids:
     """One behind the other."""
     if not some:

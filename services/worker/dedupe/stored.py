@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from services.contract.tables import EVENTS, TAKEN_IDS
-from services.runtime.clickhouse import ClickHouse, StoreUnavailableError
+from services.runtime.clickhouse import ClickHouse, SentTable, StoreUnavailableError
 from services.runtime.cluster import (
     REPLICAS_SQL,
     Replica,
@@ -18,7 +18,7 @@ from services.runtime.cluster import (
     replicas_of,
     shards_without_majority,
 )
-from services.worker.dedupe.ids import Ids, ids_from_rows, joined, without_repeats
+from services.worker.dedupe.ids import Ids, ids_from_rows, joined, rows_from_ids, without_repeats
 from services.worker.dedupe.whole_answers import WHOLE_ANSWER
 
 _TABLES = (EVENTS, TAKEN_IDS)
@@ -36,17 +36,29 @@ async def count_ids(store: ClickHouse, where: str, parameters: Mapping[str, Any]
     return int(rows[0][0])
 
 
-async def read_ids(
-    store: ClickHouse, where: str, parameters: Mapping[str, Any], settings: Mapping[str, int | str] | None = None
-) -> Ids:
-    """Ids of the rows for which `where` holds; on one server as often as they lie there. Raises StoreError."""
-    whole = {**WHOLE_ANSWER, **(settings or {})}
+async def read_ids(store: ClickHouse, where: str, parameters: Mapping[str, Any], asked: Ids | None = None) -> Ids:
+    """Ids of the rows for which `where` holds, and of `asked` ones alone; on one server as often as they lie there. Raises
+    StoreError."""
+    if asked is not None:
+        where += " AND event_id IN (SELECT id FROM asked)"
     if not store.cluster:
         select = " UNION ALL ".join(f"SELECT event_id FROM {table} {where}" for table in _TABLES)
-        return ids_from_rows(await store.raw(select, parameters, whole, fmt="RowBinary"))
+        return ids_from_rows(await _raw(store, select, parameters, WHOLE_ANSWER, asked))
     replicas = replicas_of(await store.rows(REPLICAS_SQL, {"cluster": store.cluster}))  # type: ignore[arg-type]
-    found = [await _of_majority(store, table, where, parameters, whole, replicas) for table in _TABLES]
+    found = [await _of_majority(store, table, where, parameters, asked, replicas) for table in _TABLES]
     return without_repeats(joined(found))
+
+
+async def _raw(
+    store: ClickHouse,
+    sql: str,
+    parameters: Mapping[str, Any],
+    settings: Mapping[str, int | str],
+    asked: Ids | None,
+) -> bytes:
+    if asked is None:
+        return await store.raw(sql, parameters, settings, fmt="RowBinary")
+    return await store.raw_with(SentTable("asked", "id UUID", rows_from_ids(asked)), sql, parameters, settings)
 
 
 async def _of_majority(
@@ -54,16 +66,17 @@ async def _of_majority(
     table: str,
     where: str,
     parameters: Mapping[str, Any],
-    settings: Mapping[str, int | str],
+    asked: Ids | None,
     replicas: Sequence[Replica],
 ) -> Ids:
     own = f"{store.database}.{own_table(table, store.cluster)}"
-    body = await store.raw(
+    body = await _raw(
+        store,
         f"SELECT shardNum(), groupArray(event_id) FROM {on_replicas(store.cluster, own)} {where}",
         parameters,
         # Each replica's row comes as it is, also of one that has no such id: who is missing has not answered.
-        {**settings, "skip_unavailable_shards": 1, "distributed_group_by_no_merge": 1},
-        fmt="RowBinary",
+        {**WHOLE_ANSWER, "skip_unavailable_shards": 1, "distributed_group_by_no_merge": 1},
+        asked,
     )
     answers = dict(_answers(body))
     if missing := shards_without_majority(replicas, answers):

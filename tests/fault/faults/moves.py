@@ -2,16 +2,19 @@
 
 import asyncio
 import signal
+from collections import Counter
 
 import msgspec
 
 from tests.fault.faults import Fault
-from tests.fault.processes import until
+from tests.fault.processes import Service, until
 from tests.fault.proxy import Mode, wait_for
 from tests.fault.scene import Scene
 
 _CATCH_S = 15.0
 _MOVED_S = 60.0
+# Eight of them at once, on two cores.
+_STARTED_S = 120.0
 _SETTLE_S = 3.0
 
 
@@ -67,8 +70,8 @@ async def join_and_leave(scene: Scene) -> None:
 
 
 async def rolling_restart(scene: Scene) -> None:
-    """Workers with names of their own start again one by one, as at a deploy: no partition moves, and each reads the ids
-    of its own partitions once."""
+    """Workers with names of their own start again one by one, as at a deploy: no partition moves, and each is read by its own
+    worker once. So the ids of a partition are read twice in all: when the workers were started, and now."""
     stack = scene.stack
     for worker in stack.workers:
         worker.overrides["HEADRACE_WORKER_INSTANCE_ID"] = worker.name
@@ -76,16 +79,32 @@ async def rolling_restart(scene: Scene) -> None:
         worker.overrides["HEADRACE_WORKER_SESSION_TIMEOUT_S"] = "60"
     await asyncio.gather(*[worker.stop() for worker in stack.workers])
     await asyncio.gather(*[worker.start() for worker in stack.workers])
-    await stack.wait_ready()
+    await stack.wait_ready(_STARTED_S)
     await _all_share(scene)
     held = {worker.name: await stack.partitions_of(worker) for worker in stack.workers}
+    # Ids are read with the first block that has records of a partition.
+    await until(lambda: all(_has_read(worker, held[worker.name]) for worker in stack.workers), "ids read", _MOVED_S)
     logs = {worker.name: worker.log.stat().st_size for worker in stack.workers}
     await _restart_each(scene)
+    await until(
+        lambda: all(_has_read(worker, held[worker.name], logs[worker.name]) for worker in stack.workers),
+        "ids read again",
+        _MOVED_S,
+    )
+    read: Counter[int] = Counter()
     for worker in stack.workers:
         loaded = _partitions_loaded(worker.log.read_bytes()[logs[worker.name] :])
+        read.update(loaded)
         scene.check(sorted(loaded) == sorted(held[worker.name]), f"{worker.name} of {held[worker.name]} read {loaded}")
         now = await stack.partitions_of(worker)
         scene.check(now == held[worker.name], f"{worker.name} had {held[worker.name]} and has {now}")
+    scene.notes.append(
+        f"{len(stack.workers)} workers started again: each partition's ids were read {max(read.values())} time(s) at most"
+    )
+
+
+def _has_read(worker: Service, partitions: set[int], since: int = 0) -> bool:
+    return partitions <= set(_partitions_loaded(worker.log.read_bytes()[since:]))
 
 
 async def _restart_each(scene: Scene) -> None:
@@ -93,7 +112,7 @@ async def _restart_each(scene: Scene) -> None:
         status = await worker.stop()
         scene.check(status == 0, f"{worker.name} was asked to stop and ended with status {status}")
         await worker.start()
-        await scene.stack.wait_ready()
+        await scene.stack.wait_ready(_STARTED_S)
         await asyncio.sleep(scene.rng.uniform(0.5, 2))
     await _all_share(scene)
 

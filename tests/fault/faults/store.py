@@ -20,6 +20,7 @@ LONG_S = 120
 # What a disk may not have yet, and how long it takes to read ten minutes of the log again.
 _TAIL_S = 20
 _READ_AGAIN_S = 120.0
+_YOUNG_S = 30.0
 
 
 def _through_proxies(mode: Mode, longest_s: float) -> Fault:
@@ -105,6 +106,11 @@ async def lose_tail(scene: Scene) -> None:
     stack = scene.stack
     logs = {worker.name: worker.log.stat().st_size for worker in stack.workers}
     rows, paths = await _youngest_parts(scene)
+    deadline = time.monotonic() + _YOUNG_S
+    # A store that has just come back may have taken nothing yet.
+    while not rows and time.monotonic() < deadline:
+        await asyncio.sleep(0.1)
+        rows, paths = await _youngest_parts(scene)
     await stack.kill_clickhouse()
     for path in paths:
         await asyncio.to_thread(shutil.rmtree, path)

@@ -333,11 +333,11 @@ TRAITS = pytest.mark.parametrize("name", ["traits", "set_once"])
 @WITH_TRAITS
 @TRAITS
 def test_as_many_traits_as_are_taken_are_taken(take: Take, name: str) -> None:
-    many = {f"t{n}": "a:b" for n in range(MAX_TRAITS)}
+    many: Any = {f"t{n}": "a:b" for n in range(MAX_TRAITS)}
     assert row(run(take, **{name: many}))[name] == many
-    long = {"t": "x" * (MAX_TRAITS_BYTES - len('{"t": ""}'))}
+    long: Any = {"t": "x" * (MAX_TRAITS_BYTES - len('{"t": ""}'))}
     assert row(run(take, **{name: long}))[name] == long
-    deep = {"t": {f"n{n}": n for n in range(2 * MAX_TRAITS)}}
+    deep: Any = {"t": {f"n{n}": n for n in range(2 * MAX_TRAITS)}}
     assert row(run(take, **{name: deep}))[name] == deep
 
 
