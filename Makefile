@@ -142,6 +142,10 @@ $(LOAD_READY): requirements/load.txt
 load: $(READY) $(LOAD_READY) ## the whole system in containers under load, and what it held (LOAD="--help" for the options)
 	$(BIN)/python -m tests.load $(LOAD)
 
+.PHONY: soak
+soak: $(READY) $(LOAD_READY) ## the same for hours, and what grows: memory, disk, freshness, parts, query times (HOURS=2; SOAK="--help")
+	$(BIN)/python -m tests.load.soak $(if $(HOURS),--hours $(HOURS)) $(SOAK)
+
 .PHONY: bench-query
 bench-query: $(READY) $(BENCH_READY) ## every query on a realistic history of 10 million events, beside other ways and DuckDB
 	$(BIN)/python -m tests.bench.query

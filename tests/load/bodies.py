@@ -9,12 +9,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from services.contract.api.endpoints import BASE_PATH
 from tests.bench.events import BODIES, TEMPLATE_KEY, make_event
 from tests.load.keys import KEY_CHARS, keys
 from tests.load.plan import BATCHES, KINDS, SDKS, SINGLES, SIZES
 
 _TEMPLATES = {BATCHES: 60, SINGLES: 500, SDKS: 30}
-BASE_PATH = "/v1/analytics"
 
 Event = dict[str, Any]
 

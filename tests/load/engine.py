@@ -5,6 +5,8 @@ import contextlib
 import docker  # type: ignore[import-untyped]  # a dependency of testcontainers
 from docker.errors import DockerException  # type: ignore[import-untyped]
 
+# Of the oldest engine. Given here, a client can be made, and closed again, where none answers.
+_API = "1.41"
 ADVICE = """\
 No Docker engine answers{reason}. This needs one, version 20.10 or newer:
   Debian, Ubuntu   apt-get install docker.io
@@ -17,7 +19,7 @@ reached: docs/how-to/load-test.md"""
 def missing_engine() -> str:
     """Empty where an engine answers; else what to install."""
     try:
-        with contextlib.closing(docker.from_env(timeout=5)) as client:
+        with contextlib.closing(docker.from_env(version=_API, timeout=5)) as client:
             client.ping()
     except (DockerException, OSError) as error:
         return ADVICE.format(reason=f" ({error})")

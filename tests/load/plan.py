@@ -29,7 +29,7 @@ class Plan(Struct, kw_only=True):
     run: int
     seed: int = 1
     repeats: float = 0.01
-    queries_s: float = 0.5
+    queries_s: float = 0.2
     dashboards_s: float = 0
     identities_s: float = 0
     deletions_s: float = 0

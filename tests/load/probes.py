@@ -11,11 +11,11 @@ from typing import Self
 import httpx
 from msgspec import Struct
 
-from tests.load.bodies import BASE_PATH
+from services.contract.api.endpoints import BASE_PATH
 
-_RATE = 8.0
+_RATE = 5.0
 # Asking costs the engine some milliseconds: more often, the probes were a part of the load.
-_ASK_EVERY_S = 0.15
+_ASK_EVERY_S = 0.25
 _AGAIN_S = 0.25
 _WINDOW = timedelta(minutes=3)
 # Of one query's list.
@@ -119,7 +119,7 @@ class Probes:
         body = {
             "since": (now - _WINDOW).isoformat(),
             "until": (now + _WINDOW).isoformat(),
-            "filter": {"distinct_id": names},
+            "filter": {"event": "probe", "distinct_id": names},
         }
         answer = await http.post(f"{next(self._queries)}{BASE_PATH}/query/events", json=body)
         answer.raise_for_status()

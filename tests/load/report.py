@@ -16,6 +16,9 @@ _TITLES = {
     "visible": "Seconds from 2xx to visible",
     "cores": "Cores by container",
     "memory": "MiB by container",
+    "query times": "Queries: ms, median of an interval",
+    "bytes an event": "Bytes an event on disk",
+    "parts": "Parts of the events table",
 }
 _HEIGHT = 300
 

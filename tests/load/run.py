@@ -3,6 +3,7 @@
 import platform
 import subprocess
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from rich.console import Console
 from services.devstack.child_process import ChildProcess
 from tests.load.figures import Happened
 from tests.load.kills import Killer
-from tests.load.plan import Plan, read
+from tests.load.plan import Gone, Plan, read
 from tests.load.probes import Probes
 from tests.load.stack import ROOT, Stack
 from tests.load.usage import UsageSampler
@@ -29,11 +30,13 @@ _TELL_EVERY_S = 10.0
 
 
 class Wishes(Struct, kw_only=True):
-    """What a run is asked for besides the plan. `kill`: services of which one container is killed."""
+    """What a run is asked for besides the plan. `kill`: services of which one container is killed, and is
+    started again after `down_s`. CPU and memory are read `every_s`."""
 
     warm_up_s: float
     kill: list[str] = []
     down_s: float = 3.0
+    every_s: float = 2.0
 
 
 class RunFailedError(Exception):
@@ -45,7 +48,7 @@ def run(stack: Stack, plan: Plan, wishes: Wishes, folder: Path, console: Console
     (folder / "plan.json").write_bytes(msgspec.json.encode(plan))
     with ExitStack() as beside:
         probes = beside.enter_context(Probes(plan.edges, plan.queries, stack.probe_key))
-        sampler = beside.enter_context(UsageSampler(stack.containers))
+        sampler = beside.enter_context(UsageSampler(stack.containers, wishes.every_s))
         producers = _Producers(folder, console)
         beside.callback(producers.child.kill)
         starts_at = producers.start()
@@ -53,6 +56,7 @@ def run(stack: Stack, plan: Plan, wishes: Wishes, folder: Path, console: Console
         producers.wait(plan.seconds)
         probes.stop_sending()
         sent, told = read(folder)
+        _wait_for_deletions(stack, told.gone)
         drained_s = _drain(stack, probes, int(sent.events[sent.answered > 0].sum()))
         found = probes.all
     time.sleep(_SETTLE_S)
@@ -118,6 +122,14 @@ def _drain(stack: Stack, probes: Probes, accepted: int) -> float:
             break
         time.sleep(0.5)
     return time.monotonic() - began
+
+
+def _wait_for_deletions(stack: Stack, gone: Sequence[Gone]) -> None:
+    """Until the data of everybody who was deleted are rewritten; what is not then, the comparison shows."""
+    ends_at = time.monotonic() + _DRAIN_S
+    for person in gone:
+        while not stack.is_deleted(person.deletion_id) and time.monotonic() < ends_at:
+            time.sleep(1.0)
 
 
 def describe(stack: Stack) -> dict[str, str]:

@@ -18,6 +18,7 @@ from docker.types import Mount  # type: ignore[import-untyped]
 from testcontainers.core.container import DockerContainer
 from testcontainers.core.network import Network
 
+from services.contract.api.endpoints import BASE_PATH
 from services.devstack.child_process import free_port
 from tests.support.compose import DEPLOY, environment_of, load_compose, substitute
 
@@ -134,6 +135,12 @@ class Stack:
             raise RuntimeError(f"ClickHouse answers {answer.status_code}: {answer.text[:300]}")
         return answer.content
 
+    def is_deleted(self, deletion_id: str) -> bool:
+        """Whether a deletion of the project is done."""
+        url = f"{self.of(QUERY)[0].url}{BASE_PATH}/privacy/delete/{deletion_id}"
+        answer = self._http.get(url, headers={"authorization": f"Bearer {self.query_key}"})
+        return answer.status_code == 200 and answer.json()["state"] == "done"
+
     def _start(self, service: str, name: str) -> None:
         port = free_port() if service in _PORTS else 0
         made = self._made(service).with_network_aliases(service, name)
@@ -150,7 +157,7 @@ class Stack:
         if command or "command" in of:
             made.with_command(list(command or of["command"]))
         made.tmpfs = dict(_tmpfs(entry) for entry in of.get("tmpfs", []))
-        made.with_kwargs(**_options_of(of, values))
+        made.with_kwargs(**options_of_service(of, values))
         return made
 
     def _run_to_end(self, service: str, *command: str) -> str:
@@ -198,7 +205,7 @@ def build_image(name: str) -> None:
     subprocess.run(command, cwd=ROOT, env=None, check=True)  # noqa: S603
 
 
-def _options_of(service: dict[str, Any], values: dict[str, str]) -> dict[str, Any]:
+def options_of_service(service: dict[str, Any], values: dict[str, str]) -> dict[str, Any]:
     """What docker takes, of what compose says; open files are as many as the engine lets a container have."""
     mounts, memory = [], service.get("deploy", {}).get("resources", {}).get("limits", {}).get("memory")
     for volume in service.get("volumes", []):
