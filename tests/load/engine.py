@@ -1,10 +1,13 @@
-"""Whether a Docker engine answers, and what to do where none does."""
+"""What `make load` needs: whether a Docker engine answers, and what to do where none does."""
 
 import contextlib
+from pathlib import Path
 
 import docker  # type: ignore[import-untyped]  # a dependency of testcontainers
 from docker.errors import DockerException  # type: ignore[import-untyped]
 
+# The producers' interpreter, which `make load` makes.
+PYTHON = Path(__file__).resolve().parents[2] / ".venv-load" / "bin" / "python"
 # Of the oldest engine. Given here, a client can be made, and closed again, where none answers.
 _API = "1.41"
 ADVICE = """\

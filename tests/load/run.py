@@ -14,6 +14,7 @@ from msgspec import Struct
 from rich.console import Console
 
 from services.devstack.child_process import ChildProcess
+from tests.load.engine import PYTHON
 from tests.load.figures import Happened
 from tests.load.kills import Killer
 from tests.load.plan import Gone, Plan, read
@@ -22,7 +23,6 @@ from tests.load.stack import ROOT, Stack
 from tests.load.usage import UsageSampler
 from tests.load.verify import count_rows, verify
 
-PYTHON = ROOT / ".venv-load" / "bin" / "python"
 _DRAIN_S = 240.0
 _START_S = 120.0
 _SETTLE_S = 2.0

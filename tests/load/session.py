@@ -1,6 +1,7 @@
 """What `make load` and `make soak` have in common: the engine, the images, the stack around a run."""
 
 import signal
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,8 +49,11 @@ def session(options: Options, folder: Path) -> Iterator[Stack]:
             options.image = _BUILT
         console.print("starting containers")
         with started_stack(options) as stack:
-            yield stack
-    except (RunFailedError, RuntimeError, OSError, DockerException) as error:
+            try:
+                yield stack
+            finally:
+                stack.write_logs(folder)
+    except (RunFailedError, RuntimeError, OSError, subprocess.CalledProcessError, DockerException) as error:
         console.print(f"failed: {error}", style="red", highlight=False, markup=False)
         raise SystemExit(1) from None
 

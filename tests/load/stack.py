@@ -4,6 +4,7 @@ Environment, users, folders, limits are read from that file; one network of thei
 gone afterwards.
 """
 
+import os
 import secrets
 import subprocess
 import time
@@ -26,6 +27,7 @@ ROOT = DEPLOY.parent
 EDGE, WORKER, QUERY = "edge", "worker", "query"
 _PORTS = {"clickhouse": 8123, EDGE: 8001, QUERY: 8002, WORKER: 8003}
 _READY_S = 180.0
+_LOG_LINES = 200
 _OURS = (EDGE, WORKER, QUERY)
 PROJECT = "load"
 
@@ -62,7 +64,7 @@ class Container:
         return stats
 
     def logs(self) -> str:
-        text: bytes = self._made.get_wrapped_container().logs(tail=40)
+        text: bytes = self._made.get_wrapped_container().logs(tail=_LOG_LINES)
         return text.decode(errors="replace")
 
     def is_running(self) -> bool:
@@ -141,6 +143,11 @@ class Stack:
         answer = self._http.get(url, headers={"authorization": f"Bearer {self.query_key}"})
         return answer.status_code == 200 and answer.json()["state"] == "done"
 
+    def write_logs(self, folder: Path) -> None:
+        """The last lines of each container."""
+        for container in self.containers:
+            (folder / f"{container.name}.log").write_text(container.logs())
+
     def _start(self, service: str, name: str) -> None:
         port = free_port() if service in _PORTS else 0
         made = self._made(service).with_network_aliases(service, name)
@@ -202,7 +209,7 @@ def started_stack(options: Options) -> Iterator[Stack]:
 def build_image(name: str) -> None:
     """Ours, of this tree."""
     command = ["docker", "build", "--quiet", "--file", "deploy/Dockerfile", "--tag", name, "."]
-    subprocess.run(command, cwd=ROOT, env=None, check=True)  # noqa: S603
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "DOCKER_BUILDKIT": "1"}, check=True)  # noqa: S603
 
 
 def options_of_service(service: dict[str, Any], values: dict[str, str]) -> dict[str, Any]:
