@@ -25,6 +25,7 @@ lock: $(READY) ## resolve pyproject.toml again into requirements/*.txt (pinned, 
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml -o requirements/production.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra traces -c requirements/production.txt pyproject.toml -o requirements/traces.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --extra devstack --extra traces --extra test pyproject.toml -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --group load -o requirements/load.txt
 
 .PHONY: help
 help: ## print this list
@@ -128,6 +129,22 @@ bench: $(READY) $(BENCH_READY) ## the ingest path against its limits and its pee
 .PHONY: bench-against
 bench-against: $(READY) ## what an event costs here beside what it cost in BASE=<commit> (ONLY=1,2,3 TURNS=10; ARGS=--help)
 	$(BIN)/python -m tests.bench.against $(if $(BASE),--base $(BASE)) $(if $(ONLY),--only $(ONLY)) $(if $(TURNS),--turns $(TURNS)) $(ARGS)
+
+# The producers are Locust's: gevent changes a process as a whole, so they have a virtual environment of their own.
+LOAD_READY := .venv-load/.ready
+$(LOAD_READY): requirements/load.txt
+	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed: set PYTHON to its path"; exit 1; }
+	@$(PYTHON) -m venv .venv-load
+	@.venv-load/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements/load.txt
+	@touch $@
+
+.PHONY: load
+load: $(READY) $(LOAD_READY) ## the whole system in containers under load, and what it held (LOAD="--help" for the options)
+	$(BIN)/python -m tests.load $(LOAD)
+
+.PHONY: soak
+soak: $(READY) $(LOAD_READY) ## the same for hours, and what grows: memory, disk, freshness, parts, query times (HOURS=2; SOAK="--help")
+	$(BIN)/python -m tests.load.soak $(if $(HOURS),--hours $(HOURS)) $(SOAK)
 
 .PHONY: bench-query
 bench-query: $(READY) $(BENCH_READY) ## every query on a realistic history of 10 million events, beside other ways and DuckDB

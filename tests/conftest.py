@@ -85,7 +85,7 @@ def _part_of(path: Path) -> int:
     tier = path.parts[0]
     if tier == "pipeline":
         return _OWN_PIPELINES if path.name in _START_THEIR_OWN else _PIPELINE
-    return {"fault": _FAULT, "engine": _ENGINE, "deploy": _DEPLOY, "unit": _UNIT}[tier]
+    return {"fault": _FAULT, "load": _FAULT, "engine": _ENGINE, "deploy": _DEPLOY, "unit": _UNIT}[tier]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -153,6 +153,8 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
         program = real_program()
         not_compared = "NONE: the renderer of the manifests was compared with nothing. Install kubectl."
         terminalreporter.line("kustomize: " + (" ".join(program) if program else not_compared))
+    if any("tests/load/" in report.nodeid for report in terminalreporter.stats.get("skipped", ())):
+        terminalreporter.line("containers under load: NOT RUN. Install Docker, and run `make load` once.")
     if any("/test_sdks" in report.nodeid for report in reports):
         from tests.support.sdks.running import missing_because
 

@@ -40,11 +40,11 @@ _HOLD = (
     "SELECT sleepEachRow(0.1) FROM system.numbers "
     "SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0"
 )
-_LISTEN = f"SYSTEM START LISTEN HTTP; SYSTEM START LISTEN TCP; {_HOLD}"
+LISTEN = f"SYSTEM START LISTEN HTTP; SYSTEM START LISTEN TCP; {_HOLD}"
 _COUNT_OTHERS = "SELECT count() FROM system.processes WHERE query_id != queryID() AND user != ''"
 _KILL = "KILL QUERY WHERE true ASYNC"
 # It is the server's default format of answers, too; with others, clients cannot read the server's version.
-_FORMAT = "TabSeparated"
+FORMAT = "TabSeparated"
 _ENDING = {signal.SIGTERM, signal.SIGINT}
 # Of the system the engine reads libraries, how much memory and how many processors there are, and about itself. Nothing
 # of other processes, whose environment may have secrets.
@@ -116,7 +116,7 @@ class _Engine(threading.Thread):
 
     def run(self) -> None:
         try:
-            self._module.query(_LISTEN, _FORMAT, path=str(self._data_dir))
+            self._module.query(LISTEN, FORMAT, path=str(self._data_dir))
             self.reason = "it says above why"
         except Exception as error:  # its own kind of error is in another private module
             self.reason = str(error)

@@ -21,11 +21,11 @@ _WEIGHTS = (50, 25, 12, 8, 3, 2)
 _PLATFORMS = ("web", "ios", "android")
 _CHANNELS = ("direct", "organic", "paid_search", "email", "referral")
 _PEOPLE = 200_000
-_TEMPLATE_KEY = "k" * KEY_CHARS
+TEMPLATE_KEY = "k" * KEY_CHARS
 
 
 def make_event(rng: random.Random, now: datetime) -> dict[str, Any]:
-    """One event of the last hour, with `_TEMPLATE_KEY` in place of its idempotency key."""
+    """One event of the last hour, with `TEMPLATE_KEY` in place of its idempotency key."""
     product = rng.randrange(20_000)
     return {
         "event": rng.choices(_EVENTS, _WEIGHTS)[0],
@@ -33,7 +33,7 @@ def make_event(rng: random.Random, now: datetime) -> dict[str, Any]:
         "timestamp": (now - timedelta(milliseconds=rng.randrange(3_600_000)))
         .isoformat(timespec="milliseconds")
         .replace("+00:00", "Z"),
-        "idempotency_key": _TEMPLATE_KEY,
+        "idempotency_key": TEMPLATE_KEY,
         "properties": {
             "session_id": f"{rng.getrandbits(64):016x}",
             "platform": rng.choice(_PLATFORMS),
@@ -163,7 +163,7 @@ class SingleRequests:
         parts = []
         for _ in range(templates):
             body = msgspec.json.encode(make_event(rng, now))
-            before, _, after = (_head(head, len(body)) + body).partition(_TEMPLATE_KEY.encode())
+            before, _, after = (_head(head, len(body)) + body).partition(TEMPLATE_KEY.encode())
             parts.append((before, after))
         self._parts = itertools.cycle(parts)
         self._keys: Iterator[bytes] = iter(())
@@ -192,7 +192,7 @@ def request_head(path: str, key: str) -> str:
 def _template(head: str, body: bytes) -> tuple[Any, Any]:
     """The request as an array of bytes, and the places of its keys' characters."""
     request = np.frombuffer(_head(head, len(body)) + body, np.uint8).copy()
-    text, key = request.tobytes(), _TEMPLATE_KEY.encode()
+    text, key = request.tobytes(), TEMPLATE_KEY.encode()
     starts = []
     at = text.find(key)
     while at >= 0:

@@ -74,10 +74,14 @@ def print_results(results: Results, console: Console) -> None:
         rows = [row for row in results.rows if row.part == part]
         if rows:
             console.print(_table(f"{part}. {title}", rows))
-    if results.bars:
-        console.print(_bars(results.bars))
+    print_bars(results.bars, console)
     for note in results.notes:
         console.print(f"note: {note}", highlight=False)
+
+
+def print_bars(bars: list[Bar], console: Console) -> None:
+    if bars:
+        console.print(_bars(bars))
 
 
 def _table(title: str, rows: list[Row]) -> Table:

@@ -13,7 +13,7 @@ from pydantic_settings import BaseSettings
 from services.cli.app import app
 from services.runtime.settings import ClickHouseSettings, ConsoleSettings, EdgeSettings, QuerySettings, WorkerSettings
 from services.schema.roles import Role, grants_of
-from tests.deploy.compose import environment_of, load_compose, seconds, substitute, variables_in
+from tests.support.compose import environment_of, load_compose, seconds, substitute, variables_in
 from tests.deploy.env_file import DEPLOY, PREFIX, ROOT, SERVICES, read_env, settings_lines
 
 COMPOSE = load_compose()

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import yaml
 
 from services.schema.roles import Role, grants_of
-from tests.deploy.compose import load_compose
+from tests.support.compose import load_compose
 from tests.deploy.env_file import DEPLOY
 
 CLUSTER = "headrace"

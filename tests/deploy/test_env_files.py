@@ -5,7 +5,7 @@ import os
 import pytest
 from pydantic_settings import BaseSettings
 
-from tests.deploy.compose import variables_in
+from tests.support.compose import variables_in
 from tests.deploy.env_file import DEPLOY, PREFIX, SERVICES, read_env, settings_lines
 
 FULL = (DEPLOY / "env.full").read_text()

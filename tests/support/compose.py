@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
 from msgspec import Struct
 
-from tests.deploy.env_file import DEPLOY
-
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 _VARIABLE = re.compile(r"\$\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<rest>[^}]*))?\}")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600}
 
