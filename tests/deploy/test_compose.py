@@ -13,8 +13,8 @@ from pydantic_settings import BaseSettings
 from services.cli.app import app
 from services.runtime.settings import ClickHouseSettings, ConsoleSettings, EdgeSettings, QuerySettings, WorkerSettings
 from services.schema.roles import Role, grants_of
-from tests.support.compose import environment_of, load_compose, seconds, substitute, variables_in
 from tests.deploy.env_file import DEPLOY, PREFIX, ROOT, SERVICES, read_env, settings_lines
+from tests.support.compose import environment_of, load_compose, seconds, substitute, variables_in
 
 COMPOSE = load_compose()
 TEXT = (DEPLOY / "compose.yaml").read_text()

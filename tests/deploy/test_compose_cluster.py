@@ -6,8 +6,8 @@ from xml.etree import ElementTree
 import yaml
 
 from services.schema.roles import Role, grants_of
-from tests.support.compose import load_compose
 from tests.deploy.env_file import DEPLOY
+from tests.support.compose import load_compose
 
 CLUSTER = "headrace"
 ONE: dict[str, Any] = load_compose()["services"]

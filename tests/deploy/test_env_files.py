@@ -5,8 +5,8 @@ import os
 import pytest
 from pydantic_settings import BaseSettings
 
-from tests.support.compose import variables_in
 from tests.deploy.env_file import DEPLOY, PREFIX, SERVICES, read_env, settings_lines
+from tests.support.compose import variables_in
 
 FULL = (DEPLOY / "env.full").read_text()
 MINIMAL = (DEPLOY / "env.minimal").read_text()

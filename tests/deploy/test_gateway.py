@@ -10,9 +10,9 @@ from services.contract.api.errors import ErrorCode
 from services.contract.api.openapi import CALLS
 from services.contract.api.sdk import GET_PATHS, POST_PATHS, sdk_path
 from services.runtime.settings import EdgeSettings
-from tests.support.compose import environment_of, load_compose
 from tests.deploy.env_file import DEPLOY
 from tests.deploy.nginx_conf import Directive, location_of, read_conf
+from tests.support.compose import environment_of, load_compose
 
 HTTP = read_conf((DEPLOY / "gateway.conf").read_text()).one("http")
 INSIDE, SERVER = HTTP.all("server")

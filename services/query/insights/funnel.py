@@ -192,20 +192,20 @@ def _histories(project_id: str, spec: FunnelSpec, promoted: Promoted, person: st
     if spec.conversion_s is not None and spec.order != "any":
         can_be[0] += " * (e.timestamp < fromUnixTimestamp64Micro({until_start:Int64}, 'UTC'))"
     only_steps = _only_steps(spec, named, filtered=bool(conditions))
+    given, columns = f"{' + '.join(can_be)} AS mask, {moment.number('mask')} AS packed", ["packed"]
     aggregates, history = {"packed_events": "groupArray(packed)"}, "packed_events"
+    # The mask is in the number: it need not be sent beside it.
+    mask = moment.payload("packed")
     if spec.order != "any":
         # Nothing before the first start can matter.
-        aggregates["first"] = "minIf(packed, bitTest(mask, 0))"
+        aggregates["first"] = f"minIf(packed, bitTest({mask}, 0))"
         history = "arrayFilter(x -> x >= first, packed_events)"
     if spec.breakdown is not None:
-        can_start = "mask != 0" if spec.order == "any" else "bitTest(mask, 0)"
-        aggregates["starts"] = f"groupArrayIf((packed, {value_sql(spec.breakdown, named)}), {can_start})"
-    units = segment.units(
-        f"{' + '.join(can_be)} AS mask, {moment.number('mask')} AS packed",
-        aggregates,
-        EVENTS_WITH_DUPLICATES,
-        f"{IN_WINDOW}{only_steps}",
-    )
+        given += f", {value_sql(spec.breakdown, named)} AS value"
+        columns.append("value")
+        can_start = f"{mask} != 0" if spec.order == "any" else f"bitTest({mask}, 0)"
+        aggregates["starts"] = f"groupArrayIf((packed, value), {can_start})"
+    units = segment.units_of_rows(given, columns, aggregates, EVENTS_WITH_DUPLICATES, f"{IN_WINDOW}{only_steps}")
     can_begin = "" if spec.order == "any" else " WHERE first > 0"
     starts = "" if spec.breakdown is None else "starts, "
     history = f"arraySort({history})"

@@ -121,10 +121,11 @@ def _people(project_id: str, spec: PathSpec, promoted: Promoted) -> tuple[str, s
         **segment.parameters,
     }
     history = "arrayCompact(arraySort(arrayFilter(x -> x %s first, packed_events)))"
-    histories = segment.units(
-        f"{moment.number(_place_of('e.event'))} AS packed",
+    histories = segment.units_of_rows(
+        f"{moment.number(_place_of('e.event'))} AS packed, {_start(spec.start_event, parameters)} AS is_start",
+        ["packed", "is_start"],
         {
-            "first": f"minIf(packed, {_start(spec.start_event, parameters)})",
+            "first": "minIf(packed, is_start)",
             "packed_events": "groupArray(packed)",
             # What is less than the first start event's number came before it.
             "onward": f"arrayReverse({history % '<='})" if spec.before else history % ">=",

@@ -38,6 +38,18 @@ class SegmentSql(Struct, frozen=True):
             f"FROM {table} {self.joins} WHERE {where}{self.where} GROUP BY unit"
         )
 
+    def units_of_rows(
+        self, given: str, columns: Sequence[str], aggregates: Mapping[str, str], table: str, where: str
+    ) -> str:
+        """The same for aggregates that keep something of every event: of `columns`, which are in `given`. On a cluster shards
+        send these as they are, which whoever asked reads in a fraction of the time of arrays by person."""
+        kept = ", ".join(f"{aggregate} AS {name}" for name, aggregate in aggregates.items())
+        events = (
+            f"WITH {given} SELECT {self.who} AS unit, {', '.join(columns)} "
+            f"FROM {table} {self.joins} WHERE {where}{self.where}"
+        )
+        return f"SELECT unit, {kept} FROM ({events}) GROUP BY unit"
+
 
 def segment_sql(
     segment: Segment,

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from services.contract.api.endpoints import BASE_PATH
 from services.query.app import create_app
+from services.query.catalog.builder import CatalogBuilder
 from services.runtime.clickhouse import ClickHouse, Parameters, Settings
 from services.runtime.settings import ClickHouseSettings, QuerySettings
 from tests.bench.query.history import PROJECT
@@ -83,10 +84,11 @@ def query_service(settings: ClickHouseSettings, admin: ClickHouseSettings) -> It
             statements.append(Statement(sql, dict(parameters or {}), dict(settings)))
 
     with mock.patch("services.query.app.ClickHouse", Noting):
-        # Kept results would be measured else, and what the catalog reads from time to time.
-        ours = {"query_max_execution_s": 600, "query_max_kept_bytes": 0, "query_catalog_every_s": 3600}
+        # A kept result would be measured else.
+        ours = {"query_max_execution_s": 600, "query_max_kept_bytes": 0}
         app = create_app(QuerySettings(**{**settings.model_dump(), **ours}))
-    with asyncio.Runner() as runner:
+    # The catalog reads all days at its start, in the time of whatever is measured.
+    with mock.patch.object(CatalogBuilder, "build_forever", _for_ever), asyncio.Runner() as runner:
         lifespan = app.router.lifespan_context(app)
         runner.run(lifespan.__aenter__())
         http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://query", timeout=600)
@@ -96,6 +98,10 @@ def query_service(settings: ClickHouseSettings, admin: ClickHouseSettings) -> It
         finally:
             runner.run(http.aclose())
             runner.run(lifespan.__aexit__(None, None, None))
+
+
+async def _for_ever(_: CatalogBuilder) -> None:
+    await asyncio.Event().wait()
 
 
 async def _until_ready(http: httpx.AsyncClient) -> None:

@@ -4,10 +4,10 @@ Two engines share the cores of one machine here. So this shows the price of aski
 """
 
 import asyncio
+import contextlib
 import statistics
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -19,7 +19,7 @@ from services.contract.tables import EVENTS, PERSON_IDS
 from services.runtime.settings import ClickHouseSettings
 from services.schema.migrate import migrate
 from services.schema.roles import Role
-from tests.bench.query.asking import query_service
+from tests.bench.query.asking import Asker, query_service
 from tests.bench.query.history import MERGED_PERCENT, History
 from tests.bench.query.queries import QUERIES
 from tests.support.cluster import CLUSTER, started_cluster
@@ -29,7 +29,7 @@ _DATABASE = "bench"
 _BLOCK_EVENTS = 500_000
 
 
-@contextmanager
+@contextlib.contextmanager
 def _served(shards: int, history: History) -> Iterator[tuple[ClickHouseSettings, ClickHouseSettings]]:
     """The settings of the query service, and those of an administrator."""
     with (
@@ -57,26 +57,35 @@ def _served(shards: int, history: History) -> Iterator[tuple[ClickHouseSettings,
         yield query.model_copy(update=direct), admin
 
 
-def _measure(shards: int, history: History, times: int) -> dict[str, float]:
-    """Median of each query, in ms."""
-    with _served(shards, history) as (query, admin), query_service(query, admin) as asker:
-        took = {}
-        for one in QUERIES:
-            asker.ask(one.path, one.body)
-            took[one.name] = statistics.median(asker.ask(one.path, one.body) for _ in range(times))
-        return took
+def _measure(askers: Sequence[Asker], times: int) -> dict[str, list[float]]:
+    """Medians of each query, in ms, of each asker; they take turns."""
+    medians = {}
+    for one in QUERIES:
+        took: list[list[float]] = [[] for _ in askers]
+        for turn in range(times + 1):
+            for asker, so_far in zip(askers, took, strict=True):
+                ms = asker.ask(one.path, one.body)
+                if turn:  # the first one is not warm
+                    so_far.append(ms)
+        medians[one.name] = [statistics.median(so_far) for so_far in took]
+    return medians
 
 
 def main(
     events: Annotated[int, typer.Option(help="Events of the history.")] = 2_000_000,
     times: Annotated[int, typer.Option(help="How often each query is asked.")] = 7,
 ) -> None:
-    """Ask every query on one server, then on two shards."""
+    """Ask every query on one server and on two shards, in turns."""
     history = History(events)
-    one, two = _measure(1, history, times), _measure(2, history, times)
+    with contextlib.ExitStack() as stack:
+        askers = []
+        for shards in (1, 2):
+            settings = stack.enter_context(_served(shards, history))
+            askers.append(stack.enter_context(query_service(*settings)))
+        medians = _measure(askers, times)
     table = Table("query", "one server, ms", "two shards, ms", "times", title=f"{events:,} events")
-    for name in one:
-        table.add_row(name, f"{one[name]:.0f}", f"{two[name]:.0f}", f"{two[name] / one[name]:.2f}")
+    for name, (one, two) in medians.items():
+        table.add_row(name, f"{one:.0f}", f"{two:.0f}", f"{two / one:.2f}")
     Console(width=100).print(table)
 
 
