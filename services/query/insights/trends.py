@@ -5,7 +5,6 @@ from math import floor, isfinite, log10, ulp
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from services.contract.api.fields import Interval
 from services.contract.api.people import CellLine
@@ -130,7 +129,7 @@ def trend_sql(project_id: str, spec: TrendsSpec, series: Series, promoted: Promo
     if spec.breakdown is None:
         sql = f"SELECT 1, '', period, {measure.merged} FROM ({by_value}) GROUP BY period"
     else:
-        placed = placed_sql(spec.breakdown, by_value, measure.total, measure.by)
+        placed = _placed(spec.breakdown, series, events)
         sql = f"SELECT place, label, period, {measure.merged} FROM ({placed}) GROUP BY place, label, period ORDER BY place"
     return sql, parameters
 
@@ -140,24 +139,45 @@ def trend_people_sql(
 ) -> tuple[str, dict[str, Any]]:
     """One column, `unit`: who did what a number counts, each once. `bucket`: None for the whole window."""
     if spec.breakdown is None or line is None:
-        part = replace(spec, window=bucket_window(spec.window, spec.starts, bucket))
-        events, parameters = _events(project_id, part, series, promoted, with_people=True, ranked=False)
-        return f"SELECT DISTINCT person AS unit FROM ({events})", parameters
-    events, parameters = _events(project_id, spec, series, promoted, with_people=True)
-    when = ""
+        return _people_of_bucket(project_id, spec, series, bucket, promoted)
+    named = Parameters("line", promoted)
+    is_line = f"= {label_sql(spec.breakdown, line.kind, line.value, named)}"
+    if line.kind == "value":
+        # Whether it has a line is found as the answer found it, by all events, of which nobody's need be kept.
+        events, _ = _events(project_id, spec, series, promoted)
+        has_line = f"(SELECT count() FROM ({_placed(spec.breakdown, series, events)}) WHERE label {is_line}) > 0"
+        found, parameters = _people_of_bucket(project_id, spec, series, bucket, promoted)
+        return f"{found} WHERE value {is_line} AND {has_line}", parameters | named.values
+    events, parameters = _events(project_id, spec, series, promoted, with_people=True, ranked=True)
+    placed = _placed(spec.breakdown, series, events, ", groupUniqArray(person) AS units")
+    where = f"label {is_line}"
     if bucket is not None:
         parameters["bucket"] = spec.starts[bucket]
-        when = "period = {bucket:Int64}"
+        where += " AND period = {bucket:Int64}"
+    return f"SELECT DISTINCT arrayJoin(units) AS unit FROM ({placed}) WHERE {where}", parameters | named.values
+
+
+def _placed(breakdown: Breakdown, series: Series, events: str, columns: str = "") -> str:
+    """Rows (period, value, state, place, label): see placed_sql. `columns`: further aggregates."""
     measure = measure_sql(series.measure, series.percentile)
-    by_value = (
-        f"SELECT period, value, {measure.state} AS state, groupUniqArray(person) AS units FROM ({events}) "
-        "GROUP BY period, value"
-    )
-    named = Parameters("line", promoted)
-    placed = placed_sql(spec.breakdown, by_value, measure.total, measure.by)
-    is_line = f"label = {label_sql(spec.breakdown, line.kind, line.value, named)}"
-    where = " AND ".join(filter(None, (is_line, when)))
-    return f"SELECT DISTINCT arrayJoin(units) AS unit FROM ({placed}) WHERE {where}", {**parameters, **named.values}
+    by_value = f"SELECT period, value, {measure.state} AS state{columns} FROM ({events}) GROUP BY period, value"
+    return placed_sql(breakdown, by_value, measure.total, measure.by)
+
+
+def _people_of_bucket(
+    project_id: str, spec: TrendsSpec, series: Series, bucket: int | None, promoted: Promoted
+) -> tuple[str, dict[str, Any]]:
+    """One column, `unit`, of rows that have a `value` too. Of a bucket no other days are read."""
+    when, borders = "", {}
+    if bucket is not None:
+        part = bucket_window(spec.window, spec.starts, bucket)
+        when = (
+            " AND e.timestamp >= fromUnixTimestamp64Micro({bucket_since:Int64}, 'UTC') "
+            "AND e.timestamp < fromUnixTimestamp64Micro({bucket_until:Int64}, 'UTC')"
+        )
+        borders = {"bucket_since": part.since_us, "bucket_until": part.until_us}
+    events, parameters = _events(project_id, spec, series, promoted, with_people=True, when=when)
+    return f"SELECT DISTINCT person AS unit FROM ({events})", parameters | borders
 
 
 def _events(
@@ -167,17 +187,18 @@ def _events(
     promoted: Promoted,
     *,
     with_people: bool = False,
-    ranked: bool = True,
+    ranked: bool = False,
+    when: str = "",
 ) -> tuple[str, dict[str, Any]]:
-    """Rows (person, value, period, what is measured) of a series' events. `with_people`: whatever the measure; not `ranked`:
-    nothing is counted, so that duplicates do no harm."""
+    """Rows (person, value, period, what is measured) of a series' events. `with_people`: whatever the measure; then, unless
+    `ranked`, nothing is counted, so that duplicates do no harm. `when`: one more condition."""
     trait = series.trait
     needed = [*series.event_filter.conditions, *([] if trait is None else [trait])]
     segment = segment_sql(spec.segment, promoted, needed, breakdown=spec.breakdown)
     named = Parameters("series", promoted)
     selected = event_filter_sql(series.event_filter, named)
     # FINAL takes duplicates away before they are counted.
-    harmless = series.measure in _DUPLICATES_DO_NO_HARM or not ranked
+    harmless = series.measure in _DUPLICATES_DO_NO_HARM or (with_people and not ranked)
     table = EVENTS_WITH_DUPLICATES if harmless else EVENTS_ONCE
     if with_people or series.measure in _OF_PEOPLE or spec.segment.aggregate_by is not None:
         joins, person = segment.joins, segment.who
@@ -188,7 +209,7 @@ def _events(
     events = (
         f"SELECT {person} AS person{measured.columns}, {value} AS value, "
         "roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}) AS period "
-        f"FROM {table} {joins}{measured.join} WHERE {IN_WINDOW}{segment.where} AND {selected}"
+        f"FROM {table} {joins}{measured.join} WHERE {IN_WINDOW}{when}{segment.where} AND {selected}"
     )
     parameters = {**window_parameters(project_id, spec.window), **segment.parameters, **named.values}
     return events, {**parameters, "starts": spec.starts}
