@@ -18,6 +18,7 @@ class Scene:
 
     `poison`: places of bad lines in the log, each with the event that it becomes when it is repaired. `late_rows`:
     rows that lay in the parts twice. `recoveries_s`: from Kafka's return until all that was refused is accepted.
+    `removed`: partition, first offset and the one behind the last, of all that Kafka has lost until now.
     """
 
     stack: Stack
@@ -29,6 +30,7 @@ class Scene:
     dead_letters: int = 0
     late_rows: int = 0
     recoveries_s: list[float] = field(default_factory=list)
+    removed: list[tuple[int, int, int]] = field(default_factory=list)
     poison: list[tuple[Origin, int | None]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
