@@ -14,7 +14,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from services.contract.api.privacy import Deletion
+from services.contract.log.envelope import IdentityLine
 from services.contract.tables import IDENTITY_LOG, PERSON_IDS
+from services.edge.intake.identity import take_identify
 from services.operations.identity import NoSuchMergeError, unmerge
 from services.query.execution.event_borders import EventBorders
 from services.query.execution.executor import QueryExecutor
@@ -241,6 +243,21 @@ def test_late_merges_through_a_deleted_id_join_nothing(tables: Tables) -> None:
     assert tables.people().get("b", "b") == "b"  # received within the minute that clocks may differ
     tables.keep([merge("a", "b", 71), merge("a", "c", 72)])
     assert tables.people()["b"] == tables.people()["c"] == "b"
+
+
+def test_a_key_that_comes_again_with_a_merge_beside_a_link_changes_nothing(tables: Tables) -> None:
+    def identify(second: int, **body: str) -> list[IdentityLine]:
+        text = msgspec.json.encode({"distinct_id": "d", "idempotency_key": "k"} | body)
+        return take_identify(text, tables.project, after(second), None).lines
+
+    for lines in (identify(0), identify(1, user_id="u", alias_for="stranger"), identify(2)):
+        tables.run(IdentityStore(tables.store).keep_lines(lines))
+    assert tables.people() == {}
+    both = identify(3, idempotency_key="other", user_id="u", alias_for="x")
+    for lines in (both, identify(4, idempotency_key="other", user_id="u", alias_for="y"), both):
+        tables.run(IdentityStore(tables.store).keep_lines(lines))
+    assert set(tables.people()) == {"d", "u", "x"}
+    assert len(set(tables.people().values())) == 1
 
 
 def test_unmerge_parts_the_set_and_a_later_merge_joins_it_again(tables: Tables) -> None:

@@ -91,7 +91,11 @@ class MemoryIdentityTables(ClickHouse):
         if sql == sql_of.LOGGED_SQL:
             stored = [row for row in self.log if row["project_id"] in asked["projects"] and _among(row, asked["ids"])]
             return [
-                (UUID(row["event_id"]), *(row[name] for name in ("project_id", "kind", "old_id", "distinct_id")))
+                (
+                    UUID(row["event_id"]),
+                    *(row[name] for name in ("project_id", "kind", "old_id", "distinct_id")),
+                    round(datetime.fromisoformat(row["received_at"]).timestamp() * 1e6),
+                )
                 for row in stored
             ]
         return _Project(

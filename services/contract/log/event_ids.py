@@ -20,6 +20,11 @@ def id_of_key(project_id: str, idempotency_key: str, kind: str = "") -> bytes:
     return xxh3_128_digest(project_prefix(project_id) + text.encode())
 
 
+def id_of_merge(message_id: bytes) -> bytes:
+    """Of the merge of an identify that links as well: a line of its own, beside that of the message."""
+    return xxh3_128_digest(message_id + b"alias_for")
+
+
 def ids_of_keys(project_id: str, idempotency_keys: Sequence[str | None]) -> list[bytes]:
     """`id_of_key` of many track events; a fresh id where there is no key."""
     prefix = project_prefix(project_id)

@@ -5,7 +5,6 @@ from typing import TypeVar
 
 import msgspec
 from msgspec import Raw, Struct, field
-from xxhash import xxh3_128_digest
 
 from services.contract.api.encoding import plain_text
 from services.contract.api.errors import ApiError, ErrorCode
@@ -22,7 +21,7 @@ from services.contract.api.ingest import (
 )
 from services.contract.api.validation import invalid_message
 from services.contract.log.envelope import IdentityLine
-from services.contract.log.event_ids import fresh_ids, id_of_key
+from services.contract.log.event_ids import fresh_ids, id_of_key, id_of_merge
 from services.contract.repeated_names import first_of_each_name
 from services.edge.intake.json_checks import json_object, refuse_nul
 from services.edge.intake.lenient import HALVES_REPLACED, drop_placeholder_key, read_fields
@@ -190,7 +189,7 @@ def _intake(
 
 def _add_merge(intake: IdentityIntake, old_id: str, new_id: str) -> None:
     """A line of its own for the merge of a message that links as well; its id follows from the message's."""
-    event_id = xxh3_128_digest(intake.ids[0] + b"alias_for")
+    event_id = id_of_merge(intake.ids[0])
     first = intake.lines[0]
     intake.ids.append(event_id)
     intake.lines.append(

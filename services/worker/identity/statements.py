@@ -23,9 +23,10 @@ _UNMERGES = f"FROM {IDENTITY_LOG} WHERE {_MINE} AND kind = 'unmerge'"
 
 # {ids:Array(UUID)} -> what the log has of them; of those that a deletion took away, that their keys are taken.
 LOGGED_SQL = (
-    f"SELECT event_id, project_id, kind, old_id, distinct_id FROM {IDENTITY_LOG} "
+    "SELECT event_id, project_id, kind, old_id, distinct_id, toUnixTimestamp64Micro(received_at) AS received_us "
+    f"FROM {IDENTITY_LOG} "
     "WHERE project_id IN {projects:Array(String)} AND event_id IN {ids:Array(UUID)} "
-    f"UNION ALL SELECT event_id, '', '', '', '' FROM {TAKEN_IDS} WHERE event_id IN {{ids:Array(UUID)}}"
+    f"UNION ALL SELECT event_id, '', '', '', '', 0 FROM {TAKEN_IDS} WHERE event_id IN {{ids:Array(UUID)}}"
 )
 # Deletions of a project that a worker has settled, and the versions of the rows of the others.
 DELETIONS_SQL = (

@@ -7,6 +7,7 @@ or do it.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -17,6 +18,7 @@ from prometheus_client import Counter
 from services.contract.links import Moment
 from services.contract.log.dead_letter import DeadLetter, Origin
 from services.contract.log.envelope import IdentityLine
+from services.contract.log.event_ids import id_of_key, id_of_merge
 from services.contract.log.marks import DeletionLine, decode_deletion, is_deletion
 from services.contract.tables import (
     DELETED_IDS,
@@ -51,6 +53,7 @@ MESSAGES = Counter(
 )
 # What is read before it is written.
 _READ = (IDENTITY_LOG, PERSON_IDS, DELETIONS, DELETED_IDS, TAKEN_IDS)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _decode = msgspec.json.Decoder(IdentityLine).decode
 
 
@@ -121,7 +124,8 @@ class IdentityStore:
         return {row[0]: row[1] for row in rows}
 
     async def _append_new(self, lines: Sequence[IdentityLine]) -> list[tuple[str, _Message]]:
-        """Append what the log does not have. The first message with an id wins, in the log and within `lines`.
+        """Append what the log does not have. The first message with an id wins, in the log and within `lines`; so the merge
+        of a message that has not won is left out.
 
         What the log says of all of them now, with their projects.
         """
@@ -130,15 +134,20 @@ class IdentityStore:
             first.setdefault(UUID(line.event_id), line)
         if not first:
             return []
+        messages = {event_id: of for event_id, line in first.items() if (of := _message_of_merge(line))}
         asked = {
             "projects": sorted({line.project_id for line in lines}),
-            "ids": [str(event_id) for event_id in first],
+            "ids": [str(event_id) for event_id in {*first, *messages.values()}],
         }
-        logged = {
-            UUID(str(event_id)): (project_id, _Message(str(event_id), kind, (old_id, new_id)))
-            for event_id, project_id, kind, old_id, new_id in await self._store.rows(LOGGED_SQL, asked)
+        logged: dict[UUID, tuple[str, _Message]] = {}
+        received_us = {event_id: _received_us(line) for event_id, line in first.items()}
+        for found, project_id, kind, old_id, new_id, at_us in await self._store.rows(LOGGED_SQL, asked):
+            logged[event_id := UUID(str(found))] = (project_id, _Message(str(found), kind, (old_id, new_id)))
+            received_us[event_id] = at_us
+        late = {
+            merge for merge, of in messages.items() if received_us.get(of, received_us[merge]) != received_us[merge]
         }
-        fresh = {event_id: line for event_id, line in first.items() if event_id not in logged}
+        fresh = {event_id: line for event_id, line in first.items() if event_id not in logged and event_id not in late}
         MESSAGES.labels("duplicate").inc(len(lines) - len(fresh))
         if fresh:
             body = msgspec.json.Encoder().encode_lines(fresh.values())
@@ -149,7 +158,7 @@ class IdentityStore:
             event_id: (line.project_id, _Message(str(event_id), line.kind, (line.old_id, line.distinct_id)))
             for event_id, line in fresh.items()
         }
-        return list(logged.values())
+        return [logged[event_id] for event_id in first if event_id in logged]
 
     async def _settle(self, project_id: str, messages: list[_Message]) -> None:
         """Bring person_ids up to date with these messages of the log.
@@ -258,6 +267,18 @@ class IdentityStore:
     async def _of_sets(self, sql: str, asked: dict[str, Any], set_ids: list[StoredRow]) -> list[Sequence[Any]]:
         """`set_ids`: the rows of the sets' ids."""
         return await self._store.rows(sql, {**asked, "sets": [row.person_hash for row in set_ids]}) if set_ids else []
+
+
+def _message_of_merge(line: IdentityLine) -> UUID | None:
+    """The message that this merge was a part of, where that linked as well. Its lines are of one moment and in one record."""
+    if line.kind != "alias" or not line.idempotency_key:
+        return None
+    message = id_of_key(line.project_id, line.idempotency_key, "identify")
+    return UUID(bytes=message) if id_of_merge(message).hex() == UUID(line.event_id).hex else None
+
+
+def _received_us(line: IdentityLine) -> int:
+    return (line.received_at - _EPOCH) // timedelta(microseconds=1)
 
 
 class _ReadLine(NamedTuple):

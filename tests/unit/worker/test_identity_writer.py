@@ -1,14 +1,16 @@
 """Identify, alias and group in the worker: each once in the log, and people in step with it whatever fails between."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from services.contract.log.envelope import IdentityLine, pack
 from services.contract.log.event_ids import fresh_ids, id_of_key
+from services.edge.intake.identity import take_identify
 from services.runtime.clickhouse import StoreUnavailableError
 from services.worker.identity.writer import IdentityStore
 from services.worker.record import Record
@@ -79,6 +81,41 @@ async def test_a_repeated_key_with_other_ids_has_no_effect(tables: MemoryIdentit
     await store.keep([record(merge("p", "q", key="k"))])
     assert logged(tables) == [("alias", "a", "b")]
     assert tables.people("shop") == {"a": "b", "b": "b"}
+
+
+def identify(at: datetime, **body: str) -> list[tuple[bytes, IdentityLine]]:
+    """As the edge makes it of a body with the key `k`: a line, and one more where it links and merges."""
+    intake = take_identify(msgspec.json.encode({"idempotency_key": "k", **body}), "shop", at, None)
+    return list(zip(intake.ids, intake.lines, strict=True))
+
+
+@pytest.mark.parametrize("first", [{}, {"user_id": "u"}, {"alias_for": "x"}, {"user_id": "u", "alias_for": "x"}])
+@pytest.mark.parametrize("blocks", [1, 2])
+async def test_a_merge_beside_a_link_is_of_the_first_message_or_of_none(
+    tables: MemoryIdentityTables, first: dict[str, str], blocks: int
+) -> None:
+    sent = [
+        identify(AT, distinct_id="d", **first),
+        identify(AT + timedelta(seconds=1), distinct_id="d", user_id="w", alias_for="stranger"),
+        identify(AT + timedelta(seconds=2), distinct_id="d", **first),  # a retry of the first
+    ]
+    records = [record(*lines) for lines in sent]
+    store = IdentityStore(tables)
+    for block in [records] if blocks == 1 else [records[:1], records[1:]]:
+        await store.keep(block)
+    assert logged(tables) == [(line.kind, line.old_id, line.distinct_id) for _, line in sent[0]]
+    assert "stranger" not in tables.people("shop")
+
+
+async def test_a_merge_comes_after_its_message_where_the_table_refuses_what_lies_between(
+    tables: MemoryIdentityTables,
+) -> None:
+    both = identify(AT, distinct_id="d", user_id="u", alias_for="x")
+    assert len(both) == 2
+    refused = message(distinct_id=REFUSED_ID)
+    bad = await IdentityStore(tables).keep([record(both[0], refused, both[1])])
+    assert len(bad) == 1
+    assert logged(tables) == [("link", "d", "u"), ("alias", "x", "d")]
 
 
 async def test_projects_do_not_meet(tables: MemoryIdentityTables) -> None:
