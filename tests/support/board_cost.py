@@ -120,12 +120,12 @@ COST = (
     ),
     graph(
         "Events a second, by project",
-        "The ten largest.",
+        "The ten largest, over 5 minutes.",
         {"{{project}}": "topk(10, sum by (project) (rate(headrace_edge_project_events_total[5m])))"},
     ),
     graph(
         "Bytes a second, by project",
-        "The ten largest.",
+        "The ten largest, over 5 minutes.",
         {"{{project}}": "topk(10, sum by (project) (rate(headrace_edge_project_bytes_total[5m])))"},
         "Bps",
     ),
@@ -157,12 +157,12 @@ COST = (
     ),
     graph(
         "Query seconds a second, by project",
-        "What ClickHouse works for whom. The ten largest.",
+        "What ClickHouse works for whom. The ten largest, over 5 minutes.",
         {"{{project}}": "topk(10, sum by (project) (rate(headrace_query_project_seconds_total[5m])))"},
     ),
     graph(
         "Reads of the store a second, by project",
-        "The ten largest.",
+        "The ten largest, over 5 minutes.",
         {"{{project}}": "topk(10, sum by (project) (rate(headrace_query_project_queries_total[5m])))"},
     ),
     graph(
@@ -174,7 +174,7 @@ COST = (
     ),
     graph(
         "Cores of each process",
-        "1 is a full core: then add an instance. ClickHouse and Kafka are not among them.",
+        "Over 5 minutes. 1 is a full core: then add an instance. ClickHouse and Kafka are not among them.",
         {"{{service}} {{instance}}": 'rate(process_cpu_seconds_total{job="headrace"}[5m])'},
     ),
 )
