@@ -19,6 +19,7 @@ from services.edge.http.cors import CORS
 from services.edge.http.direct import DirectCalls
 from services.edge.http.quotas import Quotas
 from services.edge.http.rate_limit import RateLimit
+from services.edge.http.refused import LABELS
 from services.edge.http.routes import EdgeRoutes
 from services.edge.http.sdk import SdkCalls
 from services.edge.http.traced import TracedCalls, TracedLog
@@ -65,7 +66,7 @@ def create_app(settings: EdgeSettings) -> ASGIApp:
         trace=None if traces is None else CURRENT.get,
     )
     kept_in: EventLog = event_log if traces is None else TracedLog(event_log, traces)
-    usage = Usage()
+    usage = Usage(LABELS)
     quotas = Quotas(store, usage, settings.edge_quota_events_day, utc_now)
     calls = EdgeRoutes(kept_in, keys, utc_now, rate_limit, bodies, quotas)
     options = Options(settings.edge_sdk_group_type, settings.edge_sdk_request_properties)

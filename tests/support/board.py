@@ -92,16 +92,25 @@ def _ref(at: int) -> str:
 
 
 def _defaults(panel: Panel) -> dict[str, Any]:
-    missing = {"match": "null+nan", "result": {"text": panel.nothing, "color": panel.nothing_is, "index": 9}}
-    words = _mappings(panel.words) if panel.kind == "stat" else []
     found: dict[str, Any] = {
         "unit": panel.unit,
         "min": 0,
         "noValue": panel.nothing,
-        "mappings": [*words, {"type": "special", "options": missing}] if panel.kind == "stat" else [],
+        "mappings": _mappings_of(panel),
         "thresholds": _thresholds(panel.limits),
     }
+    if panel.kind == "timeseries" and panel.limits:
+        found |= {"custom": {"thresholdsStyle": {"mode": "line"}}}
     return found | ({"decimals": 0} if panel.kind == "table" else {})
+
+
+def _mappings_of(panel: Panel) -> list[dict[str, Any]]:
+    """Words for values, and for none."""
+    missing: dict[str, Any] = {"match": "null+nan", "result": {"text": panel.nothing, "index": 9}}
+    if panel.kind == "stat":
+        missing["result"]["color"] = panel.nothing_is
+        return [*_mappings(panel.words), {"type": "special", "options": missing}]
+    return [{"type": "special", "options": missing}] if panel.kind == "timeseries" else []
 
 
 def _mappings(words: Words) -> list[dict[str, Any]]:
@@ -111,15 +120,22 @@ def _mappings(words: Words) -> list[dict[str, Any]]:
     return [{"type": "value", "options": options}] if options else []
 
 
+def _texts(texts: Mapping[str, str]) -> list[dict[str, Any]]:
+    options = {value: {"text": text, "index": at} for at, (value, text) in enumerate(texts.items())}
+    return [{"type": "value", "options": options}]
+
+
 def _overrides(panel: Panel) -> Iterator[dict[str, Any]]:
+    colored = {"custom.cellOptions": {"type": "color-background"}} if panel.kind == "table" else {}
     for legend, limits in panel.limits_of.items():
-        yield _override(legend, {"thresholds": _thresholds(limits)})
+        yield _override(legend, {"thresholds": _thresholds(limits)} | colored)
     if panel.kind == "table":
         if panel.words:
-            color = {"mappings": _mappings(panel.words), "custom.cellOptions": {"type": "color-background"}}
-            yield _override("severity", color)
-        if "bytes" in panel.queries:
-            yield _override("bytes", {"unit": "bytes"})
+            yield _override("severity", {"mappings": _mappings(panel.words)} | colored)
+        for column, unit in panel.units.items():
+            yield _override(column, {"unit": unit} | ({"decimals": 1} if unit != "s" else {}))
+        for column, texts in panel.texts.items():
+            yield _override(column, {"mappings": _texts(texts)})
 
 
 def _override(field: str, properties: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,8 +165,10 @@ def _transformations(panel: Panel) -> list[dict[str, Any]]:
     names = {f"Value #{_ref(at)}" if len(panel.queries) > 1 else "Value": name for at, name in enumerate(panel.queries)}
     hidden = {"Time", *(label for label in panel.hidden if label not in panel.queries)}
     hidden |= {value for value, name in names.items() if name in panel.hidden}
-    kept = {value: name for value, name in names.items() if value not in hidden}
-    organize = {"excludeByName": dict.fromkeys(sorted(hidden), True), "renameByName": kept, "indexByName": {}}
+    kept = {value: name for value, name in names.items() if value not in hidden} | dict(panel.named)
+    fields = {name: value for value, name in kept.items()}
+    order = {fields.get(name, name): at for at, name in enumerate(panel.first)}
+    organize = {"excludeByName": dict.fromkeys(sorted(hidden), True), "renameByName": kept, "indexByName": order}
     return [{"id": "merge", "options": {}}, {"id": "organize", "options": organize}]
 
 

@@ -1,9 +1,10 @@
-"""The panels of the Grafana board, by what an operator asks."""
+"""The rows of the Grafana board, by what an operator asks, and the panels of what was refused."""
 
 from collections.abc import Sequence
 
+from tests.support.board_cost import COST
 from tests.support.board_health import BEHIND, HEALTHY, MORE
-from tests.support.board_kinds import Panel, graph, grown, number, table
+from tests.support.board_kinds import RANGE, Panel, graph, grown, number, table
 
 _PUT_ASIDE = 'headrace_edge_rejected_events_total{code="quota_exceeded"}'
 _REFUSED = 'headrace_edge_rejected_events_total{code!="quota_exceeded"}'
@@ -19,13 +20,6 @@ _WHAT_IS_REFUSED = (
 )
 _NOT_SENT = 'headrace_probe_rounds_total{result=~"refused|send_unanswered"}'
 _NOT_ASKED = 'headrace_probe_rounds_total{result="query_unanswered"}'
-_TABLES = "max by (table) (headrace_query_store_bytes)"
-_RANGE = "$__range"
-
-
-def _by_project(counter: str, or_else: str) -> str:
-    """0 for projects that only the other counter has: each column has each project."""
-    return f"sum by (project) ({grown(counter, _RANGE)}) or 0 * sum by (project) ({or_else})"
 
 
 REFUSED = (
@@ -40,11 +34,12 @@ REFUSED = (
     ),
     number(
         "Refused requests in 1 h",
-        "Whole requests that an edge answered with an error, whatever it was. A batch that had no valid event counts here, "
-        "and its events among the refused events.",
-        f"sum({grown(_REFUSED_REQUESTS, '1h')})",
-        limits=(1, 1_000_000),
-        nothing="no edge",
+        "Whole requests that an edge answered with an error, whatever it was, of all requests. A batch that had no valid "
+        "event counts here, and its events among the refused events. How many: in the table below.",
+        f"sum({grown(_REFUSED_REQUESTS, '1h')}) / clamp_min(sum(increase(headrace_edge_request_seconds_count[1h])), 1)",
+        "percentunit",
+        (0.01, 0.05),
+        "no edge",
     ),
     number(
         "Put aside in 24 h",
@@ -54,8 +49,8 @@ REFUSED = (
         nothing="no edge",
     ),
     number(
-        "Dead letters of workers in 24 h",
-        "Lines of the log that could not be stored.",
+        "Lines workers could not store, in 24 h",
+        "Lines of the log that are no events. They are kept as dead letters.",
         f"sum({grown('headrace_worker_dead_letters_total', '24h')})",
         limits=(1, 100),
     ),
@@ -82,130 +77,33 @@ REFUSED = (
         "(none): no valid key.",
         {
             "count": " or ".join(
-                f'label_replace(sum by ({labels}) ({grown(counter, _RANGE)}) > 0{but}, "what", "{what}", "", "")'
+                f'label_replace(sum by ({labels}) ({grown(counter, RANGE)}) > 0{but}, "what", "{what}", "", "")'
                 for what, labels, counter, but in _WHAT_IS_REFUSED
             )
         },
     ),
     table(
-        "Parts of SDK messages without a place here, in the range",
-        "The pages of the families say what the kinds are.",
-        {"parts": f"sum by (family, kind) ({grown('headrace_edge_sdk_lost_total', _RANGE)}) > 0"},
+        "SDK fields dropped, in the range",
+        "Parts of SDKs' messages that have no place here; the rest is kept. The families' pages in docs/how-to say what the "
+        "kinds are.",
+        {"parts": f"sum by (family, kind) ({grown('headrace_edge_sdk_lost_total', RANGE)}) > 0"},
     ),
     graph(
         "Refused events in the hour before, by reason",
         "Those of batches and of SDKs.",
         {"{{code}}": f"sum by (code) ({grown(_REFUSED, '1h')}) > 0"},
+        nothing="none",
     ),
     graph(
         "Error answers in the hour before, by reason",
         "Whole requests that were refused. 429 and 503 are sent again by their clients.",
         {"{{service}} {{code}}": f"sum by (service, code) ({grown('headrace_http_errors_total', '1h')}) > 0"},
+        nothing="none",
     ),
     graph(
-        "Dead letters of workers in the hour before, by reason",
-        "Lines of the log that could not be stored.",
+        "Lines workers could not store in the hour before, by reason",
+        "Lines of the log that are no events.",
         {"{{code}}": f"sum by (code) ({grown('headrace_worker_dead_letters_total', '1h')})"},
-    ),
-)
-
-COST = (
-    number(
-        "Events a day",
-        "Accepted in the last 24 hours. docs/capacity.md says what machines a number of events needs.",
-        'sum(increase(headrace_edge_events_total{result="accepted"}[24h]))',
-        nothing="no edge",
-    ),
-    number(
-        "Bytes a day",
-        "Of the bodies with accepted events, decompressed; what was refused of such a body is among them.",
-        f"sum({grown('headrace_edge_project_bytes_total', '24h')})",
-        "bytes",
-        nothing="no events",
-        nothing_is="text",
-    ),
-    number(
-        "On disk",
-        "All tables, on one server. What Kafka keeps comes on top: the bytes of its 7 days, on each replica.",
-        f"sum({_TABLES})",
-        "bytes",
-        nothing="no query",
-    ),
-    number(
-        "Disk in 30 days",
-        "If all tables grow on as in the last two days. It needs 6 hours of them.",
-        f"(sum({_TABLES}) + 2592000 * sum(clamp_min(deriv(({_TABLES})[2d:5m]), 0)))"
-        " and sum(headrace_query_store_bytes offset 6h)",
-        "bytes",
-        nothing="after 6 h",
-        nothing_is="text",
-    ),
-    number(
-        "Stored bytes an event",
-        "Of the events table.",
-        'max(headrace_query_store_bytes{table="events"}) / max(headrace_query_store_rows{table="events"})',
-        "bytes",
-        nothing="no events",
-        nothing_is="text",
-    ),
-    number(
-        "Query seconds a second",
-        "How many queries ClickHouse works on at once, over an hour.",
-        "sum(rate(headrace_query_project_seconds_total[1h]))",
-        limits=(4, 8),
-        nothing="no queries",
-        nothing_is="text",
-    ),
-    Panel(
-        title="By project, in the range",
-        says="What each has sent and asked. `headrace usage` has events and bytes by day, and forgets nothing.",
-        queries={
-            "events": _by_project("headrace_edge_project_events_total", "headrace_query_project_seconds_total"),
-            "bytes": _by_project("headrace_edge_project_bytes_total", "headrace_query_project_seconds_total"),
-            "query seconds": _by_project("headrace_query_project_seconds_total", "headrace_edge_project_events_total"),
-        },
-        kind="table",
-        nothing="no project",
-        sorted_by=("events", True),
-        width=24,
-    ),
-    graph(
-        "Events a second, by project",
-        "The ten largest.",
-        {"{{project}}": "topk(10, sum by (project) (rate(headrace_edge_project_events_total[5m])))"},
-    ),
-    graph(
-        "Bytes a second, by project",
-        "The ten largest.",
-        {"{{project}}": "topk(10, sum by (project) (rate(headrace_edge_project_bytes_total[5m])))"},
-        "Bps",
-    ),
-    graph(
-        "Quota of today, by project",
-        "What is used of it. At 1 native calls get 429, and events of SDKs are put aside.",
-        {"{{project}}": "topk(10, max by (project) (headrace_edge_quota_used_ratio))"},
-        "percentunit",
-    ),
-    graph(
-        "Query seconds a second, by project",
-        "What ClickHouse works for whom. The ten largest.",
-        {"{{project}}": "topk(10, sum by (project) (rate(headrace_query_project_seconds_total[5m])))"},
-    ),
-    graph(
-        "Reads of the store a second, by project",
-        "The ten largest.",
-        {"{{project}}": "topk(10, sum by (project) (rate(headrace_query_project_queries_total[5m])))"},
-    ),
-    graph(
-        "Memory of each process",
-        "Resident. A worker's is mostly the ids of its window.",
-        {"{{service}} {{instance}}": 'process_resident_memory_bytes{job="headrace"}'},
-        "bytes",
-    ),
-    graph(
-        "Cores of each process",
-        "1 is a full core: then add an instance.",
-        {"{{service}} {{instance}}": 'rate(process_cpu_seconds_total{job="headrace"}[5m])'},
     ),
 )
 

@@ -15,7 +15,7 @@ from services.edge.http.body import Bodies, Body
 from services.edge.http.direct import Endpoint
 from services.edge.http.quotas import Quotas
 from services.edge.http.rate_limit import RateLimit
-from services.edge.http.refused import is_of
+from services.edge.http.refused import LABELS, is_of
 from services.edge.intake.identity import IdentityIntake, take_alias, take_group, take_identify
 from services.edge.intake.placeholders import is_placeholder_key, placeholder_warning
 from services.edge.intake.receive_clock import ReceiveClock
@@ -26,7 +26,6 @@ from services.runtime.clock import Clock
 from services.runtime.http import authorization_of, header, json_response
 from services.runtime.idempotency_header import idempotency_header
 from services.runtime.keys import Key, KeyCache, Scope
-from services.runtime.project_labels import ProjectLabels
 
 _RETRY_AFTER_S = 2
 # A second pass over a larger body, and an identity message of more, is worked on in the thread of large ones: a second
@@ -41,7 +40,6 @@ REFUSED = LoopCounter(
     "Events that were refused and became dead letters, by project and error code.",
     ["project", "code"],
 )
-_PROJECTS = ProjectLabels()
 # Most answers to single events; a response may be sent any number of times.
 _ONE_ACCEPTED = json_response(Accepted(ok=True, accepted=1))
 _NAMES = ("track", "batch", "identify", "alias", "group")
@@ -270,7 +268,7 @@ def count_aside(call: str, events: int, project_id: str) -> None:
 
 def _count_refused(code: ErrorCode, project_id: str, events: int) -> None:
     REJECTED.labels(code.code).inc(events)
-    REFUSED.labels(_PROJECTS.of(project_id), code.code).inc(events)
+    REFUSED.labels(LABELS.of(project_id), code.code).inc(events)
 
 
 def unavailable(error: LogUnavailableError) -> ApiError:

@@ -26,9 +26,9 @@ class Used:
 class Usage:
     """Belongs to one event loop. Has as many entries as there are projects with keys."""
 
-    def __init__(self) -> None:
+    def __init__(self, labels: ProjectLabels | None = None) -> None:
         self._used: dict[str, Used] = {}
-        self._labels = ProjectLabels()
+        self._labels = labels or ProjectLabels()
 
     def add(self, project_id: str, events: int, size: int) -> None:
         used = self._used.get(project_id)

@@ -40,6 +40,24 @@ def test_those_beyond_the_bound_share_a_series() -> None:
     assert sample("events", OTHERS) == before + 10
 
 
+def test_a_project_has_the_label_that_others_gave_it() -> None:
+    """A share of what two labels say would be wrong."""
+    usage = Usage(ProjectLabels(0))
+    before = sample("events", OTHERS)
+    usage.add("usage-no-room", 3, 1)
+    usage.tell_metrics()
+    assert (sample("events", OTHERS), sample("events", "usage-no-room")) == (before + 3, 0)
+
+
+async def test_requests_are_counted_by_project_whatever_becomes_of_them(edge: Edge) -> None:
+    before = sample("requests", "shop")
+    good = {"event": "e", "distinct_id": "d"}
+    answers = [await edge.client.post(f"{BASE_PATH}/track", json=body) for body in (good, good, {})]
+    answers.append(await edge.client.post(f"{BASE_PATH}/track", json=good, headers={"Authorization": "Bearer hr_x"}))
+    assert [answer.status_code for answer in answers] == [200, 200, 400, 401]
+    assert sample("requests", "shop") == before + 3
+
+
 async def test_refused_events_are_counted_by_reason(edge: Edge) -> None:
     def refused(code: str) -> float:
         return REGISTRY.get_sample_value("headrace_edge_rejected_events_total", {"code": code}) or 0
@@ -65,6 +83,7 @@ async def test_refused_requests_are_counted_by_whose_they_are(edge: Edge) -> Non
 
     shown = [("shop", "missing_field"), ("shop", "invalid_json"), ("blog", "illegal_id"), (NO_PROJECT, "unauthorized")]
     before = [refused(*each) for each in shown]
+    requests = sample("requests", "shop"), sample("requests", "blog")
     track, alias = f"{BASE_PATH}/track", f"{BASE_PATH}/alias"
     of_blog = {"Authorization": f"Bearer {OTHER_KEY}"}
     answers = [
@@ -77,3 +96,4 @@ async def test_refused_requests_are_counted_by_whose_they_are(edge: Edge) -> Non
     ]
     assert [answer.status_code for answer in answers] == [400, 400, 400, 400, 401]
     assert [refused(*each) - was for each, was in zip(shown, before, strict=True)] == [2, 1, 1, 1]
+    assert (sample("requests", "shop"), sample("requests", "blog")) == (requests[0] + 3, requests[1] + 1)
