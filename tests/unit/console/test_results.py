@@ -146,7 +146,6 @@ def test_retention_is_a_table_of_shares() -> None:
         ["All together", "110", f"50.0{THIN}%", "–"],
         ["Sun 1 Mar 2026", "100", f"50.0{THIN}%", f"1.0{THIN}%"],
         ["Mon 2 Mar 2026", "10", f"50.0{THIN}%"],
-        ["Tue 3 Mar 2026", "0"],
     ]
     of_first = whole.rows[1].cells
     assert [cell.note for cell in of_first] == ["", "50", "1"]
@@ -164,10 +163,24 @@ def test_retention_leaves_out_of_the_sum_what_has_not_ended() -> None:
     assert texts(table)[0] == ["All together", "8", f"50.0{THIN}%"]
 
 
-def test_a_tile_begins_where_somebody_did_something() -> None:
-    answer = {"matrix": [[0, 0, 0], [4, 2], [0]], "interval": "day", "periods": PERIODS, "complete": [True] * 3}
+def test_retention_keeps_the_newest_and_leaves_out_who_never_began() -> None:
+    """Data of years ago, and one person of today: also on a tile."""
+    count = 152
+    matrix = [[0] * (count - i) for i in range(count)]
+    for i in (*range(80), count - 1):
+        matrix[i][0] = 4
+    matrix[79][5] = 1
+    periods = [(datetime(2024, 1, 1, tzinfo=UTC) + timedelta(weeks=i)).isoformat() for i in range(count)]
+    answer = {"matrix": matrix, "interval": "week", "periods": periods, "complete": [True] * (count - 1) + [False]}
     (table,) = retention_tables(made(answer, RetentionResult), BERLIN)
-    assert [row.head for row in table.from_first] == ["All together", "Mon 2 Mar 2026", "Tue 3 Mar 2026"]
+    assert [table.rows[1].head, table.rows[-1].head] == ["13 May 2024", "23 Nov 2026"]
+    assert (len(table.rows), table.cut) == (MAX_SIDE + 1, 19)
+    assert table.columns == ["People", *(f"Week {i}" for i in range(1, 6))]
+    assert [len(row.cells) for row in table.rows] == [6] * (MAX_SIDE) + [1]
+    assert read_cell(table.rows[-1].cells[0].behind)["cohort"] == count - 1
+    assert "71 weeks in which nobody began: left out." in table.note
+    assert [table.on_tile[0].head, table.on_tile[-1].head] == ["All together", "23 Nov 2026"]
+    assert (len(table.on_tile), table.off_tile) == (32, MAX_SIDE - 31)
 
 
 def test_a_tile_has_room_for_so_many_rows() -> None:
