@@ -36,7 +36,7 @@ def retention_tables(result: RetentionResult, zone: ZoneInfo, unit: str = "peopl
     sides = [(part, result, True) for part in parts]
     if result.previous is not UNSET:
         sides.append((_Part("The period before", result.previous.matrix, None), result.previous, False))
-    width = max(_width(part.matrix, _begun(part.matrix)) for part, _, _ in sides)
+    width = max(width_of(part.matrix) for part, _, _ in sides)
     tables = [_table(part, of, width, zone, unit, can_ask) for part, of, can_ask in sides]
     if len(tables) == 1:
         return tables
@@ -68,8 +68,9 @@ def _begun(matrix: Matrix) -> list[int]:
     return [i for i, numbers in enumerate(matrix) if numbers and numbers[0]]
 
 
-def _width(matrix: Matrix, begun: list[int]) -> int:
+def width_of(matrix: Matrix) -> int:
     """Up to the last column in which somebody came back; one at least, where there is one."""
+    begun = _begun(matrix)
     longest = max((len(matrix[i]) for i in begun), default=0)
     last = max((offset for i in begun for offset, back in enumerate(matrix[i]) if back), default=0)
     return min(max(last + 1, 2), longest, MAX_SIDE)
@@ -121,6 +122,11 @@ def _average(part: _Part, result: RetentionResult, width: int) -> Row:
         heat, title = heat_of(back, people) if people else None, _title(part.matrix, result, offset)
         cells.append(Cell(share(back, people), note=number(back), heat=heat, title=title))
     return Row("All together", cells, is_sum=True)
+
+
+def shares_of(matrix: Matrix, result: RetentionResult, count: int) -> list[tuple[int, int]]:
+    """Of the first so many periods after the beginning: how many came back, of how many who could."""
+    return [_sums(matrix, result.complete, offset) for offset in range(1, count + 1)]
 
 
 def _title(matrix: Matrix, result: RetentionResult, offset: int) -> str:

@@ -183,6 +183,42 @@ def test_retention_keeps_the_newest_and_leaves_out_who_never_began() -> None:
     assert (len(table.on_tile), table.off_tile) == (32, MAX_SIDE - 31)
 
 
+def test_a_tile_has_the_curve_of_retention() -> None:
+    answer = {
+        "matrix": [[100, 50, 30, 9], [100, 40, 20], [10, 3], [7]],
+        "interval": "week",
+        "periods": [f"2026-03-{day:02}T00:00:00Z" for day in (2, 9, 16, 23)],
+        "complete": [True, True, True, False],
+        "breakdown": [{"kind": "other", "matrix": [[0, 0, 0, 0], [4, 1, 2], [0, 0], [0]]}],
+    }
+    found = shown("retention", {}, msgspec.json.encode(answer))
+    assert found.curve is not None
+    said = msgspec.json.decode(found.curve.hints)
+    assert said["labels"] == ["Week 1", "Week 2", "Week 3"]
+    assert [(line["name"], line["values"]) for line in said["lines"]] == [
+        ("Everybody", [45.0, 30.0, None]),
+        ("(others)", [25.0, None, None]),
+    ]
+    assert found.curve.scale.ticks[0] == f"50{THIN}%"
+    assert [tick.text for tick in found.curve.ticks] == ["Week 1", "Week 2", "Week 3"]
+    places = range(len(found.tables))
+    assert [found.is_open(place, True) for place in places] == [False] * 3
+    assert [found.is_open(place, False) for place in places] == [True, True, False]
+    short = {"matrix": [[4, 2], [4]], "interval": "day", "periods": PERIODS[:2], "complete": [True, True]}
+    alone = shown("retention", {}, msgspec.json.encode(short))
+    assert (alone.curve, alone.is_open(0, True)) == (None, True)
+
+
+def test_a_funnel_s_tile_shows_the_lines_side_by_side() -> None:
+    lines = [{"kind": "value", "value": name, "steps": [step(4, None), step(2, 0.5)]} for name in ("a", "b")]
+    answer = {"order": "ordered", "steps": [step(8, None), step(4, 0.5)], "breakdown": lines}
+    found = shown("funnel", {}, msgspec.json.encode(answer))
+    assert [found.is_open(place, True) for place in range(4)] == [True, False, False, False]
+    whole = shown("funnel", {}, msgspec.json.encode(answer | {"breakdown": []}))
+    assert [found.is_open(place, False) for place in range(4)] == [True, True, False, False]
+    assert not whole.is_open(0, True)
+
+
 def test_a_tile_has_room_for_so_many_rows() -> None:
     rows = [Row(str(i), [TableCell("1")]) for i in range(100)]
     assert [row.head for row in Table("T", ["N"], rows).on_tile] == [str(i) for i in range(32)]
