@@ -100,7 +100,10 @@ class DashboardPages:
         query = saved_query(kind, body, visit.form.get("title", "").strip() or now.title[:_MAX_NAME_CHARS])
         dashboard_id = visit.form.get("dashboard", "")
         if not dashboard_id:
-            return _to(await _create(visit, visit.form.get("name", "") or query["title"], [query]))
+            name = visit.form.get("name", "").strip()
+            if not name:
+                raise AnswerError(400, "invalid_field", "A new dashboard needs a name. Go back, and write one.")
+            return _to(await _create(visit, name, [query]))
         board = await visit.api.get(f"/dashboard/get/{part(dashboard_id)}", Dashboard)
         return _to(await _update(visit, board, board.name, [*_queries(board), query], board.version))
 
