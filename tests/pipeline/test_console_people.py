@@ -43,7 +43,8 @@ def counts_by_receipt(page: Page, since_opened: int) -> None:
     def agree() -> bool:
         page.wait_for_timeout(300)
         said = page.locator("#per-minute").inner_text().removeprefix("more than ")
-        return int(said.replace("\u202f", "")) == page.evaluate(rows) >= since_opened
+        in_list: int = page.evaluate(rows)
+        return int(said.replace("\u202f", "")) == in_list >= since_opened
 
     eventually(agree, bool)
 

@@ -1,5 +1,6 @@
 """When: `range=last:30d`, `range=all`, or `since` and `until` <-> the window of an API body."""
 
+import math
 from datetime import date
 from typing import Any
 
@@ -29,9 +30,12 @@ RANGES = {
     "previous:year": "Last year",
     ALL_TIME: "All time",
 }
-# The API has no word for all time: the longest window that it answers, in time buckets of each length. Whatever has none
-# takes the last one, which is cut to the store's times.
-_EVER = {"hour": "990h", "day": "990d", "week": "990w", "month": "9999months"}
+# The API has no word for all time. This is cut to the times that its store has.
+_EVER = "9999months"
+# What is counted in time buckets takes the longest window that the API answers: a thousand of them; of retention two million
+# numbers, with so many lines of a breakdown.
+_UNITS = {"hour": "h", "day": "d", "week": "w", "month": "months"}
+_MOST_BUCKETS, _MOST_NUMBERS, _TOP = 990, 2_000_000, 10
 _WORDS = ("last", "this", "previous")
 _TIMES = ("since", "until")
 _OTHERS = {"timezone": "tz", "compare": "compare"}
@@ -46,7 +50,7 @@ def read_window(params: Params) -> dict[str, Any]:
         body[word] = value
     elif word == ALL_TIME:
         times = value.split(":")
-        body |= dict(zip(_TIMES, times, strict=True)) if len(times) == len(_TIMES) else {"last": _EVER["month"]}
+        body |= dict(zip(_TIMES, times, strict=True)) if len(times) == len(_TIMES) else {"last": _EVER}
     else:
         body |= {name: value_of(params.one(name)) for name in _TIMES if params.one(name).strip()}
     body |= {field: params.one(name) for field, name in _OTHERS.items() if params.one(name)}
@@ -56,7 +60,18 @@ def read_window(params: Params) -> dict[str, Any]:
 
 
 def says_all_time(body: dict[str, Any]) -> bool:
-    return body.get("last") in _EVER.values()
+    return body.get("last") is not None and body["last"] in (_EVER, _longest(body))
+
+
+def _longest(body: dict[str, Any]) -> str:
+    lines = 1
+    if "born_event" in body and body.get("breakdown"):
+        top = body.get("top")
+        lines = max(1, top if isinstance(top, int) else _TOP) + 2
+    # Of a matrix half is there; one bucket more is the one of now.
+    count = min(_MOST_BUCKETS, math.isqrt(2 * _MOST_NUMBERS // lines) - 2)
+    unit = _UNITS.get(str(body.get("interval") or "day"), "months")
+    return f"{count}{unit}" if lines > 1 or unit != "months" else _EVER
 
 
 def dated(body: dict[str, Any], days: tuple[str, str] | None) -> dict[str, Any]:
@@ -79,11 +94,8 @@ def lasting(body: dict[str, Any], interval: str | None) -> dict[str, Any]:
     """To be kept: all time as the longest window of these time buckets that the API answers. It goes on with the days."""
     if not says_all_time(body):
         return body
-    return (
-        body
-        | {"last": _EVER.get(str(interval or "day"), _EVER["month"])}
-        | ({"interval": interval} if interval else {})
-    )
+    kept = body | ({"interval": interval} if interval else {})
+    return kept | {"last": _longest(kept)}
 
 
 def all_as_dated(pairs: Pairs) -> Pairs:

@@ -92,6 +92,13 @@ def test_all_time_stays_all_time() -> None:
         assert says_all_time(kept)
         assert write_window(kept) == [("range", "all")]
         assert kept.get("interval") == interval
+    broken_down = body | {"born_event": None, "breakdown": "plan"}
+    assert [lasting(broken_down | top, "week")["last"] for top in ({}, {"top": 3}, {"top": 100})] == [
+        "575w",
+        "892w",
+        "196w",
+    ]
+    assert says_all_time(lasting(broken_down, "month"))
     assert lasting({"last": "7d"}, "week") == {"last": "7d"}
     rule = read_cohort(params("c.0.kind=did&c.0.event=a&c.0.range=all"))
     assert rule is not None
