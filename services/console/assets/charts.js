@@ -81,7 +81,8 @@ function follow(event) {
   // A finger points; the numbers of the table lead on.
   if (!plot || event.pointerType === "touch") return;
   const { said, at, line } = nearest(plot, event);
-  if (!said.lines[line].values[at] || !said.lines[line].cell) return;
+  // A curve of shares has no cells: nobody can be named.
+  if (!said.lines[line].values[at] || said.lines[line].cell === undefined) return;
   const cell = new URLSearchParams(said.lines[line].cell);
   cell.set("b", at);
   cell.set("t", said.labels[at]);
