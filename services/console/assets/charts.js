@@ -36,7 +36,7 @@ function row(plot, said, place, at, isNearest) {
   swatch.append(document.createElementNS(SVG, "rect"));
   made.insertCell().append(swatch);
   made.insertCell().textContent = name;
-  made.insertCell().textContent = text(values[at]) + (said.unit ?? "");
+  made.insertCell().textContent = text(values[at]) + (values[at] === null ? "" : said.unit ?? "");
   if (before) made.insertCell().textContent = `before ${text(before[at] ?? null)}`;
   if (isNearest) made.className = "nearest";
   return made;

@@ -22,7 +22,8 @@ def retention_curve(result: RetentionResult) -> LinePicture | None:
     count = max(width_of(matrix) for _, matrix in sides) - 1
     if count < _FEW:
         return None
-    lines = [_line(name, matrix, result, count) for name, matrix in sides[:MOST_TOGETHER]]
+    every = [_line(name, matrix, result, count) for name, matrix in sides[:MOST_TOGETHER]]
+    lines = [line for line in every if any(value is not None for value in line.values)]
     scale = scale_of([value for line in lines for value in line.values])
     scale = replace(scale, ticks=[f"{tick}{THIN}%" for tick in scale.ticks])
     labels = [f"{result.interval.capitalize()} {offset}" for offset in range(1, count + 1)]
