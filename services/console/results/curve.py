@@ -24,6 +24,8 @@ def retention_curve(result: RetentionResult) -> LinePicture | None:
         return None
     every = [_line(name, matrix, result, count) for name, matrix in sides[:MOST_TOGETHER]]
     lines = [line for line in every if any(value is not None for value in line.values)]
+    if not lines:
+        return None
     scale = scale_of([value for line in lines for value in line.values])
     scale = replace(scale, ticks=[f"{tick}{THIN}%" for tick in scale.ticks])
     labels = [f"{result.interval.capitalize()} {offset}" for offset in range(1, count + 1)]

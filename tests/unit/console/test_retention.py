@@ -114,6 +114,7 @@ def test_a_tile_has_the_curve_of_retention() -> None:
     places = range(len(found.tables))
     assert [found.is_open(place, True) for place in places] == [False] * 3
     assert [found.is_open(place, False) for place in places] == [True, True, False]
+    assert shown("retention", {}, msgspec.json.encode(answer | {"complete": [True, False, False, False]})).curve is None
     short = {"matrix": [[4, 2], [4]], "interval": "day", "periods": PERIODS[:2], "complete": [True, True]}
     alone = shown("retention", {}, msgspec.json.encode(short))
     assert (alone.curve, alone.is_open(0, True)) == (None, True)
