@@ -17,6 +17,7 @@ let receipts = [...body.rows].map(momentOf);
 let waiting = [];
 let total = 0;
 let missed = 0;
+let missedAt = 0;
 
 function now() { return Date.now() + ahead; }
 function minuteOf(moment) { return Math.floor(moment / 60000); }
@@ -100,7 +101,7 @@ function showMinutes() {
   document.querySelector("#minutes svg").replaceChildren(...bars);
   receipts = receipts.filter((moment) => moment > now() - 60000);
   // Of what was received before the page was opened it has the newest alone.
-  const isCut = first > now() - 60000;
+  const isCut = Math.max(first, missedAt) > now() - 60000;
   document.getElementById("per-minute").textContent = `${isCut ? "more than " : ""}${receipts.length.toLocaleString("fr")}`;
   document.getElementById("in-all").textContent = `${missed ? "more than " : ""}${total.toLocaleString("fr")}`;
 }
@@ -130,7 +131,11 @@ function listen() {
     last = message.lastEventId;
     add(JSON.parse(message.data));
   });
-  stream.addEventListener("gap", () => { missed += 1; });
+  stream.addEventListener("gap", () => {
+    missedAt = now();
+    // At opening it is of what was received before.
+    if (total) missed += 1;
+  });
   stream.addEventListener("problem", askInstead);
   stream.addEventListener("error", () => { if (stream?.readyState === EventSource.CLOSED) askInstead(); });
 }
