@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 from rich.console import Console
@@ -38,11 +39,12 @@ def run() -> int:
     settings = read_settings(StackSettings)
     base = f"http://127.0.0.1:{settings.port}"
     try:
-        with _stack(base), httpx.Client(base_url=f"{base}/v1/analytics", timeout=60) as client:
+        with _stack(base) as was_there, httpx.Client(base_url=f"{base}/v1/analytics", timeout=60) as client:
             client.headers["authorization"] = f"Bearer {development_key(settings)[0]}"
             _send(client)
             _show_retention(client)
             _show_path(client)
+            _show_links(base, was_there)
     except (DemoError, httpx.HTTPError) as error:
         out.print(Text(f"demo: {printable(str(error))}", "red"))
         return 1
@@ -50,11 +52,11 @@ def run() -> int:
 
 
 @contextmanager
-def _stack(base: str) -> Iterator[None]:
-    """The stack that runs at the port already, or one of our own for as long as the demonstration takes."""
+def _stack(base: str) -> Iterator[bool]:
+    """The stack that runs at the port already (True), or one of our own for as long as the demonstration takes."""
     if _is_ready(base):
         out.print(f"using the stack at {base}")
-        yield
+        yield True
         return
     out.print("no stack answers at the port: starting one")
     process = subprocess.Popen([sys.executable, "-m", "services.cli", "dev"], stdout=subprocess.DEVNULL)
@@ -64,7 +66,7 @@ def _stack(base: str) -> Iterator[None]:
             if process.poll() is not None or time.monotonic() > deadline:
                 raise DemoError("the stack did not start; see what it printed above and its logs")
             time.sleep(0.1)
-        yield
+        yield False
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()
@@ -141,6 +143,22 @@ def _show_path(client: httpx.Client) -> None:
     _grow(tree, answer)
     out.print("Paths from `product_view`")
     out.print(tree)
+
+
+def _show_links(base: str, was_there: bool) -> None:
+    """Whole on their lines: to be pressed, or copied."""
+    out.print(f"The same in the console{'' if was_there else ', while `make run` runs'}; it asks for the key once:")
+    for link in console_links(base):
+        out.print(Text(link), soft_wrap=True)
+
+
+def console_links(base: str) -> list[str]:
+    """Retention by week, as above, and a funnel."""
+    when = {"range": "custom", **{name: time[:10] for name, time in _WINDOW.items()}, "tz": "UTC"}
+    retention = {"born": "home", "back": "purchase", "interval": "week"}
+    funnel = {f"s.{i}.event": event for i, event in enumerate(("home", "product_view", "purchase"))}
+    pages = {"retention": retention, "funnel": funnel}
+    return [f"{base}/console/{page}?{urlencode({**said, **when})}" for page, said in pages.items()]
 
 
 def _grow(tree: Tree, node: dict[str, Any]) -> None:

@@ -31,6 +31,7 @@ def save(page: Page, title: str, dashboard: str = "", name: str = "") -> None:
     if dashboard:
         page.get_by_label("Dashboard", exact=True).select_option(label=dashboard)
     else:
+        page.get_by_label("Dashboard", exact=True).select_option("")
         page.get_by_label("Name of the new one").fill(name)
     page.get_by_role("button", name="Save", exact=True).click()
     page.wait_for_url("**/console/dashboards/*")
@@ -157,6 +158,51 @@ def test_tiles_load_side_by_side_and_a_wrong_one_says_so_alone(pipeline: Pipelin
     expect(page.locator("#tile-1 [role=alert]")).to_be_visible()
     for number in (0, 2):
         page.locator(f"#tile-{number} .chart .plot").wait_for()
+    pipeline.client.delete(f"/dashboard/delete/{dashboard_id}")
+
+
+def test_all_time_is_kept_as_what_the_api_answers(pipeline: Pipeline, visit: Visit) -> None:
+    """Also where the numbers of its answer are many; the tile begins with the data."""
+    page = visit.page
+    queries = (
+        "trends?s.0.event=purchase",
+        "retention?born=purchase&back=purchase&interval=week",
+        "retention?born=purchase&back=purchase&breakdown=platform&top=100&interval=week",
+        "funnel?s.0.event=home&s.1.event=purchase&breakdown=platform",
+    )
+    for number, query in enumerate(queries):
+        page.goto(f"/console/{query}&range=all&tz=UTC")
+        page.get_by_text("Save to dashboard").click()
+        if number == 0:
+            page.get_by_label("Dashboard", exact=True).select_option("")
+            # Without a name the browser sends nothing.
+            page.get_by_role("button", name="Save", exact=True).click()
+            page.get_by_label("Name of the new one").fill("Ever")
+        # The one that was kept last is chosen.
+        page.get_by_role("button", name="Save", exact=True).click()
+        page.wait_for_url("**/console/dashboards/*")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Ever")
+        loaded(page)
+    expect(page.locator(".tile-head p")).to_have_text(["All time"] * 4)
+    expect(page.locator(".tile [role=alert]")).to_have_count(0)
+    for number in (0, 1, 2):
+        page.locator(f"#tile-{number} .chart .plot").wait_for()
+    expect(page.locator("#tile-3 .tile-body details[open] summary")).to_have_text("Side by side")
+    dashboard_id = page.url.rpartition("/")[2]
+    run = pipeline.ask(f"/dashboard/run/{dashboard_id}", {})["answers"]
+    assert [answer.get("error") for answer in run] == [None] * 4
+    assert run[3]["answer"]["steps"][1]["people"] > 0
+    # The whole cell leads to the people of its number.
+    page.goto(f"/console/{queries[1]}&range=all&tz=UTC")
+    cell = page.locator(".figures tbody tr:not(.sum) td.heat:has(button)").first
+    count = cell.locator("small").inner_text()
+    cell.scroll_into_view_if_needed()
+    box = cell.bounding_box()
+    assert box is not None
+    page.mouse.click(box["x"] + 3, box["y"] + box["height"] - 3)
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"{count} people")
+    page.get_by_role("link", name="Back to the query").click()
+    expect(page.get_by_label("When", exact=True).first).to_have_value("all")
     pipeline.client.delete(f"/dashboard/delete/{dashboard_id}")
 
 

@@ -46,7 +46,7 @@ def test_the_link_signs_in_and_the_key_goes_nowhere_else(pipeline: Pipeline, ope
     asked: list[str] = []
     visit.page.on("request", lambda request: asked.append(f"{request.url} {request.headers.get('referer', '')}"))
     visit.page.goto(f"/console/sign-in#key={KEY}")
-    expect(visit.page.get_by_role("heading", name="Live")).to_be_visible()
+    expect(visit.page.get_by_role("heading", name="Home")).to_be_visible()
     assert not [line for line in asked if KEY in line]
     assert KEY not in visit.page.content()
     (cookie,) = [one for one in visit.page.context.cookies() if one["name"] == COOKIE]

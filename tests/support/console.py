@@ -77,7 +77,7 @@ def signed_in(opened: Opener, key: str = KEY, **options: Any) -> Visit:
     """By the link that `make run` prints."""
     visit = opened(**options)
     visit.page.goto(f"/console/sign-in#key={key}")
-    visit.page.wait_for_url("**/console/live*", wait_until="commit")
+    visit.page.wait_for_url("**/console/")
     return visit
 
 

@@ -41,6 +41,15 @@ export function offerCopies(root) {
   }
 }
 
+for (const button of document.querySelectorAll("button[data-copy-link]")) {
+  button.hidden = false;
+  button.onclick = async () => {
+    await navigator.clipboard.writeText(location.href);
+    button.textContent = "Link copied";
+    setTimeout(() => { button.textContent = "Copy link"; }, 1500);
+  };
+}
+
 // Empty fields stay out of the address.
 function shortenAddress(event) {
   if (event.target.method !== "get") return;

@@ -79,8 +79,16 @@ function typed(event) {
   }, 200);
 }
 
+// A new dashboard needs a name; one that is there has it.
+function needsName() {
+  const field = document.getElementById("to-dashboard");
+  if (field) field.form.elements.name.required = !field.value;
+}
+
 // First of all: blank rows must still be in the form.
 document.addEventListener("submit", change, true);
 document.addEventListener("focusin", (event) => { if (form()?.contains(event.target)) suggest(event.target); });
 document.addEventListener("input", typed);
+document.getElementById("to-dashboard")?.addEventListener("change", needsName);
+needsName();
 fillZone();

@@ -36,7 +36,7 @@ function row(plot, said, place, at, isNearest) {
   swatch.append(document.createElementNS(SVG, "rect"));
   made.insertCell().append(swatch);
   made.insertCell().textContent = name;
-  made.insertCell().textContent = text(values[at]);
+  made.insertCell().textContent = text(values[at]) + (values[at] === null ? "" : said.unit ?? "");
   if (before) made.insertCell().textContent = `before ${text(before[at] ?? null)}`;
   if (isNearest) made.className = "nearest";
   return made;
@@ -81,7 +81,8 @@ function follow(event) {
   // A finger points; the numbers of the table lead on.
   if (!plot || event.pointerType === "touch") return;
   const { said, at, line } = nearest(plot, event);
-  if (!said.lines[line].values[at]) return;
+  // A curve of shares has no cells: nobody can be named.
+  if (!said.lines[line].values[at] || said.lines[line].cell === undefined) return;
   const cell = new URLSearchParams(said.lines[line].cell);
   cell.set("b", at);
   cell.set("t", said.labels[at]);

@@ -9,11 +9,17 @@ const pause = document.getElementById("pause");
 const notices = document.getElementById("notices");
 const shown = new Set([...body.rows].map((row) => row.dataset.id));
 const counts = new Map();
-const opened = minuteOf(Date.now());
+// The clock of who receives; this browser's may go otherwise.
+const openedAt = Number(body.dataset.after) / 1000;
+const ahead = openedAt - Date.now();
+const opened = minuteOf(openedAt);
+let receipts = [...body.rows].map(momentOf);
 let waiting = [];
 let total = 0;
 let missed = 0;
+let missedAt = 0;
 
+function now() { return Date.now() + ahead; }
 function minuteOf(moment) { return Math.floor(moment / 60000); }
 
 function link(text, address, isPeek) {
@@ -57,8 +63,13 @@ function put(row) {
 function add(event) {
   if (shown.has(event.event_id) || Date.parse(event.received_at) < first) return;
   shown.add(event.event_id);
-  total += 1;
-  counts.set(minuteOf(Date.now()), (counts.get(minuteOf(Date.now())) ?? 0) + 1);
+  const moment = Date.parse(event.received_at);
+  receipts.push(moment);
+  // What is sent again of before is in the list, and not counted.
+  if (moment >= openedAt) {
+    total += 1;
+    counts.set(minuteOf(moment), (counts.get(minuteOf(moment)) ?? 0) + 1);
+  }
   waiting.push(event);
   if (waiting.length > MAX_ROWS) waiting.shift();
   requestAnimationFrame(show);
@@ -76,19 +87,22 @@ function show() {
 }
 
 function showMinutes() {
-  const now = minuteOf(Date.now());
-  const last = Array.from({ length: MINUTES }, (_, at) => counts.get(now - MINUTES + 1 + at) ?? 0);
+  const minute = minuteOf(now());
+  const last = Array.from({ length: MINUTES }, (_, at) => counts.get(minute - MINUTES + 1 + at) ?? 0);
   const most = Math.max(...last, 1);
   const bars = last.map((count, at) => {
     const bar = document.createElementNS("http://www.w3.org/2000/svg", "rect");
     const height = count ? Math.max((count / most) * 40, 1) : 0;
     const place = { x: at * 10 + 1, y: 40 - height, width: 8, height };
     for (const [name, value] of Object.entries(place)) bar.setAttribute(name, value);
-    if (now - MINUTES + 1 + at < opened) bar.setAttribute("class", "before");
+    if (minute - MINUTES + 1 + at < opened) bar.setAttribute("class", "before");
     return bar;
   });
   document.querySelector("#minutes svg").replaceChildren(...bars);
-  document.getElementById("per-minute").textContent = (counts.get(now) ?? 0).toLocaleString("fr");
+  receipts = receipts.filter((moment) => moment > now() - 60000);
+  // Of what was received before the page was opened it has the newest alone.
+  const isCut = Math.max(first, missedAt) > now() - 60000;
+  document.getElementById("per-minute").textContent = `${isCut ? "more than " : ""}${receipts.length.toLocaleString("fr")}`;
   document.getElementById("in-all").textContent = `${missed ? "more than " : ""}${total.toLocaleString("fr")}`;
 }
 
@@ -117,7 +131,11 @@ function listen() {
     last = message.lastEventId;
     add(JSON.parse(message.data));
   });
-  stream.addEventListener("gap", () => { missed += 1; });
+  stream.addEventListener("gap", () => {
+    missedAt = now();
+    // At opening it is of what was received before.
+    if (total) missed += 1;
+  });
   stream.addEventListener("problem", askInstead);
   stream.addEventListener("error", () => { if (stream?.readyState === EventSource.CLOSED) askInstead(); });
 }

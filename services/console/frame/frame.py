@@ -28,7 +28,7 @@ from services.runtime.settings import ConsoleSettings
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 SIGN_IN = f"{CONSOLE_PATH}/sign-in"
-HOME = f"{CONSOLE_PATH}/live"
+HOME = f"{CONSOLE_PATH}/"
 _MAX_FORM_BYTES = 256 * 1024
 
 

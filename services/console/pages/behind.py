@@ -14,7 +14,8 @@ from services.console.frame.headers import page_headers
 from services.console.queries.asked import Asked, asked_of
 from services.console.queries.cells import CELL, read_cell, said_of
 from services.console.queries.kinds import KINDS, Kind
-from services.console.queries.params import Pairs
+from services.console.queries.params import Pairs, Params
+from services.console.queries.windows import all_again
 from services.console.results.numbers import shown
 from services.contract.api.people import PeopleResult
 from services.contract.api.root_paths import CONSOLE_PATH
@@ -45,7 +46,7 @@ class BehindPages:
         if body is None:
             return _to_builder(asked)
         result = await visit.api.post(_PEOPLE, body, PeopleResult)
-        which = visit.query.get(CELL, "")
+        which, said = visit.query.get(CELL, ""), _said(visit)
         rows = _rows(result)
         return self._frame.show(
             visit,
@@ -58,11 +59,11 @@ class BehindPages:
             columns=_columns([traits for _, traits in rows]),
             group_type=None if result.groups is msgspec.UNSET else asked.body and asked.body.get("aggregate_by"),
             trait=_trait,
-            builder=f"{CONSOLE_PATH}/{kind.page}?{asked.address}",
-            csv=_address(kind, asked, which, "people.csv"),
+            builder=f"{CONSOLE_PATH}/{kind.page}?{Params(all_again(said)).query()}",
+            csv=_address(kind, said, which, "people.csv"),
             more=None
             if result.next_cursor is msgspec.UNSET
-            else _address(kind, asked, which, "people", result.next_cursor),
+            else _address(kind, said, which, "people", result.next_cursor),
             curl=curl_line(
                 visit.base_url, "POST", _PEOPLE, {name: said for name, said in body.items() if name != _CURSOR}
             ),
@@ -78,7 +79,7 @@ class BehindPages:
 
 
 def _query(kind: Kind, visit: Visit) -> tuple[Asked, dict[str, Any] | None]:
-    asked = asked_of(kind, [pair for pair in visit.fields if pair[0] not in (CELL, _CURSOR)])
+    asked = asked_of(kind, _said(visit))
     if asked.body is None:
         return asked, None
     body: dict[str, Any] = {"query": {"type": kind.name, **asked.body}, "cell": read_cell(visit.query.get(CELL, ""))}
@@ -87,13 +88,18 @@ def _query(kind: Kind, visit: Visit) -> tuple[Asked, dict[str, Any] | None]:
     return asked, body
 
 
+def _said(visit: Visit) -> Pairs:
+    """The query, as the address says it."""
+    return [pair for pair in visit.fields if pair[0] not in (CELL, _CURSOR)]
+
+
 def _to_builder(asked: Asked) -> Response:
     return RedirectResponse(f"{CONSOLE_PATH}/{asked.kind.page}?{asked.address}", 303, page_headers())
 
 
-def _address(kind: Kind, asked: Asked, which: str, page: str, cursor: str = "") -> str:
+def _address(kind: Kind, pairs: Pairs, which: str, page: str, cursor: str = "") -> str:
     more: Pairs = [(CELL, which)] + ([(_CURSOR, cursor)] if cursor else [])
-    return f"{CONSOLE_PATH}/{kind.page}/{page}?{urlencode([*asked.params.pairs, *more])}"
+    return f"{CONSOLE_PATH}/{kind.page}/{page}?{urlencode([*pairs, *more])}"
 
 
 def _rows(result: PeopleResult) -> list[tuple[str, Traits]]:

@@ -13,9 +13,10 @@ from starlette.routing import Route
 from services.console.frame.api import AnswerError, part
 from services.console.frame.frame import Frame, Visit, is_for_script
 from services.console.frame.headers import page_headers
+from services.console.pages.all_time import exact
 from services.console.pages.answers import Answered, answer_of, curl_of
 from services.console.pages.choices import CHOICES
-from services.console.pages.empty import nothing_of, with_days
+from services.console.pages.empty import borders_of, nothing_of
 from services.console.pages.suggestions import Suggested, suggested
 from services.console.queries.asked import asked_of
 from services.console.queries.edits import DO
@@ -49,7 +50,7 @@ class BuilderPages:
         ]
 
     async def builder(self, kind: Kind, visit: Visit) -> Response:
-        asked = asked_of(kind, visit.fields if DO in visit.query else await with_days(visit))
+        asked = asked_of(kind, visit.fields)
         # A module that changes the form has the suggestions already: nothing is asked for it.
         changes_form = DO in visit.query and is_for_script(visit.request)
         answered, hints, boards, cohorts = await asyncio.gather(
@@ -77,13 +78,15 @@ class BuilderPages:
             p=asked.form,
             wrong=asked.wrong,
             shown=answered.shown,
-            curl=curl_of(visit, asked) if asked.body is not None else "",
+            exact=answered.exact,
+            borders=borders_of(asked, hints),
+            curl=curl_of(visit, answered.exact) if asked.body is not None else "",
             hints=hints,
             dashboards=boards,
             cohorts=cohorts,
             cohort_names={one.name: KINDS["cohort"].params({"cohort": {"saved": one.name}}).query() for one in cohorts},
             more_places=_MORE,
-            nothing=nothing_of(asked, answered.shown, hints),
+            nothing=nothing_of(answered.exact, answered.shown, hints),
             choices=CHOICES,
         )
 
@@ -92,7 +95,8 @@ class BuilderPages:
         asked = asked_of(kind, visit.fields)
         if asked.body is None:
             return RedirectResponse(f"{CONSOLE_PATH}/{kind.page}?{asked.address}", 303, page_headers())
-        content = await visit.api.send("POST", f"/query/{kind.name}", asked.body, media_type)
+        body = (await exact(visit, asked)).body or {}
+        content = await visit.api.send("POST", f"/query/{kind.name}", body, media_type)
         headers = page_headers()
         if media_type == "text/csv":
             headers["content-disposition"] = f'attachment; filename="{kind.page}.csv"'

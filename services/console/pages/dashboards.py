@@ -15,12 +15,13 @@ from services.console.frame.api import AnswerError, part
 from services.console.frame.curl import curl_line
 from services.console.frame.frame import Frame, Visit
 from services.console.frame.headers import page_headers
+from services.console.pages.all_time import exact, in_days
 from services.console.pages.answers import Answered, answer_of
 from services.console.pages.choices import CHOICES
-from services.console.pages.empty import with_days
 from services.console.queries.asked import asked_of
-from services.console.queries.kinds import KINDS
+from services.console.queries.kinds import KINDS, has_buckets
 from services.console.queries.tiles import WIDTHS, Tile, moved, range_of, saved_query, tile_of
+from services.console.queries.windows import lasting
 from services.contract.api.dashboards import Dashboard, DashboardList, Deleted
 from services.contract.api.root_paths import CONSOLE_PATH
 
@@ -57,8 +58,9 @@ class DashboardPages:
 
     async def one(self, visit: Visit) -> Response:
         board = await _read(visit)
-        params, window = range_of(await with_days(visit))
+        params, window = range_of(visit.fields)
         tiles = [tile_of(query, i, window) for i, query in enumerate(_queries(board))]
+        run = {name: value for name, value in (await in_days(visit, window)).items() if name != "interval"}
         answers = await _answers(visit, tiles) if visit.query.get("all") else []
         return self._frame.show(
             visit,
@@ -71,7 +73,7 @@ class DashboardPages:
             choices=CHOICES,
             widths=WIDTHS,
             wrong=None,
-            curl=curl_line(visit.base_url, "POST", f"/dashboard/run/{part(board.dashboard_id)}", window),
+            curl=curl_line(visit.base_url, "POST", f"/dashboard/run/{part(board.dashboard_id)}", run),
         )
 
     async def tile(self, visit: Visit) -> Response:
@@ -93,10 +95,15 @@ class DashboardPages:
         asked = None if kind is None else asked_of(kind, _pairs(visit.form.get("query", "")))
         if kind is None or asked is None or asked.body is None:
             raise AnswerError(400, "invalid_field", "There is no query to save. Ask one first.")
-        query = saved_query(kind, asked.body, visit.form.get("title", "").strip() or asked.title[:_MAX_NAME_CHARS])
+        now = await exact(visit, asked)
+        body = lasting(asked.body, (now.body or {}).get("interval")) if has_buckets(kind) else asked.body
+        query = saved_query(kind, body, visit.form.get("title", "").strip() or now.title[:_MAX_NAME_CHARS])
         dashboard_id = visit.form.get("dashboard", "")
         if not dashboard_id:
-            return _to(await _create(visit, visit.form.get("name", "") or query["title"], [query]))
+            name = visit.form.get("name", "").strip()
+            if not name:
+                raise AnswerError(400, "invalid_field", "A new dashboard needs a name. Go back, and write one.")
+            return _to(await _create(visit, name, [query]))
         board = await visit.api.get(f"/dashboard/get/{part(dashboard_id)}", Dashboard)
         return _to(await _update(visit, board, board.name, [*_queries(board), query], board.version))
 

@@ -1,22 +1,20 @@
-"""When the data is: for `All time`, and for a query that found nothing."""
+"""When the data is: for a query about all time, and for one that found nothing."""
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from difflib import get_close_matches
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from services.console.frame.frame import Visit
-from services.console.pages.suggestions import Suggested, catalog_of
+from services.console.pages.all_time import first_and_last
+from services.console.pages.suggestions import Suggested
 from services.console.queries.asked import Asked
-from services.console.queries.params import Pairs, Params
+from services.console.queries.params import Params
 from services.console.queries.texts import ANY_EVENT, name_of
-from services.console.queries.windows import ALL_TIME, dated, says_all_time
+from services.console.queries.windows import ALL_TIME, says_all_time
 from services.console.results.numbers import zone_of
 from services.console.results.result import Shown
-from services.contract.api.catalog import CatalogEvent
 from services.contract.api.timestamps import iso_time
 
 _OF_EVENTS = ("born", "back", "start", "end", "event")
@@ -30,12 +28,13 @@ class Nothing(Struct, frozen=True):
     address: str = ""
 
 
-async def with_days(visit: Visit) -> Pairs:
-    """The parameters of a page, with the days of the data where they say `All time`."""
-    if not says_all_time(visit.fields):
-        return visit.fields
-    catalog = await catalog_of(visit, None)
-    return dated(visit.fields, _days(catalog.events, zone_of(visit.query.get("tz"))))
+def borders_of(asked: Asked, hints: Suggested) -> str:
+    """When the data of all time is, for a query about it."""
+    if not says_all_time(asked.body or {}) or not hints.seen:
+        return ""
+    zone = zone_of(asked.params.one("tz"))
+    first, last = first_and_last(hints.seen)
+    return _said(first.astimezone(zone), last.astimezone(zone))
 
 
 def nothing_of(asked: Asked, shown: Shown | None, hints: Suggested) -> Nothing:
@@ -48,15 +47,13 @@ def nothing_of(asked: Asked, shown: Shown | None, hints: Suggested) -> Nothing:
     events = [seen[name] for name in named if name in seen] or hints.seen
     if unknown or not events:
         return Nothing(unknown)
-    first, last = _first_and_last(events)
+    first, last = first_and_last(events)
     zone = zone_of(asked.params.one("tz"))
     span = shown.span or _span(asked.body or {}, zone)
     if span is not None and span[0] <= first and last < span[1]:
         return Nothing()
     pairs = [*asked.params.without("range", "since", "until").pairs, ("range", ALL_TIME)]
-    return Nothing(
-        [], _said(first.astimezone(zone), last.astimezone(zone)), Params(dated(pairs, _days(events, zone))).query()
-    )
+    return Nothing([], _said(first.astimezone(zone), last.astimezone(zone)), Params(pairs).query())
 
 
 def _span(body: dict[str, Any], zone: ZoneInfo) -> tuple[datetime, datetime] | None:
@@ -80,18 +77,6 @@ def _names(params: Params) -> list[str]:
 
 def _like(name: str, names: list[str]) -> str:
     return next(iter(get_close_matches(name, names, 1)), "")
-
-
-def _first_and_last(events: Sequence[CatalogEvent]) -> tuple[datetime, datetime]:
-    return min(one.first_seen for one in events), max(one.last_seen for one in events)
-
-
-def _days(events: Sequence[CatalogEvent], zone: ZoneInfo) -> tuple[str, str] | None:
-    """The first day, and the one after the last."""
-    if not events:
-        return None
-    first, last = (time.astimezone(zone).date() for time in _first_and_last(events))
-    return first.isoformat(), (last + timedelta(days=1)).isoformat()
 
 
 def _said(first: datetime, last: datetime) -> str:

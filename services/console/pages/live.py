@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from services.console.frame.api import AnswerError, part, problem_of
 from services.console.frame.curl import curl_line
-from services.console.frame.frame import HOME, Frame, Visit, is_for_script, query_of
+from services.console.frame.frame import Frame, Visit, is_for_script, query_of
 from services.console.frame.headers import page_headers
 from services.console.views.live import (
     OPERATORS,
@@ -27,6 +27,7 @@ from services.console.views.live import (
 from services.contract.api.catalog import CatalogResult
 from services.contract.api.events import EventsResult, StoredEvent
 from services.contract.api.ingest import Accepted
+from services.contract.api.root_paths import CONSOLE_PATH
 from services.runtime.clock import utc_now
 from services.runtime.http import STOPPING
 
@@ -117,7 +118,7 @@ class LivePages:
         await visit.api.post("/track", TEST_EVENT, Accepted)
         if is_for_script(visit.request):
             return Response(status_code=204, headers=page_headers())
-        return RedirectResponse(f"{HOME}?sent=1", 303, page_headers())
+        return RedirectResponse(f"{CONSOLE_PATH}/live?sent=1", 303, page_headers())
 
     async def event(self, visit: Visit) -> Response:
         path = f"/events/{part(visit.query.get('id', ''))}"

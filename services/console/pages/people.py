@@ -2,13 +2,14 @@
 
 import asyncio
 import secrets
+from urllib.parse import urlsplit
 
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from services.console.frame.api import AnswerError, Params, part
 from services.console.frame.curl import curl_line
-from services.console.frame.frame import Frame, Visit, query_of
+from services.console.frame.frame import Frame, Visit, own_address, query_of
 from services.console.frame.headers import page_headers
 from services.console.views.live import LiveFilter, latest_events
 from services.console.views.people import (
@@ -24,6 +25,8 @@ from services.contract.api.persons import Person, PersonSearch
 from services.contract.api.privacy import Deletion
 from services.contract.api.root_paths import CONSOLE_PATH
 from services.runtime.clock import utc_now
+
+_LISTS = tuple(f"{CONSOLE_PATH}/{name}" for name in ("people", "group", "live", "cohorts"))
 
 
 class PeoplePages:
@@ -63,7 +66,7 @@ class PeoplePages:
         return self._frame.show(visit, "people_seen.html", search="", events=seen_last(events), curl=curl)
 
     async def person(self, visit: Visit) -> Response:
-        path = f"/persons/{part(visit.query.get('id', ''))}"
+        path, back = f"/persons/{part(visit.query.get('id', ''))}", _list_before(visit)
         person = await visit.api.get(path, Person)
         events, more, events_curl = EventsResult(events=[]), "", ""
         if person.first_seen and person.last_seen:
@@ -71,11 +74,12 @@ class PeoplePages:
             body = time_line_body({"person_id": person.person_id}, window, visit.query.get("cursor", ""))
             events = await visit.api.post("/query/events", body, EventsResult)
             events_curl = curl_line(visit.base_url, "POST", "/query/events", body)
-            more = next_page(visit, window, events)
+            more = next_page(visit, window, events, back=back)
         return self._frame.show(
             visit,
             "person.html",
             person=person,
+            back=back,
             events=events.events,
             more=more,
             shown_ids=SHOWN_IDS,
@@ -122,8 +126,17 @@ async def _person(visit: Visit, distinct_id: str) -> Person | None:
         raise
 
 
-def next_page(visit: Visit, window: Window, events: EventsResult) -> str:
+def _list_before(visit: Visit) -> str:
+    """The list that somebody came from, the page behind a number too; empty where it was none. The next page says it on."""
+    came_from = urlsplit(visit.request.headers.get("referer", ""))
+    address = visit.query.get("back") or came_from.path + (f"?{came_from.query}" if came_from.query else "")
+    path = address.partition("?")[0]
+    is_list = path in _LISTS or path.endswith("/people")
+    return address if is_list and own_address(address) == address else ""
+
+
+def next_page(visit: Visit, window: Window, events: EventsResult, **more: str) -> str:
     """The address of the page behind this one; empty where there is none."""
     if not events.next_cursor:
         return ""
-    return "?" + query_of(visit.query, cursor=events.next_cursor, since=window.since, until=window.until)
+    return "?" + query_of(visit.query, cursor=events.next_cursor, since=window.since, until=window.until, **more)

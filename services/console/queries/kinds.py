@@ -24,6 +24,11 @@ class Kind(Struct, frozen=True):
         return Params(write_parts(body, self.parts))
 
 
+def has_buckets(kind: Kind) -> bool:
+    """Whether its answer is counted in time buckets."""
+    return any("interval" in part.fields for part in kind.parts)
+
+
 _WHO = (parts.conditions("filter", "f"), parts.cohort(), parts.text("aggregate_by", "by"))
 _BUCKETS = (parts.value("interval", "interval"), parts.value("week_start", "week_start"))
 _BREAKDOWN = (parts.text("breakdown", "breakdown"), parts.value("top", "top"))

@@ -1,5 +1,6 @@
-"""When: `range=last:30d`, or `since` and `until` <-> the window of an API body."""
+"""When: `range=last:30d`, `range=all`, or `since` and `until` <-> the window of an API body."""
 
+import math
 from datetime import date
 from typing import Any
 
@@ -29,6 +30,12 @@ RANGES = {
     "previous:year": "Last year",
     ALL_TIME: "All time",
 }
+# The API has no word for all time. This is cut to the times that its store has.
+_EVER = "9999months"
+# What is counted in time buckets takes the longest window that the API answers: a thousand of them; of retention two million
+# numbers, with so many lines of a breakdown.
+_UNITS = {"hour": "h", "day": "d", "week": "w", "month": "months"}
+_MOST_BUCKETS, _MOST_NUMBERS, _TOP = 990, 2_000_000, 10
 _WORDS = ("last", "this", "previous")
 _TIMES = ("since", "until")
 _OTHERS = {"timezone": "tz", "compare": "compare"}
@@ -41,6 +48,9 @@ def read_window(params: Params) -> dict[str, Any]:
     body: dict[str, Any] = {}
     if word in _WORDS:
         body[word] = value
+    elif word == ALL_TIME:
+        times = value.split(":")
+        body |= dict(zip(_TIMES, times, strict=True)) if len(times) == len(_TIMES) else {"last": _EVER}
     else:
         body |= {name: value_of(params.one(name)) for name in _TIMES if params.one(name).strip()}
     body |= {field: params.one(name) for field, name in _OTHERS.items() if params.one(name)}
@@ -49,43 +59,63 @@ def read_window(params: Params) -> dict[str, Any]:
     return body
 
 
-def says_all_time(pairs: Pairs) -> bool:
-    return any(_is_all_time(pair) for pair in pairs)
+def says_all_time(body: dict[str, Any]) -> bool:
+    return body.get("last") is not None and body["last"] in (_EVER, _longest(body))
 
 
-def _is_all_time(pair: tuple[str, str]) -> bool:
-    """Also of a rule about people."""
-    return pair[1] == ALL_TIME and (pair[0] == "range" or pair[0].endswith(".range"))
+def _longest(body: dict[str, Any]) -> str:
+    lines = 1
+    if "born_event" in body and body.get("breakdown"):
+        top = body.get("top")
+        lines = max(1, top if isinstance(top, int) else _TOP) + 2
+    # Of a matrix half is there; one bucket more is the one of now.
+    count = min(_MOST_BUCKETS, math.isqrt(2 * _MOST_NUMBERS // lines) - 2)
+    unit = _UNITS.get(str(body.get("interval") or "day"), "months")
+    return f"{count}{unit}" if lines > 1 or unit != "months" else _EVER
 
 
-def dated(pairs: Pairs, days: tuple[str, str] | None) -> Pairs:
-    """With `days`, from the first to before the last, for all time; without data the last days."""
-    prefixes = [name.removesuffix("range") for name, _ in filter(_is_all_time, pairs)]
-    replaced = {f"{prefix}{name}" for prefix in prefixes for name in ("range", *_TIMES)}
-    found = [pair for pair in pairs if pair[0] not in replaced]
-    for prefix in prefixes:
-        found += _when(prefix, days)
-    return found if days is None or "" not in prefixes else _with_buckets(found, *map(date.fromisoformat, days))
+def dated(body: dict[str, Any], days: tuple[str, str] | None) -> dict[str, Any]:
+    """All time in the days of the data, from the first to before the last; without data the last days.
 
-
-def _with_buckets(pairs: Pairs, since: date, until: date) -> Pairs:
-    """Years in days are more than the API answers: longer time buckets, unless the query says which."""
-    if (until - since).days <= _MANY_DAYS or any(name == "interval" and value.strip() for name, value in pairs):
-        return pairs
-    interval = "week" if (until - since).days <= _MANY_DAYS * 7 else "month"
-    return [*(pair for pair in pairs if pair[0] != "interval"), ("interval", interval)]
-
-
-def _when(prefix: str, days: tuple[str, str] | None) -> Pairs:
+    Years in days are more time buckets than the API answers: longer ones, unless the query says which.
+    """
+    found = {name: value for name, value in body.items() if name != "last"}
     if days is None:
-        return [(f"{prefix}range", DEFAULT_RANGE)]
-    since, until = days
-    return [(f"{prefix}range", CUSTOM), (f"{prefix}since", since), (f"{prefix}until", until)]
+        return found | {"last": DEFAULT_RANGE.partition(":")[2]}
+    found |= dict(zip(_TIMES, days, strict=True))
+    since, until = map(date.fromisoformat, days)
+    count = (until - since).days
+    if count > _MANY_DAYS and not body.get("interval"):
+        found["interval"] = "week" if count <= _MANY_DAYS * 7 else "month"
+    return found
+
+
+def lasting(body: dict[str, Any], interval: str | None) -> dict[str, Any]:
+    """To be kept: all time as the longest window of these time buckets that the API answers. It goes on with the days."""
+    if not says_all_time(body):
+        return body
+    kept = body | ({"interval": interval} if interval else {})
+    return kept | {"last": _longest(kept)}
+
+
+def all_as_dated(pairs: Pairs) -> Pairs:
+    """`range=all:2024-01-04:2024-06-30`: all time as it was when a number was counted, so that the people are those of it."""
+    times = dict(pairs)
+    kept = [pair for pair in pairs if pair[0] not in ("range", *_TIMES)]
+    return [*kept, ("range", ":".join((ALL_TIME, *(times.get(name, "") for name in _TIMES))))]
+
+
+def all_again(pairs: Pairs) -> Pairs:
+    return [
+        (name, ALL_TIME if name == "range" and value.startswith(f"{ALL_TIME}:") else value) for name, value in pairs
+    ]
 
 
 def write_window(body: dict[str, Any]) -> Pairs:
     word = next((word for word in _WORDS if body.get(word) is not None), None)
-    if word is not None:
+    if says_all_time(body):
+        pairs = [("range", ALL_TIME)]
+    elif word is not None:
         pairs = [("range", f"{word}:{body[word]}")]
     else:
         times = [(name, text_of(body[name])) for name in _TIMES if body.get(name) is not None]

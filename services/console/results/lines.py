@@ -17,7 +17,7 @@ from services.contract.api.trends import TrendsResult
 COLOURS = 10
 _MOST_DOTS = 62
 # More lines than these are pointed at one by one.
-_MOST_TOGETHER = 12
+MOST_TOGETHER = 12
 WHOLE, OPEN, BEFORE = "whole", "open", "before"
 
 
@@ -62,7 +62,7 @@ def line_picture(result: TrendsResult, lines: list[Line], zone: ZoneInfo) -> Lin
     scale = scale_of([value for line in lines for value in (*line.values, *(line.before or [])[:count])])
     ended = next((i for i, complete in enumerate(result.complete) if not complete), count)
     return LinePicture(
-        lines=[_drawn(line, place, scale, ended) for place, line in enumerate(lines)],
+        lines=[drawn(line, place, scale, ended) for place, line in enumerate(lines)],
         scale=scale,
         ticks=time_ticks(result.periods, result.interval, zone),
         hints=_hints(result, lines, scale, zone, ended),
@@ -70,7 +70,7 @@ def line_picture(result: TrendsResult, lines: list[Line], zone: ZoneInfo) -> Lin
     )
 
 
-def _drawn(line: Line, place: int, scale: Scale, ended: int) -> Drawn:
+def drawn(line: Line, place: int, scale: Scale, ended: int) -> Drawn:
     """What has not ended begins at the last point that has."""
     points = _points(line.values, len(line.values), scale)
     strokes = [Stroke(WHOLE, _path(points[:ended]))]
@@ -108,7 +108,7 @@ def _hints(result: TrendsResult, lines: list[Line], scale: Scale, zone: ZoneInfo
         "ended": ended,
         "low": scale.low,
         "high": scale.high,
-        "together": len(lines) <= _MOST_TOGETHER,
+        "together": len(lines) <= MOST_TOGETHER,
         "lines": [
             {"name": line.name, "values": line.values, "cell": line.behind(None, "")}
             | ({} if line.before is None else {"before": line.before})

@@ -7,13 +7,14 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import UNSET, Struct
 
+from services.console.results.curve import retention_curve
 from services.console.results.flow import FlowPicture
 from services.console.results.funnel import Bar, funnel_bars, funnel_tables
 from services.console.results.lines import LineBar, LinePicture, line_bars, line_picture
 from services.console.results.numbers import period, zone_of
 from services.console.results.paths import path_picture, path_table
 from services.console.results.retention import retention_tables
-from services.console.results.tables import Cell, Row, Table
+from services.console.results.tables import SIDE_BY_SIDE, Cell, Row, Table
 from services.console.results.trends import MAX_LINES, lines_of, trends_table
 from services.contract.api.cohort import CohortResult
 from services.contract.api.events import EventsResult
@@ -28,7 +29,7 @@ Body = dict[str, Any]
 
 
 class Shown(Struct, frozen=True, kw_only=True):
-    """`lines`, `line_bars`, `flow`: a picture, which `described` says in words. `size`: of a cohort. `is_empty`: nothing happened in the window. `unit`: who is counted.
+    """`lines`, `line_bars`, `flow`: a picture, which `described` says in words; `curve`: one of a tile alone. `size`: of a cohort. `is_empty`: nothing happened in the window. `unit`: who is counted.
 
     `window`: for people; `span`: the same as times.
     """
@@ -36,6 +37,7 @@ class Shown(Struct, frozen=True, kw_only=True):
     lines: LinePicture | None = None
     line_bars: list[LineBar] = []
     flow: FlowPicture | None = None
+    curve: LinePicture | None = None
     described: str = ""
     bars: list[Bar] = []
     tables: list[Table] = []
@@ -56,6 +58,13 @@ class Shown(Struct, frozen=True, kw_only=True):
     @property
     def has_picture(self) -> bool:
         return bool(self.lines or self.line_bars or self.flow or self.bars)
+
+    def is_open(self, place: int, is_tile: bool) -> bool:
+        """Whether a table is not folded up. On a tile a picture is enough; a funnel's has no lines of the breakdown."""
+        table = self.tables[place]
+        if is_tile and (self.has_picture or self.curve):
+            return bool(self.bars) and table.caption == SIDE_BY_SIDE
+        return place == 0 or (table.is_open and not is_tile)
 
 
 def shown(kind: str, body: Body, answer: bytes) -> Shown:
@@ -88,6 +97,8 @@ def _retention(body: Body, answer: bytes) -> Shown:
     is_empty = not any(row and row[0] for row in result.matrix)
     return Shown(
         tables=retention_tables(result, zone, unit_of(body)),
+        curve=None if is_empty else retention_curve(result),
+        described="Which part came back; the table below has the numbers",
         is_empty=is_empty,
         unit=unit_of(body),
         **_more(result, zone),

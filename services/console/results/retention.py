@@ -12,6 +12,7 @@ from services.contract.api.retention import RetentionResult
 # More than these nobody reads on a page: the CSV has all.
 MAX_SIDE = 62
 _NOTE = "All together: a share is of those alone whose {} lies in the window and has ended; others are left out."
+_EMPTY = "{} in which nobody began: left out."
 _OPEN, _AFTER = "has not ended yet", "lies after the window"
 Matrix = list[list[int]]
 
@@ -35,38 +36,58 @@ def retention_tables(result: RetentionResult, zone: ZoneInfo, unit: str = "peopl
     sides = [(part, result, True) for part in parts]
     if result.previous is not UNSET:
         sides.append((_Part("The period before", result.previous.matrix, None), result.previous, False))
-    tables = [_table(part, of, zone, unit, can_ask) for part, of, can_ask in sides]
+    width = max(width_of(part.matrix) for part, _, _ in sides)
+    tables = [_table(part, of, width, zone, unit, can_ask) for part, of, can_ask in sides]
     if len(tables) == 1:
         return tables
     rows = [Row(table.caption, table.rows[0].cells) for table in tables]
-    widest = max((table.columns for table in tables), key=len)
-    together = Table(SIDE_BY_SIDE, widest, rows, corner=PART, is_open=True)
+    together = Table(SIDE_BY_SIDE, tables[0].columns, rows, corner=PART, is_open=True)
     return [together, *tables]
 
 
-def _table(part: _Part, result: RetentionResult, zone: ZoneInfo, unit: str, can_ask: bool) -> Table:
-    width = min(max((len(row) for row in part.matrix), default=0), MAX_SIDE)
+def _table(part: _Part, result: RetentionResult, width: int, zone: ZoneInfo, unit: str, can_ask: bool) -> Table:
+    begun = _begun(part.matrix)
     said = result.interval.capitalize()
     columns = [unit.capitalize(), *(f"{said} {offset}" for offset in range(1, width))]
-    rows = [_row(part, i, result, zone, can_ask) for i, numbers in enumerate(part.matrix[:MAX_SIDE]) if numbers]
-    cut = max(0, len(part.matrix) - MAX_SIDE)
+    rows = [_row(part, i, width, result, zone, can_ask) for i in begun[-MAX_SIDE:]]
     average = _average(part, result, width)
-    note = _NOTE.format(result.interval) if any(cell.title for cell in average.cells) else ""
     corner = f"First {result.interval}"
     return Table(
         part.name,
         columns,
         [average, *rows],
-        cut=cut,
+        cut=len(begun) - len(rows),
+        is_cut_above=True,
         corner=corner,
-        note=note,
+        note=" ".join(_notes(part.matrix, result, len(begun), average)),
         is_open=part.line is None and can_ask,
-        may_start_late=True,
     )
 
 
-def _row(part: _Part, cohort: int, result: RetentionResult, zone: ZoneInfo, can_ask: bool) -> Row:
-    people, *others = part.matrix[cohort][:MAX_SIDE]
+def _begun(matrix: Matrix) -> list[int]:
+    return [i for i, numbers in enumerate(matrix) if numbers and numbers[0]]
+
+
+def width_of(matrix: Matrix) -> int:
+    """Up to the last column in which somebody came back; one at least, where there is one."""
+    begun = _begun(matrix)
+    longest = max((len(matrix[i]) for i in begun), default=0)
+    last = max((offset for i in begun for offset, back in enumerate(matrix[i]) if back), default=0)
+    return min(max(last + 1, 2), longest, MAX_SIDE)
+
+
+def _notes(matrix: Matrix, result: RetentionResult, begun: int, average: Row) -> list[str]:
+    """What is left out, and why."""
+    notes = []
+    if any(cell.title for cell in average.cells):
+        notes.append(_NOTE.format(result.interval))
+    if empty := len(matrix) - begun:
+        notes.append(_EMPTY.format(f"{number(empty)} {result.interval}{'s' if empty > 1 else ''}"))
+    return notes
+
+
+def _row(part: _Part, cohort: int, width: int, result: RetentionResult, zone: ZoneInfo, can_ask: bool) -> Row:
+    people, *others = part.matrix[cohort][:width]
     label = period(result.periods[cohort], result.interval, zone)
 
     def which(offset: int) -> str:
@@ -101,6 +122,11 @@ def _average(part: _Part, result: RetentionResult, width: int) -> Row:
         heat, title = heat_of(back, people) if people else None, _title(part.matrix, result, offset)
         cells.append(Cell(share(back, people), note=number(back), heat=heat, title=title))
     return Row("All together", cells, is_sum=True)
+
+
+def shares_of(matrix: Matrix, result: RetentionResult, count: int) -> list[tuple[int, int]]:
+    """Of the first so many periods after the beginning: how many came back, of how many who could."""
+    return [_sums(matrix, result.complete, offset) for offset in range(1, count + 1)]
 
 
 def _title(matrix: Matrix, result: RetentionResult, offset: int) -> str:

@@ -42,42 +42,34 @@ class Row(Struct, frozen=True):
     depth: int = 0
     is_sum: bool = False
 
-    @property
-    def says_something(self) -> bool:
-        return any(cell.text not in ("", "0", NOTHING) for cell in self.cells)
-
 
 class Table(Struct, frozen=True):
-    """`corner`: above the heads of rows. `note`: a sentence below. `cut`: how many rows were left out.
+    """`corner`: above the heads of rows. `note`: a sentence below. `cut`: how many rows were left out; `is_cut_above`: the first
+    ones, because the last ones are of more interest.
 
-    `is_text`: its cells are no numbers. `is_open`: it is not folded up. `may_start_late`: a first row of nothing is of no interest.
+    `is_text`: its cells are no numbers. `is_open`: it is not folded up.
     """
 
     caption: str
     columns: list[str]
     rows: list[Row]
     cut: int = 0
+    is_cut_above: bool = False
     is_text: bool = False
     is_open: bool = False
     corner: str = ""
     note: str = ""
-    may_start_late: bool = False
-
-    @property
-    def from_first(self) -> list[Row]:
-        """Without the rows before the first that says something: a tile has no room for them."""
-        if not self.may_start_late:
-            return self.rows
-        first = next((i for i, row in enumerate(self.rows) if row.says_something and not row.is_sum), 0)
-        return [row for i, row in enumerate(self.rows) if i >= first or row.is_sum]
 
     @property
     def on_tile(self) -> list[Row]:
-        return self.from_first[:_TILE_ROWS]
+        if not self.is_cut_above:
+            return self.rows[:_TILE_ROWS]
+        others = [row for row in self.rows if not row.is_sum]
+        return [*(row for row in self.rows if row.is_sum), *others[-_TILE_ROWS + 1 :]]
 
     @property
     def off_tile(self) -> int:
-        return len(self.from_first) - len(self.on_tile)
+        return len(self.rows) - len(self.on_tile)
 
     @property
     def is_narrow(self) -> bool:

@@ -26,6 +26,15 @@ BOARD: dict[str, Any] = {
     "updated_at": WHEN,
     "version": 7,
 }
+STEP: dict[str, Any] = {
+    "event": "a",
+    "people": 12,
+    "drop_off": 0,
+    "conversion_from_start": 1.0,
+    "conversion_from_before": None,
+    "median_seconds": None,
+    "p90_seconds": None,
+}
 ADDRESS = "/console/dashboards/d1"
 CHANGE = f"{ADDRESS}/change"
 TILES = "/console/dashboards/tiles"
@@ -153,14 +162,48 @@ async def test_a_query_is_saved_onto_a_dashboard(api: FakeApi) -> None:
     async with browser(api, READER) as client:
         token = token_of((await client.get("/console/dashboards")).text)
         form = {"csrf": token, "kind": "trends", "query": query, "title": " Sign-ups "}
-        first = await client.post("/console/dashboards/save", data={**form, "name": ""})
-        assert api.asked[-1] == ("POST", "/dashboard/create", {"name": "Sign-ups", "queries": [saved]})
+        first = await client.post("/console/dashboards/save", data={**form, "name": " Weekly "})
+        assert api.asked[-1] == ("POST", "/dashboard/create", {"name": "Weekly", "queries": [saved]})
+        unnamed = await client.post("/console/dashboards/save", data={**form, "name": " "})
+        assert api.asked[-1][2] == {"name": "Weekly", "queries": [saved]}
         await client.post("/console/dashboards/save", data={**form, "dashboard": "d1"})
         assert api.asked[-1][2] == {"name": EVIL, "queries": [*QUERIES, saved], "version": 7}
         nothing = await client.post("/console/dashboards/save", data={**form, "query": ""})
         strange = await client.post("/console/dashboards/save", data={**form, "csrf": "x"})
     assert first.headers["location"] == "/console/dashboards/d2"
-    assert (nothing.status_code, strange.status_code) == (400, 403)
+    assert (unnamed.status_code, nothing.status_code, strange.status_code) == (400, 400, 403)
+    assert "A new dashboard needs a name" in unnamed.text
+
+
+async def test_the_dashboard_that_was_changed_last_is_chosen(api: FakeApi) -> None:
+    times = ["2026-03-01T00:00:00Z", "2026-03-09T00:00:00Z", "2026-03-02T00:00:00Z"]
+    items = [BOARD | {"dashboard_id": f"d{i}", "updated_at": time} for i, time in enumerate(times)]
+    api.answers["POST", "/query/funnel"] = (200, {"order": "ordered", "steps": [STEP, STEP]})
+    query = "/console/funnel?s.0.event=a&s.1.event=b"
+    async with browser(api, READER) as client:
+        api.answers["GET", "/dashboard/list"] = (200, {"items": items})
+        page = (await client.get(query)).text
+        api.answers["GET", "/dashboard/list"] = (200, {"items": []})
+        none = (await client.get(query)).text
+    assert re.findall(r'<option value="(d\d)"( selected)?>', page) == [("d0", ""), ("d1", " selected"), ("d2", "")]
+    name = re.compile(r'<input id="f-name"[^>]* required')
+    assert (name.search(page), name.search(none) is not None) == (None, True)
+    assert "data-copy-link" in page
+
+
+async def test_a_tile_says_when(api: FakeApi) -> None:
+    async with browser(api, READER) as client:
+        page = (await client.get(ADDRESS)).text
+        moved_on = (await client.get(f"{ADDRESS}?range=all")).text
+        home = (await client.get("/console/")).text
+    assert re.findall(r'</h2>\s*(?:<p class="quiet">([^<]*)</p>)?', page)[:3] == [
+        "Last 30 days",
+        "",
+        "2026-01-01 to 2026-02-01",
+    ]
+    assert moved_on.count('<p class="quiet">All time</p>') == 2
+    assert "data-copy-link" in page
+    assert "3 tiles," in home
 
 
 async def test_the_list_goes_on_and_a_foreign_one_is_the_api_s_404(api: FakeApi) -> None:

@@ -8,13 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.console.queries.cohorts import read_cohort, write_cohort
 from services.console.queries.edits import edited
 from services.console.queries.errors import QueryError
 from services.console.queries.kinds import KINDS
 from services.console.queries.params import Params
 from services.console.queries.places import place_of
 from services.console.queries.titles import title_of
-from services.console.queries.windows import dated, says_all_time
+from services.console.queries.windows import (
+    all_again,
+    all_as_dated,
+    dated,
+    lasting,
+    read_window,
+    said_range,
+    says_all_time,
+    write_window,
+)
 from services.console.queries.words import in_words
 from services.contract.api.queries import QUERY_KINDS
 from tests.support.examples import examples
@@ -64,22 +74,43 @@ def test_errors_are_said_in_the_words_of_the_form(
     assert found == words or (words is None and found.startswith("There is no time zone “x”."))
 
 
-def test_all_time_is_the_days_of_the_data() -> None:
-    pairs = [("born", "a"), ("range", "all"), ("since", "2020"), ("c.0.range", "all"), ("f.0.value", "all")]
-    days = [("range", "custom"), ("since", "2024-01-04"), ("until", "2024-06-30")]
-    assert dated(pairs, ("2024-01-04", "2024-06-30")) == [
-        ("born", "a"),
-        ("f.0.value", "all"),
-        *days,
-        *((f"c.0.{name}", value) for name, value in days),
+def test_all_time_stays_all_time() -> None:
+    """In the address, in the body, and in what is kept: until something is counted in time buckets."""
+    said = params("range=all&since=2020&interval=&f.0.value=all")
+    body = read_window(said)
+    assert says_all_time(body)
+    assert write_window(body) == [("range", "all")]
+    assert said_range(body) == "All time"
+    days = {"since": "2024-01-04", "until": "2024-06-30"}
+    assert dated(body, tuple(days.values())) == days  # type: ignore[arg-type]
+    assert dated(body, ("2024-01-04", "2026-11-30"))["interval"] == "week"
+    assert dated(body, ("2004-01-04", "2026-11-30"))["interval"] == "month"
+    assert dated(body | {"interval": "day"}, ("2024-01-04", "2026-11-30"))["interval"] == "day"
+    assert dated(body, None) == {"last": "30d"}
+    for interval in (None, "hour", "day", "week", "month", "x"):
+        kept = lasting(body, interval)
+        assert says_all_time(kept)
+        assert write_window(kept) == [("range", "all")]
+        assert kept.get("interval") == interval
+    broken_down = body | {"born_event": None, "breakdown": "plan"}
+    assert [lasting(broken_down | top, "week")["last"] for top in ({}, {"top": 3}, {"top": 100})] == [
+        "575w",
+        "892w",
+        "196w",
     ]
-    long = dated([("range", "all"), ("interval", "")], ("2024-01-04", "2026-11-30"))
-    assert ("interval", "week") in long
-    assert ("interval", "") not in long
-    assert ("interval", "month") in dated([("range", "all")], ("2004-01-04", "2026-11-30"))
-    assert ("interval", "week") not in dated([("range", "all"), ("interval", "day")], ("2024-01-04", "2026-11-30"))
-    assert dated([("range", "all")], None) == [("range", "last:30d")]
-    assert not says_all_time([("f.0.value", "all")])
+    assert says_all_time(lasting(broken_down, "month"))
+    assert lasting({"last": "7d"}, "week") == {"last": "7d"}
+    rule = read_cohort(params("c.0.kind=did&c.0.event=a&c.0.range=all"))
+    assert rule is not None
+    assert says_all_time(rule)
+    assert ("c.0.range", "all") in write_cohort(rule)
+
+
+def test_people_are_those_of_all_time_as_it_was() -> None:
+    pairs = [("born", "a"), ("range", "custom"), ("since", "2024-01-04"), ("until", "2024-06-30")]
+    assert all_as_dated(pairs) == [("born", "a"), ("range", "all:2024-01-04:2024-06-30")]
+    assert read_window(Params(all_as_dated(pairs))) == {"since": "2024-01-04", "until": "2024-06-30"}
+    assert all_again(all_as_dated(pairs)) == [("born", "a"), ("range", "all")]
 
 
 @pytest.mark.parametrize(

@@ -14,14 +14,13 @@ from services.console.results.numbers import THIN, change, duration, share
 from services.console.results.paths import MAX_ROWS as MAX_WAYS
 from services.console.results.paths import path_picture, path_table
 from services.console.results.result import shown
-from services.console.results.retention import MAX_SIDE, retention_tables
+from services.console.results.retention import MAX_SIDE
 from services.console.results.tables import Cell as TableCell
 from services.console.results.tables import Row, Table, behind
 from services.console.results.trends import MAX_LINES, MAX_ROWS, lines_of, trends_table
 from services.contract.api.funnel import FunnelResult
 from services.contract.api.path import PathResult
 from services.contract.api.people import Cell
-from services.contract.api.retention import RetentionResult
 from services.contract.api.trends import TrendsResult
 
 T = TypeVar("T")
@@ -116,58 +115,14 @@ def test_a_page_holds_so_many_numbers_and_no_more() -> None:
     assert len(table.rows[1].cells) == MAX_SIDE
 
 
-def retention() -> RetentionResult:
-    answer = {
-        "matrix": [[100, 50, 1], [10, 5], [0]],
-        "interval": "day",
-        "periods": PERIODS,
-        "complete": [True, True, False],
-        "breakdown": [{"kind": "other", "matrix": [[4, 4, 0], [0, 0], [0]]}],
-    }
-    return made(answer, RetentionResult)
-
-
-def test_retention_is_a_table_of_shares() -> None:
-    together, whole, others = retention_tables(retention(), BERLIN)
-    assert texts(together) == [
-        ["Everybody", "110", f"50.0{THIN}%", "–"],
-        ["(others)", "4", f"100{THIN}%", "–"],
-    ]
-    assert (together.columns, together.is_open, whole.is_open, others.is_open) == (whole.columns, True, True, False)
-    assert whole.columns == ["People", "Day 1", "Day 2"]
-    assert whole.corner == "First day"
-    assert [cell.title for cell in whole.rows[0].cells] == [
-        "",
-        "50 of 100: day 1 of 10 more has not ended yet",
-        "0 of 0: day 2 of 110 more has not ended yet or lies after the window",
-    ]
-    assert "day lies in the window" in whole.note
-    assert texts(whole) == [
-        ["All together", "110", f"50.0{THIN}%", "–"],
-        ["Sun 1 Mar 2026", "100", f"50.0{THIN}%", f"1.0{THIN}%"],
-        ["Mon 2 Mar 2026", "10", f"50.0{THIN}%"],
-        ["Tue 3 Mar 2026", "0"],
-    ]
-    of_first = whole.rows[1].cells
-    assert [cell.note for cell in of_first] == ["", "50", "1"]
-    assert [cell.heat for cell in of_first] == [None, 5, 1]
-    assert [cell.is_open for cell in of_first] == [False, False, True]
-    assert read_cell(of_first[1].behind) == {"cohort": 0, "offset": 1}
-    assert others.caption == "(others)"
-    assert read_cell(others.rows[1].cells[1].behind) == {"cohort": 0, "offset": 1, "line": {"kind": "other"}}
-    assert others.rows[1].cells[2].behind == ""
-
-
-def test_retention_leaves_out_of_the_sum_what_has_not_ended() -> None:
-    answer = {"matrix": [[4, 2], [4]], "interval": "day", "periods": PERIODS[:2], "complete": [True, True]}
-    (table,) = retention_tables(made(answer, RetentionResult), BERLIN)
-    assert texts(table)[0] == ["All together", "8", f"50.0{THIN}%"]
-
-
-def test_a_tile_begins_where_somebody_did_something() -> None:
-    answer = {"matrix": [[0, 0, 0], [4, 2], [0]], "interval": "day", "periods": PERIODS, "complete": [True] * 3}
-    (table,) = retention_tables(made(answer, RetentionResult), BERLIN)
-    assert [row.head for row in table.from_first] == ["All together", "Mon 2 Mar 2026", "Tue 3 Mar 2026"]
+def test_a_funnel_s_tile_shows_the_lines_side_by_side() -> None:
+    lines = [{"kind": "value", "value": name, "steps": [step(4, None), step(2, 0.5)]} for name in ("a", "b")]
+    answer = {"order": "ordered", "steps": [step(8, None), step(4, 0.5)], "breakdown": lines}
+    found = shown("funnel", {}, msgspec.json.encode(answer))
+    assert [found.is_open(place, True) for place in range(4)] == [True, False, False, False]
+    whole = shown("funnel", {}, msgspec.json.encode(answer | {"breakdown": []}))
+    assert [found.is_open(place, False) for place in range(4)] == [True, True, False, False]
+    assert not whole.is_open(0, True)
 
 
 def test_a_tile_has_room_for_so_many_rows() -> None:

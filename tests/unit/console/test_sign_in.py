@@ -43,6 +43,13 @@ async def test_a_wrong_key_is_said_beside_the_field(api: FakeApi, key: str, said
     assert not key or key not in answer.text
 
 
+@pytest.mark.parametrize("back", ["", "https://elsewhere.example/", "/console/../docs"])
+async def test_it_leads_to_home_where_nothing_was_asked_for(api: FakeApi, back: str) -> None:
+    async with browser(api, key=None) as client:
+        answer = await client.post("/console/sign-in", data={"key": WRITER, "next": back})
+    assert answer.headers["location"] == "/console/"
+
+
 async def test_an_api_that_is_away_is_said(api: FakeApi) -> None:
     api.down = True
     async with browser(api, key=None) as client:
