@@ -54,6 +54,7 @@ _TIMED = {"test_behaviour.py", "test_noisy_neighbour.py"}
 # What these look at is the same on every broker: they run on the strongest.
 _ON_ONE_BROKER = {
     "test_api_page.py",
+    "test_console_comfort.py",
     "test_console_dashboards.py",
     "test_console_pages.py",
     "test_console_people.py",
@@ -65,6 +66,7 @@ _ON_ONE_BROKER = {
     "test_operator_view.py",
     "test_sdks.py",
     "test_sdks_browser.py",
+    "test_sdks_quota.py",
 }
 
 load_profile()
