@@ -1,12 +1,11 @@
 """What the events take in the store while a run lasts: rows, bytes on disk, parts, mutations under way."""
 
-import threading
 import time
-from typing import Self
 
 import httpx
 from msgspec import Struct
 
+from tests.load.sampler import Sampler
 from tests.load.stack import Stack
 
 _SQL = (
@@ -26,28 +25,14 @@ class StoreMoment(Struct, array_like=True):
     mutations: int
 
 
-class StoreSampler:
-    """A thread that takes a StoreMoment every so often while it is entered."""
-
+class StoreSampler(Sampler[StoreMoment]):
     def __init__(self, stack: Stack, every_s: float) -> None:
+        super().__init__(every_s)
         self._stack = stack
-        self._every_s = every_s
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self.moments: list[StoreMoment] = []
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._over.wait(self._every_s):
-            try:
-                values = [int(value) for value in self._stack.sql(_SQL).split()]
-            except (httpx.HTTPError, RuntimeError):
-                continue  # asked again at the next turn
-            self.moments.append(StoreMoment(time.monotonic(), *values))
+    def look(self) -> StoreMoment | None:
+        try:
+            values = [int(value) for value in self._stack.sql(_SQL).split()]
+        except (httpx.HTTPError, RuntimeError):
+            return None
+        return StoreMoment(time.monotonic(), *values)

@@ -1,14 +1,14 @@
 """CPU time and memory of each container while a run lasts, as the engine counts them."""
 
-import threading
 import time
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any
 
 from docker.errors import APIError  # type: ignore[import-untyped]
 from msgspec import Struct
 
+from tests.load.sampler import Sampler
 from tests.load.stack import Container
 
 _EVERY_S = 2.0
@@ -22,37 +22,22 @@ class Moment(Struct, array_like=True):
     mib: dict[str, float]
 
 
-class UsageSampler:
-    """A thread that takes a Moment every two seconds while it is entered."""
-
+class UsageSampler(Sampler[Moment]):
     def __init__(self, containers: Sequence[Container], every_s: float = _EVERY_S) -> None:
+        super().__init__(every_s)
         self._containers = containers
-        self._every_s = every_s
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self.moments: list[Moment] = []
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._over.is_set():
-            moment = Moment(time.monotonic(), {}, {})
-            for container in self._containers:
-                try:
-                    stats = container.stats()
-                except APIError:
-                    continue  # it is being started
-                if stats.get("memory_stats", {}).get("usage"):
-                    moment.cpu_s[container.name] = stats["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9
-                    moment.mib[container.name] = used_bytes(stats["memory_stats"]) / 2**20
-            self.moments.append(moment)
-            self._over.wait(self._every_s)
+    def look(self) -> Moment:
+        moment = Moment(time.monotonic(), {}, {})
+        for container in self._containers:
+            try:
+                stats = container.stats()
+            except APIError:
+                continue  # it is being started
+            if stats.get("memory_stats", {}).get("usage"):
+                moment.cpu_s[container.name] = stats["cpu_stats"]["cpu_usage"]["total_usage"] / 1e9
+                moment.mib[container.name] = used_bytes(stats["memory_stats"]) / 2**20
+        return moment
 
 
 def used_bytes(memory: dict[str, Any]) -> int:
