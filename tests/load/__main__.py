@@ -1,6 +1,5 @@
 """`make load`: the system in containers under load; ends with status 1 where a bar is missed."""
 
-import secrets
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -8,7 +7,6 @@ from typing import Annotated
 import typer
 
 from tests.load.figures import make_report
-from tests.load.plan import Plan
 from tests.load.report import print_report, write_report
 from tests.load.run import Wishes, describe, run
 from tests.load.session import (
@@ -21,9 +19,10 @@ from tests.load.session import (
     Workers,
     console,
     options_of,
+    plan_of,
     session,
 )
-from tests.load.stack import EDGE, QUERY, WORKER
+from tests.load.stack import EDGE, WORKER
 
 
 def main(
@@ -45,18 +44,7 @@ def main(
     """Start the system in containers, send to it like producers, and prove what it did."""
     options = options_of(edges, workers, queries, image, kafka_image, clickhouse_image)
     with session(options, folder) as stack:
-        plan = Plan(
-            edges=stack.urls(EDGE),
-            queries=stack.urls(QUERY),
-            key=stack.key,
-            query_key=stack.query_key,
-            rate=rate,
-            seconds=seconds,
-            run=secrets.randbits(32),
-            seed=seed,
-            repeats=repeats,
-            queries_s=query_rate,
-        )
+        plan = plan_of(stack, rate, seconds, seed, repeats, query_rate)
         wishes = Wishes(warm_up_s=warm_up, kill=[WORKER, EDGE] if kill else [])
         happened = run(stack, plan, wishes, folder, console)
         report = make_report(happened, describe(stack), {"command": " ".join(sys.argv[1:]) or "defaults"})

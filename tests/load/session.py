@@ -1,5 +1,6 @@
 """What `make load` and `make soak` have in common: the engine, the images, the stack around a run."""
 
+import secrets
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from docker.errors import DockerException  # type: ignore[import-untyped]
 from rich.console import Console
 
 from tests.load.engine import missing_engine
+from tests.load.plan import Plan
 from tests.load.run import RunFailedError
 from tests.load.stack import EDGE, QUERY, WORKER, Options, Stack, build_image, started_stack
 
@@ -32,6 +34,22 @@ Seed = Annotated[int, typer.Option(help="Of sizes and order of requests.")]
 
 def options_of(edges: int, workers: int, queries: int, image: str, kafka: str, clickhouse: str) -> Options:
     return Options({EDGE: edges, WORKER: workers, QUERY: queries}, image, kafka, clickhouse)
+
+
+def plan_of(stack: Stack, rate: float, seconds: float, seed: int, repeats: float, query_rate: float) -> Plan:
+    """What all runs send; more is added to it."""
+    return Plan(
+        edges=stack.urls(EDGE),
+        queries=stack.urls(QUERY),
+        key=stack.key,
+        query_key=stack.query_key,
+        rate=rate,
+        seconds=seconds,
+        run=secrets.randbits(32),
+        seed=seed,
+        repeats=repeats,
+        queries_s=query_rate,
+    )
 
 
 @contextmanager

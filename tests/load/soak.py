@@ -1,6 +1,5 @@
 """`make soak`: a steady load for hours; memory, disk, freshness, parts and query times by interval."""
 
-import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,6 @@ from rich.table import Table
 
 from tests.load.figures import Series, make_report
 from tests.load.intervals import Interval, cut
-from tests.load.plan import Plan
 from tests.load.report import print_report, write_report
 from tests.load.run import Wishes, describe, run
 from tests.load.session import (
@@ -25,9 +23,9 @@ from tests.load.session import (
     Workers,
     console,
     options_of,
+    plan_of,
     session,
 )
-from tests.load.stack import EDGE, QUERY
 from tests.load.store import StoreSampler
 
 _SAMPLES = 600
@@ -56,21 +54,10 @@ def main(
     seconds = hours * 3600
     options = options_of(edges, workers, queries, image, kafka_image, clickhouse_image)
     with session(options, folder) as stack:
-        plan = Plan(
-            edges=stack.urls(EDGE),
-            queries=stack.urls(QUERY),
-            key=stack.key,
-            query_key=stack.query_key,
-            rate=rate,
-            seconds=seconds,
-            run=secrets.randbits(32),
-            seed=seed,
-            repeats=repeats,
-            queries_s=query_rate,
-            dashboards_s=1 / dashboard_every,
-            identities_s=join_rate,
-            deletions_s=1 / delete_every,
-        )
+        plan = plan_of(stack, rate, seconds, seed, repeats, query_rate)
+        plan.dashboards_s = 1 / dashboard_every
+        plan.identities_s = join_rate
+        plan.deletions_s = 1 / delete_every
         every_s = max(2.0, seconds / _SAMPLES)
         with StoreSampler(stack, every_s) as store:
             wishes = Wishes(warm_up_s=min(60.0, seconds / 10), every_s=every_s)

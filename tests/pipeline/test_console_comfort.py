@@ -7,11 +7,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.support.browser import Visit, chromium
-from tests.support.console_queries import WINDOW, console_of, rows_of
+from tests.support.console_queries import SHOP, WINDOW, console_of, rows_of
 from tests.support.pipeline import Pipeline
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium is installed")
-_SHOP = "range=custom&since=2024-01-01&until=2024-07-01&tz=UTC"
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,7 @@ def test_a_day_is_chosen_in_the_calendar(page: Page) -> None:
 
 
 def test_breakdowns_stand_side_by_side(pipeline: Pipeline, page: Page) -> None:
-    page.goto(f"/console/funnel?s.0.event=home&s.1.event=purchase&breakdown=platform&compare=previous&{_SHOP}")
+    page.goto(f"/console/funnel?s.0.event=home&s.1.event=purchase&breakdown=platform&compare=previous&{SHOP}")
     steps = [{"event": "home"}, {"event": "purchase"}]
     body = {**WINDOW, "timezone": "UTC", "steps": steps, "breakdown": "platform", "compare": "previous"}
     answer = pipeline.ask("/query/funnel", body)

@@ -11,11 +11,10 @@ import pytest
 from playwright.sync_api import Page, Request, expect
 
 from tests.support.browser import Visit, chromium
-from tests.support.console_queries import WINDOW, console_of, rows_of
+from tests.support.console_queries import SHOP, WINDOW, console_of, rows_of
 from tests.support.pipeline import Pipeline
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium is installed")
-_SHOP = "range=custom&since=2024-01-01&until=2024-07-01&tz=UTC"
 EVIL = "<img src=x onerror=window.evil=1>"
 
 
@@ -57,9 +56,9 @@ def loaded(page: Page) -> None:
 
 def test_a_dashboard_from_the_first_tile_to_its_end(pipeline: Pipeline, visit: Visit) -> None:
     page = visit.page
-    page.goto(f"/console/trends?s.0.event=purchase&interval=month&{_SHOP}")
+    page.goto(f"/console/trends?s.0.event=purchase&interval=month&{SHOP}")
     save(page, "Purchases", name=EVIL)
-    page.goto(f"/console/funnel?s.0.event=home&s.1.event=purchase&{_SHOP}")
+    page.goto(f"/console/funnel?s.0.event=home&s.1.event=purchase&{SHOP}")
     save(page, "To purchase", dashboard=EVIL)
     page.goto(
         "/console/cohorts?c.0.kind=did&c.0.event=purchase&c.0.range=custom&c.0.since=2024-01-01&c.0.until=2024-07-01"
@@ -152,7 +151,7 @@ def test_tiles_load_side_by_side_and_a_wrong_one_says_so_alone(pipeline: Pipelin
     page.on("request", began)
     page.on("requestfinished", lambda request: running.discard(request))
     # In hours, half a year is more than the API answers: in that tile alone.
-    page.goto(f"/console/dashboards/{dashboard_id}?{_SHOP}")
+    page.goto(f"/console/dashboards/{dashboard_id}?{SHOP}")
     loaded(page)
     assert max(open_at_once) == 3
     expect(page.locator("#tile-1 [role=alert]")).to_be_visible()

@@ -12,6 +12,7 @@ from tests.support.browser import Visit, chromium
 from tests.support.console import signed_in
 from tests.support.console_queries import (
     QUERY_PAGES,
+    SHOP,
     WINDOW,
     board,
     choose_window,
@@ -24,7 +25,6 @@ from tests.support.console_queries import (
 from tests.support.pipeline import KEY, Pipeline, eventually
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium is installed")
-_SHOP = "range=custom&since=2024-01-01&until=2024-07-01&tz=UTC"
 EVIL = "<img src=x onerror=window.evil=1>"
 
 
@@ -90,7 +90,7 @@ def test_trends(pipeline: Pipeline, visit: Visit, page: Page) -> None:
 
 
 def test_a_number_and_a_point_of_the_picture_lead_to_people(pipeline: Pipeline, page: Page) -> None:
-    page.goto(f"/console/trends?s.0.event=purchase&s.0.measure=people&interval=month&{_SHOP}")
+    page.goto(f"/console/trends?s.0.event=purchase&s.0.measure=people&interval=month&{SHOP}")
     number = page.locator(".figures tbody tr").nth(1).locator("button.n")
     count = number.inner_text()
     number.click()

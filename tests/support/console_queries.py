@@ -13,18 +13,18 @@ from tests.support.pipeline import Pipeline
 
 # The shop's clickstream lies in it.
 WINDOW = {"since": "2024-01-01", "until": "2024-07-01"}
-_SHOP = "range=custom&since=2024-01-01&until=2024-07-01&tz=UTC"
+SHOP = "range=custom&since=2024-01-01&until=2024-07-01&tz=UTC"
 _DID = "c.0.kind=did&c.0.event=purchase&c.0.range=custom&c.0.since=2024-01-01&c.0.until=2024-07-01"
 QUERY_PAGES = {
     "home": "/console/",
     "trends-empty": "/console/trends",
-    "trends": f"/console/trends?s.0.event=home&s.1.event=purchase&interval=week&compare=previous&{_SHOP}",
+    "trends": f"/console/trends?s.0.event=home&s.1.event=purchase&interval=week&compare=previous&{SHOP}",
     "trends-wrong": "/console/trends?s.0.event=home&f.0.key=plan&f.0.op=gt&f.0.value=true&range=last:7d",
-    "funnel": f"/console/funnel?s.0.event=home&s.1.event=purchase&breakdown=platform&{_SHOP}",
-    "retention": f"/console/retention?born=home&back=*&interval=week&{_SHOP}",
-    "paths": f"/console/paths?start=home&depth=3&top=4&{_SHOP}",
+    "funnel": f"/console/funnel?s.0.event=home&s.1.event=purchase&breakdown=platform&{SHOP}",
+    "retention": f"/console/retention?born=home&back=*&interval=week&{SHOP}",
+    "paths": f"/console/paths?start=home&depth=3&top=4&{SHOP}",
     "cohorts": f"/console/cohorts?{_DID}",
-    "people-behind": f"/console/trends/people?s.0.event=purchase&s.0.measure=people&{_SHOP}",
+    "people-behind": f"/console/trends/people?s.0.event=purchase&s.0.measure=people&{SHOP}",
     "dashboards": "/console/dashboards",
 }
 
