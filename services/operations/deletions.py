@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
+from services.contract.api.timestamps import microseconds
 from services.contract.tables import DELETIONS
-from services.query.request.time_window import microseconds
 from services.runtime.clickhouse import ClickHouse
 
 _AGAIN = "finished_at >= fromUnixTimestamp64Micro({since:Int64}, 'UTC') AND finished_at != toDateTime64(0, 6, 'UTC')"

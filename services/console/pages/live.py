@@ -20,7 +20,6 @@ from services.console.views.live import (
     events_since,
     latest_events,
     looked_back,
-    microseconds,
     newest_first,
     recent_events,
 )
@@ -28,6 +27,7 @@ from services.contract.api.catalog import CatalogResult
 from services.contract.api.events import EventsResult, StoredEvent
 from services.contract.api.ingest import Accepted
 from services.contract.api.root_paths import CONSOLE_PATH
+from services.contract.api.timestamps import microseconds
 from services.runtime.clock import utc_now
 from services.runtime.http import STOPPING
 

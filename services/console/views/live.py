@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from services.contract.api.events import StoredEvent
+from services.contract.api.timestamps import microseconds
 
 SHOWN_EVENTS = 50
 MAX_AT_ONCE = 200
@@ -105,11 +106,6 @@ def latest_events(live: LiveFilter, now: datetime) -> dict[str, Any]:
 
 def newest_first(events: list[StoredEvent]) -> list[StoredEvent]:
     return sorted(events, key=lambda event: event.received_at, reverse=True)
-
-
-def microseconds(moment: datetime) -> int:
-    """As the stream of live events counts."""
-    return int(moment.timestamp() * 1_000_000)
 
 
 def _page(now: datetime) -> dict[str, Any]:

@@ -77,3 +77,9 @@ def _shift(whole: str, fraction: str, exponent: str) -> tuple[str, str]:
     if point > _DIGITS:
         return "9" * _DIGITS, ""
     return digits[:point].ljust(point, "0"), digits[point : point + _DIGITS]
+
+
+def microseconds(time: datetime) -> int:
+    """Of an aware time, since 1970. Also for the first and last hours that a datetime can hold."""
+    offset = time.utcoffset() or timedelta(0)
+    return (time.replace(tzinfo=None) - datetime(1970, 1, 1) - offset) // timedelta(microseconds=1)

@@ -14,8 +14,8 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Struct
 from prometheus_client import Counter
 
+from services.contract.api.timestamps import microseconds
 from services.contract.tables import API_KEYS, EVENTS, EXPIRED, TAKEN_IDS
-from services.query.request.time_window import microseconds
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.clock import Clock, utc_time
 from services.runtime.cluster import on_cluster, on_replicas, own_table, rows_of

@@ -20,12 +20,13 @@ from starlette.routing import Route
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.events import StoredEvent
+from services.contract.api.timestamps import microseconds
 from services.query.http.answers import Answers
 from services.query.http.requests import project_of
 from services.query.insights.events import find_event, stored_since
 from services.query.insights.runner import InsightRunner
 from services.query.request.filters import Condition, parse_filter
-from services.query.request.time_window import SECOND_US, microseconds, time_us
+from services.query.request.time_window import SECOND_US, time_us
 from services.runtime.clickhouse import StoreError
 from services.runtime.clock import Clock
 from services.runtime.http import STOPPING

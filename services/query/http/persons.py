@@ -9,6 +9,7 @@ from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.ingest import MAX_ID_CHARS
 from services.contract.api.persons import MAX_FOUND_PEOPLE
+from services.contract.api.timestamps import microseconds
 from services.contract.api.validation import invalid_field
 from services.query.execution.executor import SECONDS
 from services.query.execution.turns import StoreTurns
@@ -19,7 +20,6 @@ from services.query.persons.group import find_group
 from services.query.persons.profile import find_person
 from services.query.persons.request import parse_privacy_delete
 from services.query.persons.search import search_people
-from services.query.request.time_window import microseconds
 from services.runtime.clock import Clock
 from services.runtime.http import json_response
 from services.runtime.idempotency_header import idempotency_header

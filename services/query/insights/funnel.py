@@ -18,11 +18,12 @@ from services.contract.api.funnel import (
     FunnelStepResult,
 )
 from services.contract.api.people import CellLine
+from services.contract.api.timestamps import microseconds
 from services.query.execution.executor import QueryExecutor
 from services.query.request.breakdown import Breakdown, parse_breakdown
 from services.query.request.event_filter import EventFilter, can_be_one, listed_names, parse_event_filters, shown_names
 from services.query.request.segment import Segment, parse_segment
-from services.query.request.time_window import LATEST_US, SECOND_US, TimeWindow, microseconds, window_of
+from services.query.request.time_window import LATEST_US, SECOND_US, TimeWindow, window_of
 from services.query.sql.breakdown import label_sql, line_of, placed_sql, value_sql
 from services.query.sql.event_filter import event_filter_sql
 from services.query.sql.events import EVENTS_WITH_DUPLICATES, IN_WINDOW, window_parameters

@@ -9,12 +9,13 @@ from msgspec import Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.path import PathQuery, PathResult
+from services.contract.api.timestamps import microseconds
 from services.contract.api.validation import refuse_nul
 from services.query.execution.executor import QueryExecutor
 from services.query.insights.path_tree import DistinctPaths, TooManyNodesError, path_tree
 from services.query.request.event_filter import Names, parse_names, shown_names
 from services.query.request.segment import Segment, parse_segment
-from services.query.request.time_window import SECOND_US, TimeWindow, microseconds, window_of
+from services.query.request.time_window import SECOND_US, TimeWindow, window_of
 from services.query.sql.events import EVENTS_WITH_DUPLICATES, IN_WINDOW, window_parameters
 from services.query.sql.moments import Moments, moments
 from services.query.sql.parameters import Promoted

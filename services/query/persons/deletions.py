@@ -15,13 +15,14 @@ from xxhash import xxh3_128_digest
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.privacy import Deletion
+from services.contract.api.timestamps import microseconds
 from services.contract.log.event_ids import project_prefix
 from services.contract.tables import DELETED_IDS, PERSON_IDS
 from services.query.execution.turns import StoreTurns
 from services.query.persons.deletion_log import DeletionLog, LogUnavailableError
 from services.query.persons.deletion_queue import DeletionQueues
 from services.query.persons.deletion_rows import NEVER, DeletionRow, DeletionRows
-from services.query.request.time_window import TimeWindow, microseconds
+from services.query.request.time_window import TimeWindow
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import utc_time
 

@@ -7,10 +7,10 @@ delete. So both speak of what was received up to a time before which all is stor
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from services.contract.api.timestamps import microseconds
 from services.contract.deletions import RECEIVED_AFTER, covered_sql
 from services.contract.tables import COHORT_IDS, EVENTS, IDENTITY_LOG, PERSON_IDS, SHARDED, TAKEN_IDS
 from services.query.persons.deletion_rows import DeletionRow
-from services.query.request.time_window import microseconds
 from services.query.sql.events import NOT_DELETED
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.cluster import on_cluster, on_replicas, own_table, rows_of

@@ -15,15 +15,10 @@ from msgspec.structs import replace
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import CalendarUnit, Cohort, Interval, Window, WindowedQuery
+from services.contract.api.timestamps import microseconds
 from services.contract.api.validation import invalid_field
 from services.query.request.time_buckets import last_border
-from services.query.request.time_window import (
-    EARLIEST_US,
-    TimeWindow,
-    microseconds,
-    parse_time_window,
-    parse_zone,
-)
+from services.query.request.time_window import EARLIEST_US, TimeWindow, parse_time_window, parse_zone
 from services.runtime.clock import utc_time
 
 Q = TypeVar("Q", bound=Struct)

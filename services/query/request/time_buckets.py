@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import Interval
-from services.query.request.time_window import SECOND_US, TimeWindow, microseconds
+from services.contract.api.timestamps import microseconds
+from services.query.request.time_window import SECOND_US, TimeWindow
 from services.runtime.clock import utc_time
 
 MAX_BUCKETS = 1000

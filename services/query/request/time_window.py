@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import WindowedQuery
-from services.contract.api.timestamps import FORMS, epoch_us, iso_time
+from services.contract.api.timestamps import FORMS, epoch_us, iso_time, microseconds
 
 SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
@@ -73,12 +73,6 @@ def parse_zone(name: str | None) -> ZoneInfo:
 def zone_names() -> frozenset[str]:
     """Reads the whole time zone database once (about 50 ms)."""
     return frozenset(available_timezones())
-
-
-def microseconds(time: datetime) -> int:
-    """Of an aware time, since 1970. Also for the first and last hours that a datetime can hold."""
-    offset = time.utcoffset() or timedelta(0)
-    return (time.replace(tzinfo=None) - _EPOCH - offset) // _MICROSECOND
 
 
 def time_us(value: object, zone: ZoneInfo = UTC_ZONE) -> int:

@@ -7,7 +7,6 @@ or do it.
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -15,6 +14,7 @@ from uuid import UUID
 import msgspec
 from prometheus_client import Counter
 
+from services.contract.api.timestamps import microseconds
 from services.contract.links import Moment
 from services.contract.log.dead_letter import DeadLetter, Origin
 from services.contract.log.envelope import IdentityLine
@@ -53,7 +53,6 @@ MESSAGES = Counter(
 )
 # What is read before it is written.
 _READ = (IDENTITY_LOG, PERSON_IDS, DELETIONS, DELETED_IDS, TAKEN_IDS)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _decode = msgspec.json.Decoder(IdentityLine).decode
 
 
@@ -140,7 +139,7 @@ class IdentityStore:
             "ids": [str(event_id) for event_id in {*first, *messages.values()}],
         }
         logged: dict[UUID, tuple[str, _Message]] = {}
-        received_us = {event_id: _received_us(line) for event_id, line in first.items()}
+        received_us = {event_id: microseconds(line.received_at) for event_id, line in first.items()}
         for found, project_id, kind, old_id, new_id, at_us in await self._store.rows(LOGGED_SQL, asked):
             logged[event_id := UUID(str(found))] = (project_id, _Message(str(found), kind, (old_id, new_id)))
             received_us[event_id] = at_us
@@ -275,10 +274,6 @@ def _message_of_merge(line: IdentityLine) -> UUID | None:
         return None
     message = id_of_key(line.project_id, line.idempotency_key, "identify")
     return UUID(bytes=message) if id_of_merge(message).hex() == UUID(line.event_id).hex else None
-
-
-def _received_us(line: IdentityLine) -> int:
-    return (line.received_at - _EPOCH) // timedelta(microseconds=1)
 
 
 class _ReadLine(NamedTuple):

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from services.query.request.time_window import TimeWindow, microseconds, parse_time_window
+from services.contract.api.timestamps import microseconds
+from services.query.request.time_window import TimeWindow, parse_time_window
 from services.query.sql.moments import moments
 
 NOW_US = microseconds(datetime(2026, 11, 20, tzinfo=UTC))

@@ -6,13 +6,8 @@ from typing import Any
 import pytest
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.query.request.time_window import (
-    EARLIEST_US,
-    LATEST_US,
-    microseconds,
-    parse_time_window,
-    parse_zone,
-)
+from services.contract.api.timestamps import microseconds
+from services.query.request.time_window import EARLIEST_US, LATEST_US, parse_time_window, parse_zone
 from services.runtime.clock import utc_time
 
 
