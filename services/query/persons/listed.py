@@ -1,5 +1,6 @@
 """People and groups as lists show them: their ids, and what their traits are now. Of a page at a time."""
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -40,8 +41,10 @@ _IN_LOG = (
 
 async def listed_people(store: QueryExecutor, project_id: str, people: Sequence[int], seen: Seen) -> list[Listed]:
     """In their order. `people`: the hashes that they are counted by; `seen`: where each has an event, if not a call."""
-    names = await _names(store, project_id, people, seen)
-    traits = await _traits(store, project_id, traits_of_people("{ids:Array(UInt64)}"), {"ids": list(people)})
+    names, traits = await asyncio.gather(
+        _names(store, project_id, people, seen),
+        _traits(store, project_id, traits_of_people("{ids:Array(UInt64)}"), {"ids": list(people)}),
+    )
     # Without a name: deleted between two statements.
     return [
         Listed(who, ListedPerson(person_id=names[who], traits=traits.get(who, {}))) for who in people if who in names

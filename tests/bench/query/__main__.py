@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 
-from tests.bench.query.data import Built, open_data
+from tests.bench.query.data import FRESH_PARTS, Built, open_data
 from tests.bench.query.history import History
 from tests.bench.query.measure import Measuring, Plan
 from tests.bench.query.queries import QUERIES
@@ -30,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     def say(text: str) -> None:
         console.print(text, highlight=False)
 
-    with open_data(directory, history, say) as data:
+    with open_data(directory, history, say, options.fresh_parts) as data:
         built = msgspec.json.decode((directory / "built.json").read_bytes(), type=Built)
         results = Results(
             machine=_machine(data.client.rows("SELECT version()")[0][0]),
@@ -53,6 +53,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, default=Path(".data/bench-query"), help="kept between runs")
     parser.add_argument("--only", action="append", help="queries whose name has this word; may be repeated")
     parser.add_argument("--runs", type=int, default=7, help="warm runs of each (default 7)")
+    parser.add_argument(
+        "--fresh-parts", type=int, default=FRESH_PARTS, help=f"unmerged parts of the asked month (default {FRESH_PARTS})"
+    )
     parser.add_argument("--without-duckdb", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("bench-query.json"))
     return parser

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from services.contract.tables import EVENTS, IDENTITY_LOG, PERSON_IDS
 from services.devstack.clickhouse_server import ClickHouseProcess
@@ -40,6 +41,7 @@ class Built(Struct, frozen=True):
     seconds: float
     bytes_on_disk: int
     promoted: str = ""
+    fresh_parts: int = FRESH_PARTS
 
 
 class Data:
@@ -77,29 +79,35 @@ class Data:
 
 
 @contextmanager
-def open_data(directory: Path, history: History, say: Say) -> Iterator[Data]:
-    """Serve the directory, and build what is not there yet."""
+def open_data(directory: Path, history: History, say: Say, fresh_parts: int = FRESH_PARTS) -> Iterator[Data]:
+    """Serve the directory, and build what is not there yet. `fresh_parts`: into how many the asked month is cut."""
     directory.mkdir(parents=True, exist_ok=True)
     server = ClickHouseProcess(directory, databases=(MERGED, FRESH)).start(_START_TIMEOUT_S)
     try:
         data = Data(directory, history, server)
         marker = directory / "built.json"
-        if not _is_built(marker, history):
+        built = _read_built(marker, history)
+        if built is None:
             marker.unlink(missing_ok=True)
             started = time.monotonic()
             _build(data, say)
-            built = Built(history, _migrations(), time.monotonic() - started, _bytes_on_disk(data), PROMOTED)
-            marker.write_bytes(msgspec.json.encode(built))
+            built = Built(history, _migrations(), time.monotonic() - started, _bytes_on_disk(data), PROMOTED, 0)
+        if built.fresh_parts != fresh_parts:
+            marker.unlink(missing_ok=True)
+            _build_fresh(data, fresh_parts, say)
+            marker.write_bytes(msgspec.json.encode(replace(built, fresh_parts=fresh_parts)))
         yield data
     finally:
         server.stop()
 
 
-def _is_built(marker: Path, history: History) -> bool:
+def _read_built(marker: Path, history: History) -> Built | None:
+    """What is there, if it is of this plan."""
     if not marker.exists():
-        return False
+        return None
     built = msgspec.json.decode(marker.read_bytes(), type=Built)
-    return built.history == history and built.migrations == _migrations() and built.promoted == PROMOTED
+    is_this = built.history == history and built.migrations == _migrations() and built.promoted == PROMOTED
+    return built if is_this else None
 
 
 def _migrations() -> list[str]:
@@ -124,7 +132,6 @@ def _build(data: Data, say: Say) -> None:
         data.client.run(history.insert_groups(f"{database}.{IDENTITY_LOG}"), max_memory_usage=0)
     data.merge_ids(MERGED, history.ids, MERGED_PERCENT)
     data.merge_ids(FRESH, history.ids, MERGED_PERCENT)
-    _build_fresh(data, say)
 
 
 async def _prepare(settings: ClickHouseSettings) -> None:
@@ -136,11 +143,12 @@ async def _prepare(settings: ClickHouseSettings) -> None:
         await store.close()
 
 
-def _build_fresh(data: Data, say: Say) -> None:
+def _build_fresh(data: Data, parts: int, say: Say) -> None:
     """The asked month in parts as they arrived, none of which is ever merged."""
+    data.client.run(f"TRUNCATE TABLE {FRESH}.{EVENTS}")
     data.client.run(f"ALTER TABLE {FRESH}.{EVENTS} MODIFY SETTING max_bytes_to_merge_at_max_space_in_pool = 1")
-    part = (UNTIL - SINCE) / FRESH_PARTS
-    for i in range(FRESH_PARTS):
+    part = (UNTIL - SINCE) / parts
+    for i in range(parts):
         begin, end = SINCE + i * part, SINCE + (i + 1) * part
         data.client.run(
             f"INSERT INTO {FRESH}.{EVENTS} SELECT * FROM {MERGED}.{EVENTS} "
@@ -151,7 +159,7 @@ def _build_fresh(data: Data, say: Say) -> None:
             min_insert_block_size_bytes=0,
             max_memory_usage=0,
         )
-    say(f"{FRESH_PARTS} parts left unmerged")
+    say(f"{parts} parts left unmerged")
 
 
 def _bytes_on_disk(data: Data) -> int:
