@@ -60,17 +60,23 @@ async def listed_groups(
 
 
 async def _names(store: QueryExecutor, project_id: str, people: Sequence[int], seen: Seen) -> dict[int, str]:
-    """Whoever was never merged is an id alone, which the events have. Where few events can be theirs, these are asked before
-    the log, which is read as a whole."""
+    """Whoever was never merged is an id alone, which the events have. Where few events can be theirs, these are asked at
+    once; else after the log, which is read as a whole."""
+    if not people:
+        return {}
     named = Parameters("seen")
     in_events = (
         f"SELECT e.distinct_hash, any(e.distinct_id) FROM {EVENTS_WITH_DUPLICATES} WHERE {IN_WINDOW} "
         f"AND {names_sql(seen.names, named)} AND {_OF_IDS} GROUP BY e.distinct_hash"
     )
     parameters = {**window_parameters(project_id, seen.window), **named.values, "ids": list(people)}
-    names = people_of_rows(await store.rows(rows_of_page("{ids:Array(UInt64)}"), parameters)) if people else {}
-    in_order = (_IN_SETS, _IN_LOG, in_events) if seen.names is None else (in_events, _IN_SETS, _IN_LOG)
-    for sql in in_order:
+    merged = store.rows(rows_of_page("{ids:Array(UInt64)}"), parameters)
+    if seen.names is None:
+        names, later = people_of_rows(await merged), [_IN_SETS, _IN_LOG, in_events]
+    else:
+        of_sets, alone = await asyncio.gather(merged, store.rows(in_events, parameters))
+        names, later = {row[0]: row[1] for row in alone} | people_of_rows(of_sets), [_IN_SETS, _IN_LOG]
+    for sql in later:
         missing = [who for who in people if who not in names]
         if missing:
             rows = await store.rows(sql, {**parameters, "ids": missing})

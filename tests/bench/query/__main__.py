@@ -54,7 +54,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", action="append", help="queries whose name has this word; may be repeated")
     parser.add_argument("--runs", type=int, default=7, help="warm runs of each (default 7)")
     parser.add_argument(
-        "--fresh-parts", type=int, default=FRESH_PARTS, help=f"unmerged parts of the asked month (default {FRESH_PARTS})"
+        "--fresh-parts",
+        type=int,
+        default=FRESH_PARTS,
+        help=f"unmerged parts of the asked month (default {FRESH_PARTS})",
     )
     parser.add_argument("--without-duckdb", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("bench-query.json"))
