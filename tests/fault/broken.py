@@ -137,6 +137,18 @@ def same_producer() -> None:
     LiveProducer.failed = failed  # type: ignore[method-assign, assignment]
 
 
+def no_names() -> None:
+    """Workers join the group as strangers each time they start."""
+    from services.worker.consumer import faust_app
+
+    settings = faust_app.faust_settings
+
+    def without_name(*arguments: Any) -> dict[str, Any]:
+        return {**settings(*arguments), "consumer_group_instance_id": None}
+
+    faust_app.faust_settings = without_name  # type: ignore[assignment]
+
+
 def chunks_unbounded() -> None:
     """The worker takes as much of a partition as a fetch has become, decompressed."""
     from services.worker.consumer import transport
@@ -167,6 +179,7 @@ BUILDS: dict[str, Callable[[], None]] = {
     "ids-kept": ids_kept,
     "exact-clocks": exact_clocks,
     "same-producer": same_producer,
+    "no-names": no_names,
     "chunks-unbounded": chunks_unbounded,
     "no-known-keys": no_known_keys,
 }
