@@ -94,6 +94,9 @@ class Ledger:
         self._excused[numbers] = True
         self._may_win[numbers] = ANY_MAY_WIN
 
+    def not_excused(self, numbers: set[int]) -> set[int]:
+        return {n for n in numbers if not self._excused[n]}
+
     @property
     def has_excused(self) -> bool:
         return bool(self._excused.any())

@@ -97,6 +97,8 @@ async def _excuse(scene: Scene, removed: Removed, alarms: Alarms) -> None:
     topic = topics_of(scene.stack.kafka_settings()).events
     numbers = {id_of_key(scene.stack.project, f"key-{n}"): n for n in range(len(scene.ledger))}
     gone = {numbers[i] for batches in removed.values() for batch in batches for i in batch.ids if i in numbers}
+    # The file has still what was deleted, and named, by a fault before.
+    gone = scene.ledger.not_excused(gone)
     named: set[int] = set()
     losses: list[Named] = []
 
