@@ -80,8 +80,7 @@ async def rolling_restart(scene: Scene) -> None:
     await asyncio.gather(*[worker.stop() for worker in stack.workers])
     await asyncio.gather(*[worker.start() for worker in stack.workers])
     await stack.wait_ready(_STARTED_S)
-    await _all_share(scene)
-    held = {worker.name: await stack.partitions_of(worker) for worker in stack.workers}
+    held = await _all_share(scene)
     # Ids are read with the first block that has records of a partition.
     await until(lambda: all(_has_read(worker, held[worker.name]) for worker in stack.workers), "ids read", _MOVED_S)
     logs = {worker.name: worker.log.stat().st_size for worker in stack.workers}
@@ -92,12 +91,14 @@ async def rolling_restart(scene: Scene) -> None:
         _MOVED_S,
     )
     read: Counter[int] = Counter()
+    now = await _all_share(scene)
     for worker in stack.workers:
         loaded = _partitions_loaded(worker.log.read_bytes()[logs[worker.name] :])
         read.update(loaded)
         scene.check(sorted(loaded) == sorted(held[worker.name]), f"{worker.name} of {held[worker.name]} read {loaded}")
-        now = await stack.partitions_of(worker)
-        scene.check(now == held[worker.name], f"{worker.name} had {held[worker.name]} and has {now}")
+        scene.check(
+            now[worker.name] == held[worker.name], f"{worker.name} had {held[worker.name]} and has {now[worker.name]}"
+        )
     scene.notes.append(
         f"{len(stack.workers)} workers started again: each partition's ids were read {max(read.values())} time(s) at most"
     )
@@ -117,15 +118,21 @@ async def _restart_each(scene: Scene) -> None:
     await _all_share(scene)
 
 
-async def _all_share(scene: Scene) -> None:
-    """Until each worker has partitions: the first that come take all, and give some back when the last one has joined."""
+async def _all_share(scene: Scene) -> dict[str, set[int]]:
+    """The partitions of each worker, when each has some: the first that come take all, and give some back when the last
+    one has joined. A worker that is slow to say which is asked again."""
+    workers = scene.stack.workers
+    held: dict[str, set[int]] = {}
 
     async def all_have_some() -> bool:
-        return all([await scene.stack.partitions_of(worker) for worker in scene.stack.workers])
+        held.update({worker.name: await scene.stack.partitions_of(worker) for worker in workers})
+        return all(held.values())
 
     await until(all_have_some, "each worker has partitions", _MOVED_S)
     await scene.stack.wait_all_assigned()
     await asyncio.sleep(_SETTLE_S)
+    await until(all_have_some, "each worker has partitions", _MOVED_S)
+    return held
 
 
 def _partitions_loaded(log: bytes) -> list[int]:
