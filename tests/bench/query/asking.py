@@ -8,6 +8,7 @@ from typing import Any
 from unittest import mock
 
 import httpx
+import msgspec
 from msgspec import Struct
 
 from services.contract.api.endpoints import BASE_PATH
@@ -34,6 +35,7 @@ class Asker:
         self._http = http
         self._runner = runner
         self._statements = statements
+        self._answer: bytes = b""
 
     def answers(self, path: str) -> bool:
         """Whether the service has that call."""
@@ -46,6 +48,7 @@ class Asker:
         took_ms = (time.perf_counter() - started) * 1000
         if response.status_code != 200:
             raise RuntimeError(f"{path} {body}: {response.text[:1000]}")
+        self._answer = response.content
         return took_ms
 
     def answer(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
@@ -55,6 +58,11 @@ class Asker:
     def _send(self, path: str, body: dict[str, Any]) -> httpx.Response:
         headers = {"authorization": f"Bearer {_KEY}"}
         return self._runner.run(self._http.post(BASE_PATH + path, json=body, headers=headers))
+
+    @property
+    def answer(self) -> Any:
+        """Of the last query."""
+        return msgspec.json.decode(self._answer)
 
     @property
     def statements(self) -> list[Statement]:

@@ -39,12 +39,13 @@ def queries(since: str, until: str, funnel: list[str]) -> dict[str, str]:
             "WHERE cohort IS NOT NULL GROUP BY cohort, days"
         ),
         "path": (
-            f"WITH asked AS (SELECT {_PERSON} AS person, list(e.event ORDER BY e.timestamp, e.event_id) AS history "
+            f"WITH asked AS (SELECT {_PERSON} AS person, list(e.event ORDER BY e.timestamp, e.received_at, e.event_id) AS history "
             f"{_SOURCE} {window} GROUP BY person), "
             "started AS (SELECT history, list_position(history, 'app_opened') AS start FROM asked) "
-            "SELECT list_slice(history, start + 1, start + 5) AS path, count(*) FROM started WHERE start > 0 GROUP BY path"
+            "SELECT list_slice(history, start + 1, start + 5) AS path, len(history) > start + 5 AS onward, count(*) "
+            "FROM started WHERE start > 0 GROUP BY path, onward"
         ),
-        "funnel": _funnel(window, funnel),
+        "funnel": _funnel(since, until, funnel),
         "trends": _trends(window, day, "country"),
         "trends of plans": _trends(window, day, "plan"),
     }
@@ -57,15 +58,17 @@ def _trends(window: str, day: str, key: str) -> str:
     )
 
 
-def _funnel(window: str, steps: list[str]) -> str:
-    """Each row carries the latest start of a chain that has come so far within a week."""
+def _funnel(since: str, until: str, steps: list[str]) -> str:
+    """Each row carries the latest start of a chain that has come so far within a week, which may end after the window."""
     names = ", ".join(f"'{name}'" for name in steps)
     week_us = 7 * 86_400 * 1_000_000
-    over = "OVER (PARTITION BY person ORDER BY time ROWS UNBOUNDED PRECEDING)"
+    over = "OVER (PARTITION BY person ORDER BY time, received_at, event_id ROWS UNBOUNDED PRECEDING)"
     levels = [
-        f"step0 AS (SELECT {_PERSON} AS person, epoch_us(e.timestamp) AS time, e.event "
-        f"{_SOURCE} {window} AND e.event IN ({names}))",
-        f"step1 AS (SELECT *, max(CASE WHEN event = '{steps[0]}' THEN time END) {over} AS start1 FROM step0)",
+        f"step0 AS (SELECT {_PERSON} AS person, epoch_us(e.timestamp) AS time, e.received_at, e.event_id, e.event "
+        f"{_SOURCE} WHERE e.timestamp >= TIMESTAMPTZ '{since}' "
+        f"AND e.timestamp < TIMESTAMPTZ '{until}' + INTERVAL 7 DAYS AND e.event IN ({names}))",
+        f"step1 AS (SELECT *, max(CASE WHEN event = '{steps[0]}' AND time < epoch_us(TIMESTAMPTZ '{until}') "
+        f"THEN time END) {over} AS start1 FROM step0)",
     ]
     for i, name in enumerate(steps[1:], 2):
         reached = f"CASE WHEN event = '{name}' AND time - start{i - 1} <= {week_us} THEN start{i - 1} END"

@@ -13,6 +13,8 @@ BEGIN = datetime(2025, 9, 1, tzinfo=UTC)
 DAYS = 90
 # The month that queries ask about.
 SINCE, UNTIL = datetime(2025, 10, 1, tzinfo=UTC), datetime(2025, 11, 1, tzinfo=UTC)
+# Of the funnel, from its first step on.
+CONVERSION = timedelta(days=7)
 FUNNEL = ("app_opened", "page_viewed", "product_viewed", "cart_updated", "order_completed")
 MERGED_PERCENT = 3
 # A property with a column of its own; all other queries read other ones.

@@ -16,7 +16,8 @@ class Row(Struct, kw_only=True):
     half of it is the least that two cores could take, whatever else the machine is busy with.
 
     `case`: merged (parts merged, 3 % of ids merged), fresh (the month in unmerged parts), no merges, a million merges.
-    `how`: the service, a proposal (plain SQL, not what is asked), the comparable system's method, or DuckDB.
+    `how`: the service, a proposal (plain SQL, not what is asked), the comparable system's method, one of another
+    meaning beside it, or DuckDB.
     """
 
     query: str
