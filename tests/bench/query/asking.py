@@ -51,10 +51,6 @@ class Asker:
         self._answer = response.content
         return took_ms
 
-    def answer(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = self._send(path, body).raise_for_status().json()
-        return found
-
     def _send(self, path: str, body: dict[str, Any]) -> httpx.Response:
         headers = {"authorization": f"Bearer {_KEY}"}
         return self._runner.run(self._http.post(BASE_PATH + path, json=body, headers=headers))
