@@ -134,8 +134,8 @@ def traces_of(settings: TraceSettings, service: str) -> Traces | None:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     except ImportError as error:
         raise SettingsError(
-            "HEADRACE_TRACES_ENDPOINT needs packages that are not installed: install `headrace[traces]`, or build the image "
-            f"with --build-arg REQUIREMENTS=traces; or leave the setting empty. ({error})"
+            "HEADRACE_TRACES_ENDPOINT needs packages that are not installed: install requirements/traces.txt, or build the "
+            f"image with --build-arg REQUIREMENTS=traces; or leave the setting empty. ({error})"
         ) from error
     address = settings.traces_endpoint.rstrip("/")
     if not urlsplit(address).path:

@@ -24,7 +24,15 @@ def test_every_client_is_told_of_the_cluster() -> None:
     clients = {name for name, one in ONE.items() if "HEADRACE_CLICKHOUSE_URL" in one.get("environment", {})}
     assert clients == {"migrate", "admin", "edge", "worker", "query"}
     for name in clients:
-        assert SERVICES[name]["environment"] == {"HEADRACE_CLICKHOUSE_CLUSTER": CLUSTER}
+        assert SERVICES[name]["environment"]["HEADRACE_CLICKHOUSE_CLUSTER"] == CLUSTER
+
+
+def test_no_service_of_ours_is_told_the_secret_of_the_servers() -> None:
+    """It says to a server who asks. deploy/.env, which has it, comes whole into each container that reads the file."""
+    readers = {name for name, one in ONE.items() if one.get("env_file")}
+    assert readers == {"migrate", "admin", "edge", "worker", "query", "console"}
+    for name in readers:
+        assert SERVICES[name]["environment"]["CLICKHOUSE_CLUSTER_SECRET"] == ""
 
 
 def test_the_servers_are_those_of_the_configuration() -> None:

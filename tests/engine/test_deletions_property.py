@@ -33,6 +33,7 @@ from services.worker.dedupe.ids import ids_from_bytes
 from services.worker.dedupe.memory import MemoryDedupe
 from services.worker.dedupe.port import Dedupe
 from services.worker.identity.writer import IdentityStore
+from tests.deploy.env_file import ROOT
 from tests.fakes.deletion_log import WorkersAtTheEnd, record_of
 from tests.support import oracle
 from tests.support.counting import check_all_counts
@@ -244,6 +245,17 @@ def test_a_key_makes_one_deletion(client: QueryClient, project: tuple[str, str])
     assert delete(client, key, body) == delete(client, key, {**body, "distinct_id": "b"})
     assert client.send("GET", f"{BASE_PATH}/privacy/delete/{uuid.uuid4()}", key).status_code == 404
     assert client.send("GET", f"{BASE_PATH}/privacy/delete/nothing", key).status_code == 404
+
+
+def test_the_guide_s_deletion_is_found_under_the_id_that_it_shows(
+    client: QueryClient, clickhouse: ClickHouseSettings
+) -> None:
+    """Its next block asks for that id, in the project that `make run` makes."""
+    guide = (ROOT / "docs" / "how-to" / "delete-a-person.md").read_text()
+    insert_keys(clickhouse, [("development", "key-guide", ["query", "ingest"])])
+    shown = delete(client, "key-guide", {"distinct_id": "bob", "idempotency_key": "request-17"})
+    assert guide.count(shown) == 2
+    assert "request-17" in guide
 
 
 def test_a_key_that_only_reads_cannot_delete(client: QueryClient, clickhouse: ClickHouseSettings) -> None:

@@ -2,7 +2,7 @@
 
 requested -> settled      a worker has met them in the log, and noted the people's ids; announced again if none does
           -> all stored   a mark in each partition of the events was passed: what was acknowledged before is in the table
-          -> rewritten    one mutation a table, and none of the project is under way any more
+          -> rewritten    one mutation a table, none of the project is under way any more, and no row is left
           -> ids read     windows only: workers have passed a second mark, and read their ids again: the keys are free
           -> finished
 
@@ -12,7 +12,7 @@ Each step may be repeated: after a crash another service begins a batch again, a
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 
 from prometheus_client import Counter, Gauge
@@ -22,7 +22,7 @@ from services.contract.log.marks import MARK_IDS_CHANGED, MARK_PLACE
 from services.contract.tables import DELETED_IDS, DELETION_QUEUES, DELETIONS
 from services.query.persons.deletion_log import DeletionLog, LogUnavailableError
 from services.query.persons.deletion_rows import DeletionRow, DeletionRows
-from services.query.persons.rewriting import MAX_IDS, Rewriting, deleted_ids_of
+from services.query.persons.rewriting import MAX_IDS, DeletedId, Rewriting, deleted_ids_of
 from services.runtime.background import in_background
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.clock import Clock
@@ -46,6 +46,8 @@ _TAKING_S = 10.0
 _ANNOUNCE_AGAIN_S = 600.0
 _OWNED_S = 30.0
 _RENEW_S = 10.0
+# After a mutation that has left rows where they were: somebody has to look after ClickHouse first.
+_PASSED_OVER_S = 20.0
 # When the log was cut, a mark may never be passed: begin again.
 _MARK_S = 600.0
 
@@ -154,14 +156,26 @@ class DeletionQueues:
         )
         await self._until(project_id, lambda: _is_done(rewriting))
         for at in range(0, max(len(ids), 1), MAX_IDS):
-            begun = await rewriting.begin(ids[at : at + MAX_IDS], windows if at == 0 else [])
-            MUTATIONS.inc(begun)
-            log.info("deletions_rewriting", deletions=len(batch), ids=len(ids), mutations=begun)
-            await self._until(project_id, lambda: _is_done(rewriting))
+            await self._rewrite(project_id, rewriting, ids[at : at + MAX_IDS], windows if at == 0 else [])
         if windows:
             changed = await self._log.mark(MARK_IDS_CHANGED)
             await self._until(project_id, lambda: self._log.is_past(changed))
         await self._finish(batch)
+
+    async def _rewrite(
+        self, project_id: str, rewriting: Rewriting, ids: Sequence[DeletedId], windows: Sequence[DeletionRow]
+    ) -> None:
+        """Until no row is left. Raises NotMineError, StoreError."""
+        while begun := await rewriting.begin(ids, windows):
+            MUTATIONS.inc(begun)
+            log.info("deletions_rewriting", ids=len(ids), windows=len(windows), mutations=begun)
+            await self._until(project_id, lambda: _is_done(rewriting))
+            tables = await rewriting.passed_over(ids, windows)
+            if not tables:
+                return
+            log.error("deletions_passed_over", tables=tables, mend="restart ClickHouse: see docs, Back up and restore")
+            await asyncio.sleep(_PASSED_OVER_S)
+            await self.own(project_id)
 
     def rewriting(self, project_id: str) -> Rewriting:
         return Rewriting(self._store, project_id, f"deletions of {xxh3_64_hexdigest(project_id.encode())}")

@@ -108,7 +108,7 @@ def test_without_an_endpoint_there_are_none() -> None:
 
 def test_without_the_packages_the_start_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
-    with pytest.raises(SettingsError, match=r"install `headrace\[traces\]`.*REQUIREMENTS=traces"):
+    with pytest.raises(SettingsError, match=r"install requirements/traces\.txt.*REQUIREMENTS=traces"):
         traces_of(EdgeSettings(traces_endpoint="http://127.0.0.1:4318"), "edge")
 
 
