@@ -7,11 +7,13 @@ from typing import Any
 from msgspec.structs import replace
 from prometheus_client import Histogram
 
+from services.contract.tables import EVENTS
 from services.query.execution.event_borders import EventBorders
 from services.query.execution.limits import Limits
 from services.query.sql.events import KEPT, with_border
 from services.query.sql.events import SETTINGS as EVENTS_SETTINGS
 from services.runtime.clickhouse import ClickHouse, LimitExceededError, Parameters, Settings
+from services.runtime.cluster import own_table
 from services.runtime.metrics import FormerName
 
 SECONDS = Histogram(
@@ -46,6 +48,11 @@ class QueryExecutor:
             "result_overflow_mode": "throw",
             **EVENTS_SETTINGS,
         }
+
+    @property
+    def own_events(self) -> str:
+        """The table with what the server itself has that is asked: on a cluster, with the events of its shard."""
+        return own_table(EVENTS, self._store.cluster)
 
     def without_missing_shards(self) -> "QueryExecutor":
         """The same, and what a shard would have said that is away is left out."""

@@ -21,11 +21,11 @@ log = get_logger(__name__)
 Months = Collection[int] | None
 
 _TABLES = (COHORT_IDS, COHORTS, DELETED_IDS, IDENTITY_LOG, PERSON_IDS)
+# One row: every answer waits for two of these.
 _SQL = (
-    "SELECT {number}, table, partition, count(), sum(cityHash64(name, hash_of_all_files)) FROM {parts} "
+    "SELECT count(), sum(cityHash64({number}, table, name, hash_of_all_files)) FROM {parts} "
     "WHERE database = {{database:String}} AND active AND (table IN {{tables:Array(String)}} OR (table = {{events:String}} "
-    "AND (empty({{months:Array(String)}}) OR partition IN {{months:Array(String)}}))) "
-    "GROUP BY ALL ORDER BY ALL"
+    "AND (empty({{months:Array(String)}}) OR partition IN {{months:Array(String)}})))"
 )
 
 

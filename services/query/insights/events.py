@@ -86,10 +86,12 @@ def parse_events(query: EventsQuery, project_id: str) -> EventsSpec:
 
 
 async def run_events(store: QueryExecutor, project_id: str, spec: EventsSpec, promoted: Promoted) -> EventsResult:
-    rows = await store.rows(*events_sql(project_id, spec, promoted, bounded=spec.can_be_bounded))
-    if spec.can_be_bounded and rows and rows[0][10] <= spec.limit and rows[0][9]:
+    # On a cluster, of one shard: it has the times at hand, and no page needs more rows than are as late as its last.
+    times_of = store.own_events if spec.can_be_bounded else None
+    rows = await store.rows(*events_sql(project_id, spec, promoted, times_of))
+    if times_of is not None and rows and rows[0][10] <= spec.limit and rows[0][9]:
         # Rows that are stored twice were counted twice.
-        rows = await store.rows(*events_sql(project_id, spec, promoted, bounded=False))
+        rows = await store.rows(*events_sql(project_id, spec, promoted, None))
     page = rows[: spec.limit]
     # After the page: only its own ids are looked up, however many were ever merged.
     people: dict[int, str] = {}
@@ -104,12 +106,15 @@ async def run_events(store: QueryExecutor, project_id: str, spec: EventsSpec, pr
     return result
 
 
-def events_sql(project_id: str, spec: EventsSpec, promoted: Promoted, *, bounded: bool) -> tuple[str, dict[str, Any]]:
+def events_sql(
+    project_id: str, spec: EventsSpec, promoted: Promoted, times_of: str | None
+) -> tuple[str, dict[str, Any]]:
     """At most as many rows as the limit and bytes as a page may have. The last columns: whether a bound was set, and how many
     rows there are; one more than the limit says that there is a next page.
 
-    `bounded`: so many times are looked up first, in the day where the page begins, and only rows up to the last of
-    them are read in full. Should a row that is stored twice be among them, rows are missing at the end of the page.
+    `times_of`: a table of which so many times are looked up first, in the day where the page begins, and only rows up to the
+    last of them are read in full. Part of the events will do. Should a row that is stored twice be among them, rows are
+    missing at the end of the page.
     """
     named = Parameters("f", promoted)
     where = conditions_sql(spec.conditions, named) + in_cohort(spec.cohort, named)
@@ -119,8 +124,8 @@ def events_sql(project_id: str, spec: EventsSpec, promoted: Promoted, *, bounded
     if spec.after is not None:
         where += _after(spec.after, spec.descending, parameters)
     given, in_bound, is_bounded = "", "", "false"
-    if bounded:
-        given = f"WITH ({_bound(where, spec.descending)}) AS bound "
+    if times_of is not None:
+        given = f"WITH ({_bound(times_of, where, spec.descending)}) AS bound "
         in_bound = f" AND (NOT bound.1 OR e.timestamp {'>=' if spec.descending else '<='} bound.2)"
         is_bounded = "bound.1"
     # The days first: the table is sorted by them, so that reading stops at the day that fills the page. A UUID
@@ -139,8 +144,8 @@ def events_sql(project_id: str, spec: EventsSpec, promoted: Promoted, *, bounded
     ), parameters
 
 
-def _bound(where: str, descending: bool) -> str:
-    """One row: whether the first day has a page's events, and the time of the last of these."""
+def _bound(times_of: str, where: str, descending: bool) -> str:
+    """One row: whether the table has a page's events in the first day, and the time of the last of these."""
     if descending:
         # A window may end in the future, where nothing is.
         end = "least({until:Int64}, toUnixTimestamp64Micro(now64(6, 'UTC')))"
@@ -149,7 +154,7 @@ def _bound(where: str, descending: bool) -> str:
         day = in_window("{since:Int64}", f"least({{until:Int64}}, {{since:Int64}} + {DAY_US:d})")
     direction, last = ("DESC", "min") if descending else ("ASC", "max")
     times = (
-        f"SELECT e.timestamp AS time FROM {EVENTS_WITH_DUPLICATES} WHERE {day}{where} "
+        f"SELECT e.timestamp AS time FROM {times_of} AS e WHERE {day}{where} "
         f"ORDER BY time {direction} LIMIT {{limit:UInt32}}"
     )
     return f"SELECT (count() = {{limit:UInt32}}, {last}(time)) FROM ({times})"

@@ -180,22 +180,32 @@ def _units(project_id: str, spec: RetentionSpec, promoted: Promoted) -> _Units:
         Parameters("own", promoted),
     )
     table, came, returned = _returns(spec)
+    given = (
+        f"{event_filter_sql(spec.born, named)} AS is_born, {event_filter_sql(spec.returned, named)} AS is_return, "
+        "transform(roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}), {starts:Array(Int64)}, "
+        "arrayMap(i -> toUInt16(i - 1), arrayEnumerate({starts:Array(Int64)})), toUInt16(0)) AS bucket"
+    )
+    columns = ["bucket", "is_born", "is_return"]
     aggregates = {"cohort": "minIf(bucket, is_born)", "births": "countIf(is_born)", "came": came}
     value = "''"
     if spec.breakdown is not None:
         value = "first_value"
-        aggregates[value] = f"argMinIf({value_sql(spec.breakdown, named)}, {MOMENT}, is_born)"
+        # Of other events no value is looked at, and shards would send it.
+        given += f", if(is_born, {value_sql(spec.breakdown, named)}, '') AS value, {MOMENT} AS moment"
+        columns += ["value", "moment"]
+        aggregates[value] = "argMinIf(value, moment, is_born)"
     when, having = IN_WINDOW, "births > 0"
     if spec.first_time:
         # The born events of all time; whoever has one before the window is left out, so no other row of it matters.
         before = "e.timestamp < fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
         when = f"{in_window('{ever:Int64}', '{until:Int64}')} AND (NOT {before} OR is_born)"
-        aggregates["earlier"] = f"countIf(is_born AND {before})"
+        given += f", {before} AS is_before"
+        columns.append("is_before")
+        aggregates["earlier"] = "countIf(is_born AND is_before)"
         having += " AND earlier = 0"
-    units = segment.units(
-        f"{event_filter_sql(spec.born, named)} AS is_born, {event_filter_sql(spec.returned, named)} AS is_return, "
-        "transform(roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}), {starts:Array(Int64)}, "
-        "arrayMap(i -> toUInt64(i - 1), arrayEnumerate({starts:Array(Int64)})), toUInt64(0)) AS bucket",
+    units = segment.units_of_rows(
+        given,
+        columns,
         aggregates,
         table,
         f"{when}{_of_names(spec, named)}" + (" AND (is_born OR is_return)" if conditions else ""),

@@ -45,13 +45,13 @@ def event_group(group_type: str, parameters: Parameters) -> str:
     # several times, and what is written twice is worked out once.
     number = f"if({is_large(text)}, {digits(text)}, {text})"
     key = f"multiIf({is_string(text)}, JSONExtractString({text}), {is_number(text)}, {number}, '')"
-    return f"if({key} != '', {key}, {_alias(group_type)}.group_key)"
+    # Written once: every node works out the text of a statement, and that of a key is long.
+    return f"ifNull(nullIf({key}, ''), {_alias(group_type)}.group_key)"
 
 
 def event_group_text(group_type: str, parameters: Parameters) -> str:
     """SQL: the key as JSON text, as properties are read; empty for none."""
-    key = event_group(group_type, parameters)
-    return f"if({key} = '', '', toJSONString({key}))"
+    return f"ifNull(nullIf(toJSONString({event_group(group_type, parameters)}), '\"\"'), '')"
 
 
 def event_joins(group_types: Iterable[str | None], parameters: Parameters, *, persons: bool, named: bool) -> str:

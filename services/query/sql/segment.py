@@ -30,19 +30,12 @@ class SegmentSql(Struct, frozen=True):
     who: str
     parameters: dict[str, Any]
 
-    def units(self, given: str, aggregates: Mapping[str, str], table: str, where: str) -> str:
-        """Rows (unit, aggregates) of the events for which `where` holds. `given` is what stands behind WITH."""
-        columns = ", ".join(f"{aggregate} AS {name}" for name, aggregate in aggregates.items())
-        return (
-            f"WITH {given} SELECT {self.who} AS unit, {columns} "
-            f"FROM {table} {self.joins} WHERE {where}{self.where} GROUP BY unit"
-        )
-
     def units_of_rows(
         self, given: str, columns: Sequence[str], aggregates: Mapping[str, str], table: str, where: str
     ) -> str:
-        """The same for aggregates that keep something of every event: of `columns`, which are in `given`. On a cluster shards
-        send these as they are, which whoever asked reads in a fraction of the time of arrays by person."""
+        """Rows (unit, aggregates) of the events for which `where` holds. `given` is what stands behind WITH, `columns` of it
+        what the aggregates see. On a cluster shards send these event by event, which whoever asked reads in a fraction of
+        the time of states by person: most people have events on every shard."""
         kept = ", ".join(f"{aggregate} AS {name}" for name, aggregate in aggregates.items())
         events = (
             f"WITH {given} SELECT {self.who} AS unit, {', '.join(columns)} "

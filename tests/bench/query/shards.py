@@ -1,6 +1,7 @@
 """`python -m tests.bench.query.shards`: what each query costs on two shards, beside one server, of the same history.
 
 Two engines share the cores of one machine here. So this shows the price of asking two, not what a second machine gains.
+CPU is that of the engines and of the query service: on a machine that does other work too, it says more than the time.
 """
 
 import asyncio
@@ -11,7 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
+import psutil
 import typer
+from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
@@ -29,9 +32,34 @@ _DATABASE = "bench"
 _BLOCK_EVENTS = 500_000
 
 
+class _Served(Struct, frozen=True):
+    """The settings of the query service and of an administrator, and the engines' processes."""
+
+    query: ClickHouseSettings
+    admin: ClickHouseSettings
+    engines: list[psutil.Process]
+
+
+class _Side(Struct, frozen=True):
+    asker: Asker
+    engines: list[psutil.Process]
+
+    def cpu_ms(self) -> float:
+        """So far; in steps of 10."""
+        spent = [process.cpu_times() for process in (*self.engines, psutil.Process())]
+        return sum(times.user + times.system for times in spent) * 1000
+
+
+class _Price(Struct, frozen=True):
+    """Of a query, on each side: the median and the least of its times, and the mean of its CPU."""
+
+    median_ms: list[float]
+    least_ms: list[float]
+    cpu_ms: list[float]
+
+
 @contextlib.contextmanager
-def _served(shards: int, history: History) -> Iterator[tuple[ClickHouseSettings, ClickHouseSettings]]:
-    """The settings of the query service, and those of an administrator."""
+def _served(shards: int, history: History) -> Iterator[_Served]:
     with (
         tempfile.TemporaryDirectory(prefix="headrace-shards-") as folder,
         started_cluster(Path(folder), (_DATABASE,), shards) as (front, nodes),
@@ -54,21 +82,34 @@ def _served(shards: int, history: History) -> Iterator[tuple[ClickHouseSettings,
         send_sql(admin, f"OPTIMIZE TABLE {own_rows(admin, EVENTS)} FINAL")
         # Queries go to one server, as they do in production; only what Keeper would do goes by the front.
         direct = {"clickhouse_url": nodes[0].url}
-        yield query.model_copy(update=direct), admin
+        engines = [psutil.Process(node.pid) for node in nodes]
+        yield _Served(query.model_copy(update=direct), admin, engines)
 
 
-def _measure(askers: Sequence[Asker], times: int) -> dict[str, list[float]]:
-    """Medians of each query, in ms, of each asker; they take turns."""
-    medians = {}
+def _measure(sides: Sequence[_Side], times: int) -> dict[str, _Price]:
+    """By query; the sides take turns."""
+    prices = {}
     for one in QUERIES:
-        took: list[list[float]] = [[] for _ in askers]
+        took: list[list[float]] = [[] for _ in sides]
+        spent = [0.0 for _ in sides]
         for turn in range(times + 1):
-            for asker, so_far in zip(askers, took, strict=True):
-                ms = asker.ask(one.path, one.body)
+            for at, side in enumerate(sides):
+                before = side.cpu_ms()
+                ms = side.asker.ask(one.path, one.body)
                 if turn:  # the first one is not warm
-                    so_far.append(ms)
-        medians[one.name] = [statistics.median(so_far) for so_far in took]
-    return medians
+                    took[at].append(ms)
+                    spent[at] += side.cpu_ms() - before
+        prices[one.name] = _Price(
+            [statistics.median(so_far) for so_far in took],
+            [min(so_far) for so_far in took],
+            [cpu_ms / times for cpu_ms in spent],
+        )
+    return prices
+
+
+def _cells(pair: Sequence[float]) -> list[str]:
+    one, two = pair
+    return [f"{one:.0f}", f"{two:.0f}", f"{two / one:.2f}"]
 
 
 def main(
@@ -78,15 +119,21 @@ def main(
     """Ask every query on one server and on two shards, in turns."""
     history = History(events)
     with contextlib.ExitStack() as stack:
-        askers = []
+        sides = []
         for shards in (1, 2):
-            settings = stack.enter_context(_served(shards, history))
-            askers.append(stack.enter_context(query_service(*settings)))
-        medians = _measure(askers, times)
-    table = Table("query", "one server, ms", "two shards, ms", "times", title=f"{events:,} events")
-    for name, (one, two) in medians.items():
-        table.add_row(name, f"{one:.0f}", f"{two:.0f}", f"{two / one:.2f}")
-    Console(width=100).print(table)
+            served = stack.enter_context(_served(shards, history))
+            asker = stack.enter_context(query_service(served.query, served.admin))
+            sides.append(_Side(asker, served.engines))
+        prices = _measure(sides, times)
+    headings = [
+        ("one server, ms", "two shards, ms", "times"),
+        ("least, one", "two", "times"),
+        ("CPU ms, one", "two", "times"),
+    ]
+    table = Table("query", *[heading for three in headings for heading in three], title=f"{events:,} events")
+    for name, price in prices.items():
+        table.add_row(name, *_cells(price.median_ms), *_cells(price.least_ms), *_cells(price.cpu_ms))
+    Console(width=140).print(table)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
+from services.contract.tables import EVENTS
 from services.query.insights.cohort import cohort_sql
 from services.query.insights.events import event_sql, events_sql, live_sql
 from services.query.insights.funnel import funnel_sql, people_sql
@@ -29,7 +30,7 @@ values = st.one_of(texts, st.lists(texts, max_size=3), st.fixed_dictionaries({"c
 ordinary = {"since": "2024-01-01", "until": "2024-01-08"}
 
 STATEMENTS: dict[str, list[Callable[[str, Any, Promoted], Any]]] = {
-    "events": [partial(events_sql, bounded=False), partial(events_sql, bounded=True)],
+    "events": [partial(events_sql, times_of=None), partial(events_sql, times_of=EVENTS)],
     "cohort": [cohort_sql],
     "retention": [retention_sql],
     "path": [path_sql],
