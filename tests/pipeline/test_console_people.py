@@ -29,7 +29,8 @@ def visit(pipeline: Pipeline) -> Iterator[Visit]:
         window.page.goto("about:blank")
         # Streams that a page had when it was left; a form that was refused.
         expected = ("/console/live/stream", "status of 400")
-        assert [text for text in window.problems if not any(part in text for part in expected)] == []
+        problems = [text for text in window.problems if not any(part in text for part in expected)]
+        assert problems == []
         assert window.hosts == {urlsplit(pipeline.base_url).netloc}
 
 

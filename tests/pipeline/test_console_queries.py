@@ -234,6 +234,27 @@ def test_typing_asks_for_suggestions_alone(visit: Visit, page: Page) -> None:
     assert asked.count("/console/trends") == 2
 
 
+def test_where_nobody_suggests_names_are_typed(pipeline: Pipeline, visit: Visit) -> None:
+    browser = visit.page.context.browser
+    assert browser is not None
+    own = signed_in(lambda: Visit(browser.new_page(base_url=pipeline.base_url)))
+    page = own.page
+    page.route("**/console/suggest?*", lambda route: route.abort())
+    page.goto("/console/trends")
+    page.get_by_label("Event", exact=True).first.fill("purchase")
+    page.get_by_role("button", name="Filter of this event").click()
+    field = page.get_by_label("Property", exact=True).locator("visible=true").first
+    with page.expect_event("requestfailed"):
+        field.click()
+    page.unroute("**/console/suggest?*")
+    field.fill("platform")
+    # It is asked again the next time.
+    page.get_by_label("Value", exact=True).first.click()
+    expect(page.locator("#values option").first).to_be_attached()
+    assert [problem for problem in own.problems if problem.startswith("exception")] == []
+    page.close()
+
+
 def test_an_error_stands_at_its_field(page: Page) -> None:
     page.goto("/console/trends?s.0.event=home&range=last:7d")
     more(page)

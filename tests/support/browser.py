@@ -35,11 +35,16 @@ class Visit:
         page.on("console", self._console)
         page.on("pageerror", lambda error: self.problems.append(f"exception: {error}"))
         page.on("request", self._request)
-        page.on("requestfailed", lambda request: self.problems.append(f"not loaded: {request.url} {request.failure}"))
+        page.on("requestfailed", self._failed)
 
     def _console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self.problems.append(f"{message.type}: {message.text}")
+
+    def _failed(self, request: Request) -> None:
+        # A page that is left gives up what it was loading.
+        if request.failure != "net::ERR_ABORTED":
+            self.problems.append(f"not loaded: {request.url} {request.failure}")
 
     def _request(self, request: Request) -> None:
         if not request.url.startswith(("data:", "blob:")):

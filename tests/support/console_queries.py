@@ -54,7 +54,8 @@ def console_of(pipeline: Pipeline) -> Iterator[Visit]:
         visit = signed_in(opened)
         yield visit
         # The stream of the live page, which is left after signing in.
-        assert [text for text in visit.problems if "/console/live/stream" not in text] == []
+        problems = [text for text in visit.problems if "/console/live/stream" not in text]
+        assert problems == [], problems
         assert visit.hosts == {urlsplit(pipeline.base_url).netloc}
 
 

@@ -45,10 +45,12 @@ const known = new Map();
 async function suggestions(of, events, key = "", q = "") {
   const query = new URLSearchParams([["of", of], ["key", key], ["q", q], ...events.map((event) => ["event", event])]);
   if (!known.has(`${query}`)) {
-    const answer = await ask(`${location.pathname.split("/").slice(0, 2).join("/")}/suggest?${query}`);
-    known.set(`${query}`, answer.ok ? await answer.json() : []);
+    try {
+      const answer = await ask(`${location.pathname.split("/").slice(0, 2).join("/")}/suggest?${query}`);
+      if (answer.ok) known.set(`${query}`, await answer.json());
+    } catch { /* Nobody answers, or the page is left: a name can be typed without. The next time it is asked again. */ }
   }
-  return known.get(`${query}`);
+  return known.get(`${query}`) ?? [];
 }
 
 function eventsNear(field) {
