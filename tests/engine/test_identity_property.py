@@ -17,6 +17,7 @@ from services.contract.api.privacy import Deletion
 from services.contract.log.envelope import IdentityLine
 from services.contract.tables import IDENTITY_LOG, PERSON_IDS
 from services.edge.intake.identity import take_identify
+from services.edge.protocols.messages import MAX_MESSAGES
 from services.operations.identity import NoSuchMergeError, unmerge
 from services.query.execution.event_borders import EventBorders
 from services.query.execution.executor import QueryExecutor
@@ -258,6 +259,13 @@ def test_a_key_that_comes_again_with_a_merge_beside_a_link_changes_nothing(table
         tables.run(IdentityStore(tables.store).keep_lines(lines))
     assert set(tables.people()) == {"d", "u", "x"}
     assert len(set(tables.people().values())) == 1
+
+
+def test_a_request_of_as_many_links_as_an_sdk_may_send_is_one_record(tables: Tables) -> None:
+    tables.keep([link(f"device {n}", "user") for n in range(MAX_MESSAGES)])
+    people = tables.people()
+    assert len(people) == MAX_MESSAGES + 1
+    assert set(people.values()) == {"user"}
 
 
 def test_unmerge_parts_the_set_and_a_later_merge_joins_it_again(tables: Tables) -> None:
