@@ -250,7 +250,7 @@ async def test_a_body_in_the_smallest_chunks_does_not_hold_up_others() -> None:
 @pytest.fixture
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connections_module, "_LOOK_EVERY_S", 0.02)
-    monkeypatch.setattr(http_protocol, "NO_PROGRESS_S", 0.2)
+    monkeypatch.setattr(http_protocol, "NO_PROGRESS_S", 0.4)
     monkeypatch.setattr(http_protocol, "WHOLE_REQUEST_S", 0.6)
     monkeypatch.setattr(http_protocol, "_LINGER_S", 0.05)
 
