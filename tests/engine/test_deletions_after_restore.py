@@ -4,7 +4,6 @@ import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-import httpx
 import pytest
 from xxhash import xxh3_64_hexdigest
 
@@ -38,17 +37,7 @@ def restore(clickhouse: ClickHouseSettings, table: str) -> None:
         f"DROP TABLE {table} SYNC",
         f"RESTORE TABLE {table} FROM Memory('{session}')",
     ):
-        answer = httpx.post(
-            clickhouse.clickhouse_url,
-            params={"database": clickhouse.clickhouse_database, "session_id": session},
-            content=statement,
-            headers={
-                "X-ClickHouse-User": clickhouse.clickhouse_user,
-                "X-ClickHouse-Key": clickhouse.clickhouse_password,
-            },
-            timeout=60,
-        )
-        assert answer.status_code == 200, answer.text
+        send_sql(clickhouse, statement, session=session)
 
 
 @pytest.mark.parametrize("of", ["person", "window"])

@@ -235,9 +235,8 @@ def test_typing_asks_for_suggestions_alone(visit: Visit, page: Page) -> None:
 
 
 def test_where_nobody_suggests_names_are_typed(pipeline: Pipeline, visit: Visit) -> None:
-    browser = visit.page.context.browser
-    assert browser is not None
-    own = signed_in(lambda: Visit(browser.new_page(base_url=pipeline.base_url)))
+    context = fresh(visit, pipeline)
+    own = signed_in(lambda: Visit(context.new_page()))
     page = own.page
     page.route("**/console/suggest?*", lambda route: route.abort())
     page.goto("/console/trends")
@@ -252,7 +251,7 @@ def test_where_nobody_suggests_names_are_typed(pipeline: Pipeline, visit: Visit)
     page.get_by_label("Value", exact=True).first.click()
     expect(page.locator("#values option").first).to_be_attached()
     assert [problem for problem in own.problems if problem.startswith("exception")] == []
-    page.close()
+    context.close()
 
 
 def test_an_error_stands_at_its_field(page: Page) -> None:

@@ -196,13 +196,16 @@ def _as_root(server: Server, statements: list[str]) -> None:
         send_sql(settings, statement, database="default")
 
 
-def send_sql(settings: ClickHouseSettings, sql: str, data: bytes = b"", database: str | None = None) -> str:
+def send_sql(
+    settings: ClickHouseSettings, sql: str, data: bytes = b"", database: str | None = None, session: str | None = None
+) -> str:
     """One statement in plain HTTP, without our own client; the answer's text. `data` are an insert's rows."""
     response = _HTTP.post(
         settings.clickhouse_url,
         params={
             "query": sql,
             "database": database or settings.clickhouse_database,
+            **({"session_id": session} if session else {}),
             **{name: str(value) for name, value in cluster_settings(settings.clickhouse_cluster).items()},
         },
         content=data,

@@ -41,6 +41,8 @@ _IN_LOG = (
 
 async def listed_people(store: QueryExecutor, project_id: str, people: Sequence[int], seen: Seen) -> list[Listed]:
     """In their order. `people`: the hashes that they are counted by; `seen`: where each has an event, if not a call."""
+    if not people:
+        return []
     names, traits = await asyncio.gather(
         _names(store, project_id, people, seen),
         _traits(store, project_id, traits_of_people("{ids:Array(UInt64)}"), {"ids": list(people)}),
@@ -62,8 +64,6 @@ async def listed_groups(
 async def _names(store: QueryExecutor, project_id: str, people: Sequence[int], seen: Seen) -> dict[int, str]:
     """Whoever was never merged is an id alone, which the events have. Where few events can be theirs, these are asked at
     once; else after the log, which is read as a whole."""
-    if not people:
-        return {}
     named = Parameters("seen")
     in_events = (
         f"SELECT e.distinct_hash, any(e.distinct_id) FROM {EVENTS_WITH_DUPLICATES} WHERE {IN_WINDOW} "

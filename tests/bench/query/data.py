@@ -79,8 +79,9 @@ class Data:
 
 
 @contextmanager
-def open_data(directory: Path, history: History, say: Say, fresh_parts: int = FRESH_PARTS) -> Iterator[Data]:
-    """Serve the directory, and build what is not there yet. `fresh_parts`: into how many the asked month is cut."""
+def open_data(directory: Path, history: History, say: Say, fresh_parts: int | None = None) -> Iterator[Data]:
+    """Serve the directory, and build what is not there yet. `fresh_parts`: into how many the asked month is cut; None: it is
+    not asked for, and stays as it is."""
     directory.mkdir(parents=True, exist_ok=True)
     server = ClickHouseProcess(directory, databases=(MERGED, FRESH)).start(_START_TIMEOUT_S)
     try:
@@ -92,7 +93,8 @@ def open_data(directory: Path, history: History, say: Say, fresh_parts: int = FR
             started = time.monotonic()
             _build(data, say)
             built = Built(history, _migrations(), time.monotonic() - started, _bytes_on_disk(data), PROMOTED, 0)
-        if built.fresh_parts != fresh_parts:
+            marker.write_bytes(msgspec.json.encode(built))
+        if fresh_parts is not None and built.fresh_parts != fresh_parts:
             marker.unlink(missing_ok=True)
             _build_fresh(data, fresh_parts, say)
             marker.write_bytes(msgspec.json.encode(replace(built, fresh_parts=fresh_parts)))

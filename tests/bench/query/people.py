@@ -1,6 +1,6 @@
 """`python -m tests.bench.query.people`: a page of the people behind a number, beside the query that gave the number.
 
-Whole requests in turns, on the history of `make bench-query`. Also says whether both give the same number.
+Whole requests in turns, on the history of `make bench-query`.
 """
 
 import statistics
@@ -15,10 +15,12 @@ from rich.table import Table
 from services.schema.roles import Role
 from tests.bench.query.asking import Asker, query_service
 from tests.bench.query.data import MERGED, open_data
-from tests.bench.query.history import FUNNEL, PROMOTED, SINCE, UNTIL, History
+from tests.bench.query.history import History
+from tests.bench.query.queries import BY_PROPERTY, QUERIES
 
-_WINDOW = {"since": SINCE.isoformat(), "until": UNTIL.isoformat()}
-_VIEWS = {"type": "trends", "series": [{"event": "page_viewed"}], "interval": "day", **_WINDOW}
+_QUERIES = {one.name: {"type": one.path.rpartition("/")[2], **one.body} for one in QUERIES}
+_BY_PROPERTY = _QUERIES[BY_PROPERTY]
+_VIEWS = {name: value for name, value in _BY_PROPERTY.items() if name != "breakdown"}
 _OF_PEOPLE = {**_VIEWS, "series": [{"event": "page_viewed", "measure": "people"}]}
 _LIMIT = 100
 
@@ -35,24 +37,11 @@ class _Case(Struct, frozen=True):
 _CASES = (
     _Case("trends, a day", _VIEWS, {"bucket": 3}),
     _Case("trends of people, a day", _OF_PEOPLE, {"bucket": 3}),
-    _Case("trends by property in the text, a line's day", {**_VIEWS, "breakdown": "country"}, {"bucket": 3}, line=0),
-    _Case("trends by promoted property, a line's day", {**_VIEWS, "breakdown": PROMOTED}, {"bucket": 3}, line=0),
-    _Case(
-        "retention, a cell",
-        {"type": "retention", "born_event": "app_opened", "return_event": "page_viewed", **_WINDOW},
-        {"cohort": 2, "offset": 5},
-    ),
-    _Case(
-        "funnel, step 3",
-        {
-            "type": "funnel",
-            "steps": [{"event": name} for name in FUNNEL],
-            "conversion_window_seconds": 604_800,
-            **_WINDOW,
-        },
-        {"step": 3},
-    ),
-    _Case("path, a node", {"type": "path", "start_event": "app_opened", "max_depth": 5, **_WINDOW}, {"node": []}),
+    _Case("trends by property in the text, a line's day", _BY_PROPERTY, {"bucket": 3}, line=0),
+    _Case("trends by promoted property, a line's day", _QUERIES["trends, promoted property"], {"bucket": 3}, line=0),
+    _Case("retention, a cell", _QUERIES["retention 31x31 days"], {"cohort": 2, "offset": 5}),
+    _Case("funnel, step 3", _QUERIES["funnel of 5 steps"], {"step": 3}),
+    _Case("path, a node", _QUERIES["path depth 5"], {"node": []}),
 )
 
 

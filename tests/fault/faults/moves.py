@@ -80,7 +80,8 @@ async def rolling_restart(scene: Scene) -> None:
     await asyncio.gather(*[worker.stop() for worker in stack.workers])
     await asyncio.gather(*[worker.start() for worker in stack.workers])
     await stack.wait_ready(_STARTED_S)
-    held = await _all_share(scene)
+    await _all_share(scene)
+    held = await _held(scene)
     # Ids are read with the first block that has records of a partition.
     await until(lambda: all(_has_read(worker, held[worker.name]) for worker in stack.workers), "ids read", _MOVED_S)
     logs = {worker.name: worker.log.stat().st_size for worker in stack.workers}
@@ -91,7 +92,7 @@ async def rolling_restart(scene: Scene) -> None:
         _MOVED_S,
     )
     read: Counter[int] = Counter()
-    now = await _all_share(scene)
+    now = await _held(scene)
     for worker in stack.workers:
         loaded = _partitions_loaded(worker.log.read_bytes()[logs[worker.name] :])
         read.update(loaded)
@@ -118,9 +119,15 @@ async def _restart_each(scene: Scene) -> None:
     await _all_share(scene)
 
 
-async def _all_share(scene: Scene) -> dict[str, set[int]]:
-    """The partitions of each worker, when each has some: the first that come take all, and give some back when the last
-    one has joined. A worker that is slow to say which is asked again."""
+async def _all_share(scene: Scene) -> None:
+    """Until each worker has partitions: the first that come take all, and give some back when the last one has joined."""
+    await _held(scene)
+    await scene.stack.wait_all_assigned()
+    await asyncio.sleep(_SETTLE_S)
+
+
+async def _held(scene: Scene) -> dict[str, set[int]]:
+    """The partitions of each worker, when each has some. A worker that is slow to say which is asked again."""
     workers = scene.stack.workers
     held: dict[str, set[int]] = {}
 
@@ -128,9 +135,6 @@ async def _all_share(scene: Scene) -> dict[str, set[int]]:
         held.update({worker.name: await scene.stack.partitions_of(worker) for worker in workers})
         return all(held.values())
 
-    await until(all_have_some, "each worker has partitions", _MOVED_S)
-    await scene.stack.wait_all_assigned()
-    await asyncio.sleep(_SETTLE_S)
     await until(all_have_some, "each worker has partitions", _MOVED_S)
     return held
 
