@@ -31,8 +31,11 @@ _LARGE_BYTES = 4 * 1024  # from so many on, numpy is faster
 _SAMPLED = 16
 _RUN_OF_DIGITS = b"\1" * (_MANY_DIGITS // _SAMPLED)
 _ZERO, _PLUS = np.frombuffer(b"0+", np.uint8)
-_BEFORE = np.zeros(256, np.bool_)
-_BEFORE[list(b"0123456789.-:,[ \t\r")] = True  # what may stand before the last digit of a number's first part
+_IN_NUMBER = np.zeros(256, np.bool_)  # what may stand before the last digit of a number's first part
+_IN_NUMBER[list(b"0123456789.-")] = True
+_MAY_BEGIN = _IN_NUMBER.copy()  # or before its first
+_MAY_BEGIN[list(b":,[ \t\r")] = True
+_BACKWARDS = np.arange(1, 9)
 _EXPONENT = re.compile(rb"[0-9][eE]\+?[0-9]{3}")
 # Digits and + become 0, e and E become e.
 _ALIKE = bytes.maketrans(b"0123456789+E", b"00000000000e")
@@ -131,14 +134,18 @@ def _may_hold_large_in_many(joined: bytes) -> bool:
     is_digit = text - _ZERO < 10
     if _RUN_OF_DIGITS in is_digit[::_SAMPLED].tobytes():
         return True
-    # A digit before an e, and three behind it, perhaps after a plus.
-    places = np.flatnonzero(is_digit[:-1] & (text[1:] | _LOWER == _E))
-    exponents = places + 2
-    exponents += text.take(exponents, mode="clip") == _PLUS
-    for _ in range(3):
-        keep = is_digit.take(exponents, mode="clip")
-        places, exponents = places[keep], exponents[keep] + 1
-    places = places[_BEFORE[text[places - 1]]]
+    # A digit before an e, and three behind it, perhaps after a plus. Two of the three are at the same place either way.
+    may_be = text[1:-3] | _LOWER == _E
+    may_be &= is_digit[:-4]
+    may_be &= is_digit[3:-1]
+    may_be &= is_digit[4:]
+    places = np.flatnonzero(may_be)
+    has_plus = text[places + 2] == _PLUS
+    places = places[is_digit[places + 2] | (has_plus & is_digit.take(places + 5, mode="clip"))]
+    # Most of them are in ids of hexadecimal digits: there a letter or a quote comes before anything that begins a number.
+    before = text.take(places[:, None] - _BACKWARDS, mode="clip")
+    first_other = _IN_NUMBER[before].argmin(axis=1, keepdims=True)
+    places = places[_MAY_BEGIN[np.take_along_axis(before, first_other, axis=1)[:, 0]]]
     return any(_may_begin_number(joined, place) for place in places.tolist())
 
 

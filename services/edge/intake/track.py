@@ -179,7 +179,7 @@ def _take_clean(
     if len(events) > MAX_BATCH_EVENTS or _may_hold_nul(body):
         return None
     properties = [event.properties for event in events]
-    if len(body) > MAX_EVENT_BYTES and any(len(bytes(p)) > MAX_EVENT_BYTES // 2 for p in properties):
+    if len(body) > MAX_EVENT_BYTES and max(map(len, properties), default=0) > MAX_EVENT_BYTES // 2:
         return None
     joined = b"\n".join(properties)
     if may_hold_large_number(joined):

@@ -113,6 +113,9 @@ def test_one_look_at_all_says_no_more_than_one_at_each(values: list[bytes], all_
         ("0.0001e313", False),
         ("123456789e300", True),
         ("123456789e301", False),
+        ("-0.00000000000012E+322", False),
+        ("12345678901234567890e+290", False),
+        ("12345678901234567890e+289", True),
         ("9" * 308, True),
         ("9" * 309, False),
         ("1" + "0" * 309 + ".5", False),
@@ -140,7 +143,15 @@ def test_a_number_that_no_double_holds_is_refused(number: str, is_double: bool, 
 
 
 @pytest.mark.parametrize(
-    "text", ['{"a":"0123e4567","b":"7e400"}', '{"a":"c-1e400"}', '{"a":1e99,"b":2E-400}', '{"path":"/9e999/x"}']
+    "text",
+    [
+        '{"a":"0123e4567","b":"7e400"}',
+        '{"a":"c-1e400"}',
+        '{"a":1e99,"b":2E-400}',
+        '{"path":"/9e999/x"}',
+        '{"x":1.5e+10,"y":[2e+09,1E+1]}',
+        '{"id":"5d41402abc4b2a76b9719d911017c592","other":"61e12345-01e4-43d1-89e1-123e456e7890"}',
+    ],
 )
 @pytest.mark.parametrize("times", [1, 500])
 def test_what_is_usual_needs_no_closer_look(text: str, times: int) -> None:
