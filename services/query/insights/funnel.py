@@ -151,15 +151,26 @@ def funnel_people_sql(
     project_id: str, spec: FunnelSpec, step: int, drop_off: bool, line: CellLine | None, promoted: Promoted
 ) -> tuple[str, dict[str, Any]]:
     """One column, `unit`: who came to the step, each once; `drop_off`: and no further."""
-    people, parameters = _people(project_id, spec, promoted)
     came = f"level = {step:d} AND {step:d} < {len(spec.steps):d}" if drop_off else f"level >= {step:d}"
     if spec.breakdown is None or line is None:
+        people, parameters = _people(project_id, _as_far_as(spec, step + drop_off), promoted)
         return f"SELECT {_those(came)} AS unit FROM ({people})", parameters
-    by_value = f"SELECT value, countIf(level >= 1) AS weight, groupArrayIf(unit, {came}) AS units FROM ({people}) GROUP BY value"
+    people, parameters = _people(project_id, spec, promoted)
     named = Parameters("line", promoted)
     label = label_sql(spec.breakdown, line.kind, line.value, named)
-    sql = f"SELECT arrayJoin(units) AS unit FROM ({placed_sql(spec.breakdown, by_value)}) WHERE label = {label}"
+    if line.kind != "other":
+        sql = f"SELECT {_those(f'{came} AND value = {label}')} AS unit FROM ({people})"
+    else:
+        by_value = f"SELECT value, countIf(level >= 1) AS weight, groupArrayIf(unit, {came}) AS units FROM ({people}) GROUP BY value"
+        sql = f"SELECT arrayJoin(units) AS unit FROM ({placed_sql(spec.breakdown, by_value)}) WHERE label = {label}"
     return sql, {**parameters, **named.values}
+
+
+def _as_far_as(spec: FunnelSpec, step: int) -> FunnelSpec:
+    """Without the steps that cannot matter to who came to this one. In the order `any` each may be the next."""
+    if spec.order == "any":
+        return spec
+    return replace(spec, steps=spec.steps[: max(2, step)], breakdown=None)
 
 
 def _people(project_id: str, spec: FunnelSpec, promoted: Promoted, person: str = PERSON) -> tuple[str, dict[str, Any]]:

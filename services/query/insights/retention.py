@@ -14,7 +14,7 @@ from services.query.request.breakdown import Breakdown, parse_breakdown
 from services.query.request.event_filter import EventFilter, listed_names, parse_names
 from services.query.request.filters import parse_filter_of
 from services.query.request.segment import Segment, parse_segment
-from services.query.request.time_buckets import bucket_starts, complete_buckets, local_time
+from services.query.request.time_buckets import bucket_starts, bucket_window, complete_buckets, local_time
 from services.query.request.time_window import EARLIEST_US, TimeWindow, window_of
 from services.query.sql.breakdown import label_sql, line_of, placed_sql, value_sql
 from services.query.sql.event_filter import event_filter_sql
@@ -28,6 +28,12 @@ from services.runtime.clock import utc_now
 MAX_CELLS = 2_000_000
 # Up to so many time buckets, a person's are the bits of one number, which is half the work of a set.
 _BITS = 64
+
+_BORN_IN_TIME = "e.timestamp < fromUnixTimestamp64Micro({born_until_us:Int64}, 'UTC')"
+_BACK_IN_TIME = (
+    "e.timestamp >= fromUnixTimestamp64Micro({back_since_us:Int64}, 'UTC') "
+    "AND e.timestamp < fromUnixTimestamp64Micro({back_until_us:Int64}, 'UTC')"
+)
 
 Matrix = list[list[int]]
 
@@ -130,6 +136,15 @@ def retention_sql(project_id: str, spec: RetentionSpec, promoted: Promoted) -> t
     ), parameters
 
 
+class _Part(NamedTuple):
+    """What of the time window one number is about, in microseconds: born events before the first, return events between
+    the others."""
+
+    born_until_us: int
+    back_since_us: int
+    back_until_us: int
+
+
 class _Units(NamedTuple):
     """Rows (unit, cohort, came, ...) as SQL, those for whom `having` holds; `value`: of the breakdown, `returned`: the time
     buckets in `came`."""
@@ -145,7 +160,10 @@ def retention_people_sql(
     project_id: str, spec: RetentionSpec, cohort: int, offset: int, line: CellLine | None, promoted: Promoted
 ) -> tuple[str, dict[str, Any]]:
     """One column, `unit`: the people of `matrix[cohort][offset]`, each once."""
-    units = _units(project_id, spec, promoted)
+    is_ranked = line is not None and line.kind == "other"
+    # A line is ranked by the cohorts of all time buckets.
+    part = None if is_ranked else _part_of(spec, cohort, offset)
+    units = _units(project_id, spec, promoted, part)
     parameters = {**units.parameters, "row": cohort, "later": cohort + offset}
     who = "cohort = {row:UInt64}"
     if offset:
@@ -153,14 +171,26 @@ def retention_people_sql(
         who += f" AND arrayExists(p -> p {comparison} {{later:UInt64}}, {units.returned})"
     if spec.breakdown is None or line is None:
         return f"SELECT unit FROM ({units.rows}) WHERE {units.having} AND {who}", parameters
-    by_value = (
-        f"SELECT {units.value} AS value, count() AS weight, groupArrayIf(unit, {who}) AS units "
-        f"FROM ({units.rows}) WHERE {units.having} GROUP BY value"
-    )
     named = Parameters("line", promoted)
     label = label_sql(spec.breakdown, line.kind, line.value, named)
-    sql = f"SELECT arrayJoin(units) AS unit FROM ({placed_sql(spec.breakdown, by_value)}) WHERE label = {label}"
+    if is_ranked:
+        by_value = (
+            f"SELECT {units.value} AS value, count() AS weight, groupArrayIf(unit, {who}) AS units "
+            f"FROM ({units.rows}) WHERE {units.having} GROUP BY value"
+        )
+        sql = f"SELECT arrayJoin(units) AS unit FROM ({placed_sql(spec.breakdown, by_value)}) WHERE label = {label}"
+    else:
+        sql = f"SELECT unit FROM ({units.rows}) WHERE {units.having} AND {who} AND {units.value} = {label}"
     return sql, {**parameters, **named.values}
+
+
+def _part_of(spec: RetentionSpec, cohort: int, offset: int) -> _Part:
+    """Whoever is born later is in no earlier cohort, and of the returns one time bucket counts, or those from it on."""
+    born_until_us = bucket_window(spec.window, spec.starts, cohort).until_us
+    if not offset:
+        return _Part(born_until_us, 0, 0)
+    back = bucket_window(spec.window, spec.starts, cohort + offset)
+    return _Part(born_until_us, back.since_us, spec.window.until_us if spec.on_or_after else back.until_us)
 
 
 def _groups(project_id: str, spec: RetentionSpec, promoted: Promoted) -> tuple[str, str, dict[str, Any]]:
@@ -173,15 +203,19 @@ def _groups(project_id: str, spec: RetentionSpec, promoted: Promoted) -> tuple[s
     return groups, units.returned, units.parameters
 
 
-def _units(project_id: str, spec: RetentionSpec, promoted: Promoted) -> _Units:
+def _units(project_id: str, spec: RetentionSpec, promoted: Promoted, part: _Part | None = None) -> _Units:
+    """`part`: of what one number is about, nothing else is read."""
     conditions = [*spec.born.conditions, *spec.returned.conditions]
     segment, named = (
         segment_sql(spec.segment, promoted, conditions, breakdown=spec.breakdown),
         Parameters("own", promoted),
     )
     table, came, returned = _returns(spec)
+    is_born, is_return = event_filter_sql(spec.born, named), event_filter_sql(spec.returned, named)
+    if part is not None:
+        is_born, is_return = f"({is_born}) AND {_BORN_IN_TIME}", f"({is_return}) AND {_BACK_IN_TIME}"
     given = (
-        f"{event_filter_sql(spec.born, named)} AS is_born, {event_filter_sql(spec.returned, named)} AS is_return, "
+        f"{is_born} AS is_born, {is_return} AS is_return, "
         "transform(roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}), {starts:Array(Int64)}, "
         "arrayMap(i -> toUInt16(i - 1), arrayEnumerate({starts:Array(Int64)})), toUInt16(0)) AS bucket"
     )
@@ -203,19 +237,20 @@ def _units(project_id: str, spec: RetentionSpec, promoted: Promoted) -> _Units:
         columns.append("is_before")
         aggregates["earlier"] = "countIf(is_born AND is_before)"
         having += " AND earlier = 0"
-    units = segment.units_of_rows(
-        given,
-        columns,
-        aggregates,
-        table,
-        f"{when}{_of_names(spec, named)}" + (" AND (is_born OR is_return)" if conditions else ""),
-    )
+    when += _of_names(spec, named)
+    if part is not None:
+        # In words of the column alone, so that days are passed over.
+        when += f" AND ({_BORN_IN_TIME} OR {_BACK_IN_TIME})"
+    if conditions or part is not None:
+        when += " AND (is_born OR is_return)"
+    units = segment.units_of_rows(given, columns, aggregates, table, when)
     parameters = {
         **window_parameters(project_id, spec.window),
         **segment.parameters,
         **named.values,
         "starts": spec.starts,
         "ever": EARLIEST_US,
+        **({} if part is None else part._asdict()),
     }
     return _Units(units, having, value, returned, parameters)
 

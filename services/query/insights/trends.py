@@ -142,12 +142,9 @@ def trend_people_sql(
         return _people_of_bucket(project_id, spec, series, bucket, promoted)
     named = Parameters("line", promoted)
     is_line = f"= {label_sql(spec.breakdown, line.kind, line.value, named)}"
-    if line.kind == "value":
-        # Whether it has a line is found as the answer found it, by all events, of which nobody's need be kept.
-        events, _ = _events(project_id, spec, series, promoted)
-        has_line = f"(SELECT count() FROM ({_placed(spec.breakdown, series, events)}) WHERE label {is_line}) > 0"
+    if line.kind != "other":
         found, parameters = _people_of_bucket(project_id, spec, series, bucket, promoted)
-        return f"{found} WHERE value {is_line} AND {has_line}", parameters | named.values
+        return f"{found} WHERE value {is_line}", parameters | named.values
     events, parameters = _events(project_id, spec, series, promoted, with_people=True, ranked=True)
     placed = _placed(spec.breakdown, series, events, ", groupUniqArray(person) AS units")
     where = f"label {is_line}"
