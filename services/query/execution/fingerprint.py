@@ -21,7 +21,7 @@ log = get_logger(__name__)
 Months = Collection[int] | None
 
 _TABLES = (COHORT_IDS, COHORTS, DELETED_IDS, IDENTITY_LOG, PERSON_IDS)
-# One row: every answer waits for two of these.
+# One row: every answer waits for it.
 _SQL = (
     "SELECT count(), sum(cityHash64({number}, table, name, hash_of_all_files)) FROM {parts} "
     "WHERE database = {{database:String}} AND active AND (table IN {{tables:Array(String)}} OR (table = {{events:String}} "

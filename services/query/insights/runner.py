@@ -70,7 +70,8 @@ class InsightRunner:
         make: Callable[[], Awaitable[Result]],
         known: Collection[str] = (),
     ) -> Answer:
-        """What `make` gives, encoded. With a tag where the data were the same before and after: so they were in between."""
+        """What `make` gives, encoded. Its tag says what the data were before: should they change while it is made, no later
+        fingerprint is equal, so that it is not given again."""
         before = await self._fingerprints.read(months)
         if before is None:
             return Answer(_encode(await make()))
@@ -87,8 +88,7 @@ class InsightRunner:
         read_without = self._read_without_columns
         result = await make()
         body = _encode(result)
-        is_other = await self._fingerprints.read(months) != before or self._read_without_columns != read_without
-        is_other |= await self._borders.of(project_id) != border
+        is_other = self._read_without_columns != read_without or await self._borders.of(project_id) != border
         if is_other or getattr(result, "partial", UNSET) is not UNSET:
             return Answer(body)
         self._kept.put(key, before, body)
