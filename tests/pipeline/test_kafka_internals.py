@@ -22,10 +22,10 @@ from aiokafka.structs import OffsetAndMetadata
 
 from services.contract.log.envelope import IDS_HEADER
 from services.devstack.apache_kafka import ApacheKafka
+from services.runtime.log_reader import LogReader
 from services.runtime.settings import WorkerSettings
 from services.worker.consumer import chunk_thread, transport
 from services.worker.consumer.faust_app import FaustApp, consume, faust_settings
-from services.worker.consumer.log_reader import LogReader
 from services.worker.consumer.positions import find_places
 from services.worker.consumer.transport import CHUNK_BYTES, ChunkConsumer, ChunkTransport
 from services.worker.events.block_buffer import BlockBuffer, BlockLimits

@@ -8,9 +8,10 @@ gathers and becomes the next record.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from time import perf_counter
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from msgspec.structs import replace
 from prometheus_client import Gauge
@@ -19,6 +20,8 @@ from services.contract.log.dead_letter import DeadLetter
 from services.contract.log.envelope import Envelope, EventLine, IdentityLine, pack
 from services.contract.log.marks import identity_partition
 from services.contract.log.topics import MAX_RECORD_BYTES, Partitioning, Topics
+from services.edge.event_log.loss_watch import watch_for_losses
+from services.edge.event_log.lost_end import LostEnd
 from services.edge.event_log.partition_queue import Append, Part, PartitionQueue, record_bytes
 from services.edge.event_log.port import LogUnavailableError
 from services.edge.event_log.producer import LiveProducer
@@ -74,7 +77,7 @@ class KafkaEventLog:
         self._put_since_last_look = False
         # In order of their deadlines. One sweep for all costs less than a timer for each request.
         self._appends: deque[Append] = deque()
-        self._sweeper: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Connect and make missing topics. Raises KafkaError, and what `agree` raises; may be called again."""
@@ -82,16 +85,24 @@ class KafkaEventLog:
         counts = await self._live.start()
         self._spread = await self._agree(counts[self._topics.events])
         self._identity_partitions = counts[self._topics.identity]
-        self._sweeper = in_background("deadlines of appends", self._sweep())
+        self._tasks = [
+            in_background("deadlines of appends", self._sweep()),
+            in_background("watch for losses", watch_for_losses(self._settings, self._ends)),
+        ]
 
     async def stop(self) -> None:
         """Wait for what is under way, then disconnect."""
         while (sending := self._sending()) or self._is_launch_due:
             await (asyncio.wait(sending) if sending else asyncio.sleep(0))
-        if self._sweeper is not None:
-            self._sweeper.cancel()
+        for task in self._tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         self._outage.stop()
         await self._live.stop()
+
+    def _ends(self) -> dict[TopicPartition, LostEnd]:
+        return {TopicPartition(*at): queue.lost_end for at, queue in self._queues.items()}
 
     def _sending(self) -> set[asyncio.Task[None]]:
         return {task for queue in self._queues.values() for task in queue.sending}

@@ -25,6 +25,8 @@ RECORD_BYTES = 768 * 1024
 _BATCH_OVERHEAD_BYTES = 4096
 # A second record may leave while the first is on its way; more would only queue in the client.
 _RECORDS_IN_FLIGHT = 2
+# Who has stamped a record, as Kafka numbers it.
+_BY_BROKER = 1
 
 RECORDS = LoopCounter("headrace_edge_records", "Kafka records sent and acknowledged.", ["topic"])
 RECORD_FAILURES = LoopCounter("headrace_edge_record_failures", "Kafka records that were not acknowledged.", ["topic"])
@@ -106,7 +108,7 @@ class PartitionQueue:
         self._partition = partition
         self._waiting: deque[Part] = deque()
         self._in_flight = 0
-        self._lost_end = LostEnd(topic, partition)
+        self.lost_end = LostEnd(topic, partition)
         self._failed_at: float | None = None
         self._started: list[float] = []
         self.sending: set[asyncio.Task[None]] = set()  # keeps them alive
@@ -160,7 +162,7 @@ class PartitionQueue:
             raise RecordTooLargeError(
                 f"a record of {batch.size} bytes, and {self._topic} takes {limit}: raise its max.message.bytes"
             )
-        producer, started, before = self._host.producer, perf_counter(), self._lost_end.sending()
+        producer, started, before = self._host.producer, perf_counter(), self.lost_end.sending()
         self._started.append(started)
         try:
             ack = await producer.send_batch(batch, self._topic, partition=self._partition)
@@ -176,7 +178,9 @@ class PartitionQueue:
             ACK_SECONDS.observe(perf_counter() - started)
         RECORDS.labels(self._topic).inc()
         self._failed_at = None
-        self._lost_end.acknowledged(taken.offset, before)
+        self.lost_end.acknowledged(
+            taken.offset, before, taken.timestamp if taken.timestamp_type == _BY_BROKER else None
+        )
 
     def is_failing(self, now: float, limit_s: float) -> bool:
         """Whether the last record failed not long ago, or one is under way for longer than `limit_s`. `now`: as

@@ -24,10 +24,10 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from services.runtime.log_reader import LogReader
 from services.runtime.logs import get_logger
 from services.runtime.settings import KafkaSettings
 from services.worker.consumer.coordination import RETRY_S, Coordination, can_pass
-from services.worker.consumer.log_reader import LogReader
 from services.worker.consumer.place import Place, Reading, decode_note
 from services.worker.consumer.positions import find_places, still_there, tell_of_losses
 

@@ -12,10 +12,10 @@ from aiokafka.errors import BrokerResponseError, KafkaError
 from prometheus_client import Gauge
 
 from services.runtime.kafka import Outage, admin_client, topic_settings
+from services.runtime.log_reader import LogReader
 from services.runtime.logs import get_logger
 from services.runtime.retry import retry_until_done
 from services.runtime.settings import WorkerSettings
-from services.worker.consumer.log_reader import LogReader
 
 log = get_logger(__name__)
 

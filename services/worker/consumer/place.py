@@ -20,18 +20,12 @@ from msgspec import Struct
 from xxhash import xxh3_64_hexdigest
 
 from services.contract.log.envelope import IDS_HEADER
+from services.runtime.log_reader import Bounds
 
 # First word of a commit's metadata. Others (and none) are of a version that left no marks.
 _VERSION = "marks1"
 # Of Kafka's usual limit for a commit's metadata, 4096 bytes, a quarter.
 _MAX_MARKS = 24
-
-
-class Bounds(Struct, frozen=True):
-    """Of a partition's log: the first offset that is there, and the one that the next record gets."""
-
-    start: int
-    end: int
 
 
 class Mark(Struct, frozen=True):

@@ -7,11 +7,10 @@ from aiokafka import ConsumerRecord, TopicPartition
 from aiokafka.structs import OffsetAndMetadata
 from prometheus_client import Counter
 
+from services.runtime.log_reader import Bounds, LogReader
 from services.runtime.logs import get_logger
-from services.worker.consumer.log_reader import LogReader
 from services.worker.consumer.place import (
     LOSSES,
-    Bounds,
     Mark,
     Note,
     Place,

@@ -20,7 +20,7 @@ from services.contract.log.envelope import IDS_HEADER, EventLine, IdentityLine, 
 from services.contract.log.event_ids import fresh_ids
 from services.contract.log.topics import Partitioning
 from services.edge.event_log.kafka import FAILING, KafkaEventLog
-from services.edge.event_log.lost_end import LOST, LostEnd
+from services.edge.event_log.lost_end import LOST
 from services.edge.event_log.port import LogUnavailableError
 from services.edge.event_log.record_batch import RecordBatch
 from services.runtime.settings import EdgeSettings
@@ -31,9 +31,11 @@ PARTITIONS = 4
 
 
 class Taken(Struct):
-    """What the broker says of a record that it has taken."""
+    """What the broker says of a record that it has taken; with -1 and 0 it has stamped no time on it."""
 
     offset: int
+    timestamp: int = -1
+    timestamp_type: int = 0
 
 
 class Sent(Struct):
@@ -523,18 +525,3 @@ async def test_a_refusal_makes_a_new_producer_and_an_outage_does_not(
     await ready.log.append_events([bytes(16)], lines_for([bytes(16)]))
     assert len(made[-1].sent) == 1 + isinstance(failure, KafkaConnectionError)
     await ready.log.stop()
-
-
-def test_records_under_way_together_may_be_acknowledged_in_any_order() -> None:
-    end = LostEnd("t", 0)
-    lost = LOST.labels("t", "0")
-    first, second = end.sending(), end.sending()
-    end.acknowledged(8, second)
-    end.acknowledged(7, first)
-    assert lost.value == 0
-    first, second = end.sending(), end.sending()
-    end.acknowledged(3, first)
-    end.acknowledged(4, second)
-    assert lost.value == 6
-    end.acknowledged(5, end.sending())
-    assert lost.value == 6

@@ -10,8 +10,8 @@ from aiokafka import ConsumerRecord
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.runtime.log_reader import Bounds
 from services.worker.consumer.place import (
-    Bounds,
     Loss,
     Mark,
     Note,

@@ -1,4 +1,4 @@
-"""Looks into the log beside the consumer group: bounds of partitions, and single records by their offsets."""
+"""Looks into the log beside the consumer group: bounds of partitions, single records by offset, places by time."""
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping
@@ -7,16 +7,24 @@ from typing import Self
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError, OffsetOutOfRangeError
+from aiokafka.structs import OffsetAndTimestamp
+from msgspec import Struct
 
 from services.runtime.kafka import client_options
 from services.runtime.logs import get_logger
 from services.runtime.settings import KafkaSettings
-from services.worker.consumer.place import Bounds
 
 log = get_logger(__name__)
 
 # What does not answer within this time is left out of the answer.
 _ANSWER_S = 5.0
+
+
+class Bounds(Struct, frozen=True):
+    """Of a partition's log: the first offset that is there, and the one that the next record gets."""
+
+    start: int
+    end: int
 
 
 class LogReader:
@@ -68,6 +76,15 @@ class LogReader:
         starts = await self._consumer.beginning_offsets(partitions)
         ends = await self._consumer.end_offsets(partitions)
         return {tp: Bounds(starts[tp], ends[tp]) for tp in partitions}
+
+    async def first_since(
+        self, times_ms: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, OffsetAndTimestamp | None]:
+        """The first record of each partition that was written at that time or later; None where there is none. Raises
+        KafkaError where a leader does not answer."""
+        if not times_ms:
+            return {}  # asked for the times of no partition, aiokafka never answers
+        return dict(await self._consumer.offsets_for_times(dict(times_ms)))
 
     async def records(self, offsets: Mapping[TopicPartition, int]) -> dict[TopicPartition, ConsumerRecord | None]:
         """The first record at or behind each offset; None where the offset lies outside of its log."""
