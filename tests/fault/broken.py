@@ -137,6 +137,18 @@ def same_producer() -> None:
     LiveProducer.failed = failed  # type: ignore[method-assign, assignment]
 
 
+def own_offsets() -> None:
+    """The edge tells of a loss only by offsets that it is given again itself."""
+    from services.edge.event_log.lost_end import LostEnd
+
+    acknowledged = LostEnd.acknowledged
+
+    def without_time(self: LostEnd, offset: int, before: tuple[int, int], at_ms: int | None) -> None:
+        acknowledged(self, offset, before, None)
+
+    LostEnd.acknowledged = without_time  # type: ignore[method-assign]
+
+
 def no_names() -> None:
     """Workers join the group as strangers each time they start."""
     from services.worker.consumer import faust_app
@@ -179,13 +191,14 @@ BUILDS: dict[str, Callable[[], None]] = {
     "ids-kept": ids_kept,
     "exact-clocks": exact_clocks,
     "same-producer": same_producer,
+    "own-offsets": own_offsets,
     "no-names": no_names,
     "chunks-unbounded": chunks_unbounded,
     "no-known-keys": no_known_keys,
 }
 
 # What they break is the edge's.
-EDGE_BUILDS = frozenset({"no-known-keys", "same-producer"})
+EDGE_BUILDS = frozenset({"no-known-keys", "own-offsets", "same-producer"})
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ from tests.fault.scene import Scene
 from tests.fault.stack import PARTITIONS
 
 _PARTITIONS_CUT = 4
-_LONGEST_CUT = 60
+# Few records, all of which another edge may fill in again, or many.
+_LONGEST_CUTS = (3, 60)
 _COMMITTED_S = 2.5
 _BACK_S = 60.0
 
@@ -54,7 +55,7 @@ async def _lose_the_end(scene: Scene) -> Removed:
         for partition in rng.sample(range(PARTITIONS), _PARTITIONS_CUT):
             log = LogFile(stack.data_dir / "kafka" / "node-1", topic, partition)
             batches = log.batches()
-            kept = max(1, len(batches) - rng.randint(1, _LONGEST_CUT))
+            kept = max(1, len(batches) - rng.randint(1, rng.choice(_LONGEST_CUTS)))
             if removed_here := batches[kept:]:
                 log.cut(removed_here[0])
                 removed[partition] = removed_here
