@@ -106,7 +106,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def _feed_pieces(self, data: bytes) -> None:
         """A body of a known length goes in one piece, all else in small ones, each in a step of the loop of its own."""
         self._held = b""
-        at = 0
+        view, at = memoryview(data), 0
         while at < len(data):
             left = self._body_left() if self._in_message and not self._in_head else 0
             if at and not left:
@@ -116,7 +116,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             if self.pipeline:  # of requests that wait for their turn there are enough
                 self._hold(data[at:])
                 return
-            piece = data[at : at + max(_PIECE_BYTES, left)]
+            piece = view[at : at + max(_PIECE_BYTES, left)]
             at += len(piece)
             if left:
                 self._feed(piece)
@@ -125,7 +125,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             if self._discarded_bytes is not None:
                 return
 
-    def _feed_bounded(self, piece: bytes) -> None:
+    def _feed_bounded(self, piece: memoryview) -> None:
         """Trailers are bounded as heads are, and so is what chunks say beside their size."""
         in_message, in_head, body_bytes = self._in_message, self._in_head, self._body_bytes
         if in_message and in_head:
@@ -160,12 +160,12 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.transport.resume_reading()
             self.data_received(b"")
 
-    def _feed(self, data: bytes) -> None:
+    def _feed(self, data: bytes | memoryview) -> None:
         """One piece to the parser. Refuses what it does not take."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._ignore_upgrade(data[upgrade.args[0] :])
+            self._ignore_upgrade(bytes(data[upgrade.args[0] :]))
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._refuse(cause if isinstance(cause, ApiError) else _invalid_request())
