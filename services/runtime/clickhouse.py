@@ -19,6 +19,7 @@ from clickhouse_connect.driver.external import ExternalData
 from msgspec import Struct
 
 from services.runtime.cluster import cluster_settings
+from services.runtime.long_parameters import in_short_fields
 from services.runtime.operator_errors import OperatorError
 from services.runtime.settings import ClickHouseSettings
 from services.runtime.tls import causes, tls_advice
@@ -196,35 +197,35 @@ class ClickHouse:
         self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None
     ) -> list[Sequence[Any]]:
         """The answer's rows, as Python values."""
+        sql, given = in_short_fields(sql, parameters or {})
         async with self._asking() as client:
-            result = await client.query(
-                sql, parameters=dict(parameters or {}), settings={**self._usual, **(settings or {})}
-            )
+            result = await client.query(sql, parameters=given, settings={**self._usual, **(settings or {})})
         return list(result.result_rows)
 
     async def raw(
         self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None, fmt: str = "JSONEachRow"
     ) -> bytes:
         """The answer's bytes in one of ClickHouse's output formats."""
+        sql, given = in_short_fields(sql, parameters or {})
         async with self._asking() as client:
-            return await client.raw_query(
-                sql, parameters=dict(parameters or {}), settings={**self._usual, **(settings or {})}, fmt=fmt
-            )
+            return await client.raw_query(sql, parameters=given, settings={**self._usual, **(settings or {})}, fmt=fmt)
 
     async def raw_with(
         self, table: SentTable, sql: str, parameters: Parameters, settings: Settings, fmt: str = "RowBinary"
     ) -> bytes:
         """As `raw`, of a statement that reads a table which is sent with it: for lists too long for SQL."""
         sent = ExternalData(file_name=table.name, data=table.rows, fmt="RowBinary", structure=table.structure)
+        sql, given = in_short_fields(sql, parameters)
         async with self._asking() as client:
             return await client.raw_query(
-                sql, parameters=dict(parameters), settings={**self._usual, **settings}, fmt=fmt, external_data=sent
+                sql, parameters=given, settings={**self._usual, **settings}, fmt=fmt, external_data=sent
             )
 
     async def command(self, sql: str, parameters: Parameters | None = None, settings: Settings | None = None) -> None:
         """A statement without an answer (DDL, small INSERT ... SELECT, KILL)."""
+        sql, given = in_short_fields(sql, parameters or {})
         async with self._asking() as client:
-            await client.command(sql, parameters=dict(parameters or {}), settings={**self._usual, **(settings or {})})
+            await client.command(sql, parameters=given, settings={**self._usual, **(settings or {})})
 
     async def insert_lines(
         self,
