@@ -1,4 +1,4 @@
-"""The pages of docs/reference, written from the code: `make docs` runs this; tests/unit/docs/test_reference.py compares.
+"""The pages of docs/reference, written from the code: `make docs` runs this; tests/slow/docs/test_reference.py compares.
 The Grafana board is written too: board.py.
 
 Settings come from the settings classes, commands from typer's own tree, calls from the OpenAPI document, metrics from
