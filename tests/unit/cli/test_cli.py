@@ -12,6 +12,8 @@ from services.cli.app import app, main
 from services.devstack.child_process import free_port
 from tests.deploy.env_file import ROOT
 
+pytestmark = pytest.mark.usefixtures("logs_as_before")
+
 
 class Ended:
     """A run of the program that ended with an error of the operator's."""

@@ -16,6 +16,8 @@ from services.runtime.keys import KeyRecord
 from services.runtime.operator_errors import print_error
 from services.runtime.printable import printable
 
+pytestmark = pytest.mark.usefixtures("logs_as_before")
+
 FOREIGN = [
     "[/x]",
     "[red]x",
