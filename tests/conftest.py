@@ -4,9 +4,11 @@ Every process of pytest-xdist loads this, and the one that leads them before it 
 load is loaded where it is needed.
 """
 
+import gc
 import logging
 import signal
 import sys
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -65,21 +67,27 @@ def pytest_configure(config: pytest.Config) -> None:
         sys.modules["sniffio"] = None  # type: ignore[assignment]
 
 
+@cache
+def _tier_of(path: Path) -> str:
+    return path.relative_to(_TESTS).parts[0]
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """The folder is the tier, and its marker."""
-    item.add_marker(item.path.relative_to(_TESTS).parts[0])
+    item.add_marker(_tier_of(item.path))
 
 
+@cache
 def _part_of(path: Path) -> int:
-    """Of a test's file, from the folder of the tests on."""
-    tier = path.parts[0]
+    """Of a test's file."""
+    tier = _tier_of(path)
     if tier == "pipeline":
         return _OWN_PIPELINES if path.name in _START_THEIR_OWN else _PIPELINE
     return _PARTS[tier]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: (_part_of(item.path.relative_to(_TESTS)), item.path.name in _TIMED))
+    items.sort(key=lambda item: (_part_of(item.path), item.path.name in _TIMED))
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
@@ -90,15 +98,32 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.partition("::")[0]
-        if path.startswith("tests/engine/shards/"):
-            return "shards"
-        part = _part_of(Path(path).relative_to("tests"))
-        return path if part in (_ENGINE, _DEPLOY, _SLOW, _UNIT) else f"part {part}"
+        return _scope_of(nodeid.partition("::")[0])
+
+
+@cache
+def _scope_of(file: str) -> str:
+    """Of the tests in a file: what has the same name runs in one process."""
+    # These have an engine for all of them; those compile the console's templates, which takes longer than most tests.
+    for folder in ("tests/engine/shards/", "tests/unit/console/"):
+        if file.startswith(folder):
+            return folder
+    part = _part_of(_TESTS.parent / file)
+    return file if part in (_ENGINE, _DEPLOY, _SLOW, _UNIT) else f"part {part}"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     return ByFile(config, log)
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """What is collected stays: to look for garbage among it takes a tenth of the time that collecting takes."""
+    gc.disable()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:

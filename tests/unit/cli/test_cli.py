@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from setuptools.config.pyprojecttoml import read_configuration
 from typer.testing import CliRunner
 
 from services import __version__
@@ -27,6 +26,8 @@ class Ended:
 
 
 def test_the_version_is_that_of_the_package() -> None:
+    from setuptools.config.pyprojecttoml import read_configuration
+
     assert CliRunner().invoke(app, ["--version"]).output == f"headrace {__version__}\n"
     package = read_configuration(ROOT / "pyproject.toml", ignore_option_errors=True)["project"]
     assert package["version"] == __version__
