@@ -86,6 +86,8 @@ screenshots: $(READY) ## a picture of each page of the console, light and dark, 
 .PHONY: unit
 # These compute and do not wait: one for each core. With more than four, loading takes longer than it saves.
 unit: JOBS = logical --maxprocesses=4
+# There are no properties among them: the plugin would load Hypothesis to say nothing.
+unit: PYTEST += -p no:hypothesispytest
 unit: $(READY) ## unit tests: this process alone, seconds (ARGS="-k name" and the like go to pytest)
 	$(PYTEST) tests/unit $(ARGS)
 

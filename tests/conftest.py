@@ -126,6 +126,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.enable()
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The process that leads the others has run no test: there is no garbage of tests to look for among its reports."""
+    if session.config.getoption("numprocesses") and not hasattr(session.config, "workerinput"):
+        gc.freeze()
+
+
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
     if all(report.nodeid.startswith(_ALONE) for report in reports):
