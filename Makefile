@@ -7,7 +7,7 @@ READY := .venv/.ready
 JOBS ?= 3
 # Services and tests start hundreds of processes: without compiled files each compiles everything again.
 export PYTHONDONTWRITEBYTECODE :=
-PYTEST := $(BIN)/pytest -q -n $(JOBS) --no-loadscope-reorder
+PYTEST = $(BIN)/pytest -q -n $(JOBS) --no-loadscope-reorder
 
 # The virtual environment, made again whenever the pinned requirements change.
 $(READY): requirements/dev.txt pyproject.toml
@@ -84,12 +84,20 @@ screenshots: $(READY) ## a picture of each page of the console, light and dark, 
 	$(BIN)/python -m tests.support.screenshots $(or $(FOLDER),.data/screenshots)
 
 .PHONY: unit
-unit: export HYPOTHESIS_PROFILE ?= quick
+# These compute and do not wait: one for each core. With more than four, loading takes longer than it saves.
+unit: JOBS = logical --maxprocesses=4
+# There are no properties among them: the plugin would load Hypothesis to say nothing.
+unit: PYTEST += -p no:hypothesispytest
 unit: $(READY) ## unit tests: this process alone, seconds (ARGS="-k name" and the like go to pytest)
 	$(PYTEST) tests/unit $(ARGS)
 
+.PHONY: slow
+slow: export HYPOTHESIS_PROFILE ?= quick
+slow: $(READY) ## tests of this process that take their time: properties with few examples, much data, waiting
+	$(PYTEST) tests/slow $(ARGS)
+
 .PHONY: check
-check: lint unit ## lint and unit tests: what to run before each commit
+check: lint unit slow ## lint, unit and slow tests: what to run before each commit
 
 .PHONY: engine
 engine: $(READY) ## tests on a real ClickHouse

@@ -1,7 +1,15 @@
-"""What all tests share: the engine, the pipelines, and the last lines that say what the tests ran on."""
+"""What all tests share: their order, and the last lines that say what they ran on.
 
+Every process of pytest-xdist loads this, and the one that leads them before it starts the others: what takes a while to
+load is loaded where it is needed.
+"""
+
+import gc
+import logging
 import signal
-from collections.abc import Iterator
+import sys
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -9,15 +17,8 @@ from _pytest.terminal import TerminalReporter
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.support.brokers import broker_kinds, stack_setting
-from tests.support.engine import clickhouse, clickhouse_server, engine_kind
-from tests.support.examples import load_profile
-from tests.support.kustomize import real_program
 from tests.support.nginx import nginx
-from tests.support.pipeline import Pipeline, started_pipeline
 from tests.support.promtool import promtool
-
-__all__ = ["clickhouse", "clickhouse_server"]
 
 _BROKER_NAMES = {
     "environment": "Kafka at HEADRACE_TEST_KAFKA",
@@ -33,10 +34,13 @@ _ENGINE_NAMES = {
 }
 
 _TESTS = Path(__file__).parent
+# What runs on nothing but itself.
+_ALONE = ("tests/unit/", "tests/slow/")
 # The order, by what shares a process of pytest-xdist. Faults take longest; beside them runs what asks an engine. Then come
 # the pipelines, those that tests start for themselves beside the one that they share, and last of it what bounds how long
 # something takes.
-_FAULT, _ENGINE, _OWN_PIPELINES, _PIPELINE, _DEPLOY, _UNIT = range(6)
+_FAULT, _ENGINE, _OWN_PIPELINES, _PIPELINE, _DEPLOY, _SLOW, _UNIT = range(7)
+_PARTS = {"fault": _FAULT, "load": _FAULT, "engine": _ENGINE, "deploy": _DEPLOY, "slow": _SLOW, "unit": _UNIT}
 _START_THEIR_OWN = {
     "test_devstack_broker.py",
     "test_devstack_gateway.py",
@@ -51,47 +55,39 @@ _START_THEIR_OWN = {
     "test_secure_stack.py",
 }
 _TIMED = {"test_behaviour.py", "test_noisy_neighbour.py"}
-# What these look at is the same on every broker: they run on the strongest.
-_ON_ONE_BROKER = {
-    "test_api_page.py",
-    "test_console_comfort.py",
-    "test_console_dashboards.py",
-    "test_console_pages.py",
-    "test_console_people.py",
-    "test_console_queries.py",
-    "test_docs_page.py",
-    "test_documents.py",
-    "test_noisy_neighbour.py",
-    "test_openapi.py",
-    "test_operator_view.py",
-    "test_sdks.py",
-    "test_sdks_browser.py",
-    "test_sdks_quota.py",
-}
-
-load_profile()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """SIGTERM ends the tests as Ctrl-C does: what they have started is stopped."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Once: pytest's own option sets it for each part of each test, and each time all loggers forget what they are to write.
+    logging.getLogger().setLevel(logging.INFO)
+    # httpx looks for this library with each request to an application in memory, in all folders where there are any.
+    if find_spec("sniffio") is None:
+        sys.modules["sniffio"] = None  # type: ignore[assignment]
+
+
+@cache
+def _tier_of(path: Path) -> str:
+    return path.relative_to(_TESTS).parts[0]
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """The folder is the tier, and its marker."""
-    item.add_marker(item.path.relative_to(_TESTS).parts[0])
+    item.add_marker(_tier_of(item.path))
 
 
+@cache
 def _part_of(path: Path) -> int:
-    """Of a test's file, from the folder of the tests on."""
-    tier = path.parts[0]
+    """Of a test's file."""
+    tier = _tier_of(path)
     if tier == "pipeline":
         return _OWN_PIPELINES if path.name in _START_THEIR_OWN else _PIPELINE
-    return {"fault": _FAULT, "load": _FAULT, "engine": _ENGINE, "deploy": _DEPLOY, "unit": _UNIT}[tier]
+    return _PARTS[tier]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: (_part_of(item.path.relative_to(_TESTS)), item.path.name in _TIMED))
+    items.sort(key=lambda item: (_part_of(item.path), item.path.name in _TIMED))
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
@@ -102,38 +98,48 @@ class ByFile(LoadScopeScheduling):  # type: ignore[misc]
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        path = nodeid.partition("::")[0]
-        if path.startswith("tests/engine/shards/"):
-            return "shards"
-        part = _part_of(Path(path).relative_to("tests"))
-        return path if part in (_ENGINE, _DEPLOY, _UNIT) else f"part {part}"
+        return _scope_of(nodeid.partition("::")[0])
+
+
+@cache
+def _scope_of(file: str) -> str:
+    """Of the tests in a file: what has the same name runs in one process."""
+    # These have an engine for all of them; those compile the console's templates, which takes longer than most tests.
+    for folder in ("tests/engine/shards/", "tests/unit/console/"):
+        if file.startswith(folder):
+            return folder
+    part = _part_of(_TESTS.parent / file)
+    return file if part in (_ENGINE, _DEPLOY, _SLOW, _UNIT) else f"part {part}"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
     return ByFile(config, log)
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "pipeline" in metafunc.fixturenames:
-        kinds, _ = broker_kinds()
-        if metafunc.definition.path.name in _ON_ONE_BROKER:
-            kinds = kinds[:1]
-        metafunc.parametrize("pipeline", kinds, indirect=True, scope="session")
+def pytest_collection(session: pytest.Session) -> None:
+    """What is collected stays: to look for garbage among it takes a tenth of the time that collecting takes."""
+    gc.disable()
 
 
-@pytest.fixture(scope="session")
-def pipeline(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
-    """The running pipeline on a broker; a test that asks for it runs once on each broker that is there."""
-    kind: str = request.param
-    with stack_setting(kind) as broker, started_pipeline(tmp_path_factory.mktemp(kind), broker) as running:
-        yield running
+def pytest_collection_finish(session: pytest.Session) -> None:
+    gc.freeze()
+    gc.enable()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The process that leads the others has run no test: there is no garbage of tests to look for among its reports."""
+    if session.config.getoption("numprocesses") and not hasattr(session.config, "workerinput"):
+        gc.freeze()
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
     reports = [report for kind in ("passed", "failed") for report in terminalreporter.stats.get(kind, ())]
-    if not any(_is_above_unit(report.nodeid) for report in reports):
+    if all(report.nodeid.startswith(_ALONE) for report in reports):
         return
-    from tests.support.browser import PROGRAM, chromium  # its library takes a while to load
+    from tests.support.brokers import broker_kinds
+    from tests.support.browser import PROGRAM, chromium
+    from tests.support.engine import engine_kind
+    from tests.support.kustomize import real_program
 
     kinds, weaker_because = broker_kinds()
     terminalreporter.section("what the tests ran on")
@@ -164,7 +170,3 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
         terminalreporter.line(f"SDKs of npm: {f'NONE were run: {not_run}' if not_run else 'run'}")
     if weaker_because:
         terminalreporter.line(f"FALLBACK to the embedded broker: {weaker_because}")
-
-
-def _is_above_unit(nodeid: str) -> bool:
-    return not nodeid.startswith("tests/unit/")

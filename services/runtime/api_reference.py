@@ -4,6 +4,7 @@
 browser is told to refuse that.
 """
 
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -86,6 +87,7 @@ def _file_route(address: str, file: Path, kind: str) -> Route:
     return Route(address, send)
 
 
+@cache
 def _folder() -> Path:
     """Where the package's files are. It is not imported: that would build pages of megabytes that nobody asks for."""
     spec = find_spec(_PACKAGE)

@@ -315,7 +315,7 @@ def test_people_from_before_there_were_names(tables: Tables, clickhouse: ClickHo
 def test_a_late_block_neither_reads_nor_writes_its_set_of_a_hundred_thousand(
     tables: Tables, clickhouse: ClickHouseSettings
 ) -> None:
-    """tests/unit/worker/test_person_sets_many.py counts all shapes; docs/benchmarks/ingest.md says what they cost."""
+    """tests/slow/worker/test_person_sets_many.py counts all shapes; docs/benchmarks/ingest.md says what they cost."""
     before = [merge(f"anonymous-{i}", "user") for i in range(98_000)]
     lines = [identity_line(tables.project, row) for row in before]
     insert_lines(clickhouse, IDENTITY_LOG, msgspec.json.Encoder().encode_lines(lines))

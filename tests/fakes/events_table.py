@@ -21,8 +21,8 @@ from services.runtime.clickhouse import (
     StoreUnavailableError,
 )
 from services.runtime.clock import utc_now
-from services.runtime.settings import ClickHouseSettings
 from services.worker.record import Record
+from tests.fakes.settings import CLICKHOUSE
 
 PARTITIONS = 4
 # An event of this name looks right and is refused by the table all the same.
@@ -39,7 +39,7 @@ class MemoryEventsTable(ClickHouse):
     """
 
     def __init__(self) -> None:
-        super().__init__(ClickHouseSettings())
+        super().__init__(CLICKHOUSE)
         self._rows: list[dict[str, Any]] = []
         self.inserts = 0
         self.unavailable = 0

@@ -10,8 +10,8 @@ from xxhash import xxh3_64_intdigest
 
 from services.contract.tables import IDENTITY_LOG, PERSON_IDS
 from services.runtime.clickhouse import BadDataError, ClickHouse, Parameters, Settings, StoreUnavailableError
-from services.runtime.settings import ClickHouseSettings
 from services.worker.identity import statements as sql_of
+from tests.fakes.settings import CLICKHOUSE
 
 Row = dict[str, Any]
 # A message about this id looks right and is refused by the table all the same.
@@ -28,7 +28,7 @@ class MemoryIdentityTables(ClickHouse):
     """`fail_insert` raises once, at the so-manyth insert from now: before it is stored, or (`after`) after it."""
 
     def __init__(self) -> None:
-        super().__init__(ClickHouseSettings())
+        super().__init__(CLICKHOUSE)
         self.log: list[Row] = []
         self.person_rows: list[Row] = []
         self._tokens: set[str] = set()

@@ -6,7 +6,7 @@ from typing import Any
 
 from services.runtime.clickhouse import ClickHouse, Parameters, Settings, StoreUnavailableError
 from services.runtime.keys import hash_of
-from services.runtime.settings import ClickHouseSettings
+from tests.fakes.settings import CLICKHOUSE
 
 
 class MemoryKeyStore(ClickHouse):
@@ -16,7 +16,7 @@ class MemoryKeyStore(ClickHouse):
     """
 
     def __init__(self) -> None:
-        super().__init__(ClickHouseSettings())
+        super().__init__(CLICKHOUSE)
         self.available = True
         self.asked = 0
         self.hold: asyncio.Event | None = None

@@ -10,14 +10,14 @@ from services.contract.tables import USAGE
 from services.edge.http import quotas
 from services.runtime.clickhouse import ClickHouse, Parameters, Settings, StoreUnavailableError
 from services.runtime.project_limits import ProjectLimits
-from services.runtime.settings import ClickHouseSettings
+from tests.fakes.settings import CLICKHOUSE
 
 
 class MemoryUsageStore(ClickHouse):
     """`limits` by project; `usage` by (day, project, edge). While `available` is off it raises."""
 
     def __init__(self, **limits: int) -> None:
-        super().__init__(ClickHouseSettings())
+        super().__init__(CLICKHOUSE)
         self.limits = {project: ProjectLimits(events_day=events) for project, events in limits.items()}
         self.usage: dict[tuple[date, str, str], tuple[int, int]] = {}
         self.available = True

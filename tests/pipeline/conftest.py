@@ -1,4 +1,4 @@
-"""What tests on one broker share."""
+"""The pipelines, one for each broker that is there, and what tests on one broker share."""
 
 import os
 import shlex
@@ -10,8 +10,46 @@ import pytest
 
 from services.devstack.apache_kafka import ApacheKafka
 from services.devstack.kafka_jars import KafkaUnavailableError, find_kafka_jars
-from tests.support.pipeline import Pipeline
+from tests.support.brokers import broker_kinds, stack_setting
+from tests.support.examples import load_profile
+from tests.support.pipeline import Pipeline, started_pipeline
 from tests.support.secure_kafka import SecureKafka
+
+# What these look at is the same on every broker: they run on the strongest.
+_ON_ONE_BROKER = {
+    "test_api_page.py",
+    "test_console_comfort.py",
+    "test_console_dashboards.py",
+    "test_console_pages.py",
+    "test_console_people.py",
+    "test_console_queries.py",
+    "test_docs_page.py",
+    "test_documents.py",
+    "test_noisy_neighbour.py",
+    "test_openapi.py",
+    "test_operator_view.py",
+    "test_sdks.py",
+    "test_sdks_browser.py",
+    "test_sdks_quota.py",
+}
+
+load_profile()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "pipeline" in metafunc.fixturenames:
+        kinds, _ = broker_kinds()
+        if metafunc.definition.path.name in _ON_ONE_BROKER:
+            kinds = kinds[:1]
+        metafunc.parametrize("pipeline", kinds, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def pipeline(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
+    """The running pipeline on a broker; a test that asks for it runs once on each broker that is there."""
+    kind: str = request.param
+    with stack_setting(kind) as broker, started_pipeline(tmp_path_factory.mktemp(kind), broker) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""How many examples a property is tried with: a quarter by default, few in `make unit`, all with HYPOTHESIS_PROFILE=full."""
+"""How many examples a property is tried with: a quarter by default, few in `make slow`, all with HYPOTHESIS_PROFILE=full."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""The pages of docs/reference, written from the code: `make docs` runs this; tests/unit/docs/test_reference.py compares.
+"""The pages of docs/reference, written from the code: `make docs` runs this; tests/slow/docs/test_reference.py compares.
 The Grafana board is written too: board.py.
 
 Settings come from the settings classes, commands from typer's own tree, calls from the OpenAPI document, metrics from
@@ -10,7 +10,6 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from enum import EnumType
 from inspect import get_annotations
 from pathlib import Path
@@ -49,22 +48,32 @@ _SETTINGS: dict[str, type[BaseSettings]] = {
     "`make run`": StackSettings,
 }
 _METRICS_OF = ("edge", "worker", "query", "console", "probe")
-# Runs in the service's process. What counts without locks has other attributes than prometheus_client's own classes.
+# A fork for each service, so that what all of them import is imported once. What counts without locks has other attributes
+# than prometheus_client's own classes.
 _LIST_METRICS = """
-import json, sys, importlib
+import importlib, json, os, sys
+import aiokafka, numpy, services.cli.app
 from prometheus_client import REGISTRY
-importlib.import_module(sys.argv[1])
-rows = []
-for collector in REGISTRY._collector_to_names:
-    if not type(collector).__module__.startswith(("prometheus_client.metrics", "services.")):
-        continue
-    for family in collector.collect():
-        own = getattr(collector, "_labelnames", None)
-        labels = own if own is not None else getattr(collector, "_labels", ())
-        former = type(collector).__name__ == "FormerName"
-        name = family.name + ("_total" if family.type == "counter" else "")
-        rows.append([name, family.type, [] if former else list(labels), family.documentation])
-print(json.dumps(sorted(rows)))
+
+def rows():
+    for collector in REGISTRY._collector_to_names:
+        if not type(collector).__module__.startswith(("prometheus_client.metrics", "services.")):
+            continue
+        for family in collector.collect():
+            own = getattr(collector, "_labelnames", None)
+            labels = own if own is not None else getattr(collector, "_labels", ())
+            former = type(collector).__name__ == "FormerName"
+            name = family.name + ("_total" if family.type == "counter" else "")
+            yield [name, family.type, [] if former else list(labels), family.documentation]
+
+for service in sys.argv[1:]:
+    child = os.fork()
+    if not child:
+        importlib.import_module(f"services.{service}.app")
+        print(json.dumps(sorted(rows())), flush=True)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        sys.exit(f"{service}: its metrics could not be listed")
 """
 
 
@@ -138,15 +147,13 @@ def _allowed(field: FieldInfo) -> str:
 
 def metrics_page() -> str:
     """A section for each service: what its own /metrics shows, besides the process's."""
-    with ThreadPoolExecutor() as pool:
-        listed = list(pool.map(_metrics_of, _METRICS_OF))
     sections = [
         f"## {service.capitalize()}\n\n"
         + _table(
             ("metric", "type", "labels", "meaning"),
             [(f"`{m.name}`", m.type, ", ".join(f"`{label}`" for label in m.labels), m.help) for m in metrics],
         )
-        for service, metrics in zip(_METRICS_OF, listed, strict=True)
+        for service, metrics in zip(_METRICS_OF, _list_metrics(), strict=True)
     ]
     return _page(
         "Metrics",
@@ -158,10 +165,11 @@ def metrics_page() -> str:
     )
 
 
-def _metrics_of(service: str) -> list[MetricRow]:
-    command = [sys.executable, "-c", _LIST_METRICS, f"services.{service}.app"]
+def _list_metrics() -> list[list[MetricRow]]:
+    """Of each service."""
+    command = [sys.executable, "-c", _LIST_METRICS, *_METRICS_OF]
     done = subprocess.run(command, capture_output=True, check=True)  # noqa: S603 (our own interpreter and modules)
-    return msgspec.json.decode(done.stdout, type=list[MetricRow])
+    return [msgspec.json.decode(line, type=list[MetricRow]) for line in done.stdout.splitlines()]
 
 
 def cli_page() -> str:

@@ -4,13 +4,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from setuptools.config.pyprojecttoml import read_configuration
 from typer.testing import CliRunner
 
 from services import __version__
 from services.cli.app import app, main
 from services.devstack.child_process import free_port
 from tests.deploy.env_file import ROOT
+
+pytestmark = pytest.mark.usefixtures("logs_as_before")
 
 
 class Ended:
@@ -25,6 +26,8 @@ class Ended:
 
 
 def test_the_version_is_that_of_the_package() -> None:
+    from setuptools.config.pyprojecttoml import read_configuration
+
     assert CliRunner().invoke(app, ["--version"]).output == f"headrace {__version__}\n"
     package = read_configuration(ROOT / "pyproject.toml", ignore_option_errors=True)["project"]
     assert package["version"] == __version__

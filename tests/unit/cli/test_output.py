@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
 
 from services.cli import dead_letters, keys, output
@@ -17,6 +15,8 @@ from services.operations.dead_letters import StoredLetter
 from services.runtime.keys import KeyRecord
 from services.runtime.operator_errors import print_error
 from services.runtime.printable import printable
+
+pytestmark = pytest.mark.usefixtures("logs_as_before")
 
 FOREIGN = [
     "[/x]",
@@ -51,16 +51,6 @@ def letter(text: str) -> StoredLetter:
         offset=1,
         letter=DeadLetter(project_id=text, at=at, code=text, message=text, origin=origin, payload=text),
     )
-
-
-@given(st.text(st.characters(codec=None), max_size=50))
-def test_printable_is_one_line_of_what_shows_itself(text: str) -> None:
-    shown = printable(text)
-    assert shown.isprintable()
-    assert printable(shown) == shown
-    assert not OBEYED & set(shown)
-    if text.isprintable():
-        assert shown == text
 
 
 @pytest.mark.parametrize("text", FOREIGN)

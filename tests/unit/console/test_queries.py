@@ -5,8 +5,6 @@ from urllib.parse import parse_qsl
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from services.console.queries.cohorts import read_cohort, write_cohort
 from services.console.queries.edits import edited
@@ -27,8 +25,6 @@ from services.console.queries.windows import (
 )
 from services.console.queries.words import in_words
 from services.contract.api.queries import QUERY_KINDS
-from tests.support.examples import examples
-from tests.unit.console.bodies import BODIES, Bodies
 
 
 def params(address: str) -> Params:
@@ -125,18 +121,6 @@ def test_people_are_those_of_all_time_as_it_was() -> None:
 )
 def test_a_query_in_one_line(name: str, address: str, title: str) -> None:
     assert title_of(KINDS[name], KINDS[name].body(params(address))) == title
-
-
-@pytest.mark.parametrize(("name", "bodies"), BODIES.items())
-def test_body_to_address_to_body(name: str, bodies: Bodies) -> None:
-    kind = KINDS[name]
-
-    @examples(60)
-    @given(bodies)
-    def same(body: dict[str, Any]) -> None:
-        assert text(kind.body(params(kind.params(body).query()))) == text(body)
-
-    same()
 
 
 @pytest.mark.parametrize("row", QUERY_KINDS, ids=lambda row: row.name)
@@ -246,17 +230,3 @@ def test_an_error_of_the_api_stands_at_its_field(field: str, place: str | None) 
 )
 def test_buttons_of_a_form_without_script(address: str, after: str) -> None:
     assert edited(params(address)).query().replace("%3A", ":") == after
-
-
-@examples(100)
-@given(
-    st.lists(st.tuples(st.text(max_size=12) | st.sampled_from(["s.0.event", "f.0.key", "c.0.kind", "do"]), st.text()))
-)
-def test_no_address_breaks_a_page(pairs: list[tuple[str, str]]) -> None:
-    for kind in KINDS.values():
-        asked = edited(Params(pairs))
-        try:
-            body = kind.body(asked)
-        except QueryError:
-            continue
-        assert text(kind.body(kind.params(body))) == text(body)

@@ -162,19 +162,15 @@ def test_nobody_is_led_to_another_site(text: str) -> None:
     assert own_address(text) == HOME
 
 
+@pytest.mark.usefixtures("logs_as_before")
 async def test_keys_and_ids_are_not_logged(api: FakeApi, caplog: pytest.LogCaptureFixture) -> None:
     from services.runtime.logs import configure_logs
 
-    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
-    try:
-        configure_logs(settings(log_level="debug"), "console")
-        logging.getLogger().addHandler(caplog.handler)
-        async with browser(api) as client:
-            await client.get("/console/person?id=ada@shop.example")
-            api.down = True
-            await client.get("/console/person?id=ada@shop.example")
-    finally:
-        logging.getLogger().handlers[:] = handlers
-        logging.getLogger().setLevel(level)
+    configure_logs(settings(log_level="debug"), "console")
+    logging.getLogger().addHandler(caplog.handler)
+    async with browser(api) as client:
+        await client.get("/console/person?id=ada@shop.example")
+        api.down = True
+        await client.get("/console/person?id=ada@shop.example")
     assert WRITER not in caplog.text
     assert "ada" not in caplog.text

@@ -71,7 +71,7 @@ QUERY_CODES = {
     ErrorCode.QUERY_TOO_EXPENSIVE,
     ErrorCode.CONFLICT,
 }
-# These the HTTP protocol gives, before any service sees a request: tests/unit/runtime/test_http_protocol.py.
+# These the HTTP protocol gives, before any service sees a request: tests/slow/runtime/test_http_protocol.py.
 PROTOCOL_CODES = {
     ErrorCode.INVALID_REQUEST,
     ErrorCode.REQUEST_TIMEOUT,

@@ -1,12 +1,8 @@
 """Which links count, by example and against the oracle that sorts and folds."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from services.contract.links import Link, counting
-
-IDS = st.sampled_from("abcde")
 
 
 def link(moment: int, prior: str, user: str) -> Link:
@@ -34,12 +30,3 @@ def test_of_one_timestamp_the_receipt_decides_then_the_id() -> None:
     later, first = Link((1, 6, 0), "a", "x"), Link((1, 5, 9), "a", "y")
     assert counting([later, first]) == [first]
     assert counting([Link((1, 5, 9), "a", "x"), Link((1, 5, 8), "a", "y")])[0].user == "y"
-
-
-@given(st.lists(st.tuples(st.integers(0, 5), IDS, IDS), max_size=12))
-def test_only_the_first_of_a_prior_id_can_count(drawn: list[tuple[int, str, str]]) -> None:
-    links = [Link((moment, i, 0), prior, user) for i, (moment, prior, user) in enumerate(drawn) if prior != user]
-    first = {one.prior: one for one in sorted(links, reverse=True)}
-    assert counting(links) == counting(first.values())
-    for one in counting(links):
-        assert first[one.prior] == one

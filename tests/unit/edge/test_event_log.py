@@ -482,17 +482,6 @@ async def test_a_partition_that_refuses_or_hangs_is_failing_until_it_takes_a_rec
     await ready.log.stop()
 
 
-async def test_a_failure_of_long_ago_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An edge that is not ready gets no requests, and must not stay so for ever."""
-    ready = await ready_log(monkeypatch, edge_publish_timeout_s=0.1)
-    ready.producer.failure = KafkaConnectionError("gone")
-    with pytest.raises(LogUnavailableError):
-        await ready.log.append_events([bytes(16)], lines_for([bytes(16)]))
-    await asyncio.sleep(0.3)
-    assert failing_partitions() == 0
-    await ready.log.stop()
-
-
 @pytest.mark.parametrize(
     ("failure", "renewed"),
     [

@@ -13,7 +13,7 @@ from services.query.sql.properties import column_definition, column_name, is_pro
 from services.runtime.clickhouse import ClickHouse, Settings
 from services.runtime.clickhouse import Parameters as Values
 from services.runtime.settings import ClickHouseSettings
-from tests.unit.query.test_no_value_in_sql import statements
+from tests.unit.query.statements import statements
 
 WINDOW = {"since": "2024-01-01", "until": "2024-02-01"}
 KEYS = ["plan", "device.os", "$current_url", "a-b", "a_b", "A.b", "a..b", ".", "0"]

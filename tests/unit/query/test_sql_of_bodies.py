@@ -15,7 +15,7 @@ import pytest
 from services.query.insights import funnel, path
 from services.query.insights.registry import parse_query
 from services.query.sql.events import KEPT, with_border
-from tests.unit.query.test_no_value_in_sql import statements
+from tests.unit.query.statements import statements
 
 _FILE = Path(__file__).with_suffix(".json").with_name("sql_of_bodies.json")
 WINDOW = {"since": "2024-01-01", "until": "2024-02-01"}

@@ -2,12 +2,10 @@
 
 import json
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
-import structlog
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,28 +19,7 @@ from services.runtime.settings import LogSettings
 from tests.fakes.keys import MemoryKeyStore
 
 LIBRARIES = ("aiokafka", "faust", "mode", "uvicorn.access", "asyncio")
-CHANGED = (*LIBRARIES, "aiokafka.conn")
-
-
-@pytest.fixture(autouse=True)
-def logs_as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """configure_logs is for a whole process: put back what it changes."""
-    configure = structlog.configure
-
-    def configure_without_cache(**options: Any) -> None:
-        configure(**{**options, "cache_logger_on_first_use": False})
-
-    monkeypatch.setattr(structlog, "configure", configure_without_cache)
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    levels = {name: logging.getLogger(name).level for name in CHANGED}
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
-    for name, before in levels.items():
-        logging.getLogger(name).setLevel(before)
-    structlog.contextvars.clear_contextvars()
-    structlog.reset_defaults()
+pytestmark = pytest.mark.usefixtures("logs_as_before")
 
 
 def written(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The index of ids: cases that a search in sorted columns gets wrong easily. See also tests/unit/worker/test_id_index_property.py."""
+"""The index of ids: cases that a search in sorted columns gets wrong easily. See also tests/slow/worker/test_id_index_property.py."""
 
 import numpy as np
 import pytest

@@ -2,8 +2,6 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -11,33 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from services.contract.tables import EVENTS
-from services.query.insights.cohort import cohort_sql
-from services.query.insights.events import event_sql, events_sql, live_sql
-from services.query.insights.funnel import funnel_sql, people_sql
-from services.query.insights.path import path_sql
+from services.query.insights.events import event_sql, live_sql
 from services.query.insights.registry import INSIGHTS, Asked, parse_query
-from services.query.insights.retention import retention_sql
-from services.query.insights.trends import trend_sql
 from services.query.persons.people import SentPeople, decode_people, parse_people
 from services.query.persons.people import people_sql as people_of_number
 from services.query.request.filters import parse_filter
-from services.query.sql.parameters import NONE_PROMOTED, Promoted
+from services.query.sql.parameters import NONE_PROMOTED
+from tests.unit.query.statements import STATEMENTS, statements
 
 # A word that is in no SQL of ours, so that finding it means that it was put there.
 texts = st.text(min_size=1, max_size=10).map(lambda s: f"zqx{s}".replace("\0", ""))
 values = st.one_of(texts, st.lists(texts, max_size=3), st.fixed_dictionaries({"contains": texts}))
 ordinary = {"since": "2024-01-01", "until": "2024-01-08"}
-
-STATEMENTS: dict[str, list[Callable[[str, Any, Promoted], Any]]] = {
-    "events": [partial(events_sql, times_of=None), partial(events_sql, times_of=EVENTS)],
-    "cohort": [cohort_sql],
-    "retention": [retention_sql],
-    "path": [path_sql],
-    "funnel": [funnel_sql, lambda project, query, promoted: people_sql(project, query, 1, promoted)],
-    "trends": [lambda project, query, promoted: trend_sql(project, query, query.series[0], promoted)],
-}
-
 
 # Numbers whose people are asked for: MARKED stands for a word. A line needs a breakdown, which not all bodies have.
 CELLS: dict[str, list[dict[str, Any]]] = {
@@ -48,14 +31,6 @@ CELLS: dict[str, list[dict[str, Any]]] = {
     "trends": [{"bucket": 1}],
     "path": [{"node": ["MARKED"], "part": part} for part in ("count", "drop_off", "continued", "other")],
 }
-
-
-def statements(kind: str, project: str, query: Any, promoted: Promoted = NONE_PROMOTED) -> Iterator[str]:
-    """Each statement of a query of that kind."""
-    for statement in STATEMENTS[kind]:
-        sql, parameters = statement(project, query, promoted)
-        assert set(re.findall(r"\{(\w+):", sql)) <= set(parameters)
-        yield str(sql)
 
 
 def test_each_kind_of_query_has_its_statements_here() -> None:
