@@ -36,23 +36,28 @@ _ENGINE_NAMES = {
 _TESTS = Path(__file__).parent
 # What runs on nothing but itself.
 _ALONE = ("tests/unit/", "tests/slow/")
-# The order, by what shares a process of pytest-xdist. Faults take longest; beside them runs what asks an engine. Then come
-# the pipelines, those that tests start for themselves beside the one that they share, and last of it what bounds how long
-# something takes.
-_FAULT, _ENGINE, _OWN_PIPELINES, _PIPELINE, _DEPLOY, _SLOW, _UNIT = range(7)
-_PARTS = {"fault": _FAULT, "load": _FAULT, "engine": _ENGINE, "deploy": _DEPLOY, "slow": _SLOW, "unit": _UNIT}
+# The order, by what shares a process of pytest-xdist. Faults take longest, and pipelines; beside these two runs what asks an
+# engine. Last of the pipelines comes what bounds how long something takes: by then there is less beside it.
+_FAULT, _PIPELINE, _ENGINE, _DEPLOY, _SLOW, _UNIT = range(6)
+_PARTS = {
+    "fault": _FAULT,
+    "load": _FAULT,
+    "pipeline": _PIPELINE,
+    "engine": _ENGINE,
+    "deploy": _DEPLOY,
+    "slow": _SLOW,
+    "unit": _UNIT,
+}
+# Of the pipelines that tests start for themselves, so many that both take equally long.
+_BEHIND_FAULTS = {"test_kafka_internals.py", "test_restart.py", "test_secure_kafka.py", "test_secure_stack.py"}
 _START_THEIR_OWN = {
     "test_devstack_broker.py",
     "test_devstack_gateway.py",
     "test_devstack_supervisor.py",
     "test_event_log.py",
     "test_gateway_nginx.py",
-    "test_kafka_internals.py",
     "test_kubernetes.py",
     "test_log_range.py",
-    "test_restart.py",
-    "test_secure_kafka.py",
-    "test_secure_stack.py",
 }
 _TIMED = {"test_behaviour.py", "test_noisy_neighbour.py"}
 
@@ -80,19 +85,24 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @cache
 def _part_of(path: Path) -> int:
     """Of a test's file."""
-    tier = _tier_of(path)
-    if tier == "pipeline":
-        return _OWN_PIPELINES if path.name in _START_THEIR_OWN else _PIPELINE
-    return _PARTS[tier]
+    return _FAULT if path.name in _BEHIND_FAULTS else _PARTS[_tier_of(path)]
+
+
+def _order_of(path: Path) -> tuple[int, int]:
+    """The part, and the place in it."""
+    part = _part_of(path)
+    if part == _PIPELINE:
+        return part, 0 if path.name in _START_THEIR_OWN else 2 if path.name in _TIMED else 1
+    return part, int(path.name in _BEHIND_FAULTS)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: (_part_of(item.path), item.path.name in _TIMED))
+    items.sort(key=lambda item: _order_of(item.path))
 
 
 class ByFile(LoadScopeScheduling):  # type: ignore[misc]
-    """A file's tests run in one process of pytest-xdist: they share an engine. So do all faults, and each half of the
-    pipelines: no more than two stacks of services run at a time.
+    """A file's tests run in one process of pytest-xdist: they share an engine. So do all faults, and all pipelines: no more
+    than two stacks of services run at a time.
 
     By names: `--dist loadgroup` of pytest-xdist 3.8 changes what pytest 9.2 does not look at.
     """
