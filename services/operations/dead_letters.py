@@ -24,7 +24,7 @@ from services.edge.intake.track import body_of_line
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import utc_now
 from services.runtime.deleted import deleted_lines
-from services.runtime.kafka import client_options, count_partitions, topics_of
+from services.runtime.kafka import client_options, count_partitions, stop_consumer, topics_of
 from services.runtime.partitioning import agreed_partitioning
 from services.runtime.settings import EdgeSettings, KafkaSettings
 
@@ -70,7 +70,7 @@ async def read_letters(settings: KafkaSettings) -> AsyncIterator[StoredLetter]:
         for letter in pieces.incomplete():
             yield StoredLetter(partition=-1, offset=-1, letter=letter)
     finally:
-        await consumer.stop()
+        await stop_consumer(consumer)
 
 
 async def _records(

@@ -4,7 +4,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from services.contract.log.topics import Partitioning
 from services.runtime.clickhouse import ClickHouse
-from services.runtime.kafka import client_options, count_partitions, topics_of
+from services.runtime.kafka import client_options, count_partitions, stop_consumer, topics_of
 from services.runtime.partitioning import PartitioningError, read_partitioning, write_partitioning
 from services.runtime.settings import WorkerSettings
 
@@ -38,5 +38,5 @@ async def _behind(settings: WorkerSettings, topic: str, partitions: int) -> int:
         starts, ends = await consumer.beginning_offsets(every), await consumer.end_offsets(every)
         committed = {tp: await consumer.committed(tp) for tp in every}
     finally:
-        await consumer.stop()
+        await stop_consumer(consumer)
     return sum(max(0, ends[tp] - (starts[tp] if committed[tp] is None else committed[tp])) for tp in every)

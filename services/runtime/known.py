@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from services.contract.log.topics import Partitioning
-from services.runtime.kafka import client_options, make_producer, topics_of
+from services.runtime.kafka import client_options, make_producer, stop_consumer, topics_of
 from services.runtime.keys import Key, KeysNotKeptError
 from services.runtime.settings import KafkaSettings
 
@@ -94,7 +94,7 @@ class KnownTopic:
                 # The embedded broker says as end where its last batch begins.
                 end = max(end, consumer.highwater(place) or 0)
         finally:
-            await consumer.stop()
+            await stop_consumer(consumer)
         return {name: value for name, value in values.items() if value is not None}
 
     async def _until_visible(self, consumer: AIOKafkaConsumer) -> None:

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndTimestamp
 from msgspec import Struct
 
-from services.runtime.kafka import client_options
+from services.runtime.kafka import client_options, stop_consumer
 from services.runtime.logs import get_logger
 from services.runtime.settings import KafkaSettings
 
@@ -49,12 +49,9 @@ class LogReader:
         reader = cls(kafka)
         try:
             await reader._consumer.start()
-            # Its first task has its first step: `stop` cancels that task and awaits it, and one that never ran would cancel
-            # whoever stops a reader of which nothing was asked.
-            await asyncio.sleep(0)
             yield reader
         finally:
-            await reader._consumer.stop()
+            await stop_consumer(reader._consumer)
 
     async def bounds(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, Bounds]:
         """As the leaders say now."""

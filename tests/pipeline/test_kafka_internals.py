@@ -22,6 +22,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from services.contract.log.envelope import IDS_HEADER
 from services.devstack.apache_kafka import ApacheKafka
+from services.runtime.kafka import stop_consumer
 from services.runtime.log_reader import LogReader
 from services.runtime.settings import WorkerSettings
 from services.worker.consumer import chunk_thread, transport
@@ -404,3 +405,45 @@ async def test_a_worker_ends_with_its_membership(topic: str, reader: Reader, mon
     reader.kafka._coordinator.request_rejoin()
     await until(lambda: reader.app.crash_reason)
     assert "of a listener" in str(reader.app.crash_reason)
+
+
+async def rests_after_a_failed_fetch(consumer: AIOKafkaConsumer, topic: str) -> None:
+    failed = asyncio.Event()
+    send_well = consumer._client.send
+
+    async def send_no_fetch(node_id: int, request: Any, **options: Any) -> Any:
+        if isinstance(request, FetchRequest):
+            failed.set()
+            raise KafkaConnectionError("gone")
+        return await send_well(node_id, request, **options)
+
+    consumer._client.send = send_no_fetch
+    consumer.assign([TopicPartition(topic, 0)])
+    consumer.seek(TopicPartition(topic, 0), 0)
+    async with asyncio.timeout(TIMEOUT_S):
+        await failed.wait()
+    await asyncio.sleep(0.01)
+
+
+async def test_whoever_stops_a_consumer_that_rests_is_cancelled(apache: ApacheKafka, topic: str) -> None:
+    """Which is why nobody calls `stop` alone."""
+    options: dict[str, Any] = {"bootstrap_servers": apache.bootstrap, "retry_backoff_ms": 60_000}
+    consumer = AIOKafkaConsumer(**options)
+    await consumer.start()
+    await rests_after_a_failed_fetch(consumer, topic)
+    with pytest.raises(asyncio.CancelledError):
+        await consumer.stop()
+    await consumer._client.close()
+    consumer = AIOKafkaConsumer(**options)
+    await consumer.start()
+    await rests_after_a_failed_fetch(consumer, topic)
+    await stop_consumer(consumer)
+    assert not [each for each in consumer._client._conns.values() if each.connected()]
+
+
+async def test_a_reader_stops_quietly_at_any_moment(apache: ApacheKafka, topic: str) -> None:
+    settings = WorkerSettings(kafka_bootstrap=apache.bootstrap)
+    async with LogReader.connected(settings):
+        pass
+    async with LogReader.connected(settings) as reader:
+        await rests_after_a_failed_fetch(reader._consumer, topic)

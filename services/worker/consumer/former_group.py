@@ -12,7 +12,7 @@ from aiokafka.coordinator.protocol import ConsumerProtocolMemberMetadata
 from aiokafka.errors import CommitFailedError, GroupAuthorizationFailedError
 from aiokafka.structs import OffsetAndMetadata
 
-from services.runtime.kafka import admin_client, client_options, topics_of
+from services.runtime.kafka import admin_client, client_options, stop_consumer, topics_of
 from services.runtime.kafka_failures import KafkaRefusedError
 from services.runtime.kafka_rights import look_at
 from services.runtime.kafka_topics import wanted_topics
@@ -85,6 +85,6 @@ async def _commit(settings: WorkerSettings, former: Committed) -> None:
         log.info("former_group_taken_over_by_another", reason=str(error))
         return
     finally:
-        await consumer.stop()
+        await stop_consumer(consumer)
     offsets = {f"{tp.topic}/{tp.partition}": at.offset for tp, at in former.items()}
     log.warning("former_group_taken_over", former=FORMER_GROUP, group=settings.group, offsets=offsets)

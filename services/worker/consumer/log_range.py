@@ -6,7 +6,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
 from services.contract.log.envelope import IDS_HEADER
-from services.runtime.kafka import client_options
+from services.runtime.kafka import client_options, stop_consumer
 from services.runtime.settings import KafkaSettings
 from services.worker.record import Record
 
@@ -40,7 +40,7 @@ async def records_since(
                 async for records in _records_of(consumer, tp, begin.offset, end):
                     yield records
     finally:
-        await consumer.stop()
+        await stop_consumer(consumer)
 
 
 async def _records_of(
