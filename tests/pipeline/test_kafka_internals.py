@@ -252,6 +252,44 @@ async def test_after_a_rejoin_reading_goes_on_where_it_was(apache: ApacheKafka, 
     assert reader.values() == [b"a\n", b"b\n", b"c\n"]
 
 
+class Gate:
+    """The first block is let through alone."""
+
+    def __init__(self) -> None:
+        self.first, self._others = asyncio.Event(), asyncio.Event()
+        self._blocks = 0
+
+    async def wait(self) -> None:
+        self._blocks += 1
+        await (self.first if self._blocks == 1 else self._others).wait()
+
+    def set(self) -> None:
+        self.first.set()
+        self._others.set()
+
+
+async def test_what_was_read_before_its_place_was_looked_for_again_is_not_committed(
+    apache: ApacheKafka, topic: str, reader: Reader
+) -> None:
+    """Faust's `_acked`, and its `perform_seek` while it waits for what was read before: the log may have other records at
+    these offsets by then."""
+    gate = Gate()
+    reader.free = cast(asyncio.Event, gate)
+    await send(apache, topic, [b"a\n", b"b\n", b"c\n"])
+    await until(lambda: reader.blocks)
+    await reader.consumer.perform_seek()
+    gate.first.set()
+    await until(lambda: len(reader.blocks) == 2)
+    await asyncio.sleep(2.5)  # two times to commit
+    assert await committed(reader) in (None, 0)
+    gate.set()
+    await until_committed(reader, 3)
+    assert reader.values() == 2 * [b"a\n", b"b\n", b"c\n"]
+    place = TopicPartition(topic, 0)
+    assert not await reader.in_thread(lambda: reader.consumer._thread._commit({place: 100}))
+    assert await committed(reader) == 3
+
+
 async def test_no_position_is_reset_by_itself(apache: ApacheKafka, topic: str) -> None:
     """aiokafka's `auto_offset_reset="none"`: an error that names the partitions with their offsets."""
     await send(apache, topic, [b"a\n"])

@@ -227,11 +227,13 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
         return False
 
     def _commits(self, offsets: Mapping[TP, int], assigned: Collection[TP]) -> dict[TP, OffsetAndMetadata]:
-        """Of what is still ours. aiokafka refuses to commit nothing with a ValueError."""
+        """Of what is still ours, and was read since its place was found: a commit that began before could name records that
+        are others by now. aiokafka refuses to commit nothing with a ValueError."""
+        read = self.read_until()
         return {
             tp: OffsetAndMetadata(offset, self._metadata(tp, offset))
             for tp, offset in offsets.items()
-            if tp in assigned
+            if tp in assigned and (tp not in self.readings or offset <= read.get(tp, 0))
         }
 
     def _metadata(self, tp: TP, offset: int) -> str:

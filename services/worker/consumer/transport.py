@@ -21,6 +21,7 @@ from msgspec import Struct
 from services.runtime.logs import get_logger
 from services.runtime.settings import KafkaSettings
 from services.worker.consumer.chunk_thread import ChunkThread
+from services.worker.consumer.place import Reading
 from services.worker.dedupe.port import Membership
 
 log = get_logger(__name__)
@@ -29,10 +30,12 @@ _LOOK_EVERY_S = 1.0
 
 class Chunk(Struct, frozen=True):
     """At least one record of one partition, in the order of the log. `begin` is the first offset that it answers for:
-    where it continues what was read before, also for offsets in between that hold no record."""
+    where it continues what was read before, also for offsets in between that hold no record. `reading`: since when the
+    partition is read from its place on."""
 
     begin: int
     records: Sequence[ConsumerRecord]
+    reading: Reading | None
 
 
 _decode_zstd = zstandard.ZstdDecompressor().decompress
@@ -106,7 +109,7 @@ class ChunkConsumer(driver.Consumer):
             timestamp_type=last.timestamp_type,
             headers=None,
             key=None,
-            value=Chunk(begin, records),  # type: ignore[arg-type]
+            value=Chunk(begin, records, reading),  # type: ignore[arg-type]
             checksum=None,
             serialized_key_size=0,
             serialized_value_size=0,
@@ -115,13 +118,29 @@ class ChunkConsumer(driver.Consumer):
         )
 
     def ack(self, message: Message) -> bool:
-        """Acknowledge every offset of the chunk, so that Faust commits up to the first that is not, as always."""
+        """Acknowledge every offset of the chunk, so that Faust commits up to the first that is not, as always.
+
+        Not of a reading that has ended: its place was looked for again since, and what it had read is read once more. The
+        log may have lost its end in between, and have other records at these offsets, which nobody has stored."""
+        chunk = chunk_of(message)
+        if chunk.reading is not self._chunks.readings.get(message.tp):
+            message.acked = True  # nobody need wait for it any more
+            self._unacked_messages.discard(message)
+            return False
         if not super().ack(message):
             return False
-        offsets = range(chunk_of(message).begin, message.offset)
+        offsets = range(chunk.begin, message.offset)
         self._acked[message.tp].extend(offsets)
         self._acked_index[message.tp].update(offsets)
         return True
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        """The places. What was acknowledged before is forgotten: it is read again from there."""
+        places: Mapping[TP, int] = await super().seek_to_committed()
+        for tp in places:
+            self._acked.pop(tp, None)
+            self._acked_index.pop(tp, None)
+        return places
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         """Nothing: to Faust all but the last offset of a chunk are a gap. Real gaps are the next chunk's."""
