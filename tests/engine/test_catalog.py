@@ -13,7 +13,7 @@ from unittest.mock import patch
 import pytest
 
 from services.contract.api.endpoints import BASE_PATH
-from services.contract.tables import DELETED_IDS, EVENTS
+from services.contract.tables import CATALOG_GROUPS, DELETED_IDS, EVENTS, IDENTITY_LOG
 from services.query.catalog import builder
 from services.query.catalog.builder import CatalogBuilder
 from services.runtime.clickhouse import ClickHouse
@@ -158,6 +158,62 @@ def test_traits_and_groups(client: QueryClient, clickhouse: ClickHouseSettings) 
     csv = client.send("POST", f"{BASE_PATH}/query/catalog", key, json={}, headers={"accept": "text/csv"})
     assert csv.headers["content-type"].startswith("text/csv")
     assert csv.text.splitlines()[1].startswith("event,,a,1,1,")
+
+
+def group_call(who: str, key: str, group_type: str = "company") -> Call:
+    return Call(str(uuid.uuid4()), "group", who, START, "{}", group_type, key)
+
+
+def numbers(answer: Any) -> dict[str, int]:
+    return {group["group_type"]: group["groups"] for group in answer["groups"]}
+
+
+def test_numbers_of_groups(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    (project, key), (other, other_key) = next(client.projects), next(client.projects)
+    calls = [group_call(f"u{i}", f"g{i % 3}") for i in range(6)] + [group_call("x", "g0", "team")]
+    views = [event("a", "u1", 0)]
+    store_people(clickhouse, {project: PeopleHistory(views, {}, calls)}, repeats=4)
+    store_people(clickhouse, {other: PeopleHistory(views, {}, [group_call("y", "g0"), group_call("x", "g1", "team")])})
+    assert numbers(built(client, key)) == {"company": 3, "team": 1}
+    assert list(numbers(built(client, key, search="TEA"))) == ["team"]
+
+    # Calls alone, and no event.
+    store_people(
+        clickhouse, {project: PeopleHistory([], {}, [group_call("u9", "g9"), group_call("u9", "t", "tenant")])}
+    )
+    assert numbers(built(client, key)) == {"company": 4, "team": 1, "tenant": 1}
+    # The last of a type go, and the type with them: where nobody was deleted, and after a deletion.
+    gone = f"ALTER TABLE {own_rows(clickhouse, IDENTITY_LOG)} DELETE WHERE project_id = '{project}'"
+    send_sql(clickhouse, f"{gone} AND group_type = 'tenant' SETTINGS mutations_sync = 1")
+    assert numbers(built(client, key)) == {"company": 4, "team": 1}
+    for who in ("u9", "x"):
+        deleted = f"'{project}', '{who}', generateUUIDv4(), '2026-06-01'"
+        send_sql(
+            clickhouse, f"INSERT INTO {DELETED_IDS} (project_id, distinct_id, deletion_id, before) SELECT {deleted}"
+        )
+    assert numbers(built(client, key)) == {"company": 3}
+    # Of a project with deletions calls count, too; the other project's ids of the same name are others.
+    store_people(clickhouse, {project: PeopleHistory([], {}, [group_call("u8", "g8")])})
+    assert numbers(built(client, key)) == {"company": 4}
+    assert numbers(built(client, other_key)) == {"company": 1, "team": 1}
+
+    counted = (
+        f"SELECT group_type, groups FROM {CATALOG_GROUPS} FINAL WHERE project_id = '{project}' ORDER BY group_type"
+    )
+    assert send_sql(clickhouse, counted) == "company\t4\nteam\t0\ntenant\t0\n"
+    # Whoever comes next has nothing to write.
+    written = f"SELECT max(built) FROM {CATALOG_GROUPS}"
+    before = send_sql(clickhouse, written)
+
+    async def another() -> None:
+        database = ClickHouse(as_role(clickhouse, Role.QUERY))
+        try:
+            await CatalogBuilder(database, 1).build()
+        finally:
+            await database.close()
+
+    client.run(another())
+    assert send_sql(clickhouse, written) == before
 
 
 def test_an_empty_project(client: QueryClient) -> None:

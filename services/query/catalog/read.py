@@ -1,4 +1,5 @@
-"""What the catalog says: events of what was built, all else of a sample of the stored rows, at the moment of the call.
+"""What the catalog says: events and numbers of groups as they were built, all else of a sample of the stored rows, at the
+moment of the call.
 
 Values are read where they lie, never kept a second time: what is deleted is in no catalog.
 """
@@ -17,7 +18,7 @@ from services.contract.api.catalog import (
     CatalogTraits,
 )
 from services.contract.api.validation import refuse_nul
-from services.contract.tables import CATALOG, CATALOG_TOTALS, IDENTITY_LOG
+from services.contract.tables import CATALOG, CATALOG_GROUPS, CATALOG_TOTALS, IDENTITY_LOG
 from services.query.catalog.sample import Object, folded, object_of, summary
 from services.query.execution.executor import QueryExecutor
 from services.query.request.decode import decode
@@ -60,9 +61,8 @@ PEOPLE_SQL = (
 )
 GROUP_SQL = f"{_CALLS % 'e.group_key'} e.kind = 'group' AND e.group_type = {{type:String}} LIMIT {SAMPLE_CALLS}"
 GROUPS_SQL = (
-    f"SELECT toString(e.group_type) AS type, uniqCombined(12)(e.group_key) AS number FROM {IDENTITY_LOG} AS e "
-    f"WHERE e.project_id = {{project:String}} AND {NOT_DELETED} AND e.kind = 'group' "
-    "AND positionCaseInsensitiveUTF8(type, {search:String}) > 0 GROUP BY type ORDER BY number DESC, type "
+    f"SELECT group_type, groups FROM {CATALOG_GROUPS} FINAL WHERE {_OF_PROJECT} AND groups > 0 "
+    "AND positionCaseInsensitiveUTF8(group_type, {search:String}) > 0 ORDER BY groups DESC, group_type "
     f"LIMIT {SAMPLE_GROUP_TYPES}"
 )
 
