@@ -10,12 +10,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
+import httpx
 import pytest
 
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.tables import CATALOG_GROUPS, DELETED_IDS, EVENTS, IDENTITY_LOG
 from services.query.catalog import builder
 from services.query.catalog.builder import CatalogBuilder
+from services.query.catalog.read import GROUP_SQL, PEOPLE_SQL, SEARCHED_CALLS
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.settings import ClickHouseSettings
 from services.schema.roles import Role
@@ -214,6 +216,60 @@ def test_numbers_of_groups(client: QueryClient, clickhouse: ClickHouseSettings) 
 
     client.run(another())
     assert send_sql(clickhouse, written) == before
+
+
+def silent_calls(settings: ClickHouseSettings, project: str, kind: str, number: int) -> None:
+    """Calls of ids that begin with `m`, which say no traits."""
+    columns = "project_id, event_id, kind, distinct_id, timestamp, received_at, old_id, group_type, group_key, traits, set_once"
+    times = "'2026-02-27 22:00:00', '2026-02-27 22:00:00'"
+    of_kind = {
+        "identify": "'', '', ''",
+        "link": "concat('old', toString(number)), '', ''",
+        "group": "'', 'company', toString(number)",
+    }
+    send_sql(
+        settings,
+        f"INSERT INTO {IDENTITY_LOG} ({columns}) SELECT '{project}', generateUUIDv4(), '{kind}', concat('m', toString(number)), "
+        f"{times}, {of_kind[kind]}, '{{}}', '{{}}' FROM numbers({number})",
+    )
+
+
+def test_rare_traits(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    """They are looked for among the first calls, however many there are; those of one kind are not hidden by another's."""
+    project, key = next(client.projects)
+    many = SEARCHED_CALLS * 15
+    for kind in ("identify", "link", "group"):
+        silent_calls(clickhouse, project, kind, many)
+
+    def call(kind: str, who: str, name: str, group: str = "") -> Call:
+        return Call(str(uuid.uuid4()), kind, who, START, json.dumps({name: 1}), "company" * bool(group), group)
+
+    calls = [call("link", "a", "early"), call("group", "", "early", "g"), call("group", "z", "late", "g")]
+    calls += [call("identify", "z", "late"), call("link", "z", "late")]
+    store_people(clickhouse, {project: PeopleHistory([event("a", "u1", 0)], {}, calls)})
+    answer = built(client, key)
+    assert [one["name"] for one in answer["people"]["traits"]] == ["early"]
+    (group,) = answer["groups"]
+    assert (group["sample"], [one["name"] for one in group["traits"]]) == (1, ["early"])
+    assert abs(group["groups"] / many - 1) < 0.1
+
+    for sql in (PEOPLE_SQL, GROUP_SQL):
+        assert rows_read(clickhouse, sql, project=project, type="company") < many / 2
+
+
+def rows_read(settings: ClickHouseSettings, sql: str, **parameters: str) -> int:
+    response = httpx.post(
+        settings.clickhouse_url,
+        params={
+            "database": settings.clickhouse_database,
+            "wait_end_of_query": "1",
+            **{f"param_{name}": value for name, value in parameters.items()},
+        },
+        content=sql,
+        auth=(settings.clickhouse_user, settings.clickhouse_password),
+    )
+    assert response.status_code == 200, response.text
+    return int(json.loads(response.headers["x-clickhouse-summary"])["read_rows"])
 
 
 def test_an_empty_project(client: QueryClient) -> None:

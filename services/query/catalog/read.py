@@ -23,11 +23,12 @@ from services.query.catalog.sample import Object, folded, object_of, summary
 from services.query.execution.executor import QueryExecutor
 from services.query.request.decode import decode
 from services.query.sql.events import EVENTS_WITH_DUPLICATES, NOT_DELETED, SHOWN
-from services.query.sql.traits import IDENTIFIES
 from services.runtime.clock import utc_time
 
-# Of an event so many are looked at, of each of its last days a part; of people and groups so many calls.
+# Of an event so many are looked at, of each of its last days a part; of people and groups so many calls that say traits.
 SAMPLE_EVENTS, SAMPLE_DAYS, SAMPLE_CALLS, SAMPLE_GROUP_TYPES = 500, 5, 2000, 10
+# Among so many calls of a kind: most may say none, and there may be millions.
+SEARCHED_CALLS = 20_000
 _OF_PROJECT = "project_id = {project:String}"
 _LAST = f"SELECT max(built) FROM {CATALOG_TOTALS} WHERE {_OF_PROJECT} AND event = ''"
 EVENTS_SQL = (
@@ -48,18 +49,29 @@ _SAMPLE_OF_DAY = (
     f"{SHOWN} LIMIT 1 BY e.event_id LIMIT {SAMPLE_EVENTS // SAMPLE_DAYS:d}"
 )
 _SAMPLE_SETTINGS = "SETTINGS max_threads = 1, max_block_size = 1024"
-_SAID = "(e.traits NOT IN ('', '{}') OR e.set_once NOT IN ('', '{}'))"
-_ORDER = "toUnixTimestamp64Micro(e.timestamp), toUnixTimestamp64Micro(e.received_at), toUInt128(e.event_id)"
-# In the order of the log's key, where reading stops early, too.
-_CALLS = (
-    f"SELECT %s, {_ORDER}, e.traits, e.set_once FROM {IDENTITY_LOG} AS e "
-    f"WHERE e.project_id = {{project:String}} AND {NOT_DELETED} AND {_SAID} AND "
-)
-PEOPLE_SQL = (
-    f"{_CALLS % 'e.distinct_id'} e.kind IN {IDENTIFIES} ORDER BY e.project_id, e.kind, e.distinct_id, e.event_id "
-    f"LIMIT {SAMPLE_CALLS}"
-)
-GROUP_SQL = f"{_CALLS % 'e.group_key'} e.kind = 'group' AND e.group_type = {{type:String}} LIMIT {SAMPLE_CALLS}"
+
+
+def _calls_with_traits(*searched: str) -> str:
+    """Of the calls found in each search. One thread: it stops where enough are found."""
+    return (
+        f"SELECT * FROM ({' UNION ALL '.join(searched)}) WHERE traits NOT IN ('', '{{}}') OR set_once NOT IN ('', '{{}}') "
+        f"LIMIT {SAMPLE_CALLS} SETTINGS max_threads = 1"
+    )
+
+
+def _first_calls(who: str, of_kind: str) -> str:
+    """In the order of the log's key, where reading stops early; what is said of groups by nobody comes first."""
+    return (
+        f"SELECT {who} AS who, toUnixTimestamp64Micro(e.timestamp) AS time, toUnixTimestamp64Micro(e.received_at) AS received, "
+        f"toUInt128(e.event_id) AS id, e.traits AS traits, e.set_once AS set_once FROM {IDENTITY_LOG} AS e "
+        f"WHERE e.project_id = {{project:String}} AND {NOT_DELETED} AND {of_kind} "
+        f"ORDER BY e.project_id, e.kind, e.distinct_id, e.event_id LIMIT {SEARCHED_CALLS}"
+    )
+
+
+# Each kind by itself: many calls of one that say nothing do not hide those of the other.
+PEOPLE_SQL = _calls_with_traits(*[_first_calls("e.distinct_id", f"e.kind = '{kind}'") for kind in ("identify", "link")])
+GROUP_SQL = _calls_with_traits(_first_calls("e.group_key", "e.kind = 'group' AND e.group_type = {type:String}"))
 GROUPS_SQL = (
     f"SELECT group_type, groups FROM {CATALOG_GROUPS} FINAL WHERE {_OF_PROJECT} AND groups > 0 "
     "AND positionCaseInsensitiveUTF8(group_type, {search:String}) > 0 ORDER BY groups DESC, group_type "
