@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec import UNSET
+
 from services.contract.api.catalog import (
     MAX_CATALOG_NAMES,
     CatalogEvent,
@@ -23,6 +25,7 @@ from services.query.catalog.sample import Object, folded, object_of, summary
 from services.query.execution.executor import QueryExecutor
 from services.query.request.decode import decode
 from services.query.sql.events import EVENTS_WITH_DUPLICATES, NOT_DELETED, SHOWN
+from services.runtime.at_once import at_once
 from services.runtime.clock import utc_time
 
 # Of an event so many are looked at, of each of its last days a part; of people and groups so many calls that say traits.
@@ -31,12 +34,13 @@ SAMPLE_EVENTS, SAMPLE_DAYS, SAMPLE_CALLS, SAMPLE_GROUP_TYPES = 500, 5, 2000, 10
 SEARCHED_CALLS = 20_000
 _OF_PROJECT = "project_id = {project:String}"
 _LAST = f"SELECT max(built) FROM {CATALOG_TOTALS} WHERE {_OF_PROJECT} AND event = ''"
+# The row without a name is the first: it says when the others were built.
 EVENTS_SQL = (
-    "SELECT event, events, people, toUnixTimestamp64Micro(first_seen), toUnixTimestamp64Micro(last_seen) "
-    f"FROM {CATALOG_TOTALS} FINAL WHERE {_OF_PROJECT} AND event != '' AND built = ({_LAST}) "
-    "AND positionCaseInsensitiveUTF8(event, {search:String}) > 0 ORDER BY events DESC, event LIMIT {limit:UInt32}"
+    "SELECT event, events, people, toUnixTimestamp64Micro(first_seen), toUnixTimestamp64Micro(last_seen), built "
+    f"FROM {CATALOG_TOTALS} FINAL WHERE {_OF_PROJECT} AND built = ({_LAST}) "
+    "AND (event = '' OR positionCaseInsensitiveUTF8(event, {search:String}) > 0) "
+    "ORDER BY event != '', events DESC, event LIMIT {limit:UInt32} + 1"
 )
-BUILT_SQL = _LAST
 # Also days of which it was deleted since: nothing is found there then.
 DAYS_SQL = (
     f"SELECT DISTINCT day FROM {CATALOG} WHERE {_OF_PROJECT} AND event = {{event:String}} "
@@ -90,22 +94,37 @@ def parse_catalog(body: bytes) -> tuple[CatalogQuery, list[str]]:
 async def read_catalog(store: QueryExecutor, project_id: str, query: CatalogQuery, *, building: bool) -> CatalogResult:
     search, limit = query.search or "", query.limit or MAX_CATALOG_NAMES
     parameters = {"project": project_id, "search": search, "limit": limit}
-    ((built,),) = await store.rows(BUILT_SQL, parameters)
-    people = _traits(await store.rows(PEOPLE_SQL, parameters))
-    result = CatalogResult(
+    async with at_once() as tasks:
+        totals = tasks.create_task(store.rows(EVENTS_SQL, parameters))
+        calls = tasks.create_task(store.rows(PEOPLE_SQL, parameters))
+        groups = tasks.create_task(_groups(store, parameters, limit))
+        properties = None
+        if query.event is not None:
+            properties = tasks.create_task(_properties(store, parameters, query.event, search, limit))
+    (*_, built), *events = totals.result() or [(0,)]
+    people = _traits(calls.result())
+    return CatalogResult(
         built_at=utc_time(built) if built else None,
         building=building,
-        events=[_event(row) for row in await store.rows(EVENTS_SQL, parameters)],
+        events=[_event(row) for row in events],
         people=CatalogTraits(sample=len(people), traits=summary(people, search, limit)),
-        groups=[],
+        groups=groups.result(),
+        properties=properties.result() if properties else UNSET,
     )
-    for group_type, number in await store.rows(GROUPS_SQL, parameters):
-        groups = _traits(await store.rows(GROUP_SQL, {**parameters, "type": group_type}))
+
+
+async def _groups(store: QueryExecutor, parameters: Mapping[str, Any], limit: int) -> list[CatalogGroup]:
+    types = await store.rows(GROUPS_SQL, parameters)
+    async with at_once() as tasks:
+        samples = [
+            tasks.create_task(store.rows(GROUP_SQL, {**parameters, "type": group_type})) for group_type, _ in types
+        ]
+    found = []
+    for (group_type, number), sample in zip(types, samples, strict=True):
+        groups = _traits(sample.result())
         traits = summary(groups, "", limit)
-        result.groups.append(CatalogGroup(group_type=group_type, groups=number, sample=len(groups), traits=traits))
-    if query.event is not None:
-        result.properties = await _properties(store, parameters, query.event, search, limit)
-    return result
+        found.append(CatalogGroup(group_type=group_type, groups=number, sample=len(groups), traits=traits))
+    return found
 
 
 async def _properties(
@@ -121,7 +140,7 @@ async def _properties(
 
 
 def _event(row: Sequence[Any]) -> CatalogEvent:
-    event, events, people, first_us, last_us = row
+    event, events, people, first_us, last_us, _ = row
     return CatalogEvent(
         event=event, events=events, people=people, first_seen=utc_time(first_us), last_seen=utc_time(last_us)
     )
