@@ -64,12 +64,13 @@ def _calls_with_traits(*searched: str) -> str:
 
 
 def _first_calls(who: str, of_kind: str) -> str:
-    """In the order of the log's key, where reading stops early; what is said of groups by nobody comes first."""
+    """In the order of the log's key, whatever parts they are in: all calls of a person are beside each other, and what nobody
+    in particular said of a group is first. The key's columns that are equal for all are left out, which halves the time."""
     return (
         f"SELECT {who} AS who, toUnixTimestamp64Micro(e.timestamp) AS time, toUnixTimestamp64Micro(e.received_at) AS received, "
         f"toUInt128(e.event_id) AS id, e.traits AS traits, e.set_once AS set_once FROM {IDENTITY_LOG} AS e "
         f"WHERE e.project_id = {{project:String}} AND {NOT_DELETED} AND {of_kind} "
-        f"ORDER BY e.project_id, e.kind, e.distinct_id, e.event_id LIMIT {SEARCHED_CALLS}"
+        f"ORDER BY e.distinct_id, e.event_id LIMIT {SEARCHED_CALLS}"
     )
 
 
