@@ -83,11 +83,8 @@ def test_events(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
     assert [e["event"] for e in built(client, key, search="PÁY")["events"]] == ["páy ✓"]
     assert len(built(client, key, limit=1)["events"]) == 1
 
-    # A deletion hides at once, before any part is rewritten; then the rows go.
-    send_sql(
-        clickhouse,
-        f"INSERT INTO {DELETED_IDS} (project_id, distinct_id, deletion_id, before) SELECT '{project}', 'u3', generateUUIDv4(), '2026-06-01'",
-    )
+    # A deletion hides, and then the rows go.
+    delete(clickhouse, project, "u3")
     left = [e for e in events if e.distinct_id != "u3"]
     assert built(client, key)["events"] == shown(left, person_of)
     send_sql(
@@ -129,6 +126,15 @@ def test_properties_of_an_event(client: QueryClient, clickhouse: ClickHouseSetti
         "cart.n",
     ]
     assert built(client, key, event="nothing")["properties"] == {"event": "nothing", "sample": 0, "properties": []}
+    delete(clickhouse, project, "x")
+    found = built(client, key, event="buy")["properties"]
+    assert (found["sample"], [one["name"] for one in found["properties"]]) == (40, ["cart", "cart.n", "plan"])
+
+
+def delete(settings: ClickHouseSettings, project: str, who: str) -> None:
+    """Hides at once, before any part is rewritten."""
+    deleted = f"'{project}', '{who}', generateUUIDv4(), '2026-06-01'"
+    send_sql(settings, f"INSERT INTO {DELETED_IDS} (project_id, distinct_id, deletion_id, before) SELECT {deleted}")
 
 
 def test_traits_and_groups(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
@@ -189,10 +195,7 @@ def test_numbers_of_groups(client: QueryClient, clickhouse: ClickHouseSettings) 
     send_sql(clickhouse, f"{gone} AND group_type = 'tenant' SETTINGS mutations_sync = 1")
     assert numbers(built(client, key)) == {"company": 4, "team": 1}
     for who in ("u9", "x"):
-        deleted = f"'{project}', '{who}', generateUUIDv4(), '2026-06-01'"
-        send_sql(
-            clickhouse, f"INSERT INTO {DELETED_IDS} (project_id, distinct_id, deletion_id, before) SELECT {deleted}"
-        )
+        delete(clickhouse, project, who)
     assert numbers(built(client, key)) == {"company": 3}
     # Of a project with deletions calls count, too; the other project's ids of the same name are others.
     store_people(clickhouse, {project: PeopleHistory([], {}, [group_call("u8", "g8")])})

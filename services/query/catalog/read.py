@@ -31,7 +31,7 @@ from services.runtime.clock import utc_time
 # Of an event so many are looked at, of each of its last days a part; of people and groups so many calls that say traits.
 SAMPLE_EVENTS, SAMPLE_DAYS, SAMPLE_CALLS, SAMPLE_GROUP_TYPES = 500, 5, 2000, 10
 # Among so many calls of a kind: most may say none, and there may be millions.
-SEARCHED_CALLS = 20_000
+SEARCHED_CALLS = 10_000
 _OF_PROJECT = "project_id = {project:String}"
 _LAST = f"SELECT max(built) FROM {CATALOG_TOTALS} WHERE {_OF_PROJECT} AND event = ''"
 # The row without a name is the first: it says when the others were built.
@@ -47,19 +47,21 @@ DAYS_SQL = (
     f"ORDER BY day DESC LIMIT {SAMPLE_DAYS}"
 )
 # The first of each day in the order of ids: reading stops there.
-_SAMPLE_OF_DAY = (
-    f"SELECT e.properties FROM {EVENTS_WITH_DUPLICATES} WHERE e.project_id = {{project:String}} "
-    "AND toDate(e.timestamp) = {%s:Date} AND e.event = {event:String} AND "
-    f"{SHOWN} LIMIT 1 BY e.event_id LIMIT {SAMPLE_EVENTS // SAMPLE_DAYS:d}"
+_FIRST_OF_DAY = (
+    "SELECT e.properties AS properties, e.distinct_hash AS distinct_hash, e.timestamp AS timestamp, "
+    f"e.received_at AS received_at FROM {EVENTS_WITH_DUPLICATES} WHERE e.project_id = {{project:String}} "
+    "AND toDate(e.timestamp) = {%s:Date} AND e.event = {event:String} "
+    f"LIMIT 1 BY e.event_id LIMIT {SAMPLE_EVENTS // SAMPLE_DAYS:d}"
 )
-_SAMPLE_SETTINGS = "SETTINGS max_threads = 1, max_block_size = 1024"
+# What may be shown of them: asked once, for in each day it would cost more than the reading.
+_SAMPLE = f"SELECT e.properties FROM (%s) AS e WHERE {SHOWN} SETTINGS max_threads = 1, max_block_size = 1024"
 
 
 def _calls_with_traits(*searched: str) -> str:
     """Of the calls found in each search. One thread: it stops where enough are found."""
     return (
         f"SELECT * FROM ({' UNION ALL '.join(searched)}) WHERE traits NOT IN ('', '{{}}') OR set_once NOT IN ('', '{{}}') "
-        f"LIMIT {SAMPLE_CALLS} SETTINGS max_threads = 1"
+        f"LIMIT {SAMPLE_CALLS} SETTINGS max_threads = 1, max_block_size = 2048"
     )
 
 
@@ -134,8 +136,8 @@ async def _properties(
     days = {f"day{i:d}": day for i, (day,) in enumerate(await store.rows(DAYS_SQL, {**parameters, "event": event}))}
     objects: list[Object] = []
     if days:
-        sample = " UNION ALL ".join(_SAMPLE_OF_DAY.replace("%s", name) for name in days)
-        rows = await store.rows(f"{sample} {_SAMPLE_SETTINGS}", {**parameters, **days, "event": event})
+        firsts = " UNION ALL ".join(_FIRST_OF_DAY.replace("%s", name) for name in days)
+        rows = await store.rows(_SAMPLE.replace("%s", firsts), {**parameters, **days, "event": event})
         objects = [object_of(text) for (text,) in rows]
     return CatalogProperties(event=event, sample=len(objects), properties=summary(objects, search, limit))
 
