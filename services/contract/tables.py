@@ -16,6 +16,7 @@ DELETION_QUEUES = "deletion_queues"
 DELETION_SWEEPS = "deletion_sweeps"
 CATALOG = "catalog"
 CATALOG_TOTALS = "catalog_totals"
+CATALOG_GROUPS = "catalog_groups"
 COHORTS = "cohorts"
 COHORT_IDS = "cohort_ids"
 PARTITIONING = "partitioning"
@@ -39,6 +40,7 @@ WHOLE: tuple[str, ...] = (
     DELETION_SWEEPS,
     CATALOG,
     CATALOG_TOTALS,
+    CATALOG_GROUPS,
     COHORTS,
     COHORT_IDS,
     PARTITIONING,

@@ -12,6 +12,7 @@ from msgspec import Struct
 from services.contract.tables import (
     API_KEYS,
     CATALOG,
+    CATALOG_GROUPS,
     CATALOG_TOTALS,
     COHORT_IDS,
     COHORTS,
@@ -90,6 +91,7 @@ _RIGHTS = {
             SCHEMA_MIGRATIONS: _READ,
             CATALOG: _ADD,
             CATALOG_TOTALS: _ADD,
+            CATALOG_GROUPS: _ADD,
             COHORTS: _ADD,
             COHORT_IDS: (*_ADD, "ALTER DELETE"),
             PROJECT_LIMITS: _READ,

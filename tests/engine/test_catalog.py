@@ -10,12 +10,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
 
+import httpx
 import pytest
 
 from services.contract.api.endpoints import BASE_PATH
-from services.contract.tables import DELETED_IDS, EVENTS
+from services.contract.tables import CATALOG_GROUPS, DELETED_IDS, EVENTS, IDENTITY_LOG
 from services.query.catalog import builder
 from services.query.catalog.builder import CatalogBuilder
+from services.query.catalog.read import GROUP_SQL, PEOPLE_SQL, SEARCHED_CALLS
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.settings import ClickHouseSettings
 from services.schema.roles import Role
@@ -81,11 +83,8 @@ def test_events(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
     assert [e["event"] for e in built(client, key, search="PÁY")["events"]] == ["páy ✓"]
     assert len(built(client, key, limit=1)["events"]) == 1
 
-    # A deletion hides at once, before any part is rewritten; then the rows go.
-    send_sql(
-        clickhouse,
-        f"INSERT INTO {DELETED_IDS} (project_id, distinct_id, deletion_id, before) SELECT '{project}', 'u3', generateUUIDv4(), '2026-06-01'",
-    )
+    # A deletion hides, and then the rows go.
+    delete(clickhouse, project, "u3")
     left = [e for e in events if e.distinct_id != "u3"]
     assert built(client, key)["events"] == shown(left, person_of)
     send_sql(
@@ -127,6 +126,15 @@ def test_properties_of_an_event(client: QueryClient, clickhouse: ClickHouseSetti
         "cart.n",
     ]
     assert built(client, key, event="nothing")["properties"] == {"event": "nothing", "sample": 0, "properties": []}
+    delete(clickhouse, project, "x")
+    found = built(client, key, event="buy")["properties"]
+    assert (found["sample"], [one["name"] for one in found["properties"]]) == (40, ["cart", "cart.n", "plan"])
+
+
+def delete(settings: ClickHouseSettings, project: str, who: str) -> None:
+    """Hides at once, before any part is rewritten."""
+    deleted = f"'{project}', '{who}', generateUUIDv4(), '2026-06-01'"
+    send_sql(settings, f"INSERT INTO {DELETED_IDS} (project_id, distinct_id, deletion_id, before) SELECT {deleted}")
 
 
 def test_traits_and_groups(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
@@ -158,6 +166,113 @@ def test_traits_and_groups(client: QueryClient, clickhouse: ClickHouseSettings) 
     csv = client.send("POST", f"{BASE_PATH}/query/catalog", key, json={}, headers={"accept": "text/csv"})
     assert csv.headers["content-type"].startswith("text/csv")
     assert csv.text.splitlines()[1].startswith("event,,a,1,1,")
+
+
+def group_call(who: str, key: str, group_type: str = "company") -> Call:
+    return Call(str(uuid.uuid4()), "group", who, START, "{}", group_type, key)
+
+
+def numbers(answer: Any) -> dict[str, int]:
+    return {group["group_type"]: group["groups"] for group in answer["groups"]}
+
+
+def test_numbers_of_groups(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    (project, key), (other, other_key) = next(client.projects), next(client.projects)
+    calls = [group_call(f"u{i}", f"g{i % 3}") for i in range(6)] + [group_call("x", "g0", "team")]
+    views = [event("a", "u1", 0)]
+    store_people(clickhouse, {project: PeopleHistory(views, {}, calls)}, repeats=4)
+    store_people(clickhouse, {other: PeopleHistory(views, {}, [group_call("y", "g0"), group_call("x", "g1", "team")])})
+    assert numbers(built(client, key)) == {"company": 3, "team": 1}
+    assert list(numbers(built(client, key, search="TEA"))) == ["team"]
+
+    # Calls alone, and no event.
+    store_people(
+        clickhouse, {project: PeopleHistory([], {}, [group_call("u9", "g9"), group_call("u9", "t", "tenant")])}
+    )
+    assert numbers(built(client, key)) == {"company": 4, "team": 1, "tenant": 1}
+    # The last of a type go, and the type with them: where nobody was deleted, and after a deletion.
+    gone = f"ALTER TABLE {own_rows(clickhouse, IDENTITY_LOG)} DELETE WHERE project_id = '{project}'"
+    send_sql(clickhouse, f"{gone} AND group_type = 'tenant' SETTINGS mutations_sync = 1")
+    assert numbers(built(client, key)) == {"company": 4, "team": 1}
+    for who in ("u9", "x"):
+        delete(clickhouse, project, who)
+    assert numbers(built(client, key)) == {"company": 3}
+    # Of a project with deletions calls count, too; the other project's ids of the same name are others.
+    store_people(clickhouse, {project: PeopleHistory([], {}, [group_call("u8", "g8")])})
+    assert numbers(built(client, key)) == {"company": 4}
+    assert numbers(built(client, other_key)) == {"company": 1, "team": 1}
+
+    counted = (
+        f"SELECT group_type, groups FROM {CATALOG_GROUPS} FINAL WHERE project_id = '{project}' ORDER BY group_type"
+    )
+    assert send_sql(clickhouse, counted) == "company\t4\nteam\t0\ntenant\t0\n"
+    # Whoever comes next has nothing to write.
+    written = f"SELECT max(built) FROM {CATALOG_GROUPS}"
+    before = send_sql(clickhouse, written)
+
+    async def another() -> None:
+        database = ClickHouse(as_role(clickhouse, Role.QUERY))
+        try:
+            await CatalogBuilder(database, 1).build()
+        finally:
+            await database.close()
+
+    client.run(another())
+    assert send_sql(clickhouse, written) == before
+
+
+def silent_calls(settings: ClickHouseSettings, project: str, kind: str, number: int) -> None:
+    """Calls of ids that begin with `m`, which say no traits."""
+    columns = "project_id, event_id, kind, distinct_id, timestamp, received_at, old_id, group_type, group_key, traits, set_once"
+    times = "'2026-02-27 22:00:00', '2026-02-27 22:00:00'"
+    of_kind = {
+        "identify": "'', '', ''",
+        "link": "concat('old', toString(number)), '', ''",
+        "group": "'', 'company', toString(number)",
+    }
+    send_sql(
+        settings,
+        f"INSERT INTO {IDENTITY_LOG} ({columns}) SELECT '{project}', generateUUIDv4(), '{kind}', concat('m', toString(number)), "
+        f"{times}, {of_kind[kind]}, '{{}}', '{{}}' FROM numbers({number})",
+    )
+
+
+def test_rare_traits(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    """They are looked for among the first calls, however many there are; those of one kind are not hidden by another's."""
+    project, key = next(client.projects)
+    many = SEARCHED_CALLS * 15
+    for kind in ("identify", "link", "group"):
+        silent_calls(clickhouse, project, kind, many)
+
+    def call(kind: str, who: str, name: str, group: str = "") -> Call:
+        return Call(str(uuid.uuid4()), kind, who, START, json.dumps({name: 1}), "company" * bool(group), group)
+
+    calls = [call("link", "a", "early"), call("group", "", "early", "g"), call("group", "z", "late", "g")]
+    calls += [call("identify", "z", "late"), call("link", "z", "late")]
+    store_people(clickhouse, {project: PeopleHistory([event("a", "u1", 0)], {}, calls)})
+    answer = built(client, key)
+    assert [one["name"] for one in answer["people"]["traits"]] == ["early"]
+    (group,) = answer["groups"]
+    assert (group["sample"], [one["name"] for one in group["traits"]]) == (1, ["early"])
+    assert abs(group["groups"] / many - 1) < 0.1
+
+    for sql in (PEOPLE_SQL, GROUP_SQL):
+        assert rows_read(clickhouse, sql, project=project, type="company") < many / 2
+
+
+def rows_read(settings: ClickHouseSettings, sql: str, **parameters: str) -> int:
+    response = httpx.post(
+        settings.clickhouse_url,
+        params={
+            "database": settings.clickhouse_database,
+            "wait_end_of_query": "1",
+            **{f"param_{name}": value for name, value in parameters.items()},
+        },
+        content=sql,
+        auth=(settings.clickhouse_user, settings.clickhouse_password),
+    )
+    assert response.status_code == 200, response.text
+    return int(json.loads(response.headers["x-clickhouse-summary"])["read_rows"])
 
 
 def test_an_empty_project(client: QueryClient) -> None:

@@ -209,6 +209,10 @@ def test_the_catalog_follows(client: QueryClient, clickhouse: ClickHouseSettings
     def counted(key: str) -> int:
         return sum(e["events"] for e in client.ask("/query/catalog", key, {})["events"])
 
+    def sampled(key: str) -> int:
+        asked = [client.ask("/query/catalog", key, {"event": name}) for name in "ab"]
+        return sum(answer["properties"]["sample"] for answer in asked)
+
     async def follow() -> AsyncGenerator[int, None]:
         async with store_of(as_role(clickhouse, Role.QUERY)) as opened:
             builder = CatalogBuilder(opened, 10)
@@ -229,6 +233,8 @@ def test_the_catalog_follows(client: QueryClient, clickhouse: ClickHouseSettings
     assert (counted(key), counted(other_key)) == (len(events), len(events))
     assert client.run(step()) > 0
     assert (counted(key), counted(other_key)) == (len(left), len(events))
+    wait_for_border(client, key)
+    assert (sampled(key), sampled(other_key)) == (len(left), len(events))
     assert client.run(step()) == 0
     client.run(steps.aclose())
 

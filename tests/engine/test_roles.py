@@ -6,6 +6,7 @@ import pytest
 from services.contract.tables import (
     API_KEYS,
     CATALOG,
+    CATALOG_GROUPS,
     CATALOG_TOTALS,
     COHORT_IDS,
     COHORTS,
@@ -39,6 +40,7 @@ TABLES = {
     PARTITIONING,
     CATALOG,
     CATALOG_TOTALS,
+    CATALOG_GROUPS,
     COHORTS,
     COHORT_IDS,
     TAKEN_IDS,
@@ -74,6 +76,7 @@ MAY = {
             DELETION_SWEEPS,
             CATALOG,
             CATALOG_TOTALS,
+            CATALOG_GROUPS,
             COHORTS,
             COHORT_IDS,
             EXPIRED,

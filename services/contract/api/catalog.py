@@ -61,7 +61,7 @@ class CatalogTraits(Struct, kw_only=True):
 
 
 class CatalogGroup(CatalogTraits, kw_only=True):
-    """A type of groups."""
+    """A type of groups. `groups` is an estimate, some 2 % off."""
 
     group_type: str
     groups: Annotated[int, Meta(ge=0)]
@@ -76,8 +76,8 @@ class CatalogProperties(Struct, kw_only=True):
 
 
 class CatalogResult(Struct, kw_only=True):
-    """`events`: most first, as of `built_at` (null: not built yet). `building`: something was stored or deleted since. All else is
-    of a sample of what is stored now."""
+    """`events`: most first, as of `built_at` (null: not built yet). `building`: something was stored or deleted since. Numbers of
+    groups are built too; all else is of a sample of what is stored now."""
 
     built_at: datetime | None
     building: bool

@@ -1,8 +1,9 @@
-"""Builds the catalog of events day by day, from the stored rows, in the background.
+"""Builds the catalog in the background, from the stored rows: of events day by day, and how many groups there are.
 
 every few seconds: have the parts of the events table, the deleted ids, or what has expired, changed since?
 of what has changed, month by month: how many rows has each day of each project, and what is their checksum?
 where the catalog says something else: that day is built again
+have the parts of the identity log, or the deleted ids, changed since? groups are counted again
 
 Nothing but the tables decides what is to be built. So it does not matter who inserts, deletes or merges, nor how many query
 services build: what one has built is up to date for the others.
@@ -17,10 +18,20 @@ from typing import Any
 from msgspec import Struct
 from prometheus_client import Histogram
 
-from services.contract.tables import CATALOG, CATALOG_TOTALS, DELETED_IDS, EVENTS, EXPIRED
+from services.contract.tables import (
+    CATALOG,
+    CATALOG_GROUPS,
+    CATALOG_TOTALS,
+    DELETED_IDS,
+    EVENTS,
+    EXPIRED,
+    IDENTITY_LOG,
+    SHARDED,
+)
 from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, NONE_EXPIRED, NOT_DELETED
 from services.query.sql.events import SETTINGS as EVENTS_SETTINGS
 from services.query.sql.persons import JOIN_PERSONS, PERSON
+from services.runtime.at_once import at_once
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.cluster import on_replicas, own_table
 from services.runtime.logs import get_logger
@@ -45,14 +56,15 @@ _SETTINGS = {
 }
 
 
-# By month: what a change of its parts changes.
-def parts_sql(store: ClickHouse) -> str:
-    """On a cluster, those of all replicas."""
-    number = "_shard_num" if store.cluster else "0"
+def parts_sql(store: ClickHouse, table: str) -> str:
+    """By month, where the table has months: what a change of its parts changes. On a cluster those of all replicas, of a table
+    that is spread over the shards. What is whole on every node is read where we ask: that server's parts change with it."""
+    spread = store.cluster if table in SHARDED else ""
+    number = "_shard_num" if spread else "0"
     return (
         f"SELECT partition, count(), groupBitXor(cityHash64({number}, name)) "
-        f"FROM {on_replicas(store.cluster, 'system.parts')} WHERE database = '{store.database}' "
-        f"AND table = '{own_table(EVENTS, store.cluster)}' AND active GROUP BY partition"
+        f"FROM {on_replicas(spread, 'system.parts')} WHERE database = '{store.database}' "
+        f"AND table = '{own_table(table, store.cluster)}' AND active GROUP BY partition"
     )
 
 
@@ -100,7 +112,36 @@ _NOT_TOTALLED = (
     "ON t.project_id = d.project_id WHERE d.last > t.last"
 )
 
+
+def _count_groups(calls: str, before: str) -> str:
+    """Adds a row for each type of which the number is not what it was: 0 where none is left. Conditions on the log, `e`, and
+    on what was counted before."""
+    return (
+        f"INSERT INTO {CATALOG_GROUPS} SELECT project, type, {{built:UInt64}}, sum(counted) AS number FROM ("
+        "SELECT toString(e.project_id) AS project, toString(e.group_type) AS type, uniqCombined(12)(e.group_key) AS counted, "
+        f"0 AS before FROM {IDENTITY_LOG} AS e WHERE e.kind = 'group' AND {calls} GROUP BY project, type UNION ALL "
+        f"SELECT project_id, group_type, 0, groups FROM {CATALOG_GROUPS} FINAL WHERE {before}"
+        ") GROUP BY project, type HAVING number != sum(before)"
+    )
+
+
+_GROUPS_OF_OTHERS = _count_groups(
+    "e.project_id NOT IN {projects:Array(String)}", "project_id NOT IN {projects:Array(String)}"
+)
+_GROUPS_OF_PROJECT = _count_groups(
+    f"e.project_id = {{project:String}} AND {NOT_DELETED}", "project_id = {project:String}"
+)
+
 Fingerprint = Mapping[str, Sequence[Any]]
+
+
+class _Look(Struct, frozen=True):
+    """What the tables were like: parts of events and of the log of calls; deletions and what has expired by project."""
+
+    events: Fingerprint = {}
+    calls: Fingerprint = {}
+    deleted: Fingerprint = {}
+    expired: Fingerprint = {}
 
 
 class _Day(Struct, frozen=True, order=True):
@@ -116,9 +157,7 @@ class CatalogBuilder:
     def __init__(self, store: ClickHouse, every_s: float) -> None:
         self._store = store
         self._every_s = every_s
-        self._parts: Fingerprint | None = None
-        self._deleted: Fingerprint = {}
-        self._expired: Fingerprint = {}
+        self._seen: _Look | None = None
         self._totalled = False
 
     async def build_forever(self) -> None:
@@ -136,14 +175,18 @@ class CatalogBuilder:
 
     async def build(self) -> int:
         """Compare what has changed, build what differs; how many days. Raises StoreError, and goes on from there next time."""
-        parts, deleted, expired = await self._look()
-        before, deleted_before = self._parts or {}, self._deleted
-        with_deletions = sorted(deleted)
-        changed_projects = [one for one in with_deletions if deleted.get(one) != deleted_before.get(one)]
-        months_expired = _months_between(self._expired, expired)
+        now, before = await self._look(), self._seen or _Look()
+        with_deletions = sorted(now.deleted)
+        changed_projects = [one for one in with_deletions if now.deleted.get(one) != before.deleted.get(one)]
+        if self._seen is None or now.calls != before.calls:
+            await self._build_groups(with_deletions, others=True)
+        else:
+            await self._build_groups(changed_projects, others=False)
+        months_expired = _months_between(before.expired, now.expired)
         built = 0
-        for month in sorted({*parts, *before}, reverse=True):
-            if self._parts is None or parts.get(month) != before.get(month) or months_expired(int(month)):
+        for month in sorted({*now.events, *before.events}, reverse=True):
+            is_changed = now.events.get(month) != before.events.get(month)
+            if self._seen is None or is_changed or months_expired(int(month)):
                 built += await self._build_month(int(month), with_deletions, others=True)
             elif changed_projects:
                 built += await self._build_month(int(month), changed_projects, others=False)
@@ -152,21 +195,27 @@ class CatalogBuilder:
                 parameters = {"project": project, "built": time.time_ns() // 1000}
                 await self._store.command(_TOTAL, parameters, _SETTINGS)
             self._totalled = True
-        self._parts, self._deleted, self._expired = parts, deleted, expired
+        self._seen = now
         return built
 
     async def is_up_to_date(self) -> bool:
         """Whether all that is stored now is built."""
-        return self._parts is not None and await self._look() == (
-            self._parts,
-            self._deleted,
-            self._expired,
-        )
+        return self._seen is not None and await self._look() == self._seen
 
-    async def _look(self) -> tuple[Fingerprint, Fingerprint, Fingerprint]:
-        parts = {row[0]: row[1:] for row in await self._store.rows(parts_sql(self._store))}
-        deleted = {row[0]: row[1:] for row in await self._store.rows(DELETED_SQL)}
-        return parts, deleted, {row[0]: row[1:] for row in await self._store.rows(EXPIRED_SQL)}
+    async def _look(self) -> _Look:
+        asked = parts_sql(self._store, EVENTS), parts_sql(self._store, IDENTITY_LOG), DELETED_SQL, EXPIRED_SQL
+        async with at_once() as tasks:
+            answers = [tasks.create_task(self._store.rows(sql)) for sql in asked]
+        return _Look(*[{row[0]: row[1:] for row in answer.result()} for answer in answers])
+
+    async def _build_groups(self, projects: Sequence[str], *, others: bool) -> None:
+        """Of these projects, which have deleted ids; and of all `others`, which have none."""
+        built = time.time_ns() // 1000
+        if others:
+            parameters = {"projects": list(projects), "built": built}
+            await self._store.command(_GROUPS_OF_OTHERS, parameters, _SETTINGS)
+        for project in projects:
+            await self._store.command(_GROUPS_OF_PROJECT, {"project": project, "built": built}, _SETTINGS)
 
     async def _build_month(self, month: int, projects: Sequence[str], *, others: bool) -> int:
         """Of these projects, which have deleted ids; and of all `others`, which have none."""

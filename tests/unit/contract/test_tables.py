@@ -10,6 +10,7 @@ from services.contract.log.envelope import EventLine, IdentityLine
 from services.contract.tables import (
     API_KEYS,
     CATALOG,
+    CATALOG_GROUPS,
     CATALOG_TOTALS,
     COHORT_IDS,
     COHORTS,
@@ -63,6 +64,7 @@ def test_every_table_that_has_a_name_in_the_contract_is_made() -> None:
         DELETION_SWEEPS,
         CATALOG,
         CATALOG_TOTALS,
+        CATALOG_GROUPS,
         COHORTS,
         COHORT_IDS,
         PROJECT_LIMITS,

@@ -1,0 +1,62 @@
+"""What the catalog asks is asked at once; when one statement fails, none goes on."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, cast
+
+import pytest
+
+from services.contract.api.catalog import CatalogQuery, CatalogResult
+from services.query.catalog.read import DAYS_SQL, EVENTS_SQL, GROUP_SQL, GROUPS_SQL, PEOPLE_SQL, read_catalog
+from services.query.execution.executor import QueryExecutor
+from services.runtime.clickhouse import LimitExceededError
+
+
+class Together:
+    """A store that answers when so many statements wait for it. `fails`: the statement that it refuses."""
+
+    def __init__(self, *waited_for: set[tuple[str, str]], fails: str = "") -> None:
+        self._waited_for = list(waited_for)
+        self._fails = fails
+        self._arrived = asyncio.Condition()
+        self.waiting: set[tuple[str, str]] = set()
+
+    async def rows(self, sql: str, parameters: dict[str, Any]) -> list[Sequence[Any]]:
+        one = sql, parameters.get("type", "")
+        self.waiting.add(one)
+        try:
+            async with self._arrived:
+                self._arrived.notify_all()
+                await self._arrived.wait_for(lambda: any(one in they <= self.waiting for they in self._waited_for))
+            if sql == self._fails:
+                raise LimitExceededError("too much")
+            if self._fails:
+                await asyncio.Event().wait()
+            return [("a", 2), ("b", 1)] if sql == GROUPS_SQL else []
+        finally:
+            if self._fails:
+                self.waiting.discard(one)
+
+
+FIRST = {(sql, "") for sql in (EVENTS_SQL, PEOPLE_SQL, GROUPS_SQL, DAYS_SQL)}
+OF_GROUPS = {(GROUP_SQL, "a"), (GROUP_SQL, "b")}
+
+
+async def read(store: Together) -> CatalogResult:
+    async with asyncio.timeout(5):
+        return await read_catalog(cast(QueryExecutor, store), "shop", CatalogQuery(event="view"), building=False)
+
+
+async def test_what_needs_nothing_of_each_other_is_asked_at_once() -> None:
+    store = Together(FIRST, OF_GROUPS)
+    result = await read(store)
+    assert [(one.group_type, one.groups, one.sample) for one in result.groups] == [("a", 2, 0), ("b", 1, 0)]
+    assert store.waiting == FIRST | OF_GROUPS
+
+
+@pytest.mark.parametrize("sql", [EVENTS_SQL, PEOPLE_SQL, GROUPS_SQL, DAYS_SQL])
+async def test_when_one_fails_all_are_stopped(sql: str) -> None:
+    store = Together(FIRST, fails=sql)
+    with pytest.raises(LimitExceededError):
+        await read(store)
+    assert store.waiting == set()
