@@ -111,6 +111,13 @@ class _Envelope(Struct):
 _decode_batch = msgspec.json.Decoder(_Batch).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_any = msgspec.json.decode
+# What Java's SDK looks for in a 429; without the first it throws the events away. Nobody alone is over a limit here.
+_NOBODY_THROTTLED: dict[str, Any] = {
+    "eps_threshold": 0,
+    "throttled_devices": {},
+    "throttled_users": {},
+    "throttled_events": [],
+}
 _KNOWN = frozenset([*_Event.__struct_fields__, *_CONTEXT, *_REVENUE, *_LOST])
 
 
@@ -164,6 +171,8 @@ class Amplitude(Family):
         body: dict[str, Any] = {"code": status, "error": message, "request_id": incoming.request_id}
         if error.code is ErrorCode.MISSING_FIELD:
             body["missing_field"] = error.field
+        if status == 429:
+            body |= _NOBODY_THROTTLED
         return json_answer(body, status)
 
 
