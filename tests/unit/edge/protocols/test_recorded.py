@@ -1,5 +1,5 @@
-"""Requests of the SDKs of Java and Go as they were on the wire, but for key, ids and days: what becomes of each, that it is
-stored once when it is sent again, and that the SDK takes the answer for a success."""
+"""Requests of SDKs of Java and Go, and of Jitsu's, as they were on the wire but for key, ids and days: what becomes of each,
+that it is stored once when it is sent again, and that the SDK takes the answer for a success."""
 
 import base64
 import gzip
@@ -99,6 +99,11 @@ TRAITS: Identity = ("identify", "ada", None, {"plan": "pro"}, {})
 ALIAS: Identity = ("alias", "ada", "old", {}, {})
 GROUP: Identity = ("group", "ada", None, {"seats": 4}, {})
 GROUP_ALONE: Identity = ("group", None, None, {"seats": 4}, {})
+# After group(): the traits of the context are the group's.
+JITSU = """{"type":"track","event":"seen","properties":{"tiny":1e-9},"userId":null,
+"anonymousId":"device","groupId":"acme","timestamp":"2026-11-19T12:47:03.706Z","sentAt":"2026-11-19T12:47:03.706Z",
+"messageId":"yieh4gybi6k5ewknvwsv","writeKey":"any:***","context":{"library":{"name":"@jitsu/js","version":"1.11.0",
+"env":"node"},"traits":{"seats":4},"page":{},"clientIds":{},"campaign":{}}}"""
 # By SDK: address, headers, body; the time of its event, its messages about people, and what tells it that all is well.
 RECORDED: dict[str, tuple[str, dict[str, str], bytes, str, list[Identity], Any]] = {
     "segment java 3.5.4": (
@@ -115,6 +120,14 @@ RECORDED: dict[str, tuple[str, dict[str, str], bytes, str, list[Identity], Any]]
         gzip.compress(RUDDER_JAVA.encode()),
         "2026-11-19T12:40:28.250000Z",
         [LINK],
+        {"success": True},
+    ),
+    "jitsu 1.11.0": (
+        "/api/s/track",
+        {"content-type": "application/json", "x-write-key": "any:hr_ingest"},
+        JITSU.encode(),
+        "2026-11-19T12:47:03.706000Z",
+        [],
         {"success": True},
     ),
     "posthog java 1.2.0": (
@@ -212,6 +225,12 @@ async def test_the_library_of_posthog_java_is_a_property(sdk: SdkEdge) -> None:
     """It stands beside the properties."""
     await send(sdk, "posthog java 1.2.0")
     assert [event["properties"]["$lib"] for event in sdk.events] == ["posthog-java"]
+
+
+async def test_an_event_of_jitsu_belongs_to_the_group_that_it_says(sdk: SdkEdge) -> None:
+    await send(sdk, "jitsu 1.11.0")
+    assert sdk.events[0]["properties"]["$groups"] == {"group": "acme"}
+    assert "traits" not in sdk.events[0]["properties"]["$context"]
 
 
 async def test_a_clock_of_posthog_server_that_is_behind_is_corrected(sdk: SdkEdge) -> None:
