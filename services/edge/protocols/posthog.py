@@ -236,7 +236,7 @@ class _Translation:
         if distinct_id is None:
             raise ApiError(ErrorCode.MISSING_FIELD, "`distinct_id` is required.", field="distinct_id")
         key = self._taken.key_of(message.uuid or _text(apart, "$insert_id"))
-        if key is None:  # Python's SDK of up to 2024, and Go's of up to 2025
+        if key is None:  # Python's SDK of up to 2024, and Go's
             key = self._text_keys.key_of(payload, bytes(message.timestamp))
         time, sent = self._time(message, properties)
         if message.options and bytes(message.options) not in (b"{}", b"null"):

@@ -1,16 +1,16 @@
-"""Requests of SDKs of Java and Go, and of Jitsu's, as they were on the wire but for key, ids and days: what becomes of each,
-that it is stored once when it is sent again, and that the SDK takes the answer for a success."""
+"""Requests of SDKs of Java and Go, and of two for browsers, as they were on the wire but for key, ids and days: what becomes
+of each, that it is stored once when it is sent again, and that the SDK takes the answer for a success."""
 
 import base64
 import gzip
 import json
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 import pytest
 
-from tests.unit.edge.protocols.conftest import KEY, SdkEdge, lost
+from tests.unit.edge.protocols.conftest import BOTH_KEY, KEY, SdkEdge, lost
 
 SEGMENT_JAVA = """{"batch":[
 {"type":"track","messageId":"672eeaeb-2ea8-487f-9080-dee24a0588c4","timestamp":"2026-11-19T12:40:20.250Z",
@@ -79,6 +79,26 @@ _ADA = ('{"$set":{"plan":"pro"}}', "$identify", "{}", '"device"', "{}", "{}", "5
 _ACME = ("{}", "$groupidentify", "{}", "null", '{"$set":{"seats":4}}', '{"company":"acme"}', "20115fe0", '"ada"')
 _EVENTS = ",".join(_AMPLITUDE_EVENT % one for one in (_SEEN, _ADA, _ACME))
 AMPLITUDE_JAVA = f'{{"api_key":"hr_ingest","events":[{_EVENTS}]}}'
+_OLD_EVENT = """{"device_id":"device","user_id":%s,"timestamp":1795092011250,"event_id":1,"session_id":1795092008581,
+"event_type":"%s","version_name":null,"platform":"Web","os_name":"Chrome","os_version":"156","device_model":"Linux",
+"device_manufacturer":null,"language":"en-US","api_properties":{},"event_properties":%s,"user_properties":%s,"uuid":"%s",
+"library":{"name":"amplitude-js","version":"8.21.10"},"sequence_number":1,"groups":%s,"group_properties":%s,
+"user_agent":"Mozilla/5.0","partner_id":null}"""
+_OLD_EVENTS = ",".join(
+    _OLD_EVENT % one
+    for one in (
+        ("null", "seen", '{"tiny":1e-9,"text":"\u00fc\U0001f600 & = % +"}', "{}", "f1de4236", "{}", "{}"),
+        ('"ada"', "$identify", "{}", '{"$set":{"plan":"pro"}}', "53c22f15", "{}", "{}"),
+        ('"ada"', "$groupidentify", "{}", "{}", "20115fe0", '{"company":"acme"}', '{"$set":{"seats":4}}'),
+    )
+)
+
+
+def amplitude_js(events: str, upload_time: str = "1795176000000", key: str = KEY) -> bytes:
+    fields = {"checksum": "7bdc8e61", "client": key, "e": f"[{events}]", "upload_time": upload_time, "v": "2"}
+    return urlencode(fields, quote_via=quote).encode()
+
+
 MIXPANEL_JAVA = """[
 {"event":"seen","properties":{"distinct_id":"device","tiny":1.0E-9,"time":1795092011250,"mp_lib":"jdk",
 "token":"hr_ingest"}},
@@ -105,7 +125,7 @@ JITSU = """{"type":"track","event":"seen","properties":{"tiny":1e-9},"userId":nu
 "messageId":"yieh4gybi6k5ewknvwsv","writeKey":"any:***","context":{"library":{"name":"@jitsu/js","version":"1.11.0",
 "env":"node"},"traits":{"seats":4},"page":{},"clientIds":{},"campaign":{}}}"""
 # By SDK: address, headers, body; the time of its event, its messages about people, and what tells it that all is well.
-RECORDED: dict[str, tuple[str, dict[str, str], bytes, str, list[Identity], Any]] = {
+RECORDED: dict[str, tuple[str, dict[str, str], bytes, str, list[Identity], str | dict[str, Any]]] = {
     "segment java 3.5.4": (
         "/v1/import/",
         {"content-type": "application/json; charset=UTF-8"},
@@ -162,13 +182,21 @@ RECORDED: dict[str, tuple[str, dict[str, str], bytes, str, list[Identity], Any]]
         [LINK, GROUP_ALONE],
         {"code": 200, "events_ingested": 3},
     ),
+    "amplitude-js 8.21.10": (
+        "/2/httpapi",
+        {"content-type": "application/x-www-form-urlencoded; charset=UTF-8"},
+        amplitude_js(_OLD_EVENTS),
+        "2026-11-19T12:40:11.250000Z",
+        [LINK, GROUP_ALONE],
+        "success",
+    ),
     "mixpanel java 1.6.1": (
         "/track?ip=0",
         {"content-type": "application/x-www-form-urlencoded;charset=utf8"},
         b"data=" + quote(base64.b64encode(MIXPANEL_JAVA.encode())).encode(),
         "2026-11-19T12:40:11.250000Z",
         [LINK_ALONE, ALIAS],
-        1,
+        "1",
     ),
     "mixpanel java 1.6.1, import": (
         "/import?strict=1",
@@ -197,9 +225,12 @@ async def test_all_of_a_request_arrives(sdk: SdkEdge, name: str) -> None:
     families = ("segment", "posthog", "amplitude", "mixpanel")
     before = {family: lost(family, "unknown_field") for family in families}
     response = await send(sdk, name)
-    answer = response.json()
     assert response.status_code == 200
-    assert answer == success if success == 1 else {key: answer.get(key) for key in success} == success
+    if isinstance(success, str):
+        assert response.text == success
+    else:
+        answer = response.json()
+        assert {key: answer.get(key) for key in success} == success
     event = sdk.events[0]
     assert (event["event"], event["distinct_id"], event["timestamp"]) == ("seen", "device", time)
     assert event["properties"]["tiny"] == 1e-9
@@ -305,3 +336,60 @@ async def test_a_limit_is_said_as_amplitude_java_reads_it(sdk: SdkEdge) -> None:
     assert responses[-1].status_code == answer["code"] == 429
     assert isinstance(answer["eps_threshold"], int)
     assert (answer["throttled_devices"], answer["throttled_users"], answer["throttled_events"]) == ({}, {}, [])
+
+
+async def test_what_amplitude_js_says_beside_an_event(sdk: SdkEdge) -> None:
+    await send(sdk, "amplitude-js 8.21.10")
+    (event,) = sdk.events
+    assert event["properties"]["text"] == "\u00fc\U0001f600 & = % +"
+    assert event["idempotency_key"] == "device:f1de4236"
+    assert event["properties"]["$context"] == {
+        "session_id": 1795092008581,
+        "event_id": 1,
+        "platform": "Web",
+        "os_name": "Chrome",
+        "os_version": "156",
+        "device_model": "Linux",
+        "language": "en-US",
+        "library": {"name": "amplitude-js", "version": "8.21.10"},
+        "user_agent": "Mozilla/5.0",
+        "sequence_number": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("upload_time", "time"),
+    [
+        ("1795176000000", "2026-11-19T12:40:11.250"),
+        ("1795179600000", "2026-11-19T11:40:11.250"),  # an hour ahead
+        ("1795172400000", "2026-11-19T13:40:11.250"),  # an hour behind: it stamps each try
+        ("", "2026-11-19T12:40:11.250"),
+        ("\u0663", "2026-11-19T12:40:11.250"),
+        ("9" * 5000, "2026-11-19T12:40:11.250"),
+    ],
+)
+async def test_the_clock_of_amplitude_js(sdk: SdkEdge, upload_time: str, time: str) -> None:
+    response = await sdk.client.post("/2/httpapi", content=amplitude_js(_OLD_EVENTS, upload_time))
+    assert response.text == "success"
+    assert sdk.events[0]["timestamp"][:23] == time
+
+
+async def test_a_bad_event_of_amplitude_js_does_not_come_again(sdk: SdkEdge) -> None:
+    """It sends the first of its queue until there is a 200, and keeps all that came after."""
+    response = await sdk.client.post("/2/httpapi", content=amplitude_js('{"event_type":"x"},{}'))
+    assert (response.status_code, response.text) == (200, "success")
+    assert [code for code, _ in sdk.letters] == ["missing_field"] * 2
+    assert not sdk.events
+
+
+@pytest.mark.parametrize(("key", "status"), [(BOTH_KEY, 400), ("hr_unknown", 400), ("", 400)])
+async def test_the_key_of_amplitude_js(sdk: SdkEdge, key: str, status: int) -> None:
+    response = await sdk.client.post("/2/httpapi", content=amplitude_js(_OLD_EVENTS, key=key))
+    assert response.status_code == status
+    assert sdk.is_empty
+
+
+@pytest.mark.parametrize("body", [b"client=hr_ingest&e=", b"client=hr_ingest&e={}", b"e=%ff%fe&client=hr_ingest"])
+async def test_forms_that_are_nothing_are_400(sdk: SdkEdge, body: bytes) -> None:
+    assert (await sdk.client.post("/2/httpapi", content=body)).status_code == 400
+    assert sdk.is_empty
