@@ -56,7 +56,10 @@ _decode_any = msgspec.json.decode
 
 
 class Mixpanel(Family):
-    """Success is the body `1`, or `"status":1` where the request says `verbose`; `"status":"OK"` of an import as JSON."""
+    """Success is the body `1`, or `"status":1` where the request says `verbose`; `"status":"OK"` of an import as JSON.
+
+    Each is read by SDKs that take nothing else: Go's reads a bare number after a profile as JSON.
+    """
 
     name = "mixpanel"
 
@@ -83,8 +86,8 @@ class Mixpanel(Family):
         messages: Messages[Any] = read_list(text, kind) if is_list else read_one(text, kind)
         token = next((token for token in map(_token_of, messages.items) if token), None)
         says_verbose = "1" in (incoming.query.get("verbose"), (form or {}).get("verbose"))
-        is_verbose = says_verbose or data[:1] in _BEGIN_OF_JSON
-        return Parsed(messages, is_verbose, token, text)
+        is_import = incoming.path == "/import" and data[:1] in _BEGIN_OF_JSON
+        return Parsed(messages, "OK" if is_import else 1 if says_verbose else None, token, text)
 
     def take(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> None:
         translation = _Translation(taken, parsed, self.request_members(incoming))
@@ -92,10 +95,9 @@ class Mixpanel(Family):
         taken.each(parsed.messages, add)
 
     def answer(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> Answer:
-        if not parsed.envelope:
+        status = parsed.envelope
+        if status is None:
             return Answer(200, b"1", "text/plain")
-        # To JSON, /import says how it went in words: Java's SDK takes nothing else for a success.
-        status = "OK" if incoming.path == "/import" and incoming.data[:1] in _BEGIN_OF_JSON else 1
         return json_answer({"status": status, "error": None, "code": 200, "num_records_imported": taken.messages})
 
     def refuse(self, incoming: Incoming, error: ApiError) -> Answer:
