@@ -26,7 +26,7 @@ from services.edge.protocols.taken import Taken, encode, merged, with_members
 from services.edge.protocols.text_keys import TextKeys, is_exact
 
 _Id = str | int | float | None
-_V1 = "/i/v1/analytics/events"
+_V1 = frozenset(["/i/v1/analytics/events", "/i/v1/ai/events"])
 _RECORDINGS = frozenset(["$snapshot", "$snapshot_items", "$performance_event"])
 # They stamp each try with its time; posthog-node keeps the time of the first.
 _STAMP_EACH_TRY = (b'"posthog-python"', b'"posthog-server"', b'"posthog-android"')
@@ -127,7 +127,7 @@ class PostHog(Family):
             return
         members = self.request_members(incoming)
         library, _, version = incoming.headers.get("posthog-sdk-info", "").partition("/")
-        if incoming.path == _V1 and library:  # as capture v1 says: these come from the header alone
+        if incoming.path in _V1 and library:  # as capture v1 says: these come from the header alone
             members += [b'"$lib":' + encode(library), b'"$lib_version":' + encode(version)]
         translation = _Translation(taken, parsed, members, library)
         taken.each(parsed.messages, translation.add)
@@ -135,7 +135,7 @@ class PostHog(Family):
     # --- Answers ---
 
     def answer(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> Answer:
-        if incoming.path != _V1:
+        if incoming.path not in _V1:
             return Answer(200, b'{"status":1}')
         refused = {rejected.index: rejected.error.message for rejected in taken.rejected}
         results: dict[str, dict[str, str]] = {}
