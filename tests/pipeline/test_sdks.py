@@ -16,8 +16,8 @@ import pytest
 
 from tests.pipeline.test_behaviour import unique
 from tests.support.pipeline import Pipeline, eventually
-from tests.support.sdks.running import Driver, missing_because
-from tests.support.sdks.unreliable import FAULTS, unreliable
+from tests.support.sdks.running import Driver
+from tests.support.sdks.unreliable import CUT_AFTER, FAULTS, unreliable
 
 PROPERTIES = {"n": 2, "price": 19.99, "text": 'über 😀 \\ "', "nested": {"a": [1, {"b": None}]}, "none": None}
 # What SDKs add to an app's own properties.
@@ -25,10 +25,12 @@ _ADDED = {"token", "time", "distinct_id", "mp_lib", "mp_processing_time_ms"}
 
 # What each SDK is told, but for what it cannot say; and which faults it meets. Not met is what it loses by itself:
 # Amplitude's throw away what was on a connection that is cut, and rest half a minute after a 429; npm's of Mixpanel sends
-# nothing again; a 429 is never answered to PostHog.
+# nothing again; a 429 is never answered to PostHog. Segment's and RudderStack's for Java rest up to half a minute after
+# each fault.
 _NO_429 = tuple(fault for fault in FAULTS if fault != 429)
 _NO_PAGE = {"page": False}
 _AMPLITUDE = {"page": False, "alias": False, "null": False}
+_JAVA = {"null": False, "deep_null": False}
 SDKS: dict[str, tuple[tuple[str | int, ...], dict[str, bool]]] = {
     "segment_python": (FAULTS, {}),
     "segment_node": (FAULTS, {}),
@@ -41,6 +43,10 @@ SDKS: dict[str, tuple[tuple[str | int, ...], dict[str, bool]]] = {
     "amplitude_node": ((500, 503), _AMPLITUDE),
     "mixpanel_python": (FAULTS, _NO_PAGE),
     "mixpanel_node": ((), _NO_PAGE),
+    "segment_java": ((), _JAVA),
+    "rudder_java": ((), _JAVA),
+    "posthog_java": ((500, CUT_AFTER, 503), {**_JAVA, **_NO_PAGE}),
+    "mixpanel_java": (FAULTS, {**_JAVA, **_NO_PAGE}),
 }
 
 
@@ -57,9 +63,13 @@ class Story:
     def at(self, second: int) -> datetime:
         return self.begin + timedelta(seconds=second, milliseconds=250)
 
-    def messages(self, *, alias: bool = True, page: bool = True, null: bool = True) -> list[dict[str, Any]]:
+    def messages(
+        self, *, alias: bool = True, page: bool = True, null: bool = True, deep_null: bool = True
+    ) -> list[dict[str, Any]]:
         tagged = {"tag": self.tag}
         properties = {name: value for name, value in PROPERTIES.items() if null or value is not None}
+        if not deep_null:
+            properties["nested"] = {"a": [1, {"b": "c"}]}
         said = [
             {"do": "track", "anonymous": self.device, "event": "seen", "properties": tagged},
             {"do": "identify", "anonymous": self.device, "user": self.ada, "traits": {"plan": "pro", "age": 36}},
@@ -128,7 +138,7 @@ def stories(pipeline: Pipeline, ingest_key: str) -> dict[str, Story]:
 
 def story_of(driver: str, stories: dict[str, Story]) -> Story:
     if driver not in stories:
-        pytest.skip(f"not run: {missing_because()}")
+        pytest.skip(f"not run: {Driver(driver).missing_because}")
     return stories[driver]
 
 
@@ -165,7 +175,7 @@ def test_a_log_that_is_away_for_a_while_costs_nothing(pipeline: Pipeline, ingest
     """RudderStack's SDK for Node gives up after three tries within a second."""
     driver, story = Driver("rudder_node"), Story("away")
     if not driver.is_here:
-        pytest.skip(f"not run: {missing_because()}")
+        pytest.skip(f"not run: {driver.missing_because}")
     broker = broker_of(pipeline)
     broker.suspend()
     try:

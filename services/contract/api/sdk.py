@@ -26,6 +26,7 @@ POST_PATHS: dict[str, tuple[str, ...]] = {
         "/i/v0/e",
         "/i/v0/ai/batch",
         "/i/v1/analytics/events",
+        "/i/v1/ai/events",
         "/flags",
         "/decide",
         "/s",

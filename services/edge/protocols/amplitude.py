@@ -1,4 +1,4 @@
-"""Amplitude: events of HTTP V2 and of its batch call."""
+"""Amplitude: events of HTTP V2 and of its batch call, and the forms of its older browser SDK (amplitude-js)."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from services.edge.protocols.family import (
     none_valid,
     text_of_id,
 )
+from services.edge.protocols.forms import form_of
 from services.edge.protocols.messages import (
     FAULTS,
     Payload,
@@ -66,6 +67,8 @@ _CONTEXT = [
     "library",
     "user_agent",
     "start_version",
+    "api_properties",
+    "sequence_number",
 ]
 # What was paid, as properties of the event.
 _REVENUE = [
@@ -97,6 +100,13 @@ class _Event(Struct, gc=False):
     group_properties: Raw = field(default_factory=Raw)
 
 
+class _FormEvent(_Event):
+    """As amplitude-js names it."""
+
+    time: Raw = field(default_factory=Raw, name="timestamp")
+    insert_id: _Id = field(default=None, name="uuid")
+
+
 class _Batch(Struct):
     events: list[_Event]
     api_key: str | None = None
@@ -108,10 +118,22 @@ class _Envelope(Struct):
     client_upload_time: Raw = field(default_factory=Raw)
 
 
+class _Form(_Envelope):
+    """What amplitude-js says beside its events."""
+
+
 _decode_batch = msgspec.json.Decoder(_Batch).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_any = msgspec.json.decode
+# What Java's SDK looks for in a 429; without the first it throws the events away. Nobody alone is over a limit here.
+_NOBODY_THROTTLED: dict[str, Any] = {
+    "eps_threshold": 0,
+    "throttled_devices": {},
+    "throttled_users": {},
+    "throttled_events": [],
+}
 _KNOWN = frozenset([*_Event.__struct_fields__, *_CONTEXT, *_REVENUE, *_LOST])
+_KNOWN_OF_FORMS = _KNOWN.union(_FormEvent.__struct_encode_fields__)
 
 
 class Amplitude(Family):
@@ -123,6 +145,9 @@ class Amplitude(Family):
         return incoming.path != "/batch" or has_events(incoming.data)
 
     def parse(self, incoming: Incoming) -> Parsed:
+        form = form_of(incoming.data, b"e")
+        if form is not None:
+            return _parsed_form(form)
         text = text_of(incoming.data)
         if not may_hold_many(text):
             try:
@@ -143,6 +168,8 @@ class Amplitude(Family):
         taken.each(parsed.messages, translation.add)
 
     def answer(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> Answer:
+        if isinstance(parsed.envelope, _Form):
+            return Answer(200, b"success", "text/plain")
         body = {
             "code": 200,
             "events_ingested": taken.messages,
@@ -152,6 +179,8 @@ class Amplitude(Family):
         return json_answer(body)
 
     def nothing_valid(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> Answer:
+        if isinstance(parsed.envelope, _Form):  # it sends the first of its queue again until there is a 200
+            return self.answer(incoming, parsed, taken)
         indexes = [rejected.index for rejected in taken.rejected]
         body = {"code": 400, "error": none_valid(taken).message, "events_with_invalid_fields": {"event": indexes}}
         return json_answer(body, 400)
@@ -164,7 +193,18 @@ class Amplitude(Family):
         body: dict[str, Any] = {"code": status, "error": message, "request_id": incoming.request_id}
         if error.code is ErrorCode.MISSING_FIELD:
             body["missing_field"] = error.field
+        if status == 429:
+            body |= _NOBODY_THROTTLED
         return json_answer(body, status)
+
+
+def _parsed_form(form: dict[str, str]) -> Parsed:
+    """A list of events as `e`, the key as `client`, and the time of this try."""
+    text = text_of(form["e"].encode("utf-8", "surrogatepass"))
+    uploaded = form.get("upload_time", "")
+    is_time = uploaded.isascii() and uploaded.isdecimal() and len(uploaded) < 20
+    envelope = _Form(form.get("client"), Raw(b"%d" % int(uploaded)) if is_time else Raw())
+    return Parsed(read_list(text, _FormEvent), envelope, envelope.api_key, text)
 
 
 class _Translation:
@@ -222,13 +262,15 @@ class _Translation:
         """What stands beside the event's own properties. What nobody knows is counted."""
         fields = _decode_fields(mended(payload.text)[0])
         members: dict[str, bytes] = {}
-        context = {name: fields[name] for name in _CONTEXT if name in fields and bytes(fields[name]) != b"null"}
+        context = {
+            name: fields[name] for name in _CONTEXT if name in fields and bytes(fields[name]) not in (b"null", b"{}")
+        }
         if bytes(context.get("ip", b"")) == b'"$remote"':
             del context["ip"]
         if context:
             members["$context"] = encode(context)
         members.update({name: bytes(fields[name]) for name in _REVENUE if bytes(fields.get(name, b"null")) != b"null"})
-        for name in fields.keys() - _KNOWN:
+        for name in fields.keys() - (_KNOWN_OF_FORMS if isinstance(event, _FormEvent) else _KNOWN):
             self._taken.lost["unknown_field"] += bytes(fields[name]) != b"null"
         for name in _LOST.intersection(fields):
             self._taken.lost[name] += bytes(fields[name]) not in _NO_OBJECT

@@ -10,9 +10,9 @@ _MAX_FIELDS = 100
 _BEGIN_OF_JSON = (b"{", b"[")
 
 
-def form_of(body: bytes) -> dict[str, str] | None:
-    """The fields of a form that has `data`, each once; None for a body that is none. Raises ApiError."""
-    if body[:1] in _BEGIN_OF_JSON or (not body.startswith(b"data=") and b"&data=" not in body):
+def form_of(body: bytes, field: bytes = b"data") -> dict[str, str] | None:
+    """The fields of a form that has `field`, each once; None for a body that is none. Raises ApiError."""
+    if body[:1] in _BEGIN_OF_JSON or (not body.startswith(field + b"=") and b"&%b=" % field not in body):
         return None
     try:
         fields = parse_qs(body.decode("latin-1"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)

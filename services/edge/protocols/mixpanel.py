@@ -12,6 +12,7 @@ from services.edge.protocols.family import Answer, Family, Incoming, Parsed, bas
 from services.edge.protocols.forms import form_of, unpacked
 from services.edge.protocols.messages import Messages, Payload, read_list, read_one, text_of
 from services.edge.protocols.taken import Taken, encode, merged, with_members
+from services.edge.protocols.text_keys import TextKeys, is_exact
 
 _Id = str | int | float | None
 # Of properties: what is no property of the event, but the key, an id, a time.
@@ -55,7 +56,10 @@ _decode_any = msgspec.json.decode
 
 
 class Mixpanel(Family):
-    """Success is the body `1`, or `"status":1` where the request says `verbose`."""
+    """Success is the body `1`, or `"status":1` where the request says `verbose`; `"status":"OK"` of an import as JSON.
+
+    Each is read by SDKs that take nothing else: Go's reads a bare number after a profile as JSON.
+    """
 
     name = "mixpanel"
 
@@ -82,18 +86,19 @@ class Mixpanel(Family):
         messages: Messages[Any] = read_list(text, kind) if is_list else read_one(text, kind)
         token = next((token for token in map(_token_of, messages.items) if token), None)
         says_verbose = "1" in (incoming.query.get("verbose"), (form or {}).get("verbose"))
-        is_verbose = says_verbose or data[:1] in _BEGIN_OF_JSON
-        return Parsed(messages, is_verbose, token, text)
+        is_import = incoming.path == "/import" and data[:1] in _BEGIN_OF_JSON
+        return Parsed(messages, "OK" if is_import else 1 if says_verbose else None, token, text)
 
     def take(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> None:
-        translation = _Translation(taken, parsed.key, self.request_members(incoming))
+        translation = _Translation(taken, parsed, self.request_members(incoming))
         add = {"/engage": translation.profile, "/groups": translation.group}.get(incoming.path, translation.event)
         taken.each(parsed.messages, add)
 
     def answer(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> Answer:
-        if not parsed.envelope:
+        status = parsed.envelope
+        if status is None:
             return Answer(200, b"1", "text/plain")
-        return json_answer({"status": 1, "error": None, "code": 200, "num_records_imported": taken.messages})
+        return json_answer({"status": status, "error": None, "code": 200, "num_records_imported": taken.messages})
 
     def refuse(self, incoming: Incoming, error: ApiError) -> Answer:
         body = {"status": 0, "error": error.message, "code": error.code.status, "request_id": incoming.request_id}
@@ -111,10 +116,11 @@ def _token_of(message: Any) -> str | None:
 class _Translation:
     """Of one request. Messages with another token than the first are refused: they are another project's."""
 
-    def __init__(self, taken: Taken, token: str | None, request_members: list[bytes]) -> None:
+    def __init__(self, taken: Taken, parsed: Parsed, request_members: list[bytes]) -> None:
         self._taken = taken
-        self._token = token
+        self._token = parsed.key
         self._request_members = request_members
+        self._text_keys = TextKeys(parsed.messages, _is_unique)
 
     def event(self, message: _Event, payload: Payload) -> None:
         """Raises ApiError."""
@@ -127,7 +133,7 @@ class _Translation:
             return
         if given is None:
             raise ApiError(ErrorCode.MISSING_FIELD, "`distinct_id` is required.", field="properties.distinct_id")
-        key = self._key(message.event, given, fields)
+        key = self._key(message.event, given, fields, payload)
         own = encode({name: value for name, value in fields.items() if name not in _NOT_PROPERTIES})
         text = self._taken.object_of(Raw(with_members(own, self._request_members)), "properties")
         self._taken.event(message.event, given, text, time, key)
@@ -135,7 +141,7 @@ class _Translation:
     def _identity(
         self, kind: str, fields: dict[str, Raw], given: str | None, time: datetime | None, payload: Payload
     ) -> None:
-        key = self._key(kind, given or "", fields)
+        key = self._key(kind, given or "", fields, payload)
         if kind == "$identify":
             user = _required(_text(fields, "$identified_id") or given, "distinct_id")
             prior = _text(fields, "$anon_distinct_id") or _text(fields, "$anon_id") or user
@@ -188,17 +194,27 @@ class _Translation:
         self._taken.lost.update(found)
         return bool(found)
 
-    def _key(self, event: str, distinct_id: str, fields: dict[str, Raw]) -> str | None:
+    def _key(self, event: str, distinct_id: str, fields: dict[str, Raw], payload: Payload) -> str | None:
         insert_id = self._taken.key_of(_text(fields, "$insert_id"))
-        if insert_id is None:
-            return None
         time = bytes(fields.get("time", Raw())).decode()
+        if insert_id is None:
+            # Java sends a request again by itself when its connection breaks. Others' events may be alike but in time.
+            is_java = bytes(fields.get("mp_lib", Raw())) == b'"jdk"'
+            return self._text_keys.key_of(payload, time.encode()) if is_java else None
         return self._taken.key_of(f"{event}:{distinct_id}:{time}:{insert_id}")
 
     def _check(self, token: str | None) -> None:
         if token is not None and token != self._token:
             message = "The messages of a request must have one token. This one has another."
             raise ApiError(ErrorCode.INVALID_FIELD, message, field="token")
+
+
+def _is_unique(message: Any) -> bool:
+    properties = bytes(message.properties) if isinstance(message, _Event) else b""
+    if properties[:1] != b"{":
+        return False
+    fields = _decode_fields(properties)
+    return _text(fields, "$insert_id") is not None or is_exact(bytes(fields.get("time", Raw())))
 
 
 def _text(fields: dict[str, Raw], name: str) -> str | None:

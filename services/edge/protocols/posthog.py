@@ -23,13 +23,13 @@ from services.edge.protocols.messages import (
     text_of,
 )
 from services.edge.protocols.taken import Taken, encode, merged, with_members
-from services.edge.protocols.text_keys import TextKeys
+from services.edge.protocols.text_keys import TextKeys, is_exact
 
 _Id = str | int | float | None
-_V1 = "/i/v1/analytics/events"
+_V1 = frozenset(["/i/v1/analytics/events", "/i/v1/ai/events"])
 _RECORDINGS = frozenset(["$snapshot", "$snapshot_items", "$performance_event"])
 # They stamp each try with its time; posthog-node keeps the time of the first.
-_STAMP_EACH_TRY = (b'"posthog-python"',)
+_STAMP_EACH_TRY = (b'"posthog-python"', b'"posthog-server"', b'"posthog-android"')
 # They say alias(previous, new); all others alias(id, alias), where the alias is the earlier one.
 _ALIAS_IS_NEW = frozenset(["posthog-python"])
 # Of properties: what is no property of the event, but the key, an id, or a trait of the person.
@@ -50,6 +50,7 @@ class _Event(Struct, gc=False, forbid_unknown_fields=True):
     unset: Raw = field(default_factory=Raw, name="$unset")
     session_id: str | None = None
     window_id: str | None = None
+    lib: str | None = field(default=None, name="$lib")  # where Java's SDK says it
     options: Raw = field(default_factory=Raw)
     api_key: str | None = None
     token: str | None = None
@@ -126,15 +127,15 @@ class PostHog(Family):
             return
         members = self.request_members(incoming)
         library, _, version = incoming.headers.get("posthog-sdk-info", "").partition("/")
-        if incoming.path == _V1 and library:  # as capture v1 says: these come from the header alone
+        if incoming.path in _V1 and library:  # as capture v1 says: these come from the header alone
             members += [b'"$lib":' + encode(library), b'"$lib_version":' + encode(version)]
-        translation = _Translation(taken, parsed.envelope, members, library)
+        translation = _Translation(taken, parsed, members, library)
         taken.each(parsed.messages, translation.add)
 
     # --- Answers ---
 
     def answer(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> Answer:
-        if incoming.path != _V1:
+        if incoming.path not in _V1:
             return Answer(200, b'{"status":1}')
         refused = {rejected.index: rejected.error.message for rejected in taken.rejected}
         results: dict[str, dict[str, str]] = {}
@@ -184,6 +185,10 @@ def _parsed(messages: Messages[_Event], envelope: Any, text: bytes) -> Parsed:
     return Parsed(messages, envelope, key, text)
 
 
+def _is_unique(event: _Event) -> bool:
+    return bool(event.uuid) or is_exact(bytes(event.timestamp))
+
+
 def _token_of(properties: Raw) -> str | None:
     text = bytes(properties)
     if text[:1] != b"{":
@@ -210,12 +215,12 @@ def has_events(data: bytes) -> bool:
 class _Translation:
     """Of one request."""
 
-    def __init__(self, taken: Taken, envelope: Any, request_members: list[bytes], library: str) -> None:
+    def __init__(self, taken: Taken, parsed: Parsed, request_members: list[bytes], library: str) -> None:
         self._taken = taken
-        self._sent = envelope.sent_at
+        self._sent = parsed.envelope.sent_at
         self._request_members = request_members
         self._library = library
-        self._text_keys = TextKeys()
+        self._text_keys = TextKeys(parsed.messages, _is_unique)
 
     def add(self, message: _Event, payload: Payload) -> None:
         """Raises ApiError."""
@@ -231,8 +236,8 @@ class _Translation:
         if distinct_id is None:
             raise ApiError(ErrorCode.MISSING_FIELD, "`distinct_id` is required.", field="distinct_id")
         key = self._taken.key_of(message.uuid or _text(apart, "$insert_id"))
-        if key is None:  # Python's SDK of up to 2024
-            key = self._text_keys.key_of(payload.text, bytes(message.timestamp))
+        if key is None:  # Python's SDK of up to 2024, and Go's
+            key = self._text_keys.key_of(payload, bytes(message.timestamp))
         time, sent = self._time(message, properties)
         if message.options and bytes(message.options) not in (b"{}", b"null"):
             self._taken.lost["options"] += 1
@@ -240,12 +245,15 @@ class _Translation:
         if translate is not None:
             translate(self, message, apart, distinct_id, time, key, payload)
             return
-        members = [
-            b'"%b":%b' % (name, encode(value))
-            for name, value in ((b"$session_id", message.session_id), (b"$window_id", message.window_id))
-            if value is not None
-        ]
-        text = with_members(properties, [*members, *self._request_members])
+        members = list(self._request_members)
+        for name, value in (
+            (b"$session_id", message.session_id),
+            (b"$window_id", message.window_id),
+            (b"$lib", message.lib),
+        ):
+            if value is not None and b'"%b"' % name not in properties:
+                members.append(b'"%b":%b' % (name, encode(value)))
+        text = with_members(properties, members)
         self._taken.event(message.event, distinct_id, self._taken.object_of(Raw(text), "properties"), time, key, sent)
         if apart or message.set_ or message.set_once or message.unset:
             traits, set_once = self._traits(message, apart)
@@ -344,6 +352,7 @@ class _Translation:
 _KINDS = {
     "$identify": _Translation.identify,
     "$set": _Translation.traits,
+    "$set_once": _Translation.traits,
     "$create_alias": _Translation.alias,
     "$merge_dangerously": _Translation.alias,
     "$groupidentify": _Translation.group,

@@ -288,7 +288,7 @@ class _Translation:
         user, anonymous = ids
         if user is not None and anonymous is not None:
             members.append(b'"$anonymous_id":' + encode(anonymous))
-        self._add_context(context, members)
+        self._add_context(context, text_of_id(message.group_id), members)
         members += self._request_members
         if members and _may_hold(properties, members):
             # The event's own come first: where it has one of these names, that one stays.
@@ -298,19 +298,20 @@ class _Translation:
         distinct_id = user if user is not None else _required(anonymous, "userId")
         self._taken.event(name, distinct_id, text, time, key, sent)
 
-    def _add_context(self, context: Raw, members: list[bytes]) -> None:
-        """The context without traits: they are personal data, and RudderStack's browser SDK sends them with every event."""
+    def _add_context(self, context: Raw, group: str | None, members: list[bytes]) -> None:
+        """The context without traits: they are personal data, and RudderStack's browser SDK sends them with every event.
+        `group`: what the event itself says, as Jitsu's do; else the context says it."""
         text = bytes(context)
-        if text[:1] != b"{" or text == b"{}":
-            return
-        if b'"traits"' in text or b'"groupId"' in text:
-            fields = _decode_fields(text)
-            if fields.pop("traits", None) is not None:
-                text = encode(fields)
-            group = text_of_id(_decode_any(fields["groupId"])) if "groupId" in fields else None
-            if group is not None:
-                members.append(b'"$groups":' + encode({self._group_type: group}))
-        members.append(b'"$context":' + text)
+        if text[:1] == b"{" and text != b"{}":
+            if b'"traits"' in text or b'"groupId"' in text:
+                fields = _decode_fields(text)
+                if fields.pop("traits", None) is not None:
+                    text = encode(fields)
+                if group is None and "groupId" in fields:
+                    group = text_of_id(_decode_any(fields["groupId"]))
+            members.append(b'"$context":' + text)
+        if group is not None:
+            members.append(b'"$groups":' + encode({self._group_type: group}))
 
     def _traits(self, message: _Message, context: Raw) -> bytes:
         """Those of the context too: RudderStack's Python and browser SDKs send them there alone."""

@@ -2,25 +2,45 @@
 
 import re
 from collections import Counter
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
 
 from xxhash import xxh3_128_hexdigest
 
-# Milliseconds or finer.
-_EXACT_TIME = re.compile(rb"\.[0-9]{3}")
+from services.contract.api.errors import ApiError
+from services.edge.protocols.messages import Messages, Payload
+
+# A fraction of a second, or milliseconds that are no whole second. Go leaves zeros at the end out: `.25`.
+_EXACT_TIME = re.compile(rb"\.[0-9]|^[0-9]{10}(?!000$)[0-9]{3}$")
+
+
+def is_exact(time: bytes) -> bool:
+    """Whether a time as sent tells one event from the next."""
+    return _EXACT_TIME.search(time) is not None
 
 
 class TextKeys:
-    """Of one request."""
+    """Of one request. `is_unique`: whether no other request can have this message, by its id or its exact time."""
 
-    def __init__(self) -> None:
+    def __init__(self, messages: Messages[Any], is_unique: Callable[[Any], bool]) -> None:
+        self._messages = messages
+        self._is_unique = is_unique
         self._texts: Counter[str] = Counter()
 
-    def key_of(self, text: bytes, timestamp: bytes) -> str | None:
-        """The message's text, where its time is exact enough to tell one event from the next. Equal texts of one request
-        are several events."""
-        if not _EXACT_TIME.search(timestamp):
-            return None
-        digest = xxh3_128_hexdigest(text)
+    def key_of(self, payload: Payload, time: bytes) -> str | None:
+        """The message's text, where its time is exact. Equal texts of one request are several events. Else its place in
+        the request, where another message makes that one unique."""
+        if not is_exact(time):
+            return self._request and f"place:{self._request}:{payload.index}"
+        digest = xxh3_128_hexdigest(payload.text)
         before = self._texts[digest]
         self._texts[digest] += 1
         return f"text:{digest}:{before}" if before else f"text:{digest}"
+
+    @cached_property
+    def _request(self) -> str | None:
+        items = self._messages.items
+        if not any(not isinstance(one, ApiError) and self._is_unique(one) for one in items):
+            return None
+        return xxh3_128_hexdigest(b"\n".join(self._messages.payload(index).text for index in range(len(items))))

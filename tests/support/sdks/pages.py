@@ -61,12 +61,27 @@ _AMPLITUDE = """async ([host, key, tag]) => {
   await identify("_bob", "free");
   await sdk.track("left", { n: 3, tag }).promise;
 }"""
+_AMPLITUDE_JS = """async ([host, key, tag]) => {
+  const sdk = window.amplitude.getInstance();
+  const options = { apiEndpoint: host.split("//")[1] + "/2/httpapi", forceHttps: false };
+  await new Promise((done) => sdk.init(key, null, options, done));
+  const identify = (user, plan) => {
+    sdk.setUserId(tag + user);
+    sdk.identify(new window.amplitude.Identify().set("plan", plan));
+  };
+  sdk.logEvent("seen", { n: 1, text: "ü😀", tag });
+  identify("_ada", "pro");
+  sdk.logEvent("bought", { n: 2, tag });
+  identify("_bob", "free");
+  sdk.logEvent("left", { n: 3, tag });
+}"""
 PAGES: dict[str, tuple[str, str]] = {
     "@segment/analytics-next": ("dist/umd/index.js", _SEGMENT),
     "@rudderstack/analytics-js": ("dist/npm/modern/bundled/umd/index.js", _RUDDER),
     "posthog-js": ("", _POSTHOG),
     "mixpanel-browser": ("", _MIXPANEL),
     "@amplitude/analytics-browser": ("lib/scripts/amplitude-min.js", _AMPLITUDE),
+    "amplitude-js": ("amplitude.js", _AMPLITUDE_JS),
 }
 
 

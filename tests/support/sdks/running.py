@@ -10,10 +10,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from services.devstack.kafka_jars import KafkaJars, KafkaUnavailableError, find_kafka_jars
+
 _HERE = Path(__file__).parent
 _CACHE = _HERE.parents[2] / ".data" / "sdks"
 _TIMEOUT_S = 90
 _NPM_TIMEOUT_S = 120
+# What a JVM does for the long run only costs.
+_SHORT_LIVED = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx128m"]
 
 
 def _folder() -> Path:
@@ -58,25 +62,52 @@ def missing_because() -> str:
     return "" if (_folder() / "complete").exists() else "npm could not install them"
 
 
+@cache
+def _jars() -> KafkaJars | str:
+    """The SDKs of Java, by Maven as Kafka's jars are; else why none of them runs here."""
+    try:
+        jars = find_kafka_jars(pom=_HERE / "pom.xml")
+    except KafkaUnavailableError as error:
+        said = str(error).replace("Apache Kafka's jars", "them").replace("Apache Kafka needs", "they need")
+        return said.replace("Apache Kafka", "the SDKs of Java")
+    if not Path(jars.java).resolve().with_name("javac").exists():
+        return "Java is here without its compiler"
+    return jars
+
+
+def missing_java_because() -> str:
+    """As `missing_because`, of the SDKs of Java."""
+    jars = _jars()
+    return jars if isinstance(jars, str) else ""
+
+
 class Driver:
     """One SDK. A run that was begun is to be finished."""
 
     def __init__(self, name: str) -> None:
         self.name = name
-        path = next(path for path in (_HERE / "drivers").iterdir() if path.stem == name)
-        self._command = [sys.executable if path.suffix == ".py" else "node", str(path)]
-        self._needs_node = path.suffix != ".py"
+        self._path = next(path for path in (_HERE / "drivers").iterdir() if path.stem == name)
 
     @property
     def is_here(self) -> bool:
-        return not self._needs_node or install()
+        if self._path.suffix == ".java":
+            return not missing_java_because()
+        return self._path.suffix == ".py" or install()
+
+    @property
+    def missing_because(self) -> str:
+        return missing_java_because() if self._path.suffix == ".java" else missing_because()
+
+    def _command(self) -> list[str]:
+        jars = _jars() if self._path.suffix == ".java" else ""
+        if isinstance(jars, KafkaJars):
+            return [jars.java, *_SHORT_LIVED, "-cp", jars.class_path, str(self._path)]
+        return [sys.executable if self._path.suffix == ".py" else "node", str(self._path)]
 
     def begin(self, host: str, key: str, messages: list[dict[str, Any]]) -> "subprocess.Popen[str]":
-        environment = {**os.environ, "NO_PROXY": "127.0.0.1"}
-        if self._needs_node:
-            environment["SDK_MODULES"] = str(modules())
+        environment = {**os.environ, "NO_PROXY": "127.0.0.1", "SDK_MODULES": str(modules())}
         process = subprocess.Popen(  # noqa: S603
-            self._command,
+            self._command(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -65,6 +65,7 @@ _bodies = st.one_of(
     ),
     st.builds(lambda message: json.dumps(message).encode(), st.dictionaries(_names, _values, max_size=8)),
     st.builds(lambda text: b"data=" + text, st.binary(max_size=30)),
+    st.builds(lambda text: b"client=%b&e=" % KEY.encode() + text, st.binary(max_size=30)),
 )
 
 

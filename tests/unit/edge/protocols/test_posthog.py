@@ -179,10 +179,11 @@ async def test_recordings_are_counted_and_dropped(sdk: SdkEdge) -> None:
 # Capture v1.
 
 
-async def test_capture_v1_says_what_became_of_each_event(sdk: SdkEdge) -> None:
+@pytest.mark.parametrize("path", ["/i/v1/analytics/events", "/i/v1/ai/events"])
+async def test_capture_v1_says_what_became_of_each_event(sdk: SdkEdge, path: str) -> None:
     events = [{**EVENT, "uuid": "1", "options": {}}, {"event": "bought", "uuid": "2"}, {**EVENT, "uuid": "3"}]
     headers = {"authorization": f"Bearer {BOTH_KEY}", "posthog-sdk-info": "posthog-python/7.9"}
-    response = await sdk.client.post("/i/v1/analytics/events", json={"batch": events}, headers=headers)
+    response = await sdk.client.post(path, json={"batch": events}, headers=headers)
     assert response.status_code == 200
     assert {uuid: one["result"] for uuid, one in response.json()["results"].items()} == {
         "1": "ok",

@@ -51,6 +51,13 @@ async def sent_event(sdk: SdkEdge, message: dict[str, Any], **envelope: Any) -> 
         ),
         ({**TRACK, "context": {"groupId": 7}}, "u1", {"$context": {"groupId": 7}, "$groups": {"group": "7"}}),
         ({**TRACK, "context": {"groupId": None}}, "u1", {"$context": {"groupId": None}}),
+        ({**TRACK, "groupId": "acme"}, "u1", {"$groups": {"group": "acme"}}),
+        ({**TRACK, "groupId": 7, "context": {"os": 1}}, "u1", {"$context": {"os": 1}, "$groups": {"group": "7"}}),
+        (
+            {**TRACK, "groupId": "acme", "context": {"groupId": "other"}},
+            "u1",
+            {"$context": {"groupId": "other"}, "$groups": {"group": "acme"}},
+        ),
         (
             {**TRACK, "properties": {"$context": 1, "x": "$anonymous_id"}, "context": {"a": 1}, "anonymousId": "a1"},
             "u1",
