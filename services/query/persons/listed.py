@@ -1,6 +1,5 @@
 """People and groups as lists show them: their ids, and what their traits are now. Of a page at a time."""
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +15,7 @@ from services.query.sql.events import EVENTS_WITH_DUPLICATES, IN_WINDOW, NOT_DEL
 from services.query.sql.parameters import Parameters
 from services.query.sql.persons import people_of_rows, rows_of_page
 from services.query.sql.traits import traits_of_groups, traits_of_people
+from services.runtime.at_once import at_once
 
 Traits = dict[str, Raw]
 
@@ -43,10 +43,11 @@ async def listed_people(store: QueryExecutor, project_id: str, people: Sequence[
     """In their order. `people`: the hashes that they are counted by; `seen`: where each has an event, if not a call."""
     if not people:
         return []
-    names, traits = await asyncio.gather(
-        _names(store, project_id, people, seen),
-        _traits(store, project_id, traits_of_people("{ids:Array(UInt64)}"), {"ids": list(people)}),
-    )
+    async with at_once() as tasks:
+        named = tasks.create_task(_names(store, project_id, people, seen))
+        sql = traits_of_people("{ids:Array(UInt64)}")
+        known = tasks.create_task(_traits(store, project_id, sql, {"ids": list(people)}))
+    names, traits = named.result(), known.result()
     # Without a name: deleted between two statements.
     return [
         Listed(who, ListedPerson(person_id=names[who], traits=traits.get(who, {}))) for who in people if who in names
@@ -70,12 +71,15 @@ async def _names(store: QueryExecutor, project_id: str, people: Sequence[int], s
         f"AND {names_sql(seen.names, named)} AND {_OF_IDS} GROUP BY e.distinct_hash"
     )
     parameters = {**window_parameters(project_id, seen.window), **named.values, "ids": list(people)}
-    merged = store.rows(rows_of_page("{ids:Array(UInt64)}"), parameters)
+    of_page = rows_of_page("{ids:Array(UInt64)}")
     if seen.names is None:
-        names, later = people_of_rows(await merged), [_IN_SETS, _IN_LOG, in_events]
+        names, later = people_of_rows(await store.rows(of_page, parameters)), [_IN_SETS, _IN_LOG, in_events]
     else:
-        of_sets, alone = await asyncio.gather(merged, store.rows(in_events, parameters))
-        names, later = {row[0]: row[1] for row in alone} | people_of_rows(of_sets), [_IN_SETS, _IN_LOG]
+        async with at_once() as tasks:
+            of_sets = tasks.create_task(store.rows(of_page, parameters))
+            alone = tasks.create_task(store.rows(in_events, parameters))
+        names = {row[0]: row[1] for row in alone.result()} | people_of_rows(of_sets.result())
+        later = [_IN_SETS, _IN_LOG]
     for sql in later:
         missing = [who for who in people if who not in names]
         if missing:
