@@ -67,6 +67,18 @@ def _tokens(settings: KafkaSettings) -> Tokens:
     return Tokens(fetch, dict(pair.split("=", 1) for pair in pairs))
 
 
+async def start_consumer(consumer: AIOKafkaConsumer) -> None:
+    """As its own `start`, to the end also when we are cancelled meanwhile: aiokafka would leave its connection open."""
+    starting = asyncio.create_task(consumer.start())
+    try:
+        await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        await asyncio.wait([starting])
+        if not starting.cancelled():
+            starting.exception()  # what became of it does not matter any more
+        raise
+
+
 async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
     """In the place of its own `stop`, which cancels its tasks and awaits them. One that rests after a failed fetch, or has not
     had its first step, hands that on: whoever awaits `stop` ends as if they had been cancelled, without a word."""

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError, OffsetOutOfRangeError
 from aiokafka.structs import OffsetAndTimestamp
 from msgspec import Struct
 
-from services.runtime.kafka import client_options, stop_consumer
+from services.runtime.kafka import client_options, start_consumer, stop_consumer
 from services.runtime.logs import get_logger
 from services.runtime.settings import KafkaSettings
 
@@ -48,7 +48,7 @@ class LogReader:
     async def connected(cls, kafka: KafkaSettings) -> AsyncIterator[Self]:
         reader = cls(kafka)
         try:
-            await reader._consumer.start()
+            await start_consumer(reader._consumer)
             yield reader
         finally:
             await stop_consumer(reader._consumer)

@@ -23,12 +23,15 @@ async def watch_for_losses(settings: KafkaSettings, ends: Callable[[], Ends]) ->
     """For ever. `ends`: of all partitions that were appended to."""
     has_failed = False
     while True:
+        await asyncio.sleep(_EVERY_S)
+        if not ends():
+            continue
         try:
             async with LogReader.connected(settings) as reader:
                 while True:
-                    await asyncio.sleep(_EVERY_S)
                     await look_for_losses(reader, ends())
                     has_failed = False
+                    await asyncio.sleep(_EVERY_S)
         except (KafkaError, TimeoutError, OSError) as error:
             # Kafka is away, as a rule, and is asked again when it is back.
             if not has_failed:
@@ -36,7 +39,6 @@ async def watch_for_losses(settings: KafkaSettings, ends: Callable[[], Ends]) ->
             has_failed = True
             for end in ends().values():
                 end.cannot_look()
-        await asyncio.sleep(_EVERY_S)
 
 
 async def look_for_losses(reader: LogReader, ends: Ends) -> None:
