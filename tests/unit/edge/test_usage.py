@@ -1,13 +1,22 @@
 """What projects have sent: the numbers of all, the metrics of a bounded number of them."""
 
 import httpx
+import pytest
 from prometheus_client import REGISTRY
 
 from services.contract.api.endpoints import BASE_PATH
-from services.edge.http.refused import NO_PROJECT
+from services.edge.http import refused as refused_requests
+from services.edge.http.refused import LABELS, NO_PROJECT
 from services.edge.http.usage import Usage
 from services.runtime.project_labels import MOST_PROJECTS, OTHERS, ProjectLabels
 from tests.unit.edge.conftest import OTHER_KEY, Edge
+
+
+@pytest.fixture(autouse=True)
+def room_for_labels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests of this process may have had more projects than have labels."""
+    monkeypatch.setattr(LABELS, "_known", set())
+    monkeypatch.setattr(refused_requests, "_COUNTS", {})
 
 
 def sample(kind: str, project: str) -> float:
