@@ -71,10 +71,6 @@ class _Judged(NamedTuple):
     doubtful: set[str]
 
 
-# Their ids, two at most of each line, travel in a field of the request, of which ClickHouse takes 128 KiB.
-LINES_AT_ONCE = 1000
-
-
 class IdentityStore:
     """The identity tables. Methods raise StoreError; each may be repeated. `appended`: messages that the log did not have."""
 
@@ -114,11 +110,6 @@ class IdentityStore:
         return []
 
     async def keep_lines(self, lines: Sequence[IdentityLine]) -> None:
-        """A record may hold as many as a request has messages. In what pieces they are kept makes no difference."""
-        for at in range(0, len(lines), LINES_AT_ONCE):
-            await self._keep_some(lines[at : at + LINES_AT_ONCE])
-
-    async def _keep_some(self, lines: Sequence[IdentityLine]) -> None:
         by_project: defaultdict[str, list[_Message]] = defaultdict(list)
         for project_id, message in await self._append_new(lines):
             if message.edge[0]:
