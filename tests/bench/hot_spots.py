@@ -14,14 +14,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from services.devstack.child_process import free_port
 from tests.bench.edge_singles import CONNECTIONS
 from tests.bench.fill import fill_by_edge, fill_with_records
 from tests.bench.load import LoadPlan
 from tests.bench.loading import RunningLoad
 from tests.bench.processes import cpu_seconds
 from tests.bench.sampled_service import BEGIN, WRITE
-from tests.bench.stack import Pipeline, Stack, answers
+from tests.bench.stack import Pipeline, Stack
 from tests.bench.worker_drain import inserts_of, swallowing_sink
 
 _WARM_UP_S = 2.0
@@ -35,13 +34,11 @@ _EVERYWHERE = 0.97
 # The first match from the innermost frame outwards names the layer.
 _LAYERS = (
     "services/edge/intake",
-    "services/edge/json_text",
-    "services/edge/times",
-    "services/edge/kafka_log",
+    "services/edge/event_log",
+    "services/edge/http",
     "services/edge",
     "services/worker/dedupe",
-    "services/worker/buffer",
-    "services/worker/clickhouse_sink",
+    "services/worker/events",
     "services/worker",
     "services/contract",
     "services/runtime",
@@ -84,15 +81,8 @@ def main(
 def _watch_edge(pipeline: Pipeline, what: What, seconds: float, file: Path) -> float:
     stack = pipeline.stack
     stack.use_second_core()
-    port = pipeline.ports["edge"] = free_port()
     command = [sys.executable, "-m", "tests.bench.sampled_service", str(file), "edge"]
-    pipeline.start(
-        "edge",
-        command,
-        env={"HEADRACE_EDGE_PORT": str(port)},
-        cores={stack.cores[0]},
-        ready=lambda: answers(port, "/health/ready"),
-    )
+    port = pipeline.start_edge(cores={stack.cores[0]}, command=command)
     batches = what is What.EDGE_BATCHES
     plan = LoadPlan(
         port=port,

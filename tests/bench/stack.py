@@ -225,12 +225,14 @@ class Pipeline:
             ready=lambda: answers(port, "/health/live"),
         )
 
-    def start_edge(self, *, cores: set[int] | None = None, name: str = "edge") -> int:
+    def start_edge(
+        self, *, cores: set[int] | None = None, name: str = "edge", command: Sequence[str] | None = None
+    ) -> int:
         """The edge on a free port, which is returned; it is ready."""
         port = self.ports[name] = free_port()
         self.start(
             name,
-            self.services_command("edge"),
+            command or self.services_command("edge"),
             env={"HEADRACE_EDGE_PORT": str(port), **self.stack.clickhouse.environment(Role.EDGE)},
             cores=cores,
             ready=lambda: answers(port, "/health/ready"),

@@ -35,10 +35,8 @@ from services.runtime.settings import EdgeSettings
 log = get_logger(__name__)
 
 Agree = Callable[[int], Awaitable[Partitioning]]
-# Under a load that never pauses, what was put first leaves after so long; while bodies take turns, after a little more:
-# a record of one body costs the most.
-_GATHER_S = 0.005
-_GATHER_BODIES_S = 0.01
+# Under a load that never pauses, what was put first leaves after so long.
+_GATHER_S = 0.01
 _LOOK_AGAIN_S = 0.001
 # How often the deadlines of waiting requests are looked at.
 _SWEEP_S = 0.1
@@ -213,14 +211,14 @@ class KafkaEventLog:
 
     def _launch_when_quiet(self, loop: asyncio.AbstractEventLoop, latest: float) -> None:
         """Once in a pass of the loop, which reads whatever has arrived: a pass without events is the end of the rush."""
-        now = loop.time()
-        if self._put_since_last_look and now < latest:
-            self._put_since_last_look = False
-            loop.call_soon(self._launch_when_quiet, loop, latest)
-            return
-        if now < latest + _GATHER_BODIES_S - _GATHER_S and self._more_to_come():
-            loop.call_later(_LOOK_AGAIN_S, self._launch_when_quiet, loop, latest)
-            return
+        if loop.time() < latest:
+            if self._put_since_last_look:
+                self._put_since_last_look = False
+                loop.call_soon(self._launch_when_quiet, loop, latest)
+                return
+            if self._more_to_come():
+                loop.call_later(_LOOK_AGAIN_S, self._launch_when_quiet, loop, latest)
+                return
         self._is_launch_due = False
         for queue in self._queues.values():
             queue.launch()
