@@ -365,7 +365,11 @@ class WorkerSettings(GroupSettings, ClickHouseSettings, LogSettings, TracesSetti
         default=64 * 1024 * 1024, ge=1024, description="A block is inserted when it holds so many bytes."
     )
     worker_block_age_s: float = Field(
-        default=0.35, gt=0, le=60, description="A block is inserted when its oldest event has waited so long."
+        default=0.35,
+        gt=0,
+        le=60,
+        description="A block is inserted when its oldest event has waited so long; after half of it, where the last block "
+        "was stored quickly.",
     )
     worker_block_records: int = Field(
         default=2000, ge=1, description="A block is inserted when it holds so many Kafka records."

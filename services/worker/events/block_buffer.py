@@ -1,7 +1,8 @@
 """Gathers Kafka records into blocks: full by events, bytes or records, or old enough. One block is stored at a time
 while the next one gathers; when that is full too, reading waits. So memory holds two blocks, whatever the lag is.
 
-The limits are the settings HEADRACE_WORKER_BLOCK_EVENTS, _BYTES, _RECORDS and _AGE_S.
+The limits are the settings HEADRACE_WORKER_BLOCK_EVENTS, _BYTES, _RECORDS and _AGE_S. While the store is quick, a block
+is stored at half of that age: events are visible sooner. When it is slow, blocks grow up to the whole age.
 """
 
 import asyncio
@@ -12,6 +13,11 @@ from msgspec import Struct
 
 from services.contract.log.envelope import ID_BYTES
 from services.worker.record import Record
+
+# A block gathers for so many times as long as the last one took to store: so the store rests for a third of the time.
+_TIMES_STORED = 1.5
+# But for no less than this part of the longest age: each block costs the store some milliseconds, whatever is in it.
+_SHORTEST = 0.5
 
 
 class BlockLimits(Struct, frozen=True):
@@ -26,6 +32,7 @@ class BlockBuffer:
 
     def __init__(self, limits: BlockLimits, store: Callable[[list[Record]], Awaitable[None]]) -> None:
         self._limits = limits
+        self._age_s = limits.age_s
         self._store = store
         self._records: list[Record] = []
         self._events = 0
@@ -62,12 +69,18 @@ class BlockBuffer:
             await self._some.wait()
             age = asyncio.get_running_loop().time() - self._first_at
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._full.wait(), max(0.0, self._limits.age_s - age))
+                await asyncio.wait_for(self._full.wait(), max(0.0, self._age_s - age))
             block = self._take()
+            began = asyncio.get_running_loop().time()
             await self._store(block)
+            self._age_s = self._age_after(asyncio.get_running_loop().time() - began)
             for record in block:
                 record.acknowledge()
             self.waiting_records -= len(block)
+
+    def _age_after(self, took_s: float) -> float:
+        """How old the next block becomes, where the last took so long to store."""
+        return min(self._limits.age_s, max(_SHORTEST * self._limits.age_s, _TIMES_STORED * took_s))
 
     def _take(self) -> list[Record]:
         block = self._records

@@ -136,6 +136,27 @@ async def test_a_block_is_stored_when_it_is_old_enough(start: Start, later: Late
     assert len(running.store.blocks) == 1
 
 
+@pytest.mark.parametrize(
+    ("took_s", "age_s"), [(0, 30), (10, 30), (24, 36), (1000, 60)], ids=["at once", "quick", "slower", "slow"]
+)
+async def test_a_block_grows_older_after_one_that_took_long_to_store(
+    start: Start, later: Later, took_s: float, age_s: float
+) -> None:
+    running = start(structs.replace(WIDE, records=2, age_s=60), is_open=False)
+    await running.buffer.add([record(0), record(1)])
+    await running.store.begun()
+    later(took_s)
+    running.store.release()
+    await settle()
+    await running.buffer.add([record(2)])
+    await settle()
+    later(took_s + age_s - 1)
+    await settle()
+    assert len(running.store.blocks) == 1
+    later(took_s + age_s + 1)
+    assert await running.store.begun() == [2]
+
+
 async def test_a_block_that_grew_old_while_another_was_stored_does_not_wait_again(start: Start, later: Later) -> None:
     running = start(structs.replace(WIDE, records=2, age_s=60), is_open=False)
     for offset in range(3):
