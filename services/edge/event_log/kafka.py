@@ -36,7 +36,7 @@ log = get_logger(__name__)
 
 Agree = Callable[[int], Awaitable[Partitioning]]
 # Under a load that never pauses, what was put first leaves after so long.
-_GATHER_S = 0.01
+_GATHER_S = 0.02
 _LOOK_AGAIN_S = 0.001
 # How often the deadlines of waiting requests are looked at.
 _SWEEP_S = 0.1

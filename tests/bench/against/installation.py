@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 
@@ -109,14 +109,14 @@ class Installation(Pipeline):
         return usage_of_groups({**trees, **{name: [pid] for name, pid in self.stack.pids.items()}})
 
     @contextmanager
-    def worker_held(self) -> Iterator[None]:
-        """It costs nothing meanwhile. Not for longer than Kafka waits for a silent consumer."""
-        if not self.has_worker:
-            yield
-            return
-        os.killpg(self.children["worker"].pid, signal.SIGSTOP)
+    def held(self, names: Collection[str] = ("edge", "worker")) -> Iterator[None]:
+        """These services cost nothing meanwhile. Not for longer than Kafka waits for a silent consumer."""
+        pids = [child.pid for name, child in self.children.items() if name in names]
+        for pid in pids:
+            os.killpg(pid, signal.SIGSTOP)
         yield
-        os.killpg(self.children["worker"].pid, signal.SIGCONT)
+        for pid in pids:
+            os.killpg(pid, signal.SIGCONT)
 
     def stop(self, name: str) -> None:
         """At once: one that is held would not hear that it should."""

@@ -6,7 +6,8 @@ after it everything was answered, and after a drain everything is stored.
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 
 from msgspec import Struct, field
 
@@ -132,14 +133,15 @@ def _in_two_steps(builds: Mapping[Side, Installation], order: Sequence[Side], sh
     spent = {side: Spent() for side in builds}
     for side in order:
         build, own = builds[side], spent[side]
-        with build.worker_held():
-            start = build.usage()
-            own.events += build.loads[shape.name].send()
-            accepted = build.usage()
-        own.burst += _between(start, accepted)
-        if build.has_worker:
-            build.wait_for_rows(own.events)
-            own.drain += _between(accepted, build.usage())
+        with _others_held(builds, side):
+            with build.held(["worker"]):
+                start = build.usage()
+                own.events += build.loads[shape.name].send()
+                accepted = build.usage()
+            own.burst += _between(start, accepted)
+            if build.has_worker:
+                build.wait_for_rows(own.events)
+                own.drain += _between(accepted, build.usage())
     _merge(builds, order, spent)
     return spent
 
@@ -149,12 +151,22 @@ def _at_once(builds: Mapping[Side, Installation], order: Sequence[Side], shape: 
     spent = {side: Spent() for side in builds}
     for side in order:
         build, own = builds[side], spent[side]
-        start = build.usage()
-        own.events += build.loads[shape.name].send()
-        build.wait_for_rows(own.events)
-        own.drain += _between(start, build.usage())
+        with _others_held(builds, side):
+            start = build.usage()
+            own.events += build.loads[shape.name].send()
+            build.wait_for_rows(own.events)
+            own.drain += _between(start, build.usage())
     _merge(builds, order, spent)
     return spent
+
+
+@contextmanager
+def _others_held(builds: Mapping[Side, Installation], side: Side) -> Iterator[None]:
+    """What the other build's services do while they have nothing to do would be in the way of this one's."""
+    with ExitStack() as held:
+        for other in builds.keys() - {side}:
+            held.enter_context(builds[other].held())
+        yield
 
 
 def _merge(builds: Mapping[Side, Installation], order: Sequence[Side], spent: Mapping[Side, Spent]) -> None:
