@@ -10,8 +10,10 @@ import pytest
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.query_endpoints import QUERY_CALLS
 from services.contract.tables import EVENTS
+from services.query.execution.executor import QueryExecutor
 from services.query.http.requests import MAX_BODY_BYTES
 from services.query.insights.registry import INSIGHTS
+from services.runtime.clickhouse import Parameters
 from services.runtime.settings import ClickHouseSettings
 from tests.support.engine import send_sql
 from tests.support.query_client import QueryClient, insert_keys
@@ -191,8 +193,16 @@ def test_a_question_beyond_its_limits_gets_advice(clickhouse: ClickHouseSettings
             assert "window" in response.json()["error"]["message"]
 
 
-def test_too_many_questions_at_once(clickhouse: ClickHouseSettings) -> None:
+def test_too_many_questions_at_once(clickhouse: ClickHouseSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that is answered takes until the others have their answers or wait for their turn."""
     options: dict[str, Any] = {"query_concurrency_per_project": 1, "query_queue_per_project": 2}
+    refused_all, raw = asyncio.Event(), QueryExecutor.raw
+
+    async def slow(store: QueryExecutor, sql: str, parameters: Parameters, fmt: str) -> bytes:
+        await refused_all.wait()
+        return await raw(store, sql, parameters, fmt)
+
+    monkeypatch.setattr(QueryExecutor, "raw", slow)
     with QueryClient.started(clickhouse, projects=2, **options) as client:
         key, other = (key for _, key in client.projects)
 
@@ -201,7 +211,13 @@ def test_too_many_questions_at_once(clickhouse: ClickHouseSettings) -> None:
             return await client.http.post(address("/query/path"), headers=headers, json=BODIES["/query/path"])
 
         async def ask_many() -> list[Any]:
-            return list(await asyncio.gather(*[ask(key) for _ in range(10)], ask(other)))
+            asked = [asyncio.create_task(ask(key)) for _ in range(10)]
+            of_other = asyncio.create_task(ask(other))
+            async with asyncio.timeout(30):
+                while sum(one.done() for one in asked) < 7:  # noqa: ASYNC110 (nobody tells us)
+                    await asyncio.sleep(0.01)
+            refused_all.set()
+            return list(await asyncio.gather(*asked, of_other))
 
         *responses, of_other = client.run(ask_many())
     statuses = sorted(response.status_code for response in responses)
