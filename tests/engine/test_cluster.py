@@ -32,7 +32,7 @@ from services.worker.dedupe.clickhouse import stored_ids
 from services.worker.dedupe.ids import ids_from_bytes
 from services.worker.dedupe.memory import MemoryDedupe
 from services.worker.dedupe.stored import NoMajorityError
-from services.worker.events.writer import ANY_MONTHS
+from services.worker.events.writer import ALL_DIFFERENT
 from services.worker.until_stored import fresh_token, until_stored
 from tests.support import engine
 from tests.support.cluster import CLUSTER, Everywhere, new_nodes, running, started_cluster
@@ -86,7 +86,7 @@ async def insert(settings: ClickHouseSettings, project: str, ids: Sequence[uuid.
     """As the worker does."""
     store = ClickHouse(as_role(settings, Role.WORKER))
     try:
-        await store.insert_lines(EVENTS, EVENT_COLUMNS, lines(project, ids), fresh_token(), ANY_MONTHS)
+        await store.insert_lines(EVENTS, EVENT_COLUMNS, lines(project, ids), fresh_token(), ALL_DIFFERENT)
     finally:
         await store.close()
 
@@ -299,14 +299,14 @@ async def test_a_shard_is_added_and_nothing_has_to_move(tmp_path: Path) -> None:
         await asyncio.to_thread(nodes[0].start)
         front.start()
         await migrate(settings)
-        await store.insert_lines(EVENTS, EVENT_COLUMNS, lines("p", before), fresh_token(), ANY_MONTHS)
+        await store.insert_lines(EVENTS, EVENT_COLUMNS, lines("p", before), fresh_token(), ALL_DIFFERENT)
         await asyncio.to_thread(nodes[0].stop)
         nodes[0].join(both[0])
         for node in nodes:
             await asyncio.to_thread(node.start)
         front.nodes = [node.url for node in nodes]
         await migrate(settings)
-        await store.insert_lines(EVENTS, EVENT_COLUMNS, lines("p", after), fresh_token(), ANY_MONTHS)
+        await store.insert_lines(EVENTS, EVENT_COLUMNS, lines("p", after), fresh_token(), ALL_DIFFERENT)
         assert count(settings, "p") == (400, 400)
         first, second = await look_at_shards(store)
         assert first.rows + second.rows == 400
