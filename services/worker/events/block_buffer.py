@@ -65,15 +65,16 @@ class BlockBuffer:
 
     async def run(self) -> None:
         """Store blocks for ever. Raises what `store` raises; the block's records then stay unacknowledged."""
+        loop = asyncio.get_running_loop()
         while True:
             await self._some.wait()
-            age = asyncio.get_running_loop().time() - self._first_at
+            age = loop.time() - self._first_at
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._full.wait(), max(0.0, self._age_s - age))
             block = self._take()
-            began = asyncio.get_running_loop().time()
+            began = loop.time()
             await self._store(block)
-            self._age_s = self._age_after(asyncio.get_running_loop().time() - began)
+            self._age_s = self._age_after(loop.time() - began)
             for record in block:
                 record.acknowledge()
             self.waiting_records -= len(block)
