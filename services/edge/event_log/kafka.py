@@ -186,7 +186,9 @@ class KafkaEventLog:
         """Put records in their queues; done when all are acknowledged. Raises LogUnavailableError."""
         if self._trace is not None and (trace := self._trace()):
             envelopes = [(topic, at, replace(envelope, trace=trace)) for topic, at, envelope in envelopes]
-        size = sum([len(envelope.lines) + len(envelope.ids) for _, _, envelope in envelopes])
+        size = 0
+        for _, _, envelope in envelopes:
+            size += len(envelope.lines) + len(envelope.ids)
         if self._pending_bytes and self._pending_bytes + size > self._settings.edge_max_pending_bytes:
             raise LogUnavailableError("too much waits for the event log already")
         self._pending_bytes += size

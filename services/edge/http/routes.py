@@ -103,7 +103,8 @@ class EdgeRoutes:
                     lambda data: take_clean_track(data, key.project_id, now, header_key),
                     lambda data: track_by_event(data, key.project_id, now, header_key),
                 )
-        intake.warnings += warnings
+        if warnings:
+            intake.warnings += warnings
         return await self._keep("track", intake, key.project_id, now, size)
 
     async def batch(self, request: Request) -> Response:
@@ -121,7 +122,8 @@ class EdgeRoutes:
                     lambda data: take_clean_batch(data, key.project_id, now, header_key),
                     lambda data: batch_by_event(data, key.project_id, now, header_key),
                 )
-        intake.warnings += warnings
+        if warnings:
+            intake.warnings += warnings
         return await self._keep("batch", intake, key.project_id, now, size)
 
     async def _take_slowly(
@@ -191,7 +193,8 @@ class EdgeRoutes:
                 intake = await body.in_thread(lambda data: take(data, key.project_id, now, header_key))
             else:
                 intake = take(body.data, key.project_id, now, header_key)
-        intake.warnings += warnings
+        if warnings:
+            intake.warnings += warnings
         self._rate_limit.take(key.project_id, 1)
         if intake.lines:
             try:
@@ -203,7 +206,9 @@ class EdgeRoutes:
 
     async def _authorize(self, request: Request) -> Key:
         given = authorization_of(request)
-        in_address = request.query_params.getlist("key") if given is None and request.scope["query_string"] else []
+        in_address = None
+        if given is None and request.scope["query_string"]:
+            in_address = request.query_params.getlist("key")
         if not in_address:
             key = await self._keys.authorize(given, Scope.INGEST)
             is_of(request.scope, key.project_id)

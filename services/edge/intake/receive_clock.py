@@ -16,8 +16,11 @@ class ReceiveClock:
 
     def now(self) -> datetime:
         """When the next event is received."""
-        return max(self._clock(), self._next)
+        now = self._clock()
+        return now if now > self._next else self._next
 
     def passed(self, first: datetime, events: int) -> None:
         """So many events were received, the first at that time and each a microsecond after the one before."""
-        self._next = max(self._next, first + (_STEP if events == 1 else events * _STEP))
+        after = first + (_STEP if events == 1 else events * _STEP)
+        if after > self._next:
+            self._next = after

@@ -10,6 +10,7 @@ from msgspec import Raw
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.timestamps import FORMS, epoch_us, iso_time
+from services.edge.intake.json_checks import BACKSLASH
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 MAX_AHEAD = timedelta(hours=1)
@@ -17,6 +18,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # `"2026-11-20T12:34:56.1234567Z"`: where the T is, the point, and the first digit that is finer than a microsecond.
 _T_AT, _POINT_AT, _FINER_AT = 11, 20, 27
 _T, _POINT, _Z, _COMMA = b"T.Z,"
+_QUOTE = ord('"')
+_DIGITS = b"0123456789"
 _SHORTEST, _LONGEST = 23, 30  # `"2026-11-20T12:34:56Z",` and the same with microseconds
 _WORD = 8  # characters that are compared at a time
 _FIRST_WORD = np.frombuffer(EARLIEST.isoformat()[:_WORD].encode(), ">u8")[0]
@@ -59,13 +62,13 @@ def read_time(value: Raw) -> datetime | None:
     text = bytes(value)
     if text in (b"", b"null"):
         return None
-    if not text.startswith(b'"'):
+    if text[0] != _QUOTE:
         return _of_number(text)
     cut = text
-    if len(text) > _FINER_AT and text[_POINT_AT] == _POINT:
+    if len(text) > _FINER_AT and text[_POINT_AT] == _POINT and text[_FINER_AT] in _DIGITS:
         cut = text[:_FINER_AT] + text[_FINER_AT:].lstrip(b"0123456789")
     try:
-        if b"\\" not in text:  # the decoder takes NUL for the end of a date
+        if BACKSLASH not in text:  # the decoder takes NUL for the end of a date
             return _utc(_decode(cut))
     except msgspec.DecodeError:
         pass

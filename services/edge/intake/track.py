@@ -16,7 +16,7 @@ from services.contract.api.ingest import MAX_BATCH_EVENTS, MAX_EVENT_BYTES, Batc
 from services.contract.log.dead_letter import DeadLetter, Origin, payload_text
 from services.contract.log.envelope import EventLine
 from services.contract.log.event_ids import fresh_ids, id_of_key, ids_of_keys
-from services.edge.intake.json_checks import all_objects, json_object, may_hold_large_number, one_line
+from services.edge.intake.json_checks import BACKSLASH, all_objects, json_object, may_hold_large_number, one_line
 from services.edge.intake.placeholders import is_placeholder_key
 from services.edge.intake.timestamps import read_plain_times, read_time, resolve_time
 
@@ -160,13 +160,13 @@ def _take_clean_one(
 ) -> Intake | None:
     """As `_take_clean`; lists of one event cost more than what is done with it."""
     key = event.idempotency_key or header_key
-    if len(body) > MAX_EVENT_BYTES or _may_hold_nul(body) or (key is not None and not _are_keys([key])):
+    if len(body) > MAX_EVENT_BYTES or _may_hold_nul(body) or (key is not None and key[0] not in FIRST_OF_KEYS):
         return None
     properties = json_object(event.properties, "properties")
     time, original = resolve_time(read_time(event.timestamp), now)
     event_id = fresh_ids(1)[0] if key is None else id_of_key(project_id, key)
     line = event_line(event, event_id, key, properties, time, original, project_id, now)
-    intake = Intake([event_id], [line])
+    intake = Intake([event_id], [line], [], [])
     if original:
         intake.warn_of_future(None, original)
     return intake
@@ -226,4 +226,4 @@ def _may_hold_many(body: bytes) -> bool:
 
 def _may_hold_nul(body: bytes) -> bool:
     # A search for one character is ten times as fast as one for six.
-    return b"\\" in body and b"\\u0000" in body
+    return BACKSLASH in body and b"\\u0000" in body
