@@ -20,7 +20,6 @@ class RateLimit:
         self._events = _Buckets(events_s, max(2 * events_s, MAX_BATCH_EVENTS), "events")
         self._requests = _Buckets(requests_s, max(2 * requests_s, 1), "requests")
         self._bytes = _Buckets(bytes_s, max(2 * bytes_s, MAX_BODY_BYTES), "bytes")
-        self._has_none = not (events_s or requests_s or bytes_s)
 
     def take_request(self, project_id: str, now_s: float | None = None) -> None:
         """Raises ApiError 429, also while bytes that came before are not paid for."""

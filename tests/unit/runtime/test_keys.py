@@ -191,6 +191,28 @@ async def test_a_revoked_key_is_gone_after_the_next_reading(store: MemoryKeyStor
     assert await keys.find(KEY) is None
 
 
+async def test_a_header_that_was_right_is_refused_once_its_key_is_revoked(store: MemoryKeyStore) -> None:
+    keys = cache_over(store)
+    await keys.refresh()
+    for scope in (Scope.INGEST, Scope.QUERY, Scope.INGEST):
+        assert await keys.authorize(f"Bearer {KEY}", scope)
+    store.revoke(KEY)
+    await keys.refresh()
+    with pytest.raises(ApiError, match="not known, or was revoked"):
+        await keys.authorize(f"Bearer {KEY}", Scope.INGEST)
+
+
+async def test_many_ways_to_write_a_header_take_no_more_memory_than_allowed(
+    store: MemoryKeyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.runtime.keys._MAX_HEADERS", 2)
+    keys = cache_over(store)
+    await keys.refresh()
+    for blanks in range(1, 6):
+        assert await keys.authorize(f"Bearer{' ' * blanks}{KEY}", Scope.INGEST)
+    assert len(keys._by_header) == 2
+
+
 async def test_a_key_made_right_after_a_reading_works_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.runtime.keys._ASK_AGAIN_S", 0.02)
     store = MemoryKeyStore()
@@ -299,8 +321,9 @@ async def test_who_may_not(
     store.put("hr_none", "shop")
     keys = cache_over(store)
     await keys.refresh()
-    with pytest.raises(ApiError, match=message) as refused:
-        await keys.authorize(authorization, scope)
+    for _ in range(2):  # what was asked once is remembered
+        with pytest.raises(ApiError, match=message) as refused:
+            await keys.authorize(authorization, scope)
     assert refused.value.code is code
     assert KEY.lower() not in refused.value.message.lower()
 
