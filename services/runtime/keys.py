@@ -235,18 +235,23 @@ class KeyCache:
         """The key of an `Authorization: Bearer ...` header. Raises 401, 403, or 503 for a key that is unknown while keys cannot be read."""
         if authorization is None:
             raise ApiError(ErrorCode.UNAUTHORIZED, "Send the project key: `Authorization: Bearer <project key>`.")
-        key = self._by_header.get(authorization)
-        if key is None:
-            # Nothing that a proxy on the way may write in another way: the same header is the same key everywhere.
-            given = _BEARER.fullmatch(authorization)
-            if given is None:
-                raise ApiError(
-                    ErrorCode.UNAUTHORIZED, "The Authorization header must have the form `Bearer <project key>`."
-                )
-            key = await self._known(given[1])
-            if len(self._by_header) < _MAX_HEADERS:
-                self._by_header[authorization] = key
+        if (remembered := self.remembered(authorization, scope)) is not None:
+            return remembered
+        # Nothing that a proxy on the way may write in another way: the same header is the same key everywhere.
+        given = _BEARER.fullmatch(authorization)
+        if given is None:
+            raise ApiError(
+                ErrorCode.UNAUTHORIZED, "The Authorization header must have the form `Bearer <project key>`."
+            )
+        key = await self._known(given[1])
+        if len(self._by_header) < _MAX_HEADERS:
+            self._by_header[authorization] = key
         return _with_scope(key, scope)
+
+    def remembered(self, authorization: str | None, scope: Scope) -> Key | None:
+        """The key of a header that came with this valid key before; None says nothing."""
+        key = self._by_header.get(authorization)  # type: ignore[arg-type]
+        return key if key is not None and scope in key.scopes else None
 
     async def authorize_key(self, token: str, scope: Scope) -> Key:
         return _with_scope(await self._known(token), scope)

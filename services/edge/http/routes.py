@@ -206,27 +206,27 @@ class EdgeRoutes:
 
     async def _authorize(self, request: Request) -> Key:
         given = authorization_of(request)
-        in_address = None
-        if given is None and request.scope["query_string"]:
-            in_address = request.query_params.getlist("key")
-        if not in_address:
-            key = await self._keys.authorize(given, Scope.INGEST)
-            is_of(request.scope, key.project_id)
-            self._rate_limit.take_request(key.project_id)
-            return key
-        if len(in_address) > 1:
-            raise ApiError(
-                ErrorCode.UNAUTHORIZED, "Send one `key` in the address: it is not clear which of them counts."
-            )
-        key = await self._keys.authorize_key(in_address[0], Scope.INGEST)
+        key = self._keys.remembered(given, Scope.INGEST)
+        if key is None:
+            key = await (self._key_in_address(request) if given is None else self._keys.authorize(given, Scope.INGEST))
         is_of(request.scope, key.project_id)
         self._rate_limit.take_request(key.project_id)
-        if key.scopes != {Scope.INGEST}:
+        if given is None and key.scopes != {Scope.INGEST}:
             raise ApiError(
                 ErrorCode.FORBIDDEN,
                 "A key in the address must have the scope `ingest` alone: addresses end up in logs and histories.",
             )
         return key
+
+    async def _key_in_address(self, request: Request) -> Key:
+        keys = request.query_params.getlist("key") if request.scope["query_string"] else []
+        if len(keys) > 1:
+            raise ApiError(
+                ErrorCode.UNAUTHORIZED, "Send one `key` in the address: it is not clear which of them counts."
+            )
+        if not keys:
+            return await self._keys.authorize(None, Scope.INGEST)
+        return await self._keys.authorize_key(keys[0], Scope.INGEST)
 
 
 def _idempotency_header(request: Request) -> tuple[str | None, list[str]]:
