@@ -160,7 +160,9 @@ def _take_clean_one(
 ) -> Intake | None:
     """As `_take_clean`; lists of one event cost more than what is done with it."""
     key = event.idempotency_key or header_key
-    if len(body) > MAX_EVENT_BYTES or _may_hold_nul(body) or (key is not None and key[0] not in FIRST_OF_KEYS):
+    if len(body) > MAX_EVENT_BYTES or _may_hold_nul(body):
+        return None
+    if key is not None and key[0] not in FIRST_OF_KEYS and is_placeholder_key(key):
         return None
     properties = json_object(event.properties, "properties")
     time, original = resolve_time(read_time(event.timestamp), now)
