@@ -166,10 +166,10 @@ class KeyCache:
         rows = await self._store.rows(f"SELECT key_hash, project_id, scopes FROM {API_KEYS} FINAL WHERE NOT revoked")
         known = set(Scope)
         # A row without a project is nobody's key.
-        self._know({r[0]: Key(r[1], frozenset(Scope(s) for s in r[2] if s in known)) for r in rows if r[1].strip()})
+        self._use({r[0]: Key(r[1], frozenset(Scope(s) for s in r[2] if s in known)) for r in rows if r[1].strip()})
         self._up_to_date = True
 
-    def _know(self, keys: dict[str, Key]) -> None:
+    def _use(self, keys: dict[str, Key]) -> None:
         self._keys, self._by_header, self.loaded_at = keys, {}, utc_now()
 
     async def refresh_forever(self) -> None:
@@ -194,7 +194,7 @@ class KeyCache:
             return
         async with self._lock:
             if known and self.loaded_at is None:
-                self._know(known)
+                self._use(known)
                 log.warning("keys_of_before", keys=len(known))
 
     async def _back_up(self, backup: KeyBackup) -> None:
@@ -243,10 +243,10 @@ class KeyCache:
             raise ApiError(
                 ErrorCode.UNAUTHORIZED, "The Authorization header must have the form `Bearer <project key>`."
             )
-        key = await self._known(given[1])
+        key = await self.authorize_key(given[1], scope)
         if len(self._by_header) < _MAX_HEADERS:
             self._by_header[authorization] = key
-        return _with_scope(key, scope)
+        return key
 
     def remembered(self, authorization: str | None, scope: Scope) -> Key | None:
         """The key of a header that came with this valid key before; None says nothing."""
@@ -254,21 +254,14 @@ class KeyCache:
         return key if key is not None and scope in key.scopes else None
 
     async def authorize_key(self, token: str, scope: Scope) -> Key:
-        return _with_scope(await self._known(token), scope)
-
-    async def _known(self, token: str) -> Key:
-        key = await self.find(token)
+        key = self._keys.get(hash_of(token)) or await self.find(token)
         if key is None:
             if not self._up_to_date:  # it may be a key that was just made
                 message = "This project key is not known here, and keys cannot be read now. Retry."
                 raise ApiError(ErrorCode.STORE_UNAVAILABLE, message, retry_after_s=2)
             raise ApiError(ErrorCode.UNAUTHORIZED, "This project key is not known, or was revoked.")
+        if scope not in key.scopes:
+            raise ApiError(
+                ErrorCode.FORBIDDEN, f"This project key does not have the scope `{scope}`. Use a key that has it."
+            )
         return key
-
-
-def _with_scope(key: Key, scope: Scope) -> Key:
-    if scope not in key.scopes:
-        raise ApiError(
-            ErrorCode.FORBIDDEN, f"This project key does not have the scope `{scope}`. Use a key that has it."
-        )
-    return key

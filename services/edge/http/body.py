@@ -28,8 +28,6 @@ T = TypeVar("T")
 
 # text/plain is what navigator.sendBeacon sends for a string.
 _MEDIA_TYPES = frozenset({"", "application/json", "text/plain"})
-# Content-Encoding, where nothing is to be inflated.
-_PLAIN = frozenset({None, "", "identity"})
 # Larger ones, and all that are compressed, wait for their turn.
 _SMALL_BYTES = 16 * 1024
 # Larger ones are worked on in a thread; a thread costs some tenths of a millisecond.
@@ -75,7 +73,6 @@ class Bodies:
 
     def __init__(self, max_bytes: int, memory: ByteBudget, rate_limit: RateLimit) -> None:
         self._max_bytes = max_bytes
-        self._digits_of_max = len(str(max_bytes))
         self._memory = memory
         self._rate_limit = rate_limit
         self._turns = Turns()
@@ -87,26 +84,22 @@ class Bodies:
 
     async def read(self, request: Request, project_id: str) -> Body:
         """The decompressed body, at most `max_bytes`. Raises ApiError 400, 413, 415, 429, 503, and ClientDisconnect."""
-        _check_media_type(header(request, b"content-type"))
-        encoding = header(request, b"content-encoding")
+        _check_media_type(request)
+        encoding = header(request, b"content-encoding") or ""
         if encoding:
             encoding = encoding.strip().lower()
-        announced = header(request, b"content-length")
-        if announced and len(announced) >= self._digits_of_max:
-            self._check_announced(announced)
+        announced = header(request, b"content-length") or "0"
+        if announced.isdecimal() and float(announced) > self._max_bytes:  # float: takes any number of digits
+            raise _too_large(self._max_bytes)
         message = await request.receive()  # Starlette's stream() of these costs as much as all else here
         data: bytes = message.get("body", b"")
         is_whole = message["type"] == "http.request" and not message.get("more_body", False)
-        if is_whole and len(data) <= _SMALL_BYTES and encoding in _PLAIN:
+        if is_whole and len(data) <= _SMALL_BYTES and encoding in ("", "identity"):
             self._rate_limit.charge_bytes(project_id, len(data))
             if len(data) > self._max_bytes:
                 raise _too_large(self._max_bytes)
             return Body(data)
-        return await self._read_slowly(request, message, project_id, encoding or "")
-
-    def _check_announced(self, length: str) -> None:
-        if length.isdecimal() and float(length) > self._max_bytes:  # float: takes any number of digits
-            raise _too_large(self._max_bytes)
+        return await self._read_slowly(request, message, project_id, encoding)
 
     async def read_as_sent(self, request: Request, project_id: str | None) -> Body:
         """As `read`, of an SDK: whatever its headers say, its first bytes tell how it is compressed. `project_id` is None
@@ -155,7 +148,7 @@ class Bodies:
         if encoding is None:
             encoding = _encoding_of(request, data)
         try:
-            if encoding not in _PLAIN:
+            if encoding not in ("", "identity"):
                 body.data = await self._inflate(data, encoding)
                 rate_limit.charge_bytes(project_id, max(0, len(body.data) - len(data)))
         except BaseException:
@@ -240,8 +233,9 @@ def _too_large(max_bytes: int) -> ApiError:
     return ApiError(ErrorCode.BODY_TOO_LARGE, f"The body is larger than {max_bytes} bytes. {SEND_FEWER}")
 
 
-def _check_media_type(given: str | None) -> None:
-    if given is None or given in _MEDIA_TYPES:
+def _check_media_type(request: Request) -> None:
+    given = header(request, b"content-type") or ""
+    if given in _MEDIA_TYPES:
         return
     media_type = given.partition(";")[0].strip().lower()
     if media_type not in _MEDIA_TYPES:

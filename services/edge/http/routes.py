@@ -103,8 +103,7 @@ class EdgeRoutes:
                     lambda data: take_clean_track(data, key.project_id, now, header_key),
                     lambda data: track_by_event(data, key.project_id, now, header_key),
                 )
-        if warnings:
-            intake.warnings += warnings
+        intake.warnings += warnings
         return await self._keep("track", intake, key.project_id, now, size)
 
     async def batch(self, request: Request) -> Response:
@@ -122,8 +121,7 @@ class EdgeRoutes:
                     lambda data: take_clean_batch(data, key.project_id, now, header_key),
                     lambda data: batch_by_event(data, key.project_id, now, header_key),
                 )
-        if warnings:
-            intake.warnings += warnings
+        intake.warnings += warnings
         return await self._keep("batch", intake, key.project_id, now, size)
 
     async def _take_slowly(
@@ -193,8 +191,7 @@ class EdgeRoutes:
                 intake = await body.in_thread(lambda data: take(data, key.project_id, now, header_key))
             else:
                 intake = take(body.data, key.project_id, now, header_key)
-        if warnings:
-            intake.warnings += warnings
+        intake.warnings += warnings
         self._rate_limit.take(key.project_id, 1)
         if intake.lines:
             try:

@@ -17,8 +17,7 @@ MAX_AHEAD = timedelta(hours=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # `"2026-11-20T12:34:56.1234567Z"`: where the T is, the point, and the first digit that is finer than a microsecond.
 _T_AT, _POINT_AT, _FINER_AT = 11, 20, 27
-_T, _POINT, _Z, _COMMA = b"T.Z,"
-_QUOTE = ord('"')
+_QUOTE, _T, _POINT, _Z, _COMMA = b'"T.Z,'
 _DIGITS = b"0123456789"
 _SHORTEST, _LONGEST = 23, 30  # `"2026-11-20T12:34:56Z",` and the same with microseconds
 _WORD = 8  # characters that are compared at a time
@@ -66,7 +65,7 @@ def read_time(value: Raw) -> datetime | None:
         return _of_number(text)
     cut = text
     if len(text) > _FINER_AT and text[_POINT_AT] == _POINT and text[_FINER_AT] in _DIGITS:
-        cut = text[:_FINER_AT] + text[_FINER_AT:].lstrip(b"0123456789")
+        cut = text[:_FINER_AT] + text[_FINER_AT:].lstrip(_DIGITS)
     try:
         if BACKSLASH not in text:  # the decoder takes NUL for the end of a date
             return _utc(_decode(cut))

@@ -25,8 +25,6 @@ SECONDS = Histogram(
 FormerName("headrace_query_seconds", SECONDS, {"query": "question"})
 # How long the store may take to notice its own limit before we stop listening.
 _GRACE_S = 2.0
-# What shards send each other. To compress it costs more than a network of 10 Gbit/s does.
-_OF_CLUSTER: Settings = {"network_compression_method": "NONE"}
 
 
 class QueryExecutor:
@@ -48,8 +46,9 @@ class QueryExecutor:
             # Larger results are refused before they come here.
             "max_result_bytes": limits.result_bytes,
             "result_overflow_mode": "throw",
+            # What shards send each other: to compress it costs more than a network of 10 Gbit/s does.
+            "network_compression_method": "NONE",
             **EVENTS_SETTINGS,
-            **(_OF_CLUSTER if store.cluster else {}),
         }
 
     @property
