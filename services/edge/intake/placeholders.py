@@ -8,6 +8,8 @@ _WORDS = "null undefined none nil anonymous guest unknown n/a nan true false 0 -
 _IDS = frozenset([*_WORDS.split(), "", "[object object]", "object object", "0" * 32, str(uuid.UUID(int=0))])
 # With one of these, all of a client's events but one would vanish behind 2xx.
 _KEYS = frozenset(["undefined", "null", "none", "nil", "nan", "[object object]", "{}", "[]", ""])
+# No such key begins with one of these (N and U are missing), whatever is around it: most keys need no closer look.
+FIRST_OF_KEYS = frozenset("0123456789abcdefghijklmopqrstvwxyzABCDEFGHIJKLMOPQRSTVWXYZ")
 _BRACKETS = "\"'`´‘’‚“”„«»‹›()[]{}<>"
 # A longer id is none of these, whatever is around it; a nil UUID has 36 characters.
 _LONGEST = 80
@@ -20,7 +22,7 @@ def is_placeholder_id(value: str) -> bool:
 
 def is_placeholder_key(value: str) -> bool:
     """Whatever its case, and with blanks or invisible characters around it."""
-    return _bare(value, "") in _KEYS
+    return value[:1] not in FIRST_OF_KEYS and _bare(value, "") in _KEYS
 
 
 def placeholder_warning(key: str, place: str = "") -> str:

@@ -17,7 +17,7 @@ from services.contract.log.dead_letter import DeadLetter, Origin, payload_text
 from services.contract.log.envelope import EventLine
 from services.contract.log.event_ids import fresh_ids, id_of_key, ids_of_keys
 from services.edge.intake.json_checks import BACKSLASH, all_objects, json_object, may_hold_large_number, one_line
-from services.edge.intake.placeholders import is_placeholder_key
+from services.edge.intake.placeholders import FIRST_OF_KEYS, is_placeholder_key
 from services.edge.intake.timestamps import read_plain_times, read_time, resolve_time
 
 MAX_WARNINGS = 20
@@ -28,8 +28,6 @@ _COUNT_FROM_BYTES = 512 * 1024
 _COUNT_FROM_OBJECTS = 16_000
 # Received one after the other, a microsecond apart: so the order of a batch is kept.
 STEPS = [timedelta(microseconds=i) for i in range(MAX_BATCH_EVENTS)]
-# With any other first character a key may be a placeholder.
-FIRST_OF_KEYS = frozenset("0123456789abcdefghijklmopqrstvwxyzABCDEFGHIJKLMOPQRSTVWXYZ")
 
 _first = itemgetter(0)
 _decode_batch = msgspec.json.Decoder(Batch).decode
@@ -162,7 +160,7 @@ def _take_clean_one(
     key = event.idempotency_key or header_key
     if len(body) > MAX_EVENT_BYTES or _may_hold_nul(body):
         return None
-    if key is not None and key[0] not in FIRST_OF_KEYS and is_placeholder_key(key):
+    if key is not None and is_placeholder_key(key):
         return None
     properties = json_object(event.properties, "properties")
     time, original = resolve_time(read_time(event.timestamp), now)
@@ -218,7 +216,7 @@ def _are_keys(keys: Sequence[str | None]) -> bool:
             return True
     except TypeError:  # None has no first character
         pass
-    return not any(key is not None and key[0] not in FIRST_OF_KEYS and is_placeholder_key(key) for key in keys)
+    return not any(key is not None and is_placeholder_key(key) for key in keys)
 
 
 def _may_hold_many(body: bytes) -> bool:

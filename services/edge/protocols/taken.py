@@ -25,7 +25,7 @@ from services.edge.intake.identity import IdentityIntake, take_alias, take_group
 from services.edge.intake.json_checks import EMPTY_OBJECT, json_object, may_hold_large_number
 from services.edge.intake.placeholders import is_placeholder_id, is_placeholder_key
 from services.edge.intake.timestamps import resolve_time
-from services.edge.intake.track import FIRST_OF_KEYS, Rejected, letter_of_line
+from services.edge.intake.track import Rejected, letter_of_line
 from services.edge.protocols.messages import FAULTS, MAX_MESSAGES, Messages, Payload
 
 M = TypeVar("M", bound=Struct)
@@ -227,7 +227,7 @@ class Taken:
         """Any text as an idempotency key. What only broken clients send counts as none; a long one is hashed."""
         if not key or "\0" in key:
             return None
-        if key[0] not in FIRST_OF_KEYS and is_placeholder_key(key):
+        if is_placeholder_key(key):
             self.lost["placeholder_key"] += 1
             return None
         return key if len(key) <= MAX_IDEMPOTENCY_KEY_CHARS else xxh3_128_hexdigest(key.encode())
