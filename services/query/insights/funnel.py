@@ -24,7 +24,7 @@ from services.query.request.breakdown import Breakdown, parse_breakdown
 from services.query.request.event_filter import EventFilter, can_be_one, listed_names, parse_event_filters, shown_names
 from services.query.request.segment import Segment, parse_segment
 from services.query.request.time_window import LATEST_US, SECOND_US, TimeWindow, window_of
-from services.query.sql.breakdown import label_sql, line_of, placed_sql, value_sql
+from services.query.sql.breakdown import label_sql, line_of, placed_sql, value_sql, value_text
 from services.query.sql.event_filter import event_filter_sql
 from services.query.sql.events import EVENTS_WITH_DUPLICATES, IN_WINDOW, window_parameters
 from services.query.sql.funnel_steps import in_any_order, ordered, strict
@@ -213,7 +213,7 @@ def _histories(project_id: str, spec: FunnelSpec, promoted: Promoted, person: st
         aggregates["first"] = f"minIf(packed, bitTest({mask}, 0))"
         history = "arrayFilter(x -> x >= first, packed_events)"
     if spec.breakdown is not None:
-        given += f", {value_sql(spec.breakdown, named)} AS value"
+        given += f", {value_sql(value_text(spec.breakdown, named))} AS value"
         columns.append("value")
         can_start = f"{mask} != 0" if spec.order == "any" else f"bitTest({mask}, 0)"
         aggregates["starts"] = f"groupArrayIf((packed, value), {can_start})"

@@ -16,7 +16,7 @@ from services.query.request.filters import parse_filter_of
 from services.query.request.segment import Segment, parse_segment
 from services.query.request.time_buckets import bucket_starts, bucket_window, complete_buckets, local_time
 from services.query.request.time_window import EARLIEST_US, TimeWindow, window_of
-from services.query.sql.breakdown import label_sql, line_of, placed_sql, value_sql
+from services.query.sql.breakdown import label_sql, line_of, placed_sql, value_sql, value_text
 from services.query.sql.event_filter import event_filter_sql
 from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW, in_window, window_parameters
 from services.query.sql.moments import MOMENT
@@ -225,7 +225,7 @@ def _units(project_id: str, spec: RetentionSpec, promoted: Promoted, part: _Part
     if spec.breakdown is not None:
         value = "first_value"
         # Of other events no value is looked at, and shards would send it.
-        given += f", if(is_born, {value_sql(spec.breakdown, named)}, '') AS value, {MOMENT} AS moment"
+        given += f", if(is_born, {value_sql(value_text(spec.breakdown, named))}, '') AS value, {MOMENT} AS moment"
         columns += ["value", "moment"]
         aggregates[value] = "argMinIf(value, moment, is_born)"
     when, having = IN_WINDOW, "births > 0"

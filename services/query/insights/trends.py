@@ -17,7 +17,7 @@ from services.query.request.filters import FIELDS, MAX_KEY_LEVELS, Condition, pr
 from services.query.request.segment import Segment, parse_segment
 from services.query.request.time_buckets import bucket_starts, bucket_window, complete_buckets, local_time
 from services.query.request.time_window import TimeWindow, window_of
-from services.query.sql.breakdown import label_sql, line_of, placed_sql, value_sql
+from services.query.sql.breakdown import label_sql, line_of, placed_sql, value_sql, value_text
 from services.query.sql.event_filter import event_filter_sql
 from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW, window_parameters
 from services.query.sql.measures import EXTREMES, SUMS, measure_sql, measured_value
@@ -32,6 +32,8 @@ _DUPLICATES_DO_NO_HARM = ("people", "min", "max")
 # What a time bucket without events has; elsewhere there is nothing to measure.
 _OF_PEOPLE = ("people", "per_person")
 _NONE_IS_ZERO = ("count", "people", "sum")
+# Of the rows of a series' events.
+_VALUE = value_sql("value_text")
 _SUM_DIGITS = 15
 _SUM_ERRORS = 2  # units in the last place by which a compensated sum of decimals may miss their true one
 
@@ -125,9 +127,9 @@ def trend_sql(project_id: str, spec: TrendsSpec, series: Series, promoted: Promo
     """Rows (place, label, period, number), in order of place; see placed_sql."""
     events, parameters = _events(project_id, spec, series, promoted)
     measure = measure_sql(series.measure, series.percentile)
-    by_value = f"SELECT period, value, {measure.state} AS state FROM ({events}) GROUP BY period, value"
     if spec.breakdown is None:
-        sql = f"SELECT 1, '', period, {measure.merged} FROM ({by_value}) GROUP BY period"
+        by_period = f"SELECT period, {measure.state} AS state FROM ({events}) GROUP BY period"
+        sql = f"SELECT 1, '', period, {measure.merged} FROM ({by_period}) GROUP BY period"
     else:
         placed = _placed(spec.breakdown, series, events)
         sql = f"SELECT place, label, period, {measure.merged} FROM ({placed}) GROUP BY place, label, period ORDER BY place"
@@ -144,7 +146,7 @@ def trend_people_sql(
     is_line = f"= {label_sql(spec.breakdown, line.kind, line.value, named)}"
     if line.kind != "other":
         found, parameters = _people_of_bucket(project_id, spec, series, bucket, promoted)
-        return f"{found} WHERE value {is_line}", parameters | named.values
+        return f"{found} WHERE {_VALUE} {is_line}", parameters | named.values
     events, parameters = _events(project_id, spec, series, promoted, with_people=True, ranked=True)
     placed = _placed(spec.breakdown, series, events, ", groupUniqArray(person) AS units")
     where = f"label {is_line}"
@@ -157,14 +159,16 @@ def trend_people_sql(
 def _placed(breakdown: Breakdown, series: Series, events: str, columns: str = "") -> str:
     """Rows (period, value, state, place, label): see placed_sql. `columns`: further aggregates."""
     measure = measure_sql(series.measure, series.percentile)
-    by_value = f"SELECT period, value, {measure.state} AS state{columns} FROM ({events}) GROUP BY period, value"
+    by_value = (
+        f"SELECT period, {_VALUE} AS value, {measure.state} AS state{columns} FROM ({events}) GROUP BY period, value"
+    )
     return placed_sql(breakdown, by_value, measure.total, measure.by)
 
 
 def _people_of_bucket(
     project_id: str, spec: TrendsSpec, series: Series, bucket: int | None, promoted: Promoted
 ) -> tuple[str, dict[str, Any]]:
-    """One column, `unit`, of rows that have a `value` too. Of a bucket no other days are read."""
+    """One column, `unit`, of rows that have the text of a value too. Of a bucket no other days are read."""
     when, borders = "", {}
     if bucket is not None:
         part = bucket_window(spec.window, spec.starts, bucket)
@@ -187,7 +191,7 @@ def _events(
     ranked: bool = False,
     when: str = "",
 ) -> tuple[str, dict[str, Any]]:
-    """Rows (person, value, period, what is measured) of a series' events. `with_people`: whatever the measure; then, unless
+    """Rows (person, value_text, period, what is measured) of a series' events. `with_people`: whatever the measure; then, unless
     `ranked`, nothing is counted, so that duplicates do no harm. `when`: one more condition."""
     trait = series.trait
     needed = [*series.event_filter.conditions, *([] if trait is None else [trait])]
@@ -202,9 +206,9 @@ def _events(
     else:
         joins, person = segment.filter_joins, "0"
     measured = measured_value(trait, series.key, series.measure, named)
-    value = "''" if spec.breakdown is None else value_sql(spec.breakdown, named)
+    value = "" if spec.breakdown is None else f", {value_text(spec.breakdown, named)} AS value_text"
     events = (
-        f"SELECT {person} AS person{measured.columns}, {value} AS value, "
+        f"SELECT {person} AS person{measured.columns}{value}, "
         "roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}) AS period "
         f"FROM {table} {joins}{measured.join} WHERE {IN_WINDOW}{when}{segment.where} AND {selected}"
     )

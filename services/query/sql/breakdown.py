@@ -26,14 +26,16 @@ class Line(Struct, frozen=True):
     value: Raw | UnsetType = UNSET
 
 
-def value_sql(breakdown: Breakdown, parameters: Parameters) -> str:
-    """The value of an event `e`; of a group it needs the joins of that type."""
+def value_text(breakdown: Breakdown, parameters: Parameters) -> str:
+    """The text of the value of an event `e`; of a group it needs the joins of that type."""
     if breakdown.group_type is None:
-        text = event_property(breakdown.key, parameters)
-        text = f"if({text} = '-0', '0', {text})"
-    else:
-        text = event_group_text(breakdown.group_type, parameters)
-    return f"if(length({text}) > {MAX_BREAKDOWN_CHARS:d}, '{_LONG}', {text})"
+        return event_property(breakdown.key, parameters)
+    return event_group_text(breakdown.group_type, parameters)
+
+
+def value_sql(text: str) -> str:
+    """The value, of its text. The text stands there three times: where it is long, let it be a column before."""
+    return f"multiIf({text} = '-0', '0', length({text}) > {MAX_BREAKDOWN_CHARS:d}, '{_LONG}', {text})"
 
 
 def placed_sql(breakdown: Breakdown, rows: str, total: str = f"sum(weight) {OVER_VALUE}", by: str = "total") -> str:
