@@ -174,9 +174,10 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.C
     if any("tests/load/" in report.nodeid for report in terminalreporter.stats.get("skipped", ())):
         terminalreporter.line("containers under load: NOT RUN. Install Docker, and run `make load` once.")
     if any("/test_sdks" in report.nodeid for report in reports):
-        from tests.support.sdks.running import missing_because, missing_java_because
+        from tests.support.sdks.running import missing_because, missing_go_because, missing_java_because
 
-        for where, not_run in (("npm", missing_because()), ("Java", missing_java_because())):
+        reasons = {"npm": missing_because(), "Java": missing_java_because(), "Go": missing_go_because()}
+        for where, not_run in reasons.items():
             terminalreporter.line(f"SDKs of {where}: {f'NONE were run: {not_run}' if not_run else 'run'}")
     if weaker_because:
         terminalreporter.line(f"FALLBACK to the embedded broker: {weaker_because}")

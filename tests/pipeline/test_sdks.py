@@ -24,9 +24,9 @@ PROPERTIES = {"n": 2, "price": 19.99, "text": 'über 😀 \\ "', "nested": {"a":
 _ADDED = {"token", "time", "distinct_id", "mp_lib", "mp_processing_time_ms"}
 
 # What each SDK is told, but for what it cannot say; and which faults it meets. Not met is what it loses by itself:
-# Amplitude's throw away what was on a connection that is cut, and rest half a minute after a 429; npm's of Mixpanel sends
-# nothing again; a 429 is never answered to PostHog. Segment's and RudderStack's for Java rest up to half a minute after
-# each fault.
+# Amplitude's throw away what was on a connection that is cut, and but for Go's rest half a minute after a 429; npm's of
+# Mixpanel sends nothing again; a 429 is never answered to PostHog. Segment's and RudderStack's for Java rest up to half a
+# minute after each fault.
 _NO_429 = tuple(fault for fault in FAULTS if fault != 429)
 _NO_PAGE = {"page": False}
 _AMPLITUDE = {"page": False, "alias": False, "null": False}
@@ -47,6 +47,11 @@ SDKS: dict[str, tuple[tuple[str | int, ...], dict[str, bool]]] = {
     "rudder_java": ((), _JAVA),
     "posthog_java": ((500, CUT_AFTER, 503), {**_JAVA, **_NO_PAGE}),
     "mixpanel_java": (FAULTS, {**_JAVA, **_NO_PAGE}),
+    "segment_go": (FAULTS, {}),
+    "rudder_go": (FAULTS, {}),
+    "posthog_go": (FAULTS, _NO_PAGE),
+    "amplitude_go": ((500, 503, 429), {**_AMPLITUDE, "null": True}),
+    "mixpanel_go": (FAULTS, _NO_PAGE),
 }
 
 

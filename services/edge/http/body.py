@@ -32,9 +32,11 @@ _MEDIA_TYPES = frozenset({"", "application/json", "text/plain"})
 _SMALL_BYTES = 16 * 1024
 # Larger ones are worked on in a thread; a thread costs some tenths of a millisecond.
 _LARGE_BYTES = 1024 * 1024
+_LARGE_COMPRESSED_BYTES = 256 * 1024
 _RETRY_AFTER_S = 1
 NO_LIMIT = RateLimit(0)
 _BEGIN_OF_TEXT = (b"{", b"[", b"d", b"")  # JSON, or a form
+_NO_BROTLI = (b"{", b"")  # it may begin with any other character of text, and with the first bytes of gzip
 
 
 class Body:
@@ -157,12 +159,14 @@ class Bodies:
         return body
 
     async def _inflate(self, data: bytes, encoding: str) -> bytes:
-        """Nobody knows how large it becomes: what is large is begun again, in the thread."""
+        """Nobody knows how large it becomes: what is large is begun again, in the thread. Where so much comes in, it will be,
+        or is made to take its time."""
         largest_here = min(_LARGE_BYTES, self._max_bytes)
-        inflated = inflate_some(data, encoding, largest_here)
-        if len(inflated) <= largest_here:
-            return inflated
-        del inflated
+        if len(data) <= _LARGE_COMPRESSED_BYTES:
+            inflated = inflate_some(data, encoding, largest_here)
+            if len(inflated) <= largest_here:
+                return inflated
+            del inflated
         return await self.in_thread(lambda text: inflate(text, encoding, self._max_bytes), data)
 
     async def in_thread(self, work: Callable[[bytes], T], data: bytes) -> T:
@@ -221,11 +225,13 @@ class _Incoming:
 
 
 def _encoding_of(request: Request, data: bytes) -> str:
-    """How a body is compressed, by its first bytes. Raw deflate has none that tell."""
+    """How a body is compressed, by its first bytes. Brotli and raw deflate have none that tell."""
+    said = (header(request, b"content-encoding") or "").strip().lower()
+    if said == "br" and data[:1] not in _NO_BROTLI:
+        return said
     for begin, encoding in COMPRESSED.items():
         if data.startswith(begin):
             return encoding
-    said = (header(request, b"content-encoding") or "").strip().lower()
     return "deflate" if said == "deflate" and data[:1] not in _BEGIN_OF_TEXT else ""
 
 

@@ -186,16 +186,19 @@ class Amplitude(Family):
         return json_answer(body, 400)
 
     def refuse(self, incoming: Incoming, error: ApiError) -> Answer:
-        """Where the key is wrong, `Invalid API key:` makes the SDKs stop."""
+        """Where the key is wrong, `Invalid API key:` makes the SDKs stop; where the body is, `missing_field` does: a 400 that
+        names nothing they send again as it is, Go's without a rest. A 413 makes them send less at once."""
         status, message = error.code.status, error.message
-        if status in (401, 403):
-            status, message = 400, f"Invalid API key: {message}"
+        if error.code is ErrorCode.BATCH_TOO_LARGE:
+            status = 413
         body: dict[str, Any] = {"code": status, "error": message, "request_id": incoming.request_id}
-        if error.code is ErrorCode.MISSING_FIELD:
-            body["missing_field"] = error.field
-        if status == 429:
+        if status in (401, 403):
+            body |= {"code": 400, "error": f"Invalid API key: {message}"}
+        elif status == 400:
+            body["missing_field"] = error.field or "events"
+        elif status == 429:
             body |= _NOBODY_THROTTLED
-        return json_answer(body, status)
+        return json_answer(body, body["code"])
 
 
 def _parsed_form(form: dict[str, str]) -> Parsed:

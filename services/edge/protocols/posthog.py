@@ -1,7 +1,9 @@
 """PostHog: events alone, in arrays, in batches, in forms; capture v1; and what its SDKs ask for when they start."""
 
+import re
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from msgspec import Raw, Struct, field
@@ -34,6 +36,7 @@ _STAMP_EACH_TRY = (b'"posthog-python"', b'"posthog-server"', b'"posthog-android"
 _ALIAS_IS_NEW = frozenset(["posthog-python"])
 # Of properties: what is no property of the event, but the key, an id, or a trait of the person.
 _NOT_PROPERTIES = ("token", "api_key", "distinct_id", "$set", "$set_once", "$unset", "$insert_id")
+_CANONICAL = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MARKS = tuple(b'"%b"' % name.encode() for name in _NOT_PROPERTIES)
 
 
@@ -78,6 +81,8 @@ class _Envelope(Struct):
     sent_at: Raw = field(default_factory=Raw)
 
 
+# posthog-js loses what gets a 429. Node's SDK halves what gets a 413.
+_STATUSES = {ErrorCode.RATE_LIMITED: 503, ErrorCode.BATCH_TOO_LARGE: 413}
 _decode_batch = msgspec.json.Decoder(_Batch).decode
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_any = msgspec.json.decode
@@ -142,12 +147,13 @@ class PostHog(Family):
         for index, message in enumerate(parsed.messages.items):
             if isinstance(message, _Event) and message.uuid:
                 details = refused.get(index)
-                results[message.uuid] = {"result": "ok"} if details is None else {"result": "drop", "details": details}
+                result = {"result": "ok"} if details is None else {"result": "drop", "details": details}
+                results[message.uuid] = results[_canonical(message.uuid)] = result
         return json_answer({"results": results})
 
     def refuse(self, incoming: Incoming, error: ApiError) -> Answer:
         detail = error.detail()
-        status = 503 if error.code is ErrorCode.RATE_LIMITED else error.code.status
+        status = _STATUSES.get(error.code, error.code.status)
         kind = (
             "authentication_error" if status in (401, 403) else "validation_error" if status < 500 else "server_error"
         )
@@ -158,6 +164,8 @@ class PostHog(Family):
             "error": detail,
             "request_id": incoming.request_id,
         }
+        if incoming.path in _V1:  # its SDKs read texts here; Go's takes no answer whose `error` is none
+            body |= {"error": detail.code, "error_description": detail.message}
         return Answer(status, encode(body))
 
     def page(self, incoming: Incoming) -> Answer | None:
@@ -183,6 +191,16 @@ def _parsed(messages: Messages[_Event], envelope: Any, text: bytes) -> Parsed:
         if isinstance(message, _Event):
             key = message.api_key or message.token or _token_of(message.properties)
     return Parsed(messages, envelope, key, text)
+
+
+def _canonical(uuid: str) -> str:
+    """As PostHog writes it back, and Go's SDK looks for it."""
+    if _CANONICAL.fullmatch(uuid):
+        return uuid
+    try:
+        return str(UUID(uuid))
+    except ValueError:
+        return uuid
 
 
 def _is_unique(event: _Event) -> bool:

@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ _HERE = Path(__file__).parent
 _CACHE = _HERE.parents[2] / ".data" / "sdks"
 _TIMEOUT_S = 90
 _NPM_TIMEOUT_S = 120
+_GO_TIMEOUT_S = 300
 # What a JVM does for the long run only costs.
 _SHORT_LIVED = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx128m"]
 
@@ -81,6 +82,46 @@ def missing_java_because() -> str:
     return jars if isinstance(jars, str) else ""
 
 
+def _go_program() -> Path:
+    """All SDKs of Go are one program. One for each text of it, and each list of pinned versions."""
+    parts = sorted([_HERE / "go.mod", _HERE / "go.sum", *(_HERE / "drivers").glob("*.go")])
+    return _CACHE / f"go-{hashlib.sha256(b''.join(part.read_bytes() for part in parts)).hexdigest()[:16]}"
+
+
+@cache
+def build() -> bool:
+    """Whether the SDKs of Go are there, compiled when they are not."""
+    program = _go_program()
+    if program.exists():
+        return True
+    go = shutil.which("go")
+    if go is None:
+        return False
+    environment = {**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly"}
+    run = partial(subprocess.run, cwd=_HERE, env=environment, capture_output=True, text=True, timeout=_GO_TIMEOUT_S)
+    program.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = program.with_suffix(f".{os.getpid()}")
+    try:
+        if run([go, "mod", "download"]).returncode != 0:
+            return False
+        built = run([go, "build", "-ldflags=-s -w", "-o", str(unfinished), "./drivers"])
+    except subprocess.TimeoutExpired:
+        return False
+    assert built.returncode == 0, f"the drivers of Go are wrong: {built.stderr[-3000:]}"
+    unfinished.replace(program)
+    return True
+
+
+def missing_go_because() -> str:
+    """As `missing_because`, of the SDKs of Go. Compiles nothing."""
+    if _go_program().exists():
+        return ""
+    return "there is no Go here" if shutil.which("go") is None else "Go could not fetch them"
+
+
+_MISSING_BECAUSE = {".java": missing_java_because, ".go": missing_go_because}
+
+
 class Driver:
     """One SDK. A run that was begun is to be finished."""
 
@@ -90,15 +131,22 @@ class Driver:
 
     @property
     def is_here(self) -> bool:
-        if self._path.suffix == ".java":
-            return not missing_java_because()
-        return self._path.suffix == ".py" or install()
+        match self._path.suffix:
+            case ".java":
+                return not missing_java_because()
+            case ".go":
+                return build()
+            case ".py":
+                return True
+        return install()
 
     @property
     def missing_because(self) -> str:
-        return missing_java_because() if self._path.suffix == ".java" else missing_because()
+        return _MISSING_BECAUSE.get(self._path.suffix, missing_because)()
 
     def _command(self) -> list[str]:
+        if self._path.suffix == ".go":
+            return [str(_go_program()), self.name]
         jars = _jars() if self._path.suffix == ".java" else ""
         if isinstance(jars, KafkaJars):
             return [jars.java, *_SHORT_LIVED, "-cp", jars.class_path, str(self._path)]

@@ -4,9 +4,11 @@ import gzip
 import json
 import zlib
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+import brotli
 import httpx
 import pytest
 import zstandard
@@ -141,6 +143,7 @@ COMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,
     "deflate": zlib.compress,
     "zstd": zstandard.compress,
+    "br": partial(brotli.compress, quality=5),
 }
 
 
@@ -257,7 +260,7 @@ CASES = [
             Case(ErrorCode.BODY_TOO_LARGE, call, b" " * (MAX_BODY_BYTES + 1)),
             Case(ErrorCode.BODY_TOO_LARGE, call, gzip.compress(b" " * (MAX_BODY_BYTES + 1)), Content_Encoding="gzip"),
             Case(ErrorCode.INVALID_ENCODING, call, body, Content_Encoding="gzip"),
-            Case(ErrorCode.UNSUPPORTED_ENCODING, call, body, Content_Encoding="br"),
+            Case(ErrorCode.UNSUPPORTED_ENCODING, call, body, Content_Encoding="compress"),
             Case(ErrorCode.UNSUPPORTED_MEDIA_TYPE, call, body, Content_Type="application/xml"),
         )
     ],

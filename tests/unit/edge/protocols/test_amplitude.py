@@ -1,5 +1,6 @@
 """What Amplitude's events become, by table, and what its SDKs are answered."""
 
+import gzip
 import json
 from typing import Any
 
@@ -147,10 +148,23 @@ async def test_a_wrong_key_is_said_so_that_the_sdks_stop(sdk: SdkEdge, key: str 
     assert sdk.is_empty
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b'{"api_key":"hr_ingest"}'])
-async def test_what_is_no_batch_is_400(sdk: SdkEdge, body: bytes) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [b"{", b"[]", b'{"api_key":"hr_ingest"}', b'{"api_key":"hr_ingest","events":{}}', gzip.compress(b"{}")[:-9]],
+    ids=["half", "array", "no events", "events of another kind", "half of gzip"],
+)
+async def test_what_is_no_batch_is_400_and_not_sent_again(sdk: SdkEdge, body: bytes) -> None:
+    """A 400 that names neither a field nor events makes the SDKs send all again; Go's does it without a rest."""
     response = await sdk.client.post("/2/httpapi", content=body)
     assert response.status_code == response.json()["code"] == 400
+    assert response.json()["missing_field"]
+
+
+async def test_more_events_than_are_taken_are_sent_in_parts(sdk: SdkEdge) -> None:
+    """How many they send at once is a setting of each SDK. A 413 makes them send less."""
+    response = await send(sdk, *({**EVENT, "insert_id": str(number)} for number in range(5001)))
+    assert response.status_code == response.json()["code"] == 413
+    assert sdk.is_empty
 
 
 async def test_the_batch_address_is_shared_with_posthog(sdk: SdkEdge) -> None:

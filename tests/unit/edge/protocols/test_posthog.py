@@ -3,11 +3,15 @@
 import base64
 import gzip
 import json
+import zlib
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
+import brotli
 import httpx
 import pytest
+import zstandard
 
 from tests.unit.edge.protocols.conftest import BOTH_KEY, KEY, SdkEdge, lost
 
@@ -176,6 +180,13 @@ async def test_recordings_are_counted_and_dropped(sdk: SdkEdge) -> None:
     assert sdk.is_empty
 
 
+async def test_more_events_than_are_taken_are_sent_in_parts(sdk: SdkEdge) -> None:
+    """Node's SDK halves what gets a 413."""
+    response = await send(sdk, *({**EVENT, "uuid": str(number)} for number in range(5001)))
+    assert response.status_code == 413
+    assert sdk.is_empty
+
+
 # Capture v1.
 
 
@@ -192,6 +203,86 @@ async def test_capture_v1_says_what_became_of_each_event(sdk: SdkEdge, path: str
     }
     assert sdk.events[0]["properties"] == {"$lib": "posthog-python", "$lib_version": "7.9"}
     assert len(sdk.letters) == 1
+
+
+V1_HEADERS = {"authorization": f"Bearer {KEY}", "posthog-sdk-info": "posthog-go/1.20.0"}
+# As github.com/posthog/posthog-go writes it with CaptureModeAnalyticsV1, and since version 2 always.
+V1_GO = b"""{"created_at":"2026-11-20T11:59:59Z","batch":[
+{"event":"seen","uuid":"0190A1B2-C3D4-7E5F-8123-456789ABCDEF","distinct_id":"device",
+"timestamp":"2026-11-20T11:59:58.123456789Z","session_id":"s1","options":{"process_person_profile":false},
+"properties":{"$geoip_disable":true,"$is_server":true,"n":9007199254740993,"tiny":1e-9}},
+{"event":"$identify","uuid":"0190a1b2-c3d4-7e5f-8123-456789abcdf0","distinct_id":"ada",
+"timestamp":"2026-11-20T11:59:59Z","options":{},"properties":{"$geoip_disable":true,"$set":{"plan":"pro"}}},
+{"event":"$create_alias","uuid":"0190a1b2-c3d4-7e5f-8123-456789abcdf1","distinct_id":"ada",
+"timestamp":"2026-11-20T11:59:59Z","options":{},"properties":{"alias":"old"}},
+{"event":"$groupidentify","uuid":"0190a1b2-c3d4-7e5f-8123-456789abcdf2","distinct_id":"$company_acme",
+"timestamp":"2026-11-20T11:59:59Z","options":{},
+"properties":{"$group_type":"company","$group_key":"acme","$group_set":{"seats":4}}}]}"""
+
+
+@pytest.mark.parametrize(
+    ("encoding", "compress"),
+    [
+        ("", bytes),
+        ("gzip", gzip.compress),
+        ("deflate", zlib.compress),
+        ("zstd", zstandard.compress),
+        ("br", brotli.compress),
+        ("br", bytes),
+    ],
+)
+async def test_capture_v1_of_go(sdk: SdkEdge, encoding: str, compress: Callable[[bytes], bytes]) -> None:
+    headers = {**V1_HEADERS, **({"content-encoding": encoding} if encoding else {})}
+    for _ in range(2):
+        response = await sdk.client.post("/i/v1/analytics/events", content=compress(V1_GO), headers=headers)
+        assert response.status_code == 200
+    assert len({event["event_id"] for event in sdk.events}) == 1
+    event = sdk.events[0]
+    assert (event["event"], event["distinct_id"], event["timestamp"]) == (
+        "seen",
+        "device",
+        "2026-11-20T11:59:58.123456Z",
+    )
+    assert event["properties"] == {
+        "$geoip_disable": True,
+        "$is_server": True,
+        "n": 9007199254740993,
+        "tiny": 1e-9,
+        "$session_id": "s1",
+        "$lib": "posthog-go",
+        "$lib_version": "1.20.0",
+    }
+    of_whom = [(one["kind"], one.get("distinct_id"), one.get("old_id"), one.get("traits")) for one in sdk.identity[:3]]
+    assert of_whom == [
+        ("identify", "ada", None, {"plan": "pro"}),
+        ("alias", "ada", "old", None),
+        ("group", None, None, {"seats": 4}),
+    ]
+    assert len({line["event_id"] for line in sdk.identity}) == 3
+
+
+@pytest.mark.parametrize(
+    "uuid",
+    [
+        "0190A1B2-C3D4-7E5F-8123-456789ABCDEF",
+        "0190a1b2c3d47e5f8123456789abcdef",
+        "{0190a1b2-c3d4-7e5f-8123-456789abcdef}",
+        "urn:uuid:0190a1b2-c3d4-7e5f-8123-456789abcdef",
+    ],
+)
+async def test_capture_v1_answers_to_a_uuid_in_its_canonical_form_too(sdk: SdkEdge, uuid: str) -> None:
+    """Go's SDK looks for that one, and tells the app nothing of an event that it does not find."""
+    body = {"batch": [{**EVENT, "uuid": uuid}]}
+    response = await sdk.client.post("/i/v1/analytics/events", json=body, headers=V1_HEADERS)
+    results = response.json()["results"]
+    assert results[uuid] == results["0190a1b2-c3d4-7e5f-8123-456789abcdef"] == {"result": "ok"}
+
+
+async def test_capture_v1_refuses_in_texts(sdk: SdkEdge) -> None:
+    headers = {**V1_HEADERS, "authorization": "Bearer hr_unknown"}
+    answer = (await sdk.client.post("/i/v1/analytics/events", content=V1_GO, headers=headers)).json()
+    assert answer["error"] == answer["code"] == "unauthorized"
+    assert answer["error_description"] == answer["detail"]
 
 
 @pytest.mark.parametrize(("key", "status"), [(KEY, 200), (BOTH_KEY, 403), ("hr_unknown", 401), (None, 401)])
