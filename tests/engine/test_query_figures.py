@@ -297,6 +297,39 @@ def test_doubles_are_found_as_they_were_sent(client: QueryClient, clickhouse: Cl
     assert len(project.ask("events", filter={"n": {"contains": 2.095124104687433e16}})["events"]) == 1
 
 
+@pytest.mark.parametrize("number", ["1e20", "100000000000000000000.0", "12345678901234567890.5", "9007199254740992.0"])
+def test_a_double_is_neither_less_nor_more_than_itself(
+    client: QueryClient, clickhouse: ClickHouseSettings, number: str
+) -> None:
+    digits = f"{float(number):.0f}"
+    project = with_numbers(client, clickhouse, [number, digits, "1", "1e300", '"1e20"'])
+    for operator, found in (("eq", 2), ("gte", 3), ("lte", 3), ("gt", 1), ("lt", 1)):
+        assert len(project.ask("events", filter={"n": {operator: float(number)}})["events"]) == found, operator
+
+
+def test_a_double_and_its_digits_are_one_line(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    large = ["1e20", "1E+20", str(10**20), f"-{2**63 + 1}", str(2**64), f'"{10**20}"']
+    project = with_numbers(client, clickhouse, large)
+    query: dict[str, Any] = {"series": [{"event": "e"}], "breakdown": "n"}
+    (answered,) = project.ask("trends", **query)["series"]
+    lines = [(line["value"], sum(line["values"])) for line in answered["lines"]]
+    assert lines[0] == (10**20, 3)
+    assert sorted(lines[1:], key=str) == sorted([(-(2**63) - 1, 1), (2**64, 1), (str(10**20), 1)], key=str)
+    for value, events in lines:
+        people = {"query": {"type": "trends", **WEEK, **query}, "cell": {"line": {"kind": "value", "value": value}}}
+        assert project.ask("people", **people)["count"] == 1, value
+        assert len(project.ask("events", filter={"n": value})["events"]) == events
+
+
+@pytest.mark.parametrize("measure", ["count", "people"])
+def test_a_bucket_without_events_has_a_whole_number_as_others_have(
+    client: QueryClient, clickhouse: ClickHouseSettings, measure: str
+) -> None:
+    project = Project(client, clickhouse, event("e", "u", timedelta(0)))
+    (answered,) = project.ask("trends", series=[{"event": "e", "measure": measure}])["series"]
+    assert json.dumps(answered["lines"][0]["values"]) == "[1, 0, 0, 0, 0, 0, 0]"
+
+
 # Paths.
 
 

@@ -166,6 +166,8 @@ def _ordered(text: str, comparison: str, operand: Scalar, parameters: Parameters
     if isinstance(operand, str):
         return f"{is_string(text)} AND JSONExtractString({text}) {comparison} {parameters.add(operand, 'String')}"
     bound = _number_parameter(operand or 0, parameters)
+    if isinstance(operand, float) and abs(operand) >= INEXACT_FROM:
+        return f"{is_number(text)} AND {double(text)} {comparison} {bound}"  # as it is equal: see _equals_number
     return f"{is_number(text)} AND " + _by_number_type(
         text,
         f"JSONExtractInt({text}) {comparison} {bound}",

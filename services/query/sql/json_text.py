@@ -61,6 +61,11 @@ def is_large(text: str) -> str:
     return f"startsWith({text}, '+')"
 
 
+def unmarked(text: str) -> str:
+    """JSON as any other: of a whole number beyond 64 bits its digits, as of a double of that size."""
+    return f"trim(LEADING '+' FROM {text})"
+
+
 def digits(text: str) -> str:
     """Of a whole number beyond 64 bits, with its minus."""
     return f"substring({text}, 2)"
@@ -82,8 +87,3 @@ def inexact_integer(text: str, number: str) -> str:
         f"multiIf(abs({number}) < {INEXACT_FROM:d} OR abs({number}) >= {_INT128_TO}, toInt128(0), "
         f"position({text}, 'e') = 0, toInt128OrZero({as_written(text)}), toInt128({number}))"
     )
-
-
-def plain(label: str) -> str:
-    """The JSON of a text that came back."""
-    return label.removeprefix("+")
