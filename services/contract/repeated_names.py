@@ -10,27 +10,42 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
-_APART = (b" :", b"\t:", b"\r:", b"\n:")
 
 
 def first_of_each_name(text: bytes) -> bytes:
     """JSON text as it is, or written again without the members whose names stood before."""
     try:
-        if _is_plain(text) or not _repeats(text):
+        if _has_all_names(text) or not _repeats(text):
             return text
     except (msgspec.DecodeError, ValueError, RecursionError):
         return text  # no JSON that a reader could take: nothing is found in it either
     return _encode(json.loads(text, object_pairs_hook=_first, parse_int=_number, parse_float=_number))
 
 
-def _is_plain(text: bytes) -> bool:
-    """Whether it is an object with as many names as colons behind a quote: then none stands twice, on any level."""
-    if not text.startswith(b"{"):
-        return b"{" not in text
-    names = text.count(b'":')
-    return len(_decode_fields(text)) == names and not any(blank in text for blank in _APART)
+def _has_all_names(text: bytes) -> bool:
+    """Whether a reader, which keeps one of each name, finds as many as there are colons behind a quote: then none stands
+    twice. It takes half the time of `_repeats`, and is no answer where a string holds such a colon."""
+    if b" :" in text or b"\t:" in text or b"\r:" in text or b"\n:" in text:
+        return False
+    try:
+        return _names(_decode(text)) == text.count(b'":')
+    except msgspec.DecodeError:
+        return False
+
+
+def _names(value: Any) -> int:
+    """On all levels."""
+    count = 0
+    if type(value) is dict:
+        count, value = len(value), value.values()
+    elif type(value) is not list:
+        return 0
+    for member in value:
+        if type(member) is dict or type(member) is list:
+            count += _names(member)
+    return count
 
 
 def _repeats(text: bytes) -> bool:

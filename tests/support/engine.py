@@ -75,12 +75,19 @@ class Server(Struct, frozen=True):
 SHARDS = "HEADRACE_TEST_SHARDS"
 DATABASES = ("test_0", "test_1", "test_2", "test_3")
 _USERS: dict[tuple[str, str], Mapping[Role, User]] = {}
+_DIRECT: dict[str, str] = {}
 
 
 def as_role(settings: ClickHouseSettings, role: Role) -> ClickHouseSettings:
     """The settings of `clickhouse` for a service: with its user, who has only its rights."""
     user = _USERS[settings.clickhouse_url, settings.clickhouse_database][role]
     return settings.model_copy(update={"clickhouse_user": user.name, "clickhouse_password": user.password})
+
+
+def one_server(settings: ClickHouseSettings) -> ClickHouseSettings:
+    """The same, of a server itself: of development servers the front runs some statements in its own way."""
+    url = _DIRECT.get(settings.clickhouse_url, settings.clickhouse_url)
+    return settings.model_copy(update={"clickhouse_url": url})
 
 
 @contextlib.contextmanager
@@ -118,6 +125,7 @@ def sharded_server(data_dir: Path, shards: int) -> Iterator[Server]:
     from tests.support.cluster import started_cluster
 
     with started_cluster(data_dir, DATABASES, shards) as (front, nodes):
+        _DIRECT[front.url] = nodes[0].url
         yield Server(front.url, {role: User(role.value, nodes[0].password(role)) for role in Role}, None, OURS)
 
 

@@ -30,8 +30,8 @@ from services.query.sql.persons import people_of_rows, rows_of_page
 from services.runtime.clock import utc_time
 
 _COLUMNS = (
-    "e.event_id, e.event, e.distinct_id, toUnixTimestamp64Micro(e.timestamp), toUnixTimestamp64Micro(e.received_at), "
-    "e.properties, e.idempotency_key, e.original_timestamp, e.distinct_hash"
+    "toString(e.event_id), e.event, e.distinct_id, toUnixTimestamp64Micro(e.timestamp), "
+    "toUnixTimestamp64Micro(e.received_at), e.properties, e.idempotency_key, e.original_timestamp, e.distinct_hash"
 )
 
 # A page reads one day, which is too little for ClickHouse to share it among cores by itself.
@@ -102,7 +102,9 @@ async def run_events(store: QueryExecutor, project_id: str, spec: EventsSpec, pr
     if page and page[0][10] > len(page):
         last = page[-1]
         received_us = last[4] if spec.by_receipt else None
-        result.next_cursor = write_cursor(Position(last[3], last[0].bytes, received_us), spec.identity(project_id))
+        result.next_cursor = write_cursor(
+            Position(last[3], uuid.UUID(last[0]).bytes, received_us), spec.identity(project_id)
+        )
     return result
 
 
@@ -231,7 +233,7 @@ def _after(position: Position, descending: bool, parameters: dict[str, Any]) -> 
 def _event(row: Sequence[Any], people: Mapping[int, str]) -> StoredEvent:
     event_id, event, distinct_id, time_us, received_us, properties, key, original, distinct_hash, *_ = row
     return StoredEvent(
-        event_id=str(event_id),
+        event_id=event_id,
         event=event,
         distinct_id=distinct_id,
         person_id=people.get(distinct_hash, distinct_id),

@@ -1,0 +1,48 @@
+"""Of a name that stands twice the first counts, on all levels; text without one stays as it is."""
+
+import json
+from typing import Any
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from services.contract.repeated_names import first_of_each_name
+
+NAMES = st.sampled_from(["a", "b", '":', "\\", "ä", ""])
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.sampled_from(["1", "-0", "1e400", "123456789012345678901234567890", "null", '"x"', '"\\":"', '"{\\"a\\":1}"']),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3).map(lambda texts: f"[{','.join(texts)}]"),
+        st.tuples(st.lists(st.tuples(NAMES, inner), max_size=4), st.sampled_from([":", " :", ": ", "\n:\t"])).map(
+            lambda given: "{" + ",".join(f"{json.dumps(name)}{given[1]}{text}" for name, text in given[0]) + "}"
+        ),
+    ),
+    max_leaves=12,
+)
+
+
+def read(text: str, repeats: list[str]) -> Any:
+    def first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in pairs:
+            if name in found:
+                repeats.append(name)
+            found.setdefault(name, value)
+        return found
+
+    return json.loads(text, object_pairs_hook=first, parse_float=str, parse_int=str)
+
+
+@given(VALUES)
+@example('{"a":1,"\\u0061":2}')
+@example('{"a":{"b":1},"c":[{"b":2,"b":3}]}')
+@example('{"a":"\\":","a":2}')
+def test_each_name_once(text: str) -> None:
+    repeats: list[str] = []
+    wanted = read(text, repeats)
+    answer = first_of_each_name(text.encode()).decode()
+    left: list[str] = []
+    assert read(answer, left) == wanted
+    assert not left
+    if not repeats:
+        assert answer == text
