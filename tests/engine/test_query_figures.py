@@ -462,6 +462,28 @@ def test_a_measure_of_a_trait_reads_the_trait(client: QueryClient, clickhouse: C
     assert project.measured("sum", "person.age", filter={"person.age": {"lt": 30}}) == {"all": 20}
 
 
+def test_an_array_of_a_trait_has_integers_of_any_size(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    project = Project(client, clickhouse)
+    values = {"u": [2**64, "x", 1.5, None], "v": [str(2**64), [2**64]], "w": f"[{2**64}]", "x": [-(2**64)]}
+    events = [event("e", who, timedelta(hours=i)) for i, who in enumerate(values)]
+    calls = []
+    for who, value in values.items():
+        for kind, group_type, group in (("identify", "", ""), ("group", "company", f"of {who}")):
+            text = json.dumps({"n": value})
+            calls.append(Call(str(uuid.uuid4()), kind, who, START - DAY, text, group_type, group))
+    store_people(clickhouse, {project.name: PeopleHistory(events, {}, calls)})
+    for key in ("person.n", "group.company.n"):
+
+        def found(operand: Any, key: str = key) -> str:
+            answered = project.ask("events", filter={key: {"contains": operand}})["events"]
+            size = project.ask("cohort", cohort={"traits": {key: {"contains": operand}}})["size"]
+            assert size == len(answered)
+            return "".join(event["distinct_id"] for event in answered)
+
+        assert [found(n) for n in (2**64, -(2**64), 2**64 + 1, 1.5, "x", None)] == ["u", "x", "", "u", "u", "u"]
+        assert found(str(2**64)) == "vw"  # a member, or a part of a text
+
+
 @pytest.mark.parametrize("name", ["person.", "group.", "group.company", "group.company.", "timestamp", "event_id"])
 def test_what_is_no_number_by_its_name_is_refused(
     client: QueryClient, clickhouse: ClickHouseSettings, name: str

@@ -30,6 +30,17 @@ def json_members(column: str, *path: str) -> str:
     return f"arrayMap((raw, other) -> {text}, {raws}, arrayResize({others}, length({raws})))"
 
 
+def json_array(column: str, *path: str) -> str:
+    """As `json_text`; of an array its members' texts, as an array of texts: see `array_members`."""
+    text = json_text(column, *path)
+    return f"if(startsWith({text}, '['), toJSONString({json_members(column, *path)}), {text})"
+
+
+def array_members(text: str) -> str:
+    """The SQL of the texts of the members of what `json_array` wrote."""
+    return f"JSONExtract({text}, 'Array(String)')"
+
+
 def _looks_large(raw: str) -> str:
     return f"length({raw}) >= {_SHORTEST:d} AND match({raw}, '^\"-?[0-9]+\"$')"
 
