@@ -11,8 +11,8 @@ from msgspec import Raw, Struct
 
 from services.contract.links import Link, Moment, counting
 from services.contract.log.envelope import IdentityLine
+from services.contract.placeholders import is_placeholder_id
 from services.contract.tables import IDENTITY_LOG
-from services.edge.intake.placeholders import is_placeholder_id
 from services.runtime.clickhouse import ClickHouse
 from services.worker.identity.writer import IdentityStore
 

@@ -4,19 +4,20 @@ What is refused here never reaches an application. The answer has the one shape 
 
     nothing sent        15 s: closed
     head or body        15 s without a byte, or 60 s in all: 408, closed; a head of more than 64 KiB or 100 headers: 431, closed
-    whole               nothing is looked at
+    whole               nothing is looked at; it is taken also where its client has closed meanwhile
     answer unread       15 s in which less than 64 KiB are taken: closed
 """
 
 import asyncio
 import uuid
+from collections.abc import Coroutine
 from functools import partial
 from typing import Any, cast
 
 import httptools
 import msgspec
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from services.contract.api.errors import ApiError, ErrorBody, ErrorCode
 from services.runtime.connections import NO_PROGRESS_S, WHOLE_REQUEST_S, Connections
@@ -57,6 +58,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._announced_bytes: int | None = None
         self._is_offer = False
         self._held = b""  # what came behind pipelined requests that have no answer yet
+        self._started: RequestResponseCycle | None = None  # the request that is being answered, and by whom
+        self._answering: asyncio.Task[None] | None = None
+        self._client_left = False
         # Since when it comes in, and when something of it came last; of an unread answer what was left, and when.
         self._since: float | None = None
         self._progress_at = 0.0
@@ -81,8 +85,42 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._connections.done_with(self)
         if self._is_counted:
             self._connections.leave(self._address)
+        if self._held and self._in_message and not self._in_head:
+            self._feed(self._held[: self._body_left()])  # what was read of a body is a part of it
         self._held = b""
         super().connection_lost(exc)
+        cycle = self._started
+        if cycle is None:
+            return
+        if not cycle.response_complete:
+            cycle.disconnected = True  # of several uvicorn says so to the last one alone
+            cycle.message_event.set()
+        if not (self._client_left or exc is not None):
+            return
+        if cycle.body and not (cycle.response_complete or cycle.more_body):
+            self.pipeline.append((cycle, self.app))  # the application has not read it: it is asked once more
+        if self.pipeline and cycle.keep_alive:
+            self._begin(self._take_the_rest())
+
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """The client has sent all: it left, or waits for its answers. The connection stays until it has those to all that
+        came whole."""
+        self._client_left = True
+        cycle = self._started
+        is_waiting = cycle is not None and not (cycle.more_body or cycle.response_started)
+        return bool(is_waiting or self.pipeline or self._held)
+
+    async def _take_the_rest(self) -> None:
+        """Requests that came whole before their client was gone. Nobody is there to be answered."""
+        if self._answering is not None:
+            await asyncio.wait([self._answering])
+        while self.pipeline:
+            cycle, app = self.pipeline.pop()
+            cycle.disconnected = True
+            if not cycle.more_body:
+                await cycle.run_asgi(partial(_without_client, app, bytes(cycle.body)))
+            if not cycle.keep_alive:
+                return
 
     @property
     def _address(self) -> str | None:
@@ -150,10 +188,23 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.transport.pause_reading()
         self.flow.read_paused = False
 
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._started = cycle
+        self._answering = self._begin(cycle.run_asgi(app))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self.loop.create_task(work)
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
+        return task
+
     def on_response_complete(self) -> None:
+        is_last = not self.pipeline
         _on_response_complete(self)
         if self._held and not self.pipeline:
             self.loop.call_soon(self._feed_held)
+        elif self._client_left and is_last:
+            self.transport.close()
 
     def _feed_held(self) -> None:
         if self._held and not self.transport.is_closing():
@@ -336,6 +387,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if error.retry_after_s is not None:
             lines.append(b"retry-after: %d" % error.retry_after_s)
         self.transport.write(STATUS_LINE[error.code.status] + b"\r\n".join(lines) + b"\r\n\r\n" + body)
+
+
+async def _without_client(app: Any, body: bytes, scope: Any, receive: Any, send: Any) -> None:
+    messages = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+    async def receive_all() -> dict[str, Any]:
+        return next(messages, {"type": "http.disconnect"})
+
+    await app(scope, receive_all, send)
 
 
 def _head_too_large() -> ApiError:

@@ -95,6 +95,16 @@ def test_a_key_makes_one_and_the_first_wins(client: QueryClient, key: str) -> No
     assert len({first["dashboard_id"], *without}) == 3
 
 
+@pytest.mark.parametrize("placeholder", ["undefined", "null", "[object Object]"])
+def test_a_key_that_only_broken_clients_send_is_none(client: QueryClient, key: str, placeholder: str) -> None:
+    plain, headers = {"name": "one", "queries": []}, {"idempotency-key": placeholder}
+    path = f"{BASE_PATH}/dashboard/create"
+    made = [client.ask("/dashboard/create", key, {**plain, "idempotency_key": placeholder}) for _ in range(2)]
+    made += [client.send("POST", path, key, json=plain, headers=headers).json() for _ in range(2)]
+    assert len({one["dashboard_id"] for one in made}) == 4
+    assert all("is a placeholder and counts as absent" in one["warnings"][0] for one in made)
+
+
 def test_the_first_wins_among_many_at_once(client: QueryClient, key: str) -> None:
     async def create(number: int) -> Any:
         return await client.http.post(

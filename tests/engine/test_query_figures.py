@@ -297,6 +297,39 @@ def test_doubles_are_found_as_they_were_sent(client: QueryClient, clickhouse: Cl
     assert len(project.ask("events", filter={"n": {"contains": 2.095124104687433e16}})["events"]) == 1
 
 
+@pytest.mark.parametrize("number", ["1e20", "100000000000000000000.0", "12345678901234567890.5", "9007199254740992.0"])
+def test_a_double_is_neither_less_nor_more_than_itself(
+    client: QueryClient, clickhouse: ClickHouseSettings, number: str
+) -> None:
+    digits = f"{float(number):.0f}"
+    project = with_numbers(client, clickhouse, [number, digits, "1", "1e300", '"1e20"'])
+    for operator, found in (("eq", 2), ("gte", 3), ("lte", 3), ("gt", 1), ("lt", 1)):
+        assert len(project.ask("events", filter={"n": {operator: float(number)}})["events"]) == found, operator
+
+
+def test_a_double_and_its_digits_are_one_line(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    large = ["1e20", "1E+20", str(10**20), f"-{2**63 + 1}", str(2**64), f'"{10**20}"']
+    project = with_numbers(client, clickhouse, large)
+    query: dict[str, Any] = {"series": [{"event": "e"}], "breakdown": "n"}
+    (answered,) = project.ask("trends", **query)["series"]
+    lines = [(line["value"], sum(line["values"])) for line in answered["lines"]]
+    assert lines[0] == (10**20, 3)
+    assert sorted(lines[1:], key=str) == sorted([(-(2**63) - 1, 1), (2**64, 1), (str(10**20), 1)], key=str)
+    for value, events in lines:
+        people = {"query": {"type": "trends", **WEEK, **query}, "cell": {"line": {"kind": "value", "value": value}}}
+        assert project.ask("people", **people)["count"] == 1, value
+        assert len(project.ask("events", filter={"n": value})["events"]) == events
+
+
+@pytest.mark.parametrize("measure", ["count", "people"])
+def test_a_bucket_without_events_has_a_whole_number_as_others_have(
+    client: QueryClient, clickhouse: ClickHouseSettings, measure: str
+) -> None:
+    project = Project(client, clickhouse, event("e", "u", timedelta(0)))
+    (answered,) = project.ask("trends", series=[{"event": "e", "measure": measure}])["series"]
+    assert json.dumps(answered["lines"][0]["values"]) == "[1, 0, 0, 0, 0, 0, 0]"
+
+
 # Paths.
 
 
@@ -351,6 +384,31 @@ def test_fields_are_found_as_answers_show_them(client: QueryClient, clickhouse: 
     assert found(**{"properties.event": {"exists": False}}) == ["u", "v"]
 
 
+def test_an_idempotency_key_is_found_as_answers_show_it(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    project = Project(client, clickhouse)
+    lines = []
+    for who, key in (("u", ""), ("v", "k1"), ("w", "k2")):
+        line = event_line(project.name, event("e", who, 1 * DAY, '{"idempotency_key":"mine"}'))
+        lines.append(json.dumps({**json.loads(line), "idempotency_key": key}).encode())
+    insert_lines(clickhouse, EVENTS, b"\n".join(lines))
+
+    def found(condition: Any, name: str = "idempotency_key") -> str:
+        events = project.ask("events", filter={name: condition})["events"]
+        return "".join(sorted(event["distinct_id"] for event in events))
+
+    assert found("k1") == "v"
+    assert found(["k1", "k2", ""]) == "vw"
+    assert found("") == found({"eq": ""}) == found("mine") == ""
+    assert found({"exists": True}) == found({"contains": "k"}) == found({"lt": "z"}) == found({"gte": ""}) == "vw"
+    assert found({"exists": False}) == "u"
+    assert found({"ne": "k1"}) == found({"not_in": ["k1"]}) == "uw"
+    assert found("mine", "properties.idempotency_key") == "uvw"
+    error = project.refused("events", filter={"idempotency_key": None})
+    assert (error["code"], error["field"]) == ("invalid_filter", "filter.idempotency_key")
+    error = project.refused("trends", series=[{"event": "e"}], breakdown="idempotency_key")
+    assert "`properties.idempotency_key`" in error["message"]
+
+
 @pytest.mark.parametrize(
     ("conditions", "says"),
     [
@@ -402,6 +460,28 @@ def test_a_measure_of_a_trait_reads_the_trait(client: QueryClient, clickhouse: C
     assert project.measured("min", "group.company.seats", aggregate_by="company") == {"all": 10}
     assert project.measured("percentile", "person.none") == {"all": None}
     assert project.measured("sum", "person.age", filter={"person.age": {"lt": 30}}) == {"all": 20}
+
+
+def test_an_array_of_a_trait_has_integers_of_any_size(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    project = Project(client, clickhouse)
+    values = {"u": [2**64, "x", 1.5, None], "v": [str(2**64), [2**64]], "w": f"[{2**64}]", "x": [-(2**64)]}
+    events = [event("e", who, timedelta(hours=i)) for i, who in enumerate(values)]
+    calls = []
+    for who, value in values.items():
+        for kind, group_type, group in (("identify", "", ""), ("group", "company", f"of {who}")):
+            text = json.dumps({"n": value})
+            calls.append(Call(str(uuid.uuid4()), kind, who, START - DAY, text, group_type, group))
+    store_people(clickhouse, {project.name: PeopleHistory(events, {}, calls)})
+    for key in ("person.n", "group.company.n"):
+
+        def found(operand: Any, key: str = key) -> str:
+            answered = project.ask("events", filter={key: {"contains": operand}})["events"]
+            size = project.ask("cohort", cohort={"traits": {key: {"contains": operand}}})["size"]
+            assert size == len(answered)
+            return "".join(event["distinct_id"] for event in answered)
+
+        assert [found(n) for n in (2**64, -(2**64), 2**64 + 1, 1.5, "x", None)] == ["u", "x", "", "u", "u", "u"]
+        assert found(str(2**64)) == "vw"  # a member, or a part of a text
 
 
 @pytest.mark.parametrize("name", ["person.", "group.", "group.company", "group.company.", "timestamp", "event_id"])

@@ -102,6 +102,16 @@ class MemoryConnection:
             self._clock(started)
             await self.step()
 
+    def end(self) -> None:
+        """The client has sent all, and says so."""
+        if not self._protocol.eof_received():
+            self.transport.close()
+
+    def reset(self) -> None:
+        """The client is gone."""
+        self.transport.closed = True
+        self._protocol.connection_lost(ConnectionResetError())
+
     async def step(self) -> None:
         """One step of the loop."""
         started = time.thread_time()

@@ -1,5 +1,7 @@
 """Bodies that are not plain UTF-8: what is read all the same, and what is said about the rest."""
 
+import re
+
 from services.contract.api.errors import ApiError, ErrorCode
 
 _BOM = b"\xef\xbb\xbf"
@@ -13,6 +15,24 @@ COMPRESSED = {
 }
 _UTF_32 = (b"\xff\xfe\0\0", b"\0\0\xfe\xff", b"\0\0\0")
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"\0")
+
+
+HALVES_REPLACED = "half a surrogate pair{place} is replaced by U+FFFD: do not cut strings inside a character"
+
+_HALF = rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+_PAIR = rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+# Whatever stands before half a pair at a stretch, or that half.
+_WITH_HALVES = re.compile(
+    rb"((?:[^\\]++|"
+    + _PAIR
+    + rb"|\\[^u]|\\u(?![dD][89a-fA-F][0-9a-fA-F]{2}))++)|(?:(?!"
+    + _PAIR
+    + b")"
+    + _HALF
+    + b")++",
+    re.DOTALL,
+)
+_REPLACEMENT = rb"\ufffd"
 
 
 def plain_text(body: bytes) -> bytes:
@@ -29,7 +49,23 @@ def plain_text(body: bytes) -> bytes:
         raise _not_utf_8("UTF-32")
     if body.startswith(_UTF_16) or body[1:2] == b"\0":
         raise _not_utf_8("UTF-16")
+    return without_mark(body)
+
+
+def without_mark(body: bytes) -> bytes:
+    """The body without a byte order mark."""
     return body.removeprefix(_BOM)
+
+
+def halves_replaced(text: bytes) -> bytes:
+    """Valid UTF-8, with U+FFFD for each half of a surrogate pair. Raises UnicodeDecodeError."""
+    if b"\xed" in text:
+        # Surrogates that were encoded one by one are no UTF-8 either; UTF-16 puts pairs together.
+        utf_16 = text.decode("utf-8", "surrogatepass").encode("utf-16-le", "surrogatepass")
+        text = utf_16.decode("utf-16-le", "replace").encode()
+    if b"\\ud" in text or b"\\uD" in text:
+        text = _WITH_HALVES.sub(lambda found: found[1] or _REPLACEMENT * (len(found[0]) // len(_REPLACEMENT)), text)
+    return text
 
 
 def _not_utf_8(encoding: str) -> ApiError:

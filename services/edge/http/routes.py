@@ -10,6 +10,7 @@ from starlette.responses import Response
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.ingest import Accepted, AliasResult, Done, RejectedEvent
+from services.contract.placeholders import is_placeholder_key, placeholder_warning
 from services.edge.event_log.port import EventLog, LogUnavailableError
 from services.edge.http.body import Bodies, Body
 from services.edge.http.direct import Endpoint
@@ -17,7 +18,6 @@ from services.edge.http.quotas import Quotas
 from services.edge.http.rate_limit import RateLimit
 from services.edge.http.refused import LABELS, is_of
 from services.edge.intake.identity import IdentityIntake, take_alias, take_group, take_identify
-from services.edge.intake.placeholders import is_placeholder_key, placeholder_warning
 from services.edge.intake.receive_clock import ReceiveClock
 from services.edge.intake.second_pass import batch_by_event, track_by_event
 from services.edge.intake.track import Intake, Rejected, take_clean_batch, take_clean_track

@@ -6,7 +6,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Raw, Struct, field
 
-from services.contract.api.encoding import plain_text
+from services.contract.api.encoding import HALVES_REPLACED, plain_text
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.ingest import (
     MAX_EVENT_BYTES,
@@ -22,10 +22,10 @@ from services.contract.api.ingest import (
 from services.contract.api.validation import invalid_message
 from services.contract.log.envelope import IdentityLine
 from services.contract.log.event_ids import fresh_ids, id_of_key, id_of_merge
+from services.contract.placeholders import is_placeholder_id, placeholder_warning
 from services.contract.repeated_names import first_of_each_name
 from services.edge.intake.json_checks import json_object, refuse_nul
-from services.edge.intake.lenient import HALVES_REPLACED, drop_placeholder_key, read_fields
-from services.edge.intake.placeholders import is_placeholder_id, placeholder_warning
+from services.edge.intake.lenient import drop_placeholder_key, read_fields
 from services.edge.intake.timestamps import read_time, resolve_time
 
 _MAX_UNKNOWN = 20  # of unknown fields that are named

@@ -2,37 +2,20 @@
 skipped whatever it holds."""
 
 import heapq
-import re
 
 import msgspec
 from msgspec import Raw, Struct
 
+from services.contract.api.encoding import halves_replaced
 from services.contract.api.errors import ApiError
 from services.contract.api.ingest import MAX_NESTING_LEVELS
 from services.contract.api.validation import invalid_json, invalid_message
+from services.contract.placeholders import is_placeholder_key
 from services.edge.intake.json_checks import nesting_levels, one_line, too_deep
 from services.edge.intake.json_split import TooManyPartsError, UnbalancedError, split_members
-from services.edge.intake.placeholders import is_placeholder_key
 
 # Of a message with more fields than this, one that the decoder refuses, the unknown ones are not told apart.
 MAX_FIELDS = 1000
-
-HALVES_REPLACED = "half a surrogate pair{place} is replaced by U+FFFD: do not cut strings inside a character"
-
-_HALF = rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
-_PAIR = rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"
-# Whatever stands before half a pair at a stretch, or that half.
-_WITH_HALVES = re.compile(
-    rb"((?:[^\\]++|"
-    + _PAIR
-    + rb"|\\[^u]|\\u(?![dD][89a-fA-F][0-9a-fA-F]{2}))++)|(?:(?!"
-    + _PAIR
-    + b")"
-    + _HALF
-    + b")++",
-    re.DOTALL,
-)
-_REPLACEMENT = rb"\ufffd"
 
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
@@ -82,14 +65,8 @@ def drop_placeholder_key(fields: Fields) -> str | None:
 def mended(text: bytes) -> tuple[bytes, bool]:
     """Valid UTF-8 on one line, with U+FFFD for each half of a surrogate pair, and whether there was one. Raises
     UnicodeDecodeError, and what the decoder raises."""
-    before = text
-    if b"\xed" in text:
-        # Surrogates that were encoded one by one are no UTF-8 either; UTF-16 puts pairs together.
-        utf_16 = text.decode("utf-8", "surrogatepass").encode("utf-16-le", "surrogatepass")
-        text = utf_16.decode("utf-16-le", "replace").encode()
-    if b"\\ud" in text or b"\\uD" in text:
-        text = _WITH_HALVES.sub(lambda found: found[1] or _REPLACEMENT * (len(found[0]) // len(_REPLACEMENT)), text)
-    return one_line(text), text != before
+    whole = halves_replaced(text)
+    return one_line(whole), whole != text
 
 
 def _members(text: bytes) -> dict[str, bytes] | None:

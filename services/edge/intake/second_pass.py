@@ -9,11 +9,12 @@ from datetime import datetime
 import msgspec
 from xxhash import xxh3_128_hexdigest
 
-from services.contract.api.encoding import plain_text
+from services.contract.api.encoding import HALVES_REPLACED, plain_text
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.ingest import MAX_BATCH_EVENTS, MAX_EVENT_BYTES, TrackEvent
 from services.contract.api.validation import invalid_json, invalid_message
 from services.contract.log.event_ids import fresh_ids, id_of_key
+from services.contract.placeholders import placeholder_warning
 from services.edge.intake.json_checks import json_object, refuse_nul
 from services.edge.intake.json_split import (
     TooManyPartsError,
@@ -21,8 +22,7 @@ from services.edge.intake.json_split import (
     split_items,
     split_members,
 )
-from services.edge.intake.lenient import HALVES_REPLACED, MAX_FIELDS, Fields, drop_placeholder_key, read_fields
-from services.edge.intake.placeholders import placeholder_warning
+from services.edge.intake.lenient import MAX_FIELDS, Fields, drop_placeholder_key, read_fields
 from services.edge.intake.timestamps import read_time, resolve_time
 from services.edge.intake.track import (
     MAX_WARNINGS,

@@ -16,8 +16,8 @@ from services.contract.api.ingest import MAX_BATCH_EVENTS, MAX_EVENT_BYTES, Batc
 from services.contract.log.dead_letter import DeadLetter, Origin, payload_text
 from services.contract.log.envelope import EventLine
 from services.contract.log.event_ids import fresh_ids, id_of_key, ids_of_keys
+from services.contract.placeholders import FIRST_OF_KEYS, is_placeholder_key
 from services.edge.intake.json_checks import BACKSLASH, all_objects, json_object, may_hold_large_number, one_line
-from services.edge.intake.placeholders import FIRST_OF_KEYS, is_placeholder_key
 from services.edge.intake.timestamps import read_plain_times, read_time, resolve_time
 
 MAX_WARNINGS = 20

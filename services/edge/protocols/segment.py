@@ -14,8 +14,8 @@ from services.contract.api.ingest import (
     MAX_ID_CHARS,
     MAX_IDEMPOTENCY_KEY_CHARS,
 )
+from services.contract.placeholders import FIRST_OF_KEYS
 from services.edge.intake.json_checks import all_objects, may_have_one_of
-from services.edge.intake.placeholders import FIRST_OF_KEYS
 from services.edge.intake.timestamps import read_plain_times, read_time
 from services.edge.protocols.family import (
     Answer,

@@ -21,9 +21,9 @@ from services.contract.api.validation import invalid_json
 from services.contract.log.dead_letter import DeadLetter
 from services.contract.log.envelope import EventLine, IdentityLine
 from services.contract.log.event_ids import fresh_ids, ids_of_keys, project_prefix
+from services.contract.placeholders import is_placeholder_id, is_placeholder_key
 from services.edge.intake.identity import IdentityIntake, take_alias, take_group, take_group_traits, take_identify
 from services.edge.intake.json_checks import EMPTY_OBJECT, json_object, may_hold_large_number
-from services.edge.intake.placeholders import is_placeholder_id, is_placeholder_key
 from services.edge.intake.timestamps import resolve_time
 from services.edge.intake.track import Rejected, letter_of_line
 from services.edge.protocols.messages import FAULTS, MAX_MESSAGES, Messages, Payload

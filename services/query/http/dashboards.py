@@ -1,6 +1,7 @@
 """The dashboards' calls: HTTP only."""
 
 from msgspec import UNSET
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -10,15 +11,14 @@ from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
 from services.query.cohorts.repository import SavedCohorts
 from services.query.dashboards.repository import Dashboards
-from services.query.dashboards.request import NewDashboard, parse_dashboard, parse_delete, parse_run, parse_update
+from services.query.dashboards.request import parse_dashboard, parse_delete, parse_run, parse_update
 from services.query.dashboards.run import check_override, run_dashboard
 from services.query.execution.executor import SECONDS
 from services.query.http.answers import Answers
-from services.query.http.requests import project_of, query_body, whole_number
+from services.query.http.requests import idempotency_key, project_of, query_body, whole_number
 from services.query.insights.runner import InsightRunner
 from services.runtime.clock import Clock
 from services.runtime.http import json_response
-from services.runtime.idempotency_header import idempotency_header
 from services.runtime.keys import KeyCache
 
 
@@ -55,8 +55,7 @@ class DashboardRoutes:
     async def create(self, request: Request) -> Response:
         project_id = await project_of(request, self._keys)
         new, warnings = parse_dashboard(await query_body(request), project_id)
-        if new.idempotency_key is None:
-            new = NewDashboard(new.name, new.queries, idempotency_header(request))
+        new = replace(new, idempotency_key=idempotency_key(request, new.idempotency_key, warnings))
         with SECONDS.labels("dashboard_create").time():
             dashboard = await self._dashboards.create(project_id, new, self._clock())
         dashboard.warnings = warnings or UNSET

@@ -1,6 +1,7 @@
 """The calls about single people, and about deleting: HTTP only."""
 
 from msgspec import UNSET
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -14,15 +15,14 @@ from services.contract.api.validation import invalid_field
 from services.query.execution.executor import SECONDS
 from services.query.execution.turns import StoreTurns
 from services.query.http.answers import Answers
-from services.query.http.requests import project_of, query_body, whole_number
-from services.query.persons.deletions import Deletions, NewDeletion
+from services.query.http.requests import idempotency_key, project_of, query_body, whole_number
+from services.query.persons.deletions import Deletions
 from services.query.persons.group import find_group
 from services.query.persons.profile import find_person
 from services.query.persons.request import parse_privacy_delete
 from services.query.persons.search import search_people
 from services.runtime.clock import Clock
 from services.runtime.http import json_response
-from services.runtime.idempotency_header import idempotency_header
 from services.runtime.keys import KeyCache, Scope
 
 _MAX_SEARCH_CHARS = 200
@@ -99,8 +99,7 @@ class PersonRoutes:
     async def delete(self, request: Request) -> Response:
         project_id = await project_of(request, self._keys, Scope.INGEST)
         new, warnings = parse_privacy_delete(await query_body(request))
-        if new.idempotency_key is None:
-            new = NewDeletion(new.distinct_id, new.window, idempotency_header(request))
+        new = replace(new, idempotency_key=idempotency_key(request, new.idempotency_key, warnings))
         with SECONDS.labels("privacy_delete").time():
             deletion = await self._deletions.request(project_id, new, self._clock())
         deletion.warnings = warnings or UNSET

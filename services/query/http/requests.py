@@ -3,8 +3,10 @@
 from starlette.requests import Request
 
 from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.placeholders import is_placeholder_key, placeholder_warning
 from services.query.http.tables import wants_csv
 from services.runtime.http import authorization_of, receive_body
+from services.runtime.idempotency_header import idempotency_header
 from services.runtime.keys import KeyCache, Scope
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -36,6 +38,20 @@ async def query_body(request: Request, max_bytes: int = MAX_BODY_BYTES, advice: 
             ErrorCode.UNSUPPORTED_ENCODING, f"Content-Encoding `{encoding[:100]}` is not taken here. Send plain JSON."
         )
     return body
+
+
+def idempotency_key(request: Request, in_body: str | None, warnings: list[str]) -> str | None:
+    """The body's key, else the header's. A placeholder counts as none, with a warning: else all that a broken client asks
+    for but the first would vanish behind 2xx. Raises ApiError."""
+    if in_body is not None:
+        if not is_placeholder_key(in_body):
+            return in_body
+        warnings.append(placeholder_warning(in_body))
+    key = idempotency_header(request)
+    if key is not None and is_placeholder_key(key):
+        warnings.append(placeholder_warning(key, " in the header"))
+        return None
+    return key
 
 
 def known_tags(request: Request) -> list[str]:

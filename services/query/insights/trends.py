@@ -29,9 +29,9 @@ from services.runtime.clock import utc_now
 _OF_PROPERTY = ("sum", "avg", "min", "max", "percentile")
 # A row that is stored twice changes neither sets of people nor extremes.
 _DUPLICATES_DO_NO_HARM = ("people", "min", "max")
-# What a time bucket without events has; elsewhere there is nothing to measure.
 _OF_PEOPLE = ("people", "per_person")
-_NONE_IS_ZERO = ("count", "people", "sum")
+# What a time bucket without events has; elsewhere there is nothing to measure.
+_OF_NOTHING: dict[Measure, float | int] = {"count": 0, "people": 0, "sum": 0.0}
 # Of the rows of a series' events.
 _VALUE = value_sql("value_text")
 _SUM_DIGITS = 15
@@ -218,7 +218,7 @@ def _events(
 
 def _lines(rows: Iterable[Sequence[Any]], spec: TrendsSpec, measure: Measure) -> list[TrendLine]:
     place_of = {start: i for i, start in enumerate(spec.starts)}
-    nothing = 0.0 if measure in _NONE_IS_ZERO else None
+    nothing = _OF_NOTHING.get(measure)
     lines: dict[str, TrendLine] = {}
     if spec.breakdown is None:
         lines[""] = TrendLine(kind="all", values=[nothing] * len(place_of))

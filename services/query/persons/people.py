@@ -19,7 +19,7 @@ from services.query.persons.listed import listed_groups, listed_people
 from services.query.persons.seen import seen_of
 from services.query.request.breakdown import Breakdown
 from services.query.request.cursor import Position, read_cursor, write_cursor
-from services.query.request.decode import MAX_WARNINGS, decode
+from services.query.request.decode import MAX_WARNINGS, decode, mended_body
 from services.query.sql.parameters import Promoted
 
 Statement = tuple[str, dict[str, Any]]
@@ -61,7 +61,7 @@ class PeopleSpec(Struct, frozen=True):
 def decode_people(body: bytes) -> tuple[SentPeople, list[str]]:
     """The body and the warnings. Raises ApiError."""
     sent, warnings = decode(body, SentPeople)
-    of_cell = msgspec.json.decode(body, type=_SentCell).cell or {}
+    of_cell = msgspec.json.decode(mended_body(body), type=_SentCell).cell or {}
     unknown = sorted(set(of_cell) - set(Cell.__struct_fields__))
     return sent, (warnings + [f"cell: unknown field `{name[:100]}` ignored" for name in unknown])[:MAX_WARNINGS]
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
+from services.contract.api.encoding import HALVES_REPLACED, halves_replaced, without_mark
 from services.contract.api.funnel import FunnelStep
 from services.contract.api.trends import TrendSeries
 from services.contract.api.validation import invalid_json, invalid_message
@@ -24,17 +25,25 @@ _LISTED: dict[str, type[Struct]] = {"steps": FunnelStep, "series": TrendSeries}
 def decode(body: bytes, kind: type[T], known: Collection[str] | None = ()) -> tuple[T, list[str]]:
     """`known`: fields that `kind` does not list and that are no reason to warn; None: do not look for any."""
     try:
-        body.decode()
-        value = msgspec.json.decode(body, type=kind)
+        text = mended_body(body)
+        text.decode()
+        value = msgspec.json.decode(text, type=kind)
         if known is None:
             return value, []
-        sent = msgspec.json.decode(body, type=dict[str, Raw])
+        sent = msgspec.json.decode(text, type=dict[str, Raw])
+        halves = [] if body.endswith(text) else [HALVES_REPLACED.format(place="")]
         inside = _listed_warnings(sent, kind) + _cohort_warnings(sent)
-        return value, (_warnings(sent, {*kind.__struct_fields__, *known}) + inside)[:MAX_WARNINGS]
+        return value, (halves + _warnings(sent, {*kind.__struct_fields__, *known}) + inside)[:MAX_WARNINGS]
     except msgspec.ValidationError as error:
         raise invalid_message(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid_json(error) from error
+
+
+def mended_body(body: bytes) -> bytes:
+    """As ingest takes bodies: without a byte order mark, and with U+FFFD for half a surrogate pair, as events have it.
+    Raises UnicodeDecodeError."""
+    return halves_replaced(without_mark(body))
 
 
 def _warnings(sent: Collection[str], known: Collection[str]) -> list[str]:

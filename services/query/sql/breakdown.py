@@ -1,7 +1,7 @@
 """Breaking a result down: which values get a line of their own, what is missing, what is `other`.
 
 A value is its JSON text as ClickHouse writes it, so that types stay apart (1 and "1") and 1 and 1.0 are one, and so are 0
-and -0.0. The text of a missing property, and of no group, is empty.
+and -0.0, and 1e20 and its digits. The text of a missing property, and of no group, is empty.
 """
 
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -10,7 +10,7 @@ from services.contract.api.fields import MAX_BREAKDOWN_CHARS, BreakdownKind
 from services.contract.repeated_names import first_of_each_name
 from services.query.request.breakdown import Breakdown
 from services.query.sql.groups import event_group_text
-from services.query.sql.json_text import json_text, plain
+from services.query.sql.json_text import json_text, unmarked
 from services.query.sql.parameters import Parameters
 from services.query.sql.properties import event_property
 
@@ -35,7 +35,7 @@ def value_text(breakdown: Breakdown, parameters: Parameters) -> str:
 
 def value_sql(text: str) -> str:
     """The value, of its text. The text stands there three times: where it is long, let it be a column before."""
-    return f"multiIf({text} = '-0', '0', length({text}) > {MAX_BREAKDOWN_CHARS:d}, '{_LONG}', {text})"
+    return f"multiIf({text} = '-0', '0', length({text}) > {MAX_BREAKDOWN_CHARS:d}, '{_LONG}', {unmarked(text)})"
 
 
 def placed_sql(breakdown: Breakdown, rows: str, total: str = f"sum(weight) {OVER_VALUE}", by: str = "total") -> str:
@@ -59,11 +59,11 @@ def label_sql(breakdown: Breakdown, kind: str, value: Raw | UnsetType, parameter
     if breakdown.group_type is not None:
         return f"toJSONString(JSONExtractString({given}, {name}))"
     text = json_text(given, name)
-    return f"if({text} = '-0', '0', {text})"
+    return f"if({text} = '-0', '0', {unmarked(text)})"
 
 
 def line_of(label: str) -> Line:
     """`label` is a placed row's."""
     if label == _LONG:
         return Line("other")
-    return Line("value", Raw(first_of_each_name(plain(label).encode()))) if label else Line("missing")
+    return Line("value", Raw(first_of_each_name(label.encode()))) if label else Line("missing")

@@ -5,9 +5,9 @@ A property is looked up once as JSON text (json_text.py). Integers compare exact
 
 from collections.abc import Sequence
 
-from services.query.request.filters import Condition, Scalar, property_name
+from services.query.request.filters import IDEMPOTENCY_KEY, Condition, Scalar, property_name
 from services.query.sql.groups import event_group, event_group_text, event_joins
-from services.query.sql.json_text import INEXACT_FROM, digits, double, is_large, is_number, is_string
+from services.query.sql.json_text import INEXACT_FROM, array_members, digits, double, is_large, is_number, is_string
 from services.query.sql.parameters import Parameters
 from services.query.sql.persons import PERSON, PERSON_ID
 from services.query.sql.properties import event_members, event_property
@@ -18,6 +18,7 @@ _FIELDS = {
     "event": ("e.event", "String"),
     "distinct_id": ("e.distinct_id", "String"),
     "person_id": (PERSON_ID, "String"),
+    "idempotency_key": ("e.idempotency_key", "String"),
     "event_id": ("e.event_id", "UUID"),
     "timestamp": ("toUnixTimestamp64Micro(e.timestamp)", "Int64"),
     "received_at": ("toUnixTimestamp64Micro(e.received_at)", "Int64"),
@@ -80,17 +81,34 @@ def _trait(condition: Condition, parameters: Parameters) -> str:
     if condition.group_type is None:
         return f"{PERSON} {negation}IN ({trait_people(positive, parameters)})"
     place = parameters.add(condition.group_type, "String")
-    groups = group_holders(place, trait, value_condition("value", positive, parameters), parameters)
+    value, arrays = _trait_value(positive, trait, parameters)
+    groups = group_holders(place, trait, value, parameters, arrays=arrays)
     return f"{event_group(condition.group_type, parameters)} {negation}IN ({groups})"
 
 
 def trait_people(condition: Condition, parameters: Parameters, who: str = PERSON) -> str:
     """One column, `who`: the people with the trait for whom the condition holds; `who`: PERSON or PERSON_ID."""
-    value = value_condition("value", condition, parameters)
-    return trait_holders(condition.key, value, parameters, who)
+    # Of `group.<type>` it is the key, which is no array.
+    value, arrays = _trait_value(condition, condition.key.removeprefix("group.").partition(".")[2], parameters)
+    return trait_holders(condition.key, value, parameters, who, arrays=arrays)
+
+
+def _trait_value(condition: Condition, trait: str, parameters: Parameters) -> tuple[str, bool]:
+    """SQL about the text `value` of a trait, and whether of an array that is to be the texts of its members."""
+    arrays = _needs_exact_members(condition) and trait != "" and "." not in trait
+    return value_condition("value", condition, parameters, array_members("value") if arrays else None), arrays
 
 
 def _field(condition: Condition, parameters: Parameters) -> str:
+    if condition.key != IDEMPOTENCY_KEY:
+        return _field_holds(condition, parameters)
+    # Empty where an event has none.
+    positive = condition.positive()
+    holds = f"{_FIELDS[condition.key][0]} != '' AND {_field_holds(positive, parameters)}"
+    return holds if positive is condition else f"NOT ({holds})"
+
+
+def _field_holds(condition: Condition, parameters: Parameters) -> str:
     (column, kind), operator, operand = _FIELDS[condition.key], condition.operator, condition.operand
     if operator == "exists":
         return "1" if operand else "0"
@@ -166,6 +184,8 @@ def _ordered(text: str, comparison: str, operand: Scalar, parameters: Parameters
     if isinstance(operand, str):
         return f"{is_string(text)} AND JSONExtractString({text}) {comparison} {parameters.add(operand, 'String')}"
     bound = _number_parameter(operand or 0, parameters)
+    if isinstance(operand, float) and abs(operand) >= INEXACT_FROM:
+        return f"{is_number(text)} AND {double(text)} {comparison} {bound}"  # as it is equal: see _equals_number
     return f"{is_number(text)} AND " + _by_number_type(
         text,
         f"JSONExtractInt({text}) {comparison} {bound}",

@@ -30,6 +30,17 @@ def json_members(column: str, *path: str) -> str:
     return f"arrayMap((raw, other) -> {text}, {raws}, arrayResize({others}, length({raws})))"
 
 
+def json_array(column: str, *path: str) -> str:
+    """As `json_text`; of an array its members' texts, as an array of texts: see `array_members`."""
+    text = json_text(column, *path)
+    return f"if(startsWith({text}, '['), toJSONString({json_members(column, *path)}), {text})"
+
+
+def array_members(text: str) -> str:
+    """The SQL of the texts of the members of what `json_array` wrote."""
+    return f"JSONExtract({text}, 'Array(String)')"
+
+
 def _looks_large(raw: str) -> str:
     return f"length({raw}) >= {_SHORTEST:d} AND match({raw}, '^\"-?[0-9]+\"$')"
 
@@ -61,6 +72,11 @@ def is_large(text: str) -> str:
     return f"startsWith({text}, '+')"
 
 
+def unmarked(text: str) -> str:
+    """JSON as any other: of a whole number beyond 64 bits its digits, as of a double of that size."""
+    return f"trim(LEADING '+' FROM {text})"
+
+
 def digits(text: str) -> str:
     """Of a whole number beyond 64 bits, with its minus."""
     return f"substring({text}, 2)"
@@ -82,8 +98,3 @@ def inexact_integer(text: str, number: str) -> str:
         f"multiIf(abs({number}) < {INEXACT_FROM:d} OR abs({number}) >= {_INT128_TO}, toInt128(0), "
         f"position({text}, 'e') = 0, toInt128OrZero({as_written(text)}), toInt128({number}))"
     )
-
-
-def plain(label: str) -> str:
-    """The JSON of a text that came back."""
-    return label.removeprefix("+")

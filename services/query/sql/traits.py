@@ -7,7 +7,7 @@ project's part of the log, whatever the number of events.
 
 from services.contract.tables import IDENTITY_LOG
 from services.query.sql.events import NOT_DELETED
-from services.query.sql.json_text import json_text
+from services.query.sql.json_text import json_array, json_text
 from services.query.sql.moments import MOMENT
 from services.query.sql.parameters import Parameters
 from services.query.sql.persons import PERSON, PERSON_ID, join_persons
@@ -28,24 +28,29 @@ def group_of_people(group_type: str, who: str = PERSON) -> str:
     )
 
 
-def trait_holders(key: str, value_holds: str, parameters: Parameters, who: str = PERSON) -> str:
-    """The people (one column, `who`) for whom `value_holds`, SQL about the JSON text `value`, which is never empty."""
+def trait_holders(
+    key: str, value_holds: str, parameters: Parameters, who: str = PERSON, *, arrays: bool = False
+) -> str:
+    """The people (one column, `who`) for whom `value_holds`, SQL about the JSON text `value`, which is never empty.
+    `arrays`: it is that of `json_array`; of a trait whose name has no dot."""
     subject, _, name = key.partition(".")
     if subject == "person":
         of_kind = f"{join_persons(who == PERSON_ID)} {_OF_PROJECT} AND e.kind IN {IDENTIFIES}"
-        return _holders(who, name, of_kind, value_holds, parameters)
+        return f"SELECT who FROM ({_values(who, name, of_kind, parameters, arrays)}) WHERE {value_holds}"
     group_type, dot, trait = name.partition(".")
     kind = parameters.add(group_type, "String")
     members = group_of_people(kind, who)
     if not dot:
         return f"SELECT who FROM (SELECT who, toJSONString(group_key) AS value FROM ({members})) WHERE {value_holds}"
-    groups = group_holders(kind, trait, value_holds, parameters)
+    groups = group_holders(kind, trait, value_holds, parameters, arrays=arrays)
     return f"SELECT who FROM ({members}) WHERE group_key IN ({groups})"
 
 
-def group_holders(group_type: str, trait: str, value_holds: str, parameters: Parameters) -> str:
+def group_holders(
+    group_type: str, trait: str, value_holds: str, parameters: Parameters, *, arrays: bool = False
+) -> str:
     """The groups (one column, their keys) of a type (SQL) for whose trait `value_holds`, as above."""
-    return f"SELECT who FROM ({group_values(group_type, trait, parameters)}) WHERE {value_holds}"
+    return f"SELECT who FROM ({group_values(group_type, trait, parameters, arrays=arrays)}) WHERE {value_holds}"
 
 
 def person_values(trait: str, parameters: Parameters) -> str:
@@ -54,10 +59,10 @@ def person_values(trait: str, parameters: Parameters) -> str:
     return _values(PERSON, trait, of_kind, parameters)
 
 
-def group_values(group_type: str, trait: str, parameters: Parameters) -> str:
+def group_values(group_type: str, trait: str, parameters: Parameters, *, arrays: bool = False) -> str:
     """Rows (who, value) of the groups of a type (SQL); `who` is a group's key."""
     of_kind = f"{_OF_PROJECT} AND e.kind = 'group' AND e.group_type = {group_type}"
-    return _values("e.group_key", trait, of_kind, parameters)
+    return _values("e.group_key", trait, of_kind, parameters, arrays)
 
 
 def latest_traits(who: str, source: str) -> str:
@@ -95,20 +100,17 @@ def traits_of_groups(group_type: str, keys: str) -> str:
     return latest_traits("e.group_key", f"{of_groups} AND e.group_key IN {keys}")
 
 
-def _holders(who: str, trait: str, of_kind: str, value_holds: str, parameters: Parameters) -> str:
-    return f"SELECT who FROM ({_values(who, trait, of_kind, parameters)}) WHERE {value_holds}"
-
-
-def _values(who: str, trait: str, of_kind: str, parameters: Parameters) -> str:
+def _values(who: str, trait: str, of_kind: str, parameters: Parameters, arrays: bool = False) -> str:
     """`of_kind`: joins and conditions that leave the calls about `who`."""
     # A dotted name is the trait of that very name where there is one, else the way into an object.
     names = [trait, *trait.split(".")[:1]] if "." in trait else [trait]
     places = [parameters.add(name, "String") for name in names]
+    text_of = json_array if arrays else json_text
     texts, columns = [], []
     for i, place in enumerate(places):
         texts += [
-            f"{json_text('e.traits', place)} AS trait_{i:d}",
-            f"{json_text('e.set_once', place)} AS once_{i:d}",
+            f"{text_of('e.traits', place)} AS trait_{i:d}",
+            f"{text_of('e.set_once', place)} AS once_{i:d}",
         ]
         columns += _folded(f"trait_{i:d}", f"once_{i:d}", f"value_{i:d}")
     value = "value_0"

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.log.envelope import EventLine, pack
+from services.contract.placeholders import is_placeholder_key
 from services.edge.intake.identity import IdentityIntake, take_alias, take_group, take_identify
 from services.edge.intake.json_checks import nesting_levels
-from services.edge.intake.placeholders import is_placeholder_key
 from services.edge.intake.second_pass import take_batch, take_track
 from services.edge.intake.track import Intake
 from tests.support.examples import examples

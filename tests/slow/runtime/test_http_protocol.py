@@ -227,6 +227,78 @@ async def test_bodies_and_pipelined_requests_come_through_whole(read_bytes: int)
     assert not client.transport.closed
 
 
+POST = b"POST /a HTTP/1.1\r\ncontent-length: 2\r\n%s\r\nhi"
+
+
+@pytest.mark.parametrize(
+    ("last", "asked"),
+    [
+        (b"", ["GET /a 0 0", "POST /a 1 2", "GET /a 0 0"]),
+        (POST % b"", ["GET /a 0 0", "POST /a 1 2", "GET /a 0 0", "POST /a 1 2"]),
+        (POST[:-1] % b"", ["GET /a 0 0", "POST /a 1 2", "GET /a 0 0"]),
+        (POST % b"connection: close\r\n" + GET, ["GET /a 0 0", "POST /a 1 2", "GET /a 0 0", "POST /a 2 2"]),
+    ],
+    ids=["whole", "with a body", "half a body", "closing"],
+)
+async def test_pipelined_requests_that_came_whole_are_taken_though_their_client_is_gone(
+    last: bytes, asked: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    for leave in (MemoryConnection.reset, MemoryConnection.end):
+        app = Echo()
+        app.go_on.clear()
+        client = MemoryConnection(app)
+        await client.send(GET + POST % b"" + GET + last)
+        await client.step()
+        leave(client)
+        await client.step()
+        app.go_on.set()
+        answers = await client.answers()
+        assert answers.count(b"HTTP/1.1 200") == (len(asked) if leave is MemoryConnection.end else 0)
+        assert app.asked == asked
+        assert not caplog.records
+
+
+@pytest.mark.parametrize("leave", [MemoryConnection.reset, MemoryConnection.end])
+async def test_what_is_pipelined_behind_a_request_that_closes_is_not_taken(leave: Any) -> None:
+    app = Echo()
+    client = MemoryConnection(app)
+    await client.send(POST % b"connection: close\r\n" + GET * 2)
+    leave(client)
+    await client.answers()
+    assert app.asked == ["POST /a 2 2"]
+
+
+@pytest.mark.parametrize(("leave", "answers"), [(MemoryConnection.reset, 0), (MemoryConnection.end, 1)])
+async def test_a_body_that_came_whole_is_read_though_its_client_has_closed_meanwhile(leave: Any, answers: int) -> None:
+    app, key_is_known = Echo(), asyncio.Event()
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await key_is_known.wait()
+        await app(scope, receive, send)
+
+    whole, half = MemoryConnection(application), MemoryConnection(application)
+    for client, sent in ((whole, POST % b""), (half, POST[:-1] % b"")):
+        await client.send(sent)
+        leave(client)
+        await client.step()
+    key_is_known.set()
+    assert (await whole.answers()).count(b"HTTP/1.1 200") == answers
+    assert await half.answers() == b""
+    assert (app.asked, whole.transport.closed, half.transport.closed) == (["POST /a 1 2"], True, True)
+
+
+async def test_who_has_sent_all_and_said_so_is_answered() -> None:
+    app = Echo()
+    app.go_on.clear()
+    client = MemoryConnection(app)
+    await client.send(POST % b"")
+    await client.step()
+    client.end()
+    app.go_on.set()
+    assert (await client.answers()).startswith(b"HTTP/1.1 200")
+    assert client.transport.closed
+
+
 async def test_many_pipelined_requests_are_answered_a_few_at_a_time() -> None:
     app = Echo()
     client = MemoryConnection(app)

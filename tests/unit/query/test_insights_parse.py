@@ -46,7 +46,6 @@ def error_of(parser: str, body: bytes) -> ApiError:
         (b"", ErrorCode.INVALID_JSON),
         (b"{", ErrorCode.INVALID_JSON),
         (b'{"since": NaN}', ErrorCode.INVALID_JSON),
-        (b'{"since": "\\ud800"}', ErrorCode.INVALID_JSON),
         (b'{"x": "\xff"}', ErrorCode.INVALID_JSON),
         (b"\x00", ErrorCode.INVALID_JSON),
         (b'{"x":' + b"[" * 5000 + b"]" * 5000 + b"}", ErrorCode.TOO_DEEP),

@@ -10,7 +10,7 @@ _IDS = frozenset([*_WORDS.split(), "", "[object object]", "object object", "0" *
 _KEYS = frozenset(["undefined", "null", "none", "nil", "nan", "[object object]", "{}", "[]", ""])
 # No such key begins with one of these (N and U are missing), whatever is around it: most keys need no closer look.
 FIRST_OF_KEYS = frozenset("0123456789abcdefghijklmopqrstvwxyzABCDEFGHIJKLMOPQRSTVWXYZ")
-_BRACKETS = "\"'`´‘’‚“”„«»‹›()[]{}<>"
+_BRACKETS = "\\\"'`´‘’‚“”„«»‹›()[]{}<>"
 # A longer id is none of these, whatever is around it; a nil UUID has 36 characters.
 _LONGEST = 80
 

@@ -4,7 +4,7 @@ import uuid
 
 import pytest
 
-from services.edge.intake.placeholders import is_placeholder_id, is_placeholder_key
+from services.contract.placeholders import is_placeholder_id, is_placeholder_key
 
 WORDS = ["null", "undefined", "none", "nil", "anonymous", "guest", "unknown", "n/a", "nan", "true", "false", "0", "-1"]
 
@@ -12,7 +12,21 @@ WORDS = ["null", "undefined", "none", "nil", "anonymous", "guest", "unknown", "n
 @pytest.mark.parametrize("word", [*WORDS, "[object Object]", "{}", "[]", str(uuid.UUID(int=0)), "0" * 32, ""])
 @pytest.mark.parametrize(
     "dress",
-    ["%s", '"%s"', "'%s'", "“%s”", "(%s)", "[%s]", "{%s}", "<%s>", " %s\t", "\r\n%s", "\u200b%s\ufeff", "\xa0%s\u3000"],
+    [
+        "%s",
+        '"%s"',
+        r"\"%s\"",
+        "'%s'",
+        "“%s”",
+        "(%s)",
+        "[%s]",
+        "{%s}",
+        "<%s>",
+        " %s\t",
+        "\r\n%s",
+        "\u200b%s\ufeff",
+        "\xa0%s\u3000",
+    ],
 )
 def test_a_placeholder_is_known_in_any_clothes(word: str, dress: str) -> None:
     for text in (word, word.upper(), word.title()):
