@@ -384,31 +384,6 @@ def test_fields_are_found_as_answers_show_them(client: QueryClient, clickhouse: 
     assert found(**{"properties.event": {"exists": False}}) == ["u", "v"]
 
 
-def test_an_idempotency_key_is_found_as_answers_show_it(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
-    project = Project(client, clickhouse)
-    lines = []
-    for who, key in (("u", ""), ("v", "k1"), ("w", "k2")):
-        line = event_line(project.name, event("e", who, 1 * DAY, '{"idempotency_key":"mine"}'))
-        lines.append(json.dumps({**json.loads(line), "idempotency_key": key}).encode())
-    insert_lines(clickhouse, EVENTS, b"\n".join(lines))
-
-    def found(condition: Any, name: str = "idempotency_key") -> str:
-        events = project.ask("events", filter={name: condition})["events"]
-        return "".join(sorted(event["distinct_id"] for event in events))
-
-    assert found("k1") == "v"
-    assert found(["k1", "k2", ""]) == "vw"
-    assert found("") == found({"eq": ""}) == found("mine") == ""
-    assert found({"exists": True}) == found({"contains": "k"}) == found({"lt": "z"}) == found({"gte": ""}) == "vw"
-    assert found({"exists": False}) == "u"
-    assert found({"ne": "k1"}) == found({"not_in": ["k1"]}) == "uw"
-    assert found("mine", "properties.idempotency_key") == "uvw"
-    error = project.refused("events", filter={"idempotency_key": None})
-    assert (error["code"], error["field"]) == ("invalid_filter", "filter.idempotency_key")
-    error = project.refused("trends", series=[{"event": "e"}], breakdown="idempotency_key")
-    assert "`properties.idempotency_key`" in error["message"]
-
-
 @pytest.mark.parametrize(
     ("conditions", "says"),
     [

@@ -104,9 +104,7 @@ def keys_of(catalog: CatalogResult) -> list[str]:
 
 def _key(name: str) -> str:
     """A property with the name of a field is meant as a property."""
-    hidden = name in (*_FIELDS, "event_id", "received_at", "idempotency_key") or name.startswith(
-        ("person.", "group.", "properties.")
-    )
+    hidden = name in (*_FIELDS, "event_id", "received_at") or name.startswith(("person.", "group.", "properties."))
     return f"properties.{name}" if hidden else name
 
 

@@ -68,8 +68,8 @@ Filter = Annotated[
     Raw,
     Meta(
         description="Conditions that must all hold. Keys: `event`, `distinct_id`, `person_id`, `event_id`, `timestamp`, "
-        "`received_at`, `idempotency_key`, `person.<trait>`, `group.<type>` (the key of the event's group: its own "
-        "`$groups`, else its person's at the event's time), `group.<type>.<trait>` (its current value), or a property name (dots go into "
+        "`received_at`, `person.<trait>`, `group.<type>` (the key of the event's group: its own `$groups`, else its "
+        "person's at the event's time), `group.<type>.<trait>` (its current value), or a property name (dots go into "
         "nested objects); `properties.<name>` is a property, whatever its name. A value matches by type and equality, a "
         "list by any of its members, an object `{operator: operand}` by eq, ne, in, not_in, gt, gte, lt, lte, exists, "
         "contains.",

@@ -26,8 +26,7 @@ MAX_LIST_MEMBERS = 1000
 MAX_KEY_LEVELS = 16
 MAX_TRAIT_CONDITIONS = 10  # each is a pass over the project's identity log
 # Fields of the event itself; these names hide properties of the same name.
-IDEMPOTENCY_KEY = "idempotency_key"  # the one that an event may be without
-TEXT_FIELDS = ("event", "distinct_id", "person_id", IDEMPOTENCY_KEY)
+TEXT_FIELDS = ("event", "distinct_id", "person_id")
 TIME_FIELDS = ("timestamp", "received_at")
 EVENT_ID = "event_id"
 FIELDS = (*TEXT_FIELDS, *TIME_FIELDS, EVENT_ID)

@@ -5,7 +5,7 @@ A property is looked up once as JSON text (json_text.py). Integers compare exact
 
 from collections.abc import Sequence
 
-from services.query.request.filters import IDEMPOTENCY_KEY, Condition, Scalar, property_name
+from services.query.request.filters import Condition, Scalar, property_name
 from services.query.sql.groups import event_group, event_group_text, event_joins
 from services.query.sql.json_text import INEXACT_FROM, array_members, digits, double, is_large, is_number, is_string
 from services.query.sql.parameters import Parameters
@@ -18,7 +18,6 @@ _FIELDS = {
     "event": ("e.event", "String"),
     "distinct_id": ("e.distinct_id", "String"),
     "person_id": (PERSON_ID, "String"),
-    "idempotency_key": ("e.idempotency_key", "String"),
     "event_id": ("e.event_id", "UUID"),
     "timestamp": ("toUnixTimestamp64Micro(e.timestamp)", "Int64"),
     "received_at": ("toUnixTimestamp64Micro(e.received_at)", "Int64"),
@@ -100,15 +99,6 @@ def _trait_value(condition: Condition, trait: str, parameters: Parameters) -> tu
 
 
 def _field(condition: Condition, parameters: Parameters) -> str:
-    if condition.key != IDEMPOTENCY_KEY:
-        return _field_holds(condition, parameters)
-    # Empty where an event has none.
-    positive = condition.positive()
-    holds = f"{_FIELDS[condition.key][0]} != '' AND {_field_holds(positive, parameters)}"
-    return holds if positive is condition else f"NOT ({holds})"
-
-
-def _field_holds(condition: Condition, parameters: Parameters) -> str:
     (column, kind), operator, operand = _FIELDS[condition.key], condition.operator, condition.operand
     if operator == "exists":
         return "1" if operand else "0"
