@@ -11,7 +11,7 @@ from xxhash import xxh3_64_hexdigest
 
 from services.contract.tables import IDENTITY_LOG
 from services.query.sql.events import NOT_DELETED
-from services.query.sql.json_text import as_written, is_number, is_string
+from services.query.sql.json_text import is_number, is_string, unmarked
 from services.query.sql.parameters import Parameters
 from services.query.sql.persons import PERSON, join_persons
 from services.query.sql.properties import property_column
@@ -43,7 +43,7 @@ def event_group(group_type: str, parameters: Parameters) -> str:
         text = f"if(e.groups = '', '', JSONExtractRaw(e.groups, {place}))"
     # A key is a string; numbers are taken as they are written. Without names in the SQL: the same type may be spoken of
     # several times, and what is written twice is worked out once.
-    key = f"multiIf({is_string(text)}, JSONExtractString({text}), {is_number(text)}, {as_written(text)}, '')"
+    key = f"multiIf({is_string(text)}, JSONExtractString({text}), {is_number(text)}, {unmarked(text)}, '')"
     # Written once: every node works out the text of a statement, and that of a key is long.
     return f"ifNull(nullIf({key}, ''), {_alias(group_type)}.group_key)"
 

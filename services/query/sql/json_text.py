@@ -82,11 +82,6 @@ def digits(text: str) -> str:
     return f"substring({text}, 2)"
 
 
-def as_written(number: str) -> str:
-    """Of any number, its digits."""
-    return f"trim(LEADING '+' FROM {number})"
-
-
 def double(text: str) -> str:
     """The nearest double of a number."""
     return f"if({is_large(text)}, JSONExtractFloat(concat({digits(text)}, 'e0')), JSONExtractFloat({text}))"
@@ -96,5 +91,5 @@ def inexact_integer(text: str, number: str) -> str:
     """The whole number where doubles are too coarse for all of them, else 0. `number`: its double."""
     return (
         f"multiIf(abs({number}) < {INEXACT_FROM:d} OR abs({number}) >= {_INT128_TO}, toInt128(0), "
-        f"position({text}, 'e') = 0, toInt128OrZero({as_written(text)}), toInt128({number}))"
+        f"position({text}, 'e') = 0, toInt128OrZero({unmarked(text)}), toInt128({number}))"
     )
