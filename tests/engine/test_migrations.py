@@ -59,6 +59,8 @@ def rows(settings: ClickHouseSettings, table: str, *of_table: Mapping[str, objec
 def test_the_first_release_s_tables_migrate_with_their_data(
     empty: ClickHouseSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if empty.clickhouse_cluster:
+        pytest.skip("the first release made its tables on one server")
     asyncio.run(of_first_release(empty, monkeypatch))
     base = {"project_id": "shop", "received_at": AT.isoformat(), "timestamp": AT.isoformat()}
     rows(

@@ -25,10 +25,11 @@ from services.query.execution.store_size import StoreSize
 from services.query.expiry import expiry
 from services.query.expiry.expiry import Expiry, Mark
 from services.runtime.clickhouse import ClickHouse
+from services.runtime.cluster import on_replicas, own_table
 from services.runtime.project_limits import ProjectLimits, read_limits, write_limits
 from services.runtime.settings import ClickHouseSettings
 from services.schema.roles import Role
-from tests.support.engine import as_role, send_sql
+from tests.support.engine import as_role, own_rows, send_sql
 from tests.support.histories import store
 from tests.support.oracle import Event, History
 from tests.support.query_client import QueryClient
@@ -76,7 +77,7 @@ def client(clickhouse: ClickHouseSettings) -> Iterator[QueryClient]:
 @pytest.fixture(autouse=True)
 def _clean(clickhouse: ClickHouseSettings) -> None:
     for table in (EVENTS, EXPIRED, PROJECT_LIMITS, TAKEN_IDS, CATALOG, USAGE):
-        send_sql(clickhouse, f"TRUNCATE TABLE {table}")
+        send_sql(clickhouse, f"TRUNCATE TABLE {own_rows(clickhouse, table)}")
 
 
 def history(seed: int, events: int = 40) -> list[Event]:
@@ -347,7 +348,8 @@ async def test_the_size_of_the_tables_and_what_fails_are_metrics(clickhouse: Cli
     store(clickhouse, {"large": History(history(4))})
     async with store_of(as_role(clickhouse, Role.QUERY)) as opened:
         await StoreSize(opened).measure()
-        assert sample("store_rows", table=EVENTS) == len(history(4))
+        own = own_table(EVENTS, clickhouse.clickhouse_cluster)
+        assert sample("store_rows", table=EVENTS) == int(send_sql(clickhouse, f"SELECT count() FROM {own}")) > 0
         assert (sample("store_bytes", table=EVENTS) or 0) > 0
         assert sample("failing_mutations") == 0
         # Of the identity log, which nothing else here rewrites.
@@ -373,16 +375,22 @@ def taken(clickhouse: ClickHouseSettings) -> set[str]:
     return set(send_sql(clickhouse, f"SELECT event_id FROM {TAKEN_IDS}").split())
 
 
-_MUTATIONS = f"FROM system.mutations WHERE database = currentDatabase() AND table = '{EVENTS}'"
+def _mutations(clickhouse: ClickHouseSettings) -> str:
+    """After SELECT: those of the events, of each server."""
+    of_all = on_replicas(clickhouse.clickhouse_cluster, "system.mutations")
+    own = own_table(EVENTS, clickhouse.clickhouse_cluster)
+    return f"FROM {of_all} WHERE database = currentDatabase() AND table = '{own}'"
 
 
 def mutations(clickhouse: ClickHouseSettings) -> int:
-    return int(send_sql(clickhouse, f"SELECT count() {_MUTATIONS} AND command LIKE '%DELETE%'"))
+    return int(
+        send_sql(clickhouse, f"SELECT count(DISTINCT mutation_id) {_mutations(clickhouse)} AND command LIKE '%DELETE%'")
+    )
 
 
 async def mutations_done(clickhouse: ClickHouseSettings) -> None:
     for _ in range(200):
-        if send_sql(clickhouse, f"SELECT count() {_MUTATIONS} AND NOT is_done").strip() == "0":
+        if send_sql(clickhouse, f"SELECT count() {_mutations(clickhouse)} AND NOT is_done").strip() == "0":
             return
         await asyncio.sleep(0.05)
-    raise AssertionError(send_sql(clickhouse, f"SELECT command, latest_fail_reason {_MUTATIONS}"))
+    raise AssertionError(send_sql(clickhouse, f"SELECT command, latest_fail_reason {_mutations(clickhouse)}"))

@@ -2,7 +2,9 @@
 
 from prometheus_client import Gauge
 
+from services.contract.tables import SHARDED
 from services.runtime.clickhouse import ClickHouse, StoreError
+from services.runtime.cluster import own_table
 from services.runtime.logs import get_logger
 from services.runtime.retry import repeat_forever
 
@@ -30,13 +32,16 @@ class StoreSize:
 
     def __init__(self, store: ClickHouse) -> None:
         self._store = store
+        # On a cluster the tables that have the rows have other names.
+        self._names = {own_table(table, store.cluster): table for table in SHARDED}
 
     async def measure_forever(self) -> None:
         await repeat_forever(self.measure, (StoreError,), _EVERY_S, log, "store_not_measured")
 
     async def measure(self) -> None:
         """Raises StoreError."""
-        for table, size, rows in await self._store.rows(SQL):
+        for own, size, rows in await self._store.rows(SQL):
+            table = self._names.get(own, own)
             BYTES.labels(table).set(size)
             ROWS.labels(table).set(rows)
         ((failing,),) = await self._store.rows(FAILING_SQL)

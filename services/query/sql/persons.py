@@ -14,11 +14,12 @@ from services.contract.tables import PERSON_IDS
 
 # After `FROM events AS e ...`; {project:String} must be given. An id that is its own person needs no row. FINAL first:
 # only the latest row of an id says whose it is.
-JOIN_PERSONS = (
-    "ANY LEFT JOIN (SELECT distinct_hash, person_hash, person_id FROM "
-    f"{PERSON_IDS} FINAL WHERE project_id = {{project:String}} AND person_hash != distinct_hash "
+_MERGED = (
+    f"FROM {PERSON_IDS} FINAL WHERE project_id = {{project:String}} AND person_hash != distinct_hash "
     "SETTINGS optimize_move_to_prewhere_if_final = 0) AS merged ON merged.distinct_hash = e.distinct_hash"
 )
+JOIN_PERSONS = f"ANY LEFT JOIN (SELECT distinct_hash, person_hash {_MERGED}"
+_JOIN_WITH_IDS = f"ANY LEFT JOIN (SELECT distinct_hash, person_hash, person_id {_MERGED}"
 # A row that the join did not find has 0. A number for sets and groups, the id for answers.
 PERSON = "if(merged.person_hash = 0, e.distinct_hash, merged.person_hash)"
 PERSON_ID = "multiIf(named.name != '', named.name, merged.person_hash = 0, e.distinct_id, merged.person_id)"
@@ -46,7 +47,7 @@ PERSON_OF = (
 
 def join_persons(named: bool) -> str:
     """`named`: PERSON_ID is spoken of, not only PERSON."""
-    return f"{JOIN_PERSONS} {_NAMES}{PERSON}" if named else JOIN_PERSONS
+    return f"{_JOIN_WITH_IDS} {_NAMES}{PERSON}" if named else JOIN_PERSONS
 
 
 def names_of_all(where: str) -> str:
