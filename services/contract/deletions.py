@@ -20,17 +20,17 @@ def is_covered(requested_at: datetime, received_at: datetime, timestamp: datetim
 
 def covered_sql(before: str, row: str = "") -> str:
     """`is_covered` in ClickHouse. `before` is SQL of the request's time; `row` the prefix of the row's columns."""
-    return (
-        f"({row}received_at <= addSeconds({before}, {RECEIVED_AFTER.total_seconds():.0f}) "
-        f"OR {row}timestamp < subtractSeconds({before}, {DATED_BEFORE.total_seconds():.0f}))"
-    )
+    return f"{before} >= {_covered_from(row)}"
 
 
 def uncovered_sql(before: str, row: str = "") -> str:
-    """The opposite. Of an id that was never deleted `before` is 1970.
+    """The opposite. Of an id that was never deleted `before` is 1970."""
+    return f"{before} < {_covered_from(row)}"
 
-    `before` stands there once: it is long, and ClickHouse works out every text of it.
-    """
+
+def _covered_from(row: str) -> str:
+    """From which time of a request on it covers the row. So `before` stands in a condition once: it is long, and ClickHouse
+    works out every text of it."""
     received = f"subtractSeconds({row}received_at, {RECEIVED_AFTER // timedelta(seconds=1):d})"
     dated = f"addMicroseconds({row}timestamp, {DATED_BEFORE // _MICROSECOND + 1:d})"
-    return f"{before} < least({received}, {dated})"
+    return f"least({received}, {dated})"

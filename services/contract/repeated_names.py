@@ -19,7 +19,7 @@ def first_of_each_name(text: bytes) -> bytes:
     try:
         if _has_all_names(text) or not _repeats(text):
             return text
-    except (msgspec.DecodeError, ValueError, RecursionError):
+    except (ValueError, RecursionError):
         return text  # no JSON that a reader could take: nothing is found in it either
     return _encode(json.loads(text, object_pairs_hook=_first, parse_int=_number, parse_float=_number))
 

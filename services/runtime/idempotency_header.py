@@ -4,6 +4,7 @@ from starlette.requests import Request
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.ingest import MAX_IDEMPOTENCY_KEY_CHARS
+from services.contract.placeholders import is_placeholder_key, placeholder_warning
 from services.runtime.http import header
 
 
@@ -21,3 +22,11 @@ def idempotency_header(request: Request) -> str | None:
             field="Idempotency-Key",
         )
     return value
+
+
+def usable_header(request: Request) -> tuple[str | None, list[str]]:
+    """As `idempotency_header`, and a warning where it is a placeholder, which counts as none."""
+    key = idempotency_header(request)
+    if key is None or not is_placeholder_key(key):
+        return key, []
+    return None, [placeholder_warning(key, " in the header")]

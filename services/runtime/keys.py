@@ -254,7 +254,7 @@ class KeyCache:
         return key if key is not None and scope in key.scopes else None
 
     async def authorize_key(self, token: str, scope: Scope) -> Key:
-        key = self._keys.get(hash_of(token)) or await self.find(token)
+        key = await self.find(token)
         if key is None:
             if not self._up_to_date:  # it may be a key that was just made
                 message = "This project key is not known here, and keys cannot be read now. Retry."

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.ingest import Accepted, AliasResult, Done, RejectedEvent
-from services.contract.placeholders import is_placeholder_key, placeholder_warning
+from services.contract.placeholders import placeholder_warning
 from services.edge.event_log.port import EventLog, LogUnavailableError
 from services.edge.http.body import Bodies, Body
 from services.edge.http.direct import Endpoint
@@ -24,7 +24,7 @@ from services.edge.intake.track import Intake, Rejected, take_clean_batch, take_
 from services.edge.loop_metrics import LoopCounter
 from services.runtime.clock import Clock
 from services.runtime.http import authorization_of, header, json_response
-from services.runtime.idempotency_header import idempotency_header
+from services.runtime.idempotency_header import usable_header
 from services.runtime.keys import Key, KeyCache, Scope
 
 _RETRY_AFTER_S = 2
@@ -228,14 +228,10 @@ class EdgeRoutes:
 
 def _idempotency_header(request: Request) -> tuple[str | None, list[str]]:
     """The header's key, and a warning where it is a placeholder, which counts as none. Raises ApiError."""
-    if header(request, b"idempotency-key") is None:
-        return None, []
-    key = idempotency_header(request)
-    if key is None:
-        return None, [placeholder_warning("", " in the header")]
-    if is_placeholder_key(key):
-        return None, [placeholder_warning(key, " in the header")]
-    return key, []
+    given = header(request, b"idempotency-key")
+    if not given:
+        return None, [] if given is None else [placeholder_warning("", " in the header")]
+    return usable_header(request)
 
 
 def _none_valid(intake: Intake) -> ApiError:

@@ -6,7 +6,7 @@ from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.placeholders import is_placeholder_key, placeholder_warning
 from services.query.http.tables import wants_csv
 from services.runtime.http import authorization_of, receive_body
-from services.runtime.idempotency_header import idempotency_header
+from services.runtime.idempotency_header import usable_header
 from services.runtime.keys import KeyCache, Scope
 
 MAX_BODY_BYTES = 1024 * 1024
@@ -47,10 +47,8 @@ def idempotency_key(request: Request, in_body: str | None, warnings: list[str]) 
         if not is_placeholder_key(in_body):
             return in_body
         warnings.append(placeholder_warning(in_body))
-    key = idempotency_header(request)
-    if key is not None and is_placeholder_key(key):
-        warnings.append(placeholder_warning(key, " in the header"))
-        return None
+    key, more = usable_header(request)
+    warnings += more
     return key
 
 

@@ -27,18 +27,34 @@ func (one message) who() string {
 	return one.Anonymous
 }
 
-// oneByOne tells each message when the one before has arrived. The SDKs send each request beside the others: one that is
+// arrivals is told of each message of an SDK when it has arrived, or when the SDK has given it up.
+type arrivals[M any] chan error
+
+func (arrived arrivals[M]) Success(M)            { arrived <- nil }
+func (arrived arrivals[M]) Failure(_ M, e error) { arrived <- e }
+
+// queue is a client of an SDK that tells of arrivals.
+type queue[M any] interface {
+	Enqueue(M) error
+	Close() error
+}
+
+// oneByOne sends each message when the one before has arrived. The SDKs send each request beside the others: one that is
 // sent again would come after what was said later.
-func (told script) oneByOne(tell func(message) error, arrived <-chan error) error {
+func oneByOne[M any](told script, client queue[M], arrived <-chan error, its func(message) (M, error)) error {
 	for _, one := range told.Messages {
-		if err := tell(one); err != nil {
+		converted, err := its(one)
+		if err != nil {
+			return err
+		}
+		if err := client.Enqueue(converted); err != nil {
 			return err
 		}
 		if err := <-arrived; err != nil {
 			return err
 		}
 	}
-	return nil
+	return client.Close()
 }
 
 var drivers = map[string]func(script) error{

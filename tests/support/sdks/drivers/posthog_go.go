@@ -7,12 +7,6 @@ import (
 	"github.com/posthog/posthog-go"
 )
 
-// posthogSent is told of each message when it has arrived, or when the SDK has given it up.
-type posthogSent chan error
-
-func (sent posthogSent) Success(posthog.APIMessage)            { sent <- nil }
-func (sent posthogSent) Failure(_ posthog.APIMessage, e error) { sent <- e }
-
 func posthogMessage(one message) (posthog.Message, error) {
 	switch one.Do {
 	case "track":
@@ -32,21 +26,11 @@ func posthogMessage(one message) (posthog.Message, error) {
 }
 
 func posthogGo(told script) error {
-	sent := make(posthogSent, 1)
-	config := posthog.Config{Endpoint: told.Host, BatchSize: 1, Callback: sent}
+	arrived := make(arrivals[posthog.APIMessage], 1)
+	config := posthog.Config{Endpoint: told.Host, BatchSize: 1, Callback: arrived}
 	client, err := posthog.NewWithConfig(told.Key, config)
 	if err != nil {
 		return err
 	}
-	tell := func(one message) error {
-		its, err := posthogMessage(one)
-		if err != nil {
-			return err
-		}
-		return client.Enqueue(its)
-	}
-	if err := told.oneByOne(tell, sent); err != nil {
-		return err
-	}
-	return client.Close()
+	return oneByOne(told, client, arrived, posthogMessage)
 }

@@ -7,12 +7,6 @@ import (
 	rudder "github.com/rudderlabs/analytics-go/v4"
 )
 
-// rudderSent is told of each message when it has arrived, or when the SDK has given it up.
-type rudderSent chan error
-
-func (sent rudderSent) Success(rudder.Message)            { sent <- nil }
-func (sent rudderSent) Failure(_ rudder.Message, e error) { sent <- e }
-
 func rudderMessage(one message) (rudder.Message, error) {
 	switch one.Do {
 	case "track":
@@ -33,21 +27,11 @@ func rudderMessage(one message) (rudder.Message, error) {
 }
 
 func rudderGo(told script) error {
-	sent := make(rudderSent, 1)
-	config := rudder.Config{DataPlaneUrl: told.Host, BatchSize: 1, Callback: sent}
+	arrived := make(arrivals[rudder.Message], 1)
+	config := rudder.Config{DataPlaneUrl: told.Host, BatchSize: 1, Callback: arrived}
 	client, err := rudder.NewWithConfig(told.Key, config)
 	if err != nil {
 		return err
 	}
-	tell := func(one message) error {
-		its, err := rudderMessage(one)
-		if err != nil {
-			return err
-		}
-		return client.Enqueue(its)
-	}
-	if err := told.oneByOne(tell, sent); err != nil {
-		return err
-	}
-	return client.Close()
+	return oneByOne(told, client, arrived, rudderMessage)
 }

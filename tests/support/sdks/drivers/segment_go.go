@@ -7,12 +7,6 @@ import (
 	"github.com/segmentio/analytics-go/v3"
 )
 
-// segmentSent is told of each message when it has arrived, or when the SDK has given it up.
-type segmentSent chan error
-
-func (sent segmentSent) Success(analytics.Message)            { sent <- nil }
-func (sent segmentSent) Failure(_ analytics.Message, e error) { sent <- e }
-
 func segmentMessage(one message) (analytics.Message, error) {
 	switch one.Do {
 	case "track":
@@ -33,21 +27,11 @@ func segmentMessage(one message) (analytics.Message, error) {
 }
 
 func segmentGo(told script) error {
-	sent := make(segmentSent, 1)
-	config := analytics.Config{Endpoint: told.Host, BatchSize: 1, Callback: sent}
+	arrived := make(arrivals[analytics.Message], 1)
+	config := analytics.Config{Endpoint: told.Host, BatchSize: 1, Callback: arrived}
 	client, err := analytics.NewWithConfig(told.Key, config)
 	if err != nil {
 		return err
 	}
-	tell := func(one message) error {
-		its, err := segmentMessage(one)
-		if err != nil {
-			return err
-		}
-		return client.Enqueue(its)
-	}
-	if err := told.oneByOne(tell, sent); err != nil {
-		return err
-	}
-	return client.Close()
+	return oneByOne(told, client, arrived, segmentMessage)
 }
