@@ -32,12 +32,18 @@ _LARGE_BYTES = 4 * 1024  # from so many on, numpy is faster
 # Every so many characters one is looked at: a run of digits shows in a run of these.
 _SAMPLED = 16
 _RUN_OF_DIGITS = b"\1" * (_MANY_DIGITS // _SAMPLED)
-_ZERO, _PLUS = np.frombuffer(b"0+", np.uint8)
-_IN_NUMBER = np.zeros(256, np.bool_)  # what may stand before the last digit of a number's first part
-_IN_NUMBER[list(b"0123456789.-")] = True
-_MAY_BEGIN = _IN_NUMBER.copy()  # or before its first
-_MAY_BEGIN[list(b":,[ \t\r")] = True
-_BACKWARDS = np.arange(1, 9)
+_ZERO = np.uint8(ord("0"))
+# What may stand in a number before its exponent, and before the number.
+_IN_MANTISSA, _BEFORE_NUMBER = b"0123456789.-", b":,[ \t\r"
+_MANTISSA_CHARS = 24  # a longer one is worth a closer look
+_BEFORE_EXPONENT = np.arange(1 - _MANTISSA_CHARS, 2)  # from a mantissa's last digit, to the `e` behind it
+# Of these characters: mantissas become 0, what is before a number becomes a colon.
+_KINDS = bytes(
+    ord("0") if c in _IN_MANTISSA else ord(":") if c in _BEFORE_NUMBER else c if c == NEWLINE else ord("x")
+    for c in range(256)
+)
+_BEGUN_NUMBER, _LONG_NUMBER = re.compile(rb":0+\n"), b"0" * _MANTISSA_CHARS + b"\n"
+_MANY_EXPONENTS = 10_000  # so many take longer than a look at each event, which is done in a thread
 _EXPONENT = re.compile(rb"[0-9][eE]\+?[0-9]{3}")
 # Digits and + become 0, e and E become e.
 _ALIKE = bytes.maketrans(b"0123456789+E", b"00000000000e")
@@ -130,9 +136,9 @@ def nesting_levels(text: bytes) -> int:
 
 def _may_hold_large(text: bytes) -> bool:
     alike = text.translate(_ALIKE)
-    if alike.find(_EXPONENT_LIKE) >= 0:
-        return any(_may_begin_number(text, found.start()) for found in _EXPONENT.finditer(text))
-    return len(text) > _MANY_DIGITS and alike.find(_MANY_ZEROS) >= 0
+    if _EXPONENT_LIKE in alike and any(_may_begin_number(text, found.start()) for found in _EXPONENT.finditer(text)):
+        return True
+    return len(text) > _MANY_DIGITS and _MANY_ZEROS in alike
 
 
 def _may_hold_large_in_many(joined: bytes) -> bool:
@@ -146,19 +152,21 @@ def _may_hold_large_in_many(joined: bytes) -> bool:
     may_be &= is_digit[3:-1]
     may_be &= is_digit[4:]
     places = np.flatnonzero(may_be)
-    has_plus = text[places + 2] == _PLUS
-    places = places[is_digit[places + 2] | (has_plus & is_digit.take(places + 5, mode="clip"))]
+    if len(places) > _MANY_EXPONENTS:
+        return True
     # Most of them are in ids of hexadecimal digits: there a letter or a quote comes before anything that begins a number.
-    before = text.take(places[:, None] - _BACKWARDS, mode="clip")
-    first_other = _IN_NUMBER[before].argmin(axis=1, keepdims=True)
-    places = places[_MAY_BEGIN[np.take_along_axis(before, first_other, axis=1)[:, 0]]]
-    return any(_may_begin_number(joined, place) for place in places.tolist())
+    before = text.take(places[:, None] + _BEFORE_EXPONENT, mode="clip")
+    before[:, -1] = NEWLINE
+    kinds = before.tobytes().translate(_KINDS)
+    if _LONG_NUMBER not in kinds and _BEGUN_NUMBER.search(kinds) is None:
+        return False
+    return any(_may_begin_number(joined, at) and _EXPONENT.match(joined, at) for at in places.tolist())
 
 
 def _may_begin_number(text: bytes, place: int) -> bool:
     """Whether the digit there, which an `e` follows, may end the first part of a number rather than stand in a string."""
-    before = text[max(0, place - 24) : place + 1].rstrip(b"0123456789.-")
-    return not before or before[-1] in b" \t\r:,["
+    before = text[max(0, place - _MANTISSA_CHARS + 1) : place + 1].rstrip(_IN_MANTISSA)
+    return not before or before[-1] in _BEFORE_NUMBER
 
 
 def _refuse_large_numbers(text: bytes, name: str) -> None:

@@ -126,7 +126,10 @@ def test_one_look_at_all_says_no_more_than_one_at_each(values: list[bytes], all_
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else None,
 )
-@pytest.mark.parametrize("place", ['{"x":%s}', '{"x" : %s }', '{"a":"1e9","x":[0,%s]}', '{"x":{"y":[[%s]]},"z":"e"}'])
+@pytest.mark.parametrize(
+    "place",
+    ['{"x":%s}', '{"x" : %s }', '{"a":"1e9","x":[0,%s]}', '{"x":{"y":[[%s]]},"z":"e"}', '{"id":"3e1234","x":%s}'],
+)
 def test_a_number_that_no_double_holds_is_refused(number: str, is_double: bool, place: str) -> None:
     value = Raw((place % number).encode())
     padding = b'{"n":1,"id":"9e400a"}\n' * 300
@@ -156,6 +159,12 @@ def test_a_number_that_no_double_holds_is_refused(number: str, is_double: bool, 
 @pytest.mark.parametrize("times", [1, 500])
 def test_what_is_usual_needs_no_closer_look(text: str, times: int) -> None:
     assert not may_hold_large_number("\n".join([text] * times).encode())
+
+
+def test_more_exponents_than_can_be_looked_at_at_once_need_a_closer_look() -> None:
+    text = b'{"a":"' + b"x1e234" * 20_000 + b'"}'
+    assert may_hold_large_number(text)
+    assert json_object(Raw(text), "properties")
 
 
 @pytest.mark.parametrize("text", [b"", b"x", b'{"traits":1}', b'traits"', b'xtraits"x', b'trait"', b'{"a":"traits"}'])
