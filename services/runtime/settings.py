@@ -397,7 +397,7 @@ class WorkerSettings(GroupSettings, ClickHouseSettings, LogSettings, TracesSetti
         "session timeout, it goes on with its partitions, and the others keep theirs. Empty: partitions move at each restart.",
     )
     worker_session_timeout_s: float = Field(
-        default=20, ge=6, description="Kafka gives a worker's partitions to others after so many seconds of silence."
+        default=10, ge=6, description="Kafka gives a worker's partitions to others after so many seconds of silence."
     )
     worker_read_again_minutes: int = Field(
         default=10,
