@@ -12,6 +12,7 @@ from services.contract.api.errors import ApiError
 from services.edge.http.refused import count_refused_request
 from services.edge.loop_metrics import BOUNDS_S, LoopHistogram
 from services.runtime.http import HEADERS_BY_NAME, bug_response, error_response
+from services.runtime.whole_answer import send_whole
 
 SECONDS = LoopHistogram(
     "headrace_edge_request_seconds",
@@ -42,7 +43,8 @@ class Endpoint:
             response = bug_response(request, error, "edge")
         finally:
             self._seconds.observe(perf_counter() - started)
-        await response(scope, receive, send)
+        if not send_whole(send, response):
+            await response(scope, receive, send)
 
 
 class DirectCalls:
