@@ -11,8 +11,9 @@ What is refused here never reaches an application. The answer has the one shape 
 import asyncio
 import uuid
 from collections.abc import Coroutine
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, cast
+from urllib.parse import unquote
 
 import httptools
 import msgspec
@@ -33,10 +34,11 @@ _LINGER_S = 2.0
 # Of an unread answer, so much must be taken within NO_PROGRESS_S.
 _READ_AT_LEAST_BYTES = 64 * 1024
 _NEW_CONNECTION_AFTER_S = 2
+# What the parts of so short an URL are is remembered: nearly all are the same few.
+_SHORT_URL_BYTES = 256
 
 
 # `super()` costs as much as the rest of such a call.
-_on_headers_complete = HttpToolsProtocol.on_headers_complete
 _on_response_complete = HttpToolsProtocol.on_response_complete
 
 
@@ -253,11 +255,39 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 raise ApiError(ErrorCode.METHOD_NOT_ALLOWED, "This server is no proxy: it does not take CONNECT.")
             self._is_offer = True
             return
-        _on_headers_complete(self)
+        self._begin_request()
         self._in_head = False
         self._fed_bytes = self._body_bytes = 0
         self._announced_bytes = None
         self.headers = []  # what comes now are trailers, which nobody reads
+
+    def _begin_request(self) -> None:
+        """Uvicorn's own looks at each path anew, and at settings that are not used here: a twelfth of a single event."""
+        parser, scope, before = self.parser, self.scope, self.cycle
+        version = parser.get_http_version()
+        if version != "1.1":
+            scope["http_version"] = version
+        scope["method"] = parser.get_method().decode("ascii")
+        short = len(self.url) <= _SHORT_URL_BYTES
+        scope["path"], scope["raw_path"], scope["query_string"] = (_short_url if short else _url)(self.url)
+        self.cycle = RequestResponseCycle(
+            scope,
+            self.transport,
+            self.flow,
+            self.logger,
+            self.access_logger,
+            self.access_log,
+            self.server_state.default_headers,
+            asyncio.Event(),
+            self.expect_100_continue,
+            version != "1.0" and parser.should_keep_alive(),
+            self.on_response_complete,
+        )
+        if before is None or before.response_complete:
+            self._start_asgi_task(self.cycle, self.app)
+        else:  # pipelined: it waits for its turn
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
 
     def _head_bytes(self) -> int:
         line = len(self.parser.get_method()) + len(self.url) + len(b"  HTTP/1.1\r\n\r\n")
@@ -387,6 +417,16 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if error.retry_after_s is not None:
             lines.append(b"retry-after: %d" % error.retry_after_s)
         self.transport.write(STATUS_LINE[error.code.status] + b"\r\n".join(lines) + b"\r\n\r\n" + body)
+
+
+def _url(url: bytes) -> tuple[str, bytes, bytes]:
+    """Its path, that as it was sent, and what stands behind the question mark."""
+    parsed = httptools.parse_url(url)
+    path: str = parsed.path.decode("ascii")
+    return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""
+
+
+_short_url = lru_cache(maxsize=256)(_url)
 
 
 async def _without_client(app: Any, body: bytes, scope: Any, receive: Any, send: Any) -> None:
