@@ -128,6 +128,55 @@ async def test_an_event_that_is_sent_again_is_the_same_one(sdk: SdkEdge) -> None
     assert len({kept["event_id"] for kept in sdk.events}) == 5
 
 
+PHONE = {
+    "$mp_event_id": "7829656b4c138de1",
+    "$mp_session_id": "97f9ba2c6d0cd29e",
+    "$mp_session_seq_id": 0,
+    "$mp_session_start_sec": 1795170000,
+}
+OF_PHONE = {"token": KEY, "distinct_id": "u1", "time": 1795172400}
+UPDATE_OF_PHONE = {"$token": KEY, "$distinct_id": "u1", "$time": 1795172400123, "$set": {"a": 1}}
+GROUP_OF_PHONE = {"$token": KEY, "$group_key": "company", "$group_id": "acme", "$time": 1795172400123, "$set": {"a": 1}}
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/track/?ip=1", {"event": "bought", "properties": OF_PHONE}),
+        ("/track/?ip=1", {"event": "$identify", "properties": {**OF_PHONE, "$anon_distinct_id": "a1"}}),
+        ("/engage/?ip=1", UPDATE_OF_PHONE),
+        ("/groups/?ip=1", GROUP_OF_PHONE),
+    ],
+)
+async def test_messages_of_phones_are_known_by_the_id_beside_their_properties(
+    sdk: SdkEdge, path: str, message: dict[str, Any]
+) -> None:
+    """Swift, Android, React Native, Flutter and Unity give no `$insert_id`, and send a batch again until it is answered."""
+    before = lost("mixpanel", "unknown_field")
+    batch = [{**message, "$mp_metadata": {**PHONE, "$mp_event_id": one}, "id": 4} for one in ("a1", "a2")]
+    for _ in range(2):
+        assert (await sdk.client.post(path, json=batch)).text == "1"
+    lines = [*sdk.events, *sdk.identity]
+    assert len(lines) == 4
+    assert len({line["event_id"] for line in lines}) == 2
+    assert lost("mixpanel", "unknown_field") == before
+
+
+@pytest.mark.parametrize("metadata", [None, [], {}, {"$mp_event_id": None}, {"$mp_event_id": {"a": 1}}])
+async def test_without_an_id_of_a_phone_each_is_another_one(sdk: SdkEdge, metadata: Any) -> None:
+    for _ in range(2):
+        await send(sdk, "/track", {"event": "bought", "properties": OF_PHONE, "$mp_metadata": metadata})
+        await send(sdk, "/engage", {**UPDATE_OF_PHONE, "$mp_metadata": metadata})
+    assert len({kept["event_id"] for kept in sdk.events}) == len({line["event_id"] for line in sdk.identity}) == 2
+
+
+@pytest.mark.parametrize("traits", [[], {}])
+async def test_an_empty_array_is_an_empty_object(sdk: SdkEdge, traits: Any) -> None:
+    """As PHP writes it."""
+    assert (await send(sdk, "/engage", {"$token": KEY, "$distinct_id": "u1", "$set": traits})).status_code == 200
+    assert not sdk.letters
+
+
 # Bodies and answers.
 
 AS_JSON = json.dumps(EVENT)
