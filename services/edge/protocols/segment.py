@@ -39,7 +39,7 @@ from services.edge.protocols.messages import (
     read_one,
     text_of,
 )
-from services.edge.protocols.segment_pages import rudder_source, segment_settings
+from services.edge.protocols.segment_pages import rudder_config, segment_settings
 from services.edge.protocols.taken import Taken, encode, merged, with_members
 
 _Id = str | int | float | None
@@ -50,7 +50,7 @@ _STAMP_EACH_TRY = frozenset(
     ["analytics-python", "analytics.js", "@segment/analytics-node", "RudderLabs JavaScript SDK"]
 )
 # What they send as a matter of course and what holds nothing: {} and true are what an SDK says when nobody chose.
-_NOTHING = frozenset([b"", b"null", b"{}", b'{"All":true}', b'{"All": true}'])
+_NOTHING = frozenset([b"", b"null", b"{}", b"[]", b'{"All":true}', b'{"All": true}'])
 
 
 # With fewer messages a look at all costs more than it saves.
@@ -89,6 +89,7 @@ class _Message(Struct, rename="camel", forbid_unknown_fields=True, gc=False):
     action: Raw = _ABSENT
     request_id: Raw = _ABSENT
     user_properties: Raw = _ABSENT
+    options: Raw = _ABSENT
     rudder_id: Raw = _ABSENT
 
 
@@ -185,7 +186,7 @@ class Segment(Family):
     def page(self, incoming: Incoming) -> Answer | None:
         """What the browser SDKs ask for before they send anything."""
         if incoming.path == "/sourceConfig":
-            return json_answer({"source": rudder_source()})
+            return json_answer(rudder_config(self.key_in_headers(incoming) or self.key_in_query(incoming) or ""))
         if incoming.path.startswith("/v1/projects/"):
             return json_answer(segment_settings(incoming))
         return None
@@ -246,7 +247,9 @@ class _Translation:
         if kind == "track":
             self._event(message, context, (user, anonymous), _required(message.event, "event"), [], time, sent, key)
         elif kind in ("page", "screen"):
-            named = {"name": message.name, "category": message.category}
+            # RudderStack's for phones write the name of a screen as `event`.
+            name = message.name if message.name is not None else message.event
+            named = {"name": name, "category": message.category}
             members = [
                 encode(name) + b":" + encode(text_of_id(value)) for name, value in named.items() if value is not None
             ]

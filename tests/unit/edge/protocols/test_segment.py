@@ -89,6 +89,9 @@ async def test_blanks_in_properties_do_no_harm(sdk: SdkEdge, properties: bytes) 
         ({"name": "Home", "category": "Docs"}, {"name": "Home", "category": "Docs"}),
         ({"name": "Home", "properties": {"name": "Own", "path": "/"}}, {"name": "Own", "path": "/"}),
         ({"name": None, "properties": {"path": "/"}}, {"path": "/"}),
+        ({"event": "Home", "properties": {"path": "/"}}, {"name": "Home", "path": "/"}),
+        ({"event": "Home", "name": "Own"}, {"name": "Own"}),
+        ({"properties": []}, {}),
     ],
 )
 async def test_pages_and_screens_are_events(
@@ -141,6 +144,10 @@ async def test_what_an_operator_can_set(sdk: SdkEdge) -> None:
         (
             {"type": "identify", "userId": "u1", "context": {"traits": {"a": 1, "b": 1}}, "traits": {"b": 2}},
             {"kind": "identify", "distinct_id": "u1", "user_id": "u1", "traits": {"a": 1, "b": 2}},
+        ),
+        (
+            {"type": "identify", "userId": "u1", "context": {"traits": []}, "traits": []},
+            {"kind": "identify", "distinct_id": "u1", "user_id": "u1"},
         ),
         (
             {"type": "alias", "previousId": "a1", "userId": "u1"},
@@ -523,4 +530,15 @@ async def test_a_page_over_tls_is_led_to_tls(sdk: SdkEdge, headers: dict[str, st
 async def test_the_source_of_rudderstack(sdk: SdkEdge, address: str) -> None:
     source = (await sdk.client.get(f"{address}?p=npm&v=3&writeKey={KEY}", auth=(KEY, ""))).json()["source"]
     assert source["id"]
-    assert (source["config"], source["destinations"]) == ({}, [])
+    assert source["destinations"] == []
+    # Those for phones take no answer without these.
+    assert (source["name"], source["enabled"], source["writeKey"]) == ("headrace", True, KEY)
+    assert datetime.fromisoformat(source["updatedAt"])
+    assert source["workspaceId"]
+    assert source["config"] == {"statsCollection": {"errors": {"enabled": False}, "metrics": {"enabled": False}}}
+
+
+@pytest.mark.parametrize("options", [{"auth": (KEY, "")}, {"params": {"writeKey": KEY}}, {}])
+async def test_the_source_has_the_key_that_asks(sdk: SdkEdge, options: dict[str, Any]) -> None:
+    source = (await sdk.client.get("/sourceConfig", **options)).json()["source"]
+    assert source["writeKey"] == (KEY if options else "")
