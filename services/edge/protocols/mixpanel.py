@@ -8,7 +8,16 @@ from msgspec import Raw, Struct, field
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.edge.intake.timestamps import read_time
-from services.edge.protocols.family import Answer, Family, Incoming, Parsed, basic_of, json_answer, text_of_id
+from services.edge.protocols.family import (
+    Answer,
+    Family,
+    Incoming,
+    Parsed,
+    basic_of,
+    json_answer,
+    none_valid,
+    text_of_id,
+)
 from services.edge.protocols.forms import form_of, unpacked
 from services.edge.protocols.messages import Messages, Payload, read_list, read_one, text_of
 from services.edge.protocols.taken import Taken, encode, merged, with_members
@@ -103,6 +112,16 @@ class Mixpanel(Family):
         if status is None:
             return Answer(200, b"1", "text/plain")
         return json_answer({"status": status, "error": None, "code": 200, "num_records_imported": taken.messages})
+
+    def nothing_valid(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> Answer:
+        """Swift's and Android's send again for ever what gets no 200, and nothing that came after it. As Mixpanel does, an
+        import alone says 400."""
+        error = none_valid(taken)
+        if incoming.path == "/import":
+            return self.refuse(incoming, error)
+        if parsed.envelope is None:
+            return Answer(200, b"0", "text/plain")
+        return json_answer({"status": 0, "error": error.message})
 
     def refuse(self, incoming: Incoming, error: ApiError) -> Answer:
         body = {"status": 0, "error": error.message, "code": error.code.status, "request_id": incoming.request_id}

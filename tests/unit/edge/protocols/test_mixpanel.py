@@ -252,10 +252,27 @@ async def test_a_message_of_another_project_is_refused(sdk: SdkEdge) -> None:
     assert len(sdk.events) == len(sdk.letters) == 1
 
 
-async def test_none_valid_is_an_error(sdk: SdkEdge) -> None:
-    response = await send(sdk, "/track", {"event": "", "properties": OWN})
-    assert (response.status_code, response.json()["status"]) == (400, 0)
+@pytest.mark.parametrize(("path", "status"), [("/track", 200), ("/import", 400)])
+async def test_none_valid_is_an_error(sdk: SdkEdge, path: str, status: int) -> None:
+    response = await send(sdk, path, {"event": "", "properties": OWN})
+    assert (response.status_code, response.json()["status"]) == (status, 0)
     assert response.json()["error"]
+    assert [code for code, _ in sdk.letters] == ["missing_field"]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/track/?ip=1", {"event": "e", "properties": {"token": KEY}}),
+        ("/engage/?ip=1", {"$token": KEY, "$set": {"a": 1}}),
+        ("/groups/?ip=1", {"$token": KEY, "$set": {"a": 1}}),
+    ],
+)
+async def test_what_none_of_is_valid_does_not_come_again(sdk: SdkEdge, path: str, message: dict[str, Any]) -> None:
+    """The SDKs for phones keep what gets no 200, send it again before all else, and never anything else then."""
+    response = await sdk.client.post(path, json=[message])
+    assert (response.status_code, response.text) == (200, "0")
+    assert [code for code, _ in sdk.letters] == ["missing_field"]
 
 
 async def test_verbose_may_stand_in_the_address(sdk: SdkEdge) -> None:
