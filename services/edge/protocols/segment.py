@@ -49,6 +49,8 @@ _BATCHES = frozenset(["batch", "b", "import"])
 _STAMP_EACH_TRY = frozenset(
     ["analytics-python", "analytics.js", "@segment/analytics-node", "RudderLabs JavaScript SDK"]
 )
+# RudderStack's for phones, version 1: they send again each second what gets no 200, and nothing that came after it.
+_KEEP_ALL_BUT_200 = (b'"com.rudderstack.android.sdk.core"', b'"rudder-ios-library"')
 # What they send as a matter of course and what holds nothing: {} and true are what an SDK says when nobody chose.
 _NOTHING = frozenset([b"", b"null", b"{}", b"[]", b'{"All":true}', b'{"All": true}'])
 
@@ -171,9 +173,17 @@ class Segment(Family):
     def answer(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> Answer:
         return Answer(200, b'{"success":true}')
 
+    def nothing_valid(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> Answer:
+        if any(name in parsed.text for name in _KEEP_ALL_BUT_200):
+            return self.answer(incoming, parsed, taken)
+        return super().nothing_valid(incoming, parsed, taken)
+
     def refuse(self, incoming: Incoming, error: ApiError) -> Answer:
-        """`code` and `message` stand at the top, too: without them some send a 4xx again for ever."""
+        """`code` and `message` stand at the top, too: without them some send a 4xx again for ever. RudderStack's for phones
+        do so each second, until they read of an invalid write key."""
         detail = error.detail()
+        if error.code.status in (401, 403):
+            detail = msgspec.structs.replace(detail, message=f"Invalid write key: {error.message}")
         body = {
             "success": False,
             "code": detail.code,

@@ -275,6 +275,33 @@ async def test_times(
     assert event["received_at"] == "2026-11-20T12:00:00Z"
 
 
+@pytest.mark.parametrize(
+    ("library", "status"),
+    [
+        ("com.rudderstack.android.sdk.core", 200),
+        ("rudder-ios-library", 200),
+        ("analytics-kotlin", 400),
+        ("com.rudderstack.sdk.kotlin.android", 400),
+    ],
+)
+async def test_what_none_of_is_valid_does_not_come_again(sdk: SdkEdge, library: str, status: int) -> None:
+    """RudderStack's for phones, version 1, send again each second what gets no 200. The others drop what gets a 400."""
+    of_1970 = {**TRACK, "originalTimestamp": "1970-01-01T00:00:07.000Z", "context": {"library": {"name": library}}}
+    response = await send(sdk, of_1970)
+    assert (response.status_code, response.json()["success"]) == (status, status == 200)
+    assert [code for code, _ in sdk.letters] == ["invalid_timestamp"]
+    assert not sdk.events
+
+
+@pytest.mark.parametrize(("key", "status"), [("hr_unknown", 401), (QUERY_KEY, 403)])
+async def test_a_wrong_key_is_said_so_that_phones_stop(sdk: SdkEdge, key: str, status: int) -> None:
+    """RudderStack's look for these words in the answer; without them they ask again each second."""
+    response = await send(sdk, TRACK, key=key)
+    assert response.status_code == status
+    assert "invalid write key" in response.text.lower()
+    assert sdk.is_empty
+
+
 async def test_the_order_of_a_batch_is_kept(sdk: SdkEdge) -> None:
     await send(sdk, *({**TRACK, "messageId": str(number)} for number in range(30)))
     by_receipt = sorted(sdk.events, key=lambda event: datetime.fromisoformat(event["received_at"]))
