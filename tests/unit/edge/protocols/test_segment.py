@@ -252,6 +252,13 @@ PYTHON, GO = {"library": {"name": "analytics-python"}}, {"library": {"name": "an
         # Behind: an old time of the first try, but for those that stamp each try.
         ({"timestamp": "2026-11-20T10:00:00Z"}, "2026-11-20T10:00:01Z", "2026-11-20T10:00:00Z", None),
         ({"timestamp": "2026-11-20T10:00:00Z", "context": GO}, "2026-11-20T10:00:01Z", "2026-11-20T10:00:00Z", None),
+        # A phone that has lost its time.
+        (
+            {"timestamp": "1970-01-01T00:05:00Z", "context": GO},
+            "1970-01-01T00:06:00Z",
+            "2026-11-20T11:59:00Z",
+            "1970-01-01T00:05:00Z",
+        ),
         (
             {"timestamp": "2026-11-20T10:00:00Z", "context": PYTHON},
             "2026-11-20T10:00:01Z",
