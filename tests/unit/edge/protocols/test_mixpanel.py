@@ -217,6 +217,15 @@ async def test_an_event_in_the_address(sdk: SdkEdge) -> None:
     assert verbose.json()["status"] == 1
 
 
+@pytest.mark.parametrize("options", [{"auth": (KEY, "")}, {"auth": ("name", KEY)}, {"query": {"api_key": KEY}}])
+async def test_an_import_in_the_address(sdk: SdkEdge, options: dict[str, Any]) -> None:
+    """import() of npm's SDK."""
+    query = {"ip": 0, "verbose": 0, "data": AS_BASE64, **options.pop("query", {})}
+    response = await sdk.client.get("/import", params=query, **options)
+    assert (response.status_code, response.text) == (200, "1")
+    assert sdk.events[0]["timestamp"] == "2026-11-20T11:00:00Z"
+
+
 async def test_an_emoji_in_two_halves(sdk: SdkEdge) -> None:
     """The browser's SDK encodes each half of a pair."""
     text = json.dumps(event(text="@")).encode().replace(b"@", "\ud83d\ude00".encode("utf-8", "surrogatepass"))
