@@ -31,7 +31,7 @@ _Id = str | int | float | None
 _V1 = frozenset(["/i/v1/analytics/events", "/i/v1/ai/events"])
 _RECORDINGS = frozenset(["$snapshot", "$snapshot_items", "$performance_event"])
 # They stamp each try with its time; posthog-node keeps the time of the first.
-_STAMP_EACH_TRY = (b'"posthog-python"', b'"posthog-server"', b'"posthog-android"')
+_STAMP_EACH_TRY = (b'"posthog-python"', b'"posthog-server"', b'"posthog-android"', b'"posthog-ios"')
 # They say alias(previous, new); all others alias(id, alias), where the alias is the earlier one.
 _ALIAS_IS_NEW = frozenset(["posthog-python", "posthog-dotnet"])
 # Of properties: what is no property of the event, but the key, an id, or a trait of the person.
