@@ -77,7 +77,10 @@ class Mixpanel(Family):
     name = "mixpanel"
 
     def key_in_headers(self, incoming: Incoming) -> str | None:
-        """Basic with the key as its user, or behind the name of a service account."""
+        """Basic with the key as its user, or behind the name of a service account; of an import alone. npm's SDK sends the
+        API secret of its imports with everything, and what that is elsewhere nobody asks."""
+        if incoming.path != "/import":
+            return None
         kind, _, rest = incoming.headers.get("authorization", "").strip().partition(" ")
         if kind.lower() != "basic":
             return None
@@ -85,7 +88,9 @@ class Mixpanel(Family):
         return password or user or None
 
     def key_in_query(self, incoming: Incoming) -> str | None:
-        return incoming.query.get("api_key") or incoming.query.get("token")
+        """So it does with its API key. Elsewhere the token in the messages is asked first."""
+        api_key = incoming.query.get("api_key") if incoming.path == "/import" else None
+        return api_key or incoming.query.get("token")
 
     def parse(self, incoming: Incoming) -> Parsed:
         data = incoming.data
@@ -100,7 +105,8 @@ class Mixpanel(Family):
         token = next((token for token in map(_token_of, messages.items) if token), None)
         says_verbose = "1" in (incoming.query.get("verbose"), (form or {}).get("verbose"))
         is_import = incoming.path == "/import" and data[:1] in _BEGIN_OF_JSON
-        return Parsed(messages, "OK" if is_import else 1 if says_verbose else None, token, text)
+        key = token or incoming.query.get("api_key")
+        return Parsed(messages, "OK" if is_import else 1 if says_verbose else None, key, text)
 
     def take(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> None:
         translation = _Translation(taken, parsed, self.request_members(incoming))

@@ -255,6 +255,24 @@ async def test_where_the_key_may_be(
     assert len(sdk.events) == (status == 200)
 
 
+@pytest.mark.parametrize("options", [{"auth": ("a secret of before", "")}, {"params": {"api_key": "a key of before"}}])
+async def test_the_token_counts_where_nothing_is_imported(sdk: SdkEdge, options: dict[str, Any]) -> None:
+    """npm's SDK sends what it was given for imports with everything."""
+    for path, message in (("/track", EVENT), ("/engage", {"$token": KEY, "$distinct_id": "u1", "$set": {"a": 1}})):
+        content = urlencode({"data": json.dumps([message])})
+        assert (await sdk.client.post(path, content=content, **options)).text == "1"
+    content = urlencode({"data": json.dumps([EVENT])})
+    assert (await sdk.client.post("/import", content=content, **options)).status_code == 401
+    assert (len(sdk.events), len(sdk.identity)) == (1, 1)
+
+
+@pytest.mark.parametrize("parameter", ["api_key", "token"])
+async def test_the_key_in_the_address_counts_where_there_is_no_token(sdk: SdkEdge, parameter: str) -> None:
+    content = urlencode({"data": json.dumps([event(token=None)])})
+    assert (await sdk.client.post("/track", content=content, params={parameter: KEY})).text == "1"
+    assert len(sdk.events) == 1
+
+
 async def test_a_message_of_another_project_is_refused(sdk: SdkEdge) -> None:
     response = await send(sdk, "/track", EVENT, event(token=OTHER_KEY))
     assert response.json()["num_records_imported"] == 1
