@@ -39,7 +39,7 @@ GET_PATHS: dict[str, tuple[str, ...]] = {
     "segment": ("/v1/projects/*/settings", "/sourceConfig"),
     "posthog": ("/array/*/config", "/array/*/config.js", "/flags", "/decide"),
     "amplitude": (),
-    "mixpanel": ("/track", "/engage", "/groups"),
+    "mixpanel": ("/track", "/import", "/engage", "/groups"),
 }
 
 

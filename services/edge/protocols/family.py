@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
+from services.edge.intake.timestamps import EARLIEST
 from services.edge.protocols.taken import Taken, encode
 
 
@@ -146,13 +147,14 @@ def is_right(sent: datetime, now: datetime) -> bool:
 def corrected(time: datetime, sent: datetime | None, now: datetime, stamps_each_try: Callable[[], bool]) -> datetime:
     """The time of a client whose clock is wrong, as ours would have shown it; `time` itself where there is nothing wrong.
 
-    `sent`: when the client says that it sent the request. In the future it is certainly wrong. In the past it may be an
-    old one: most SDKs keep it when they send again, so it counts only for those that do not.
+    `sent`: when the client says that it sent the request. In the future it is certainly wrong, and before 2000, as of a
+    phone that has lost its time. Else in the past it may be an old one: most SDKs keep it when they send again, so it
+    counts only for those that do not.
     """
     if sent is None:
         return time
     ahead = sent - now
-    if _BEHIND <= ahead <= _AHEAD or (ahead < _BEHIND and not stamps_each_try()):
+    if _BEHIND <= ahead <= _AHEAD or (ahead < _BEHIND and sent >= EARLIEST and not stamps_each_try()):
         return time
     try:
         return time - ahead

@@ -8,7 +8,16 @@ from msgspec import Raw, Struct, field
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.edge.intake.timestamps import read_time
-from services.edge.protocols.family import Answer, Family, Incoming, Parsed, basic_of, json_answer, text_of_id
+from services.edge.protocols.family import (
+    Answer,
+    Family,
+    Incoming,
+    Parsed,
+    basic_of,
+    json_answer,
+    none_valid,
+    text_of_id,
+)
 from services.edge.protocols.forms import form_of, unpacked
 from services.edge.protocols.messages import Messages, Payload, read_list, read_one, text_of
 from services.edge.protocols.taken import Taken, encode, merged, with_members
@@ -24,6 +33,8 @@ _BEGIN_OF_JSON = (b"{", b"[")
 class _Event(Struct, gc=False, forbid_unknown_fields=True):
     event: str = ""
     properties: Raw = field(default_factory=Raw)
+    metadata: Raw = field(default_factory=Raw, name="$mp_metadata")
+    row: Raw = field(default_factory=Raw, name="id")  # in the phone's own store
 
 
 class _Update(Struct, gc=False, forbid_unknown_fields=True):
@@ -42,6 +53,7 @@ class _Update(Struct, gc=False, forbid_unknown_fields=True):
     union: Raw = field(default_factory=Raw, name="$union")
     remove: Raw = field(default_factory=Raw, name="$remove")
     delete: Raw = field(default_factory=Raw, name="$delete")
+    metadata: Raw = field(default_factory=Raw, name="$mp_metadata")
     # Known, and nothing that we need.
     ip: Raw = field(default_factory=Raw, name="$ip")
     ignore_time: Raw = field(default_factory=Raw, name="$ignore_time")
@@ -49,6 +61,7 @@ class _Update(Struct, gc=False, forbid_unknown_fields=True):
     device_id: Raw = field(default_factory=Raw, name="$device_id")
     user_id: Raw = field(default_factory=Raw, name="$user_id")
     had_persisted: Raw = field(default_factory=Raw, name="$had_persisted_distinct_id")
+    row: Raw = field(default_factory=Raw, name="id")
 
 
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
@@ -64,7 +77,10 @@ class Mixpanel(Family):
     name = "mixpanel"
 
     def key_in_headers(self, incoming: Incoming) -> str | None:
-        """Basic with the key as its user, or behind the name of a service account."""
+        """Basic with the key as its user, or behind the name of a service account; of an import alone. npm's SDK sends the
+        API secret of its imports with everything, and what that is elsewhere nobody asks."""
+        if incoming.path != "/import":
+            return None
         kind, _, rest = incoming.headers.get("authorization", "").strip().partition(" ")
         if kind.lower() != "basic":
             return None
@@ -72,7 +88,9 @@ class Mixpanel(Family):
         return password or user or None
 
     def key_in_query(self, incoming: Incoming) -> str | None:
-        return incoming.query.get("api_key") or incoming.query.get("token")
+        """So it does with its API key. Elsewhere the token in the messages is asked first."""
+        api_key = incoming.query.get("api_key") if incoming.path == "/import" else None
+        return api_key or incoming.query.get("token")
 
     def parse(self, incoming: Incoming) -> Parsed:
         data = incoming.data
@@ -87,7 +105,8 @@ class Mixpanel(Family):
         token = next((token for token in map(_token_of, messages.items) if token), None)
         says_verbose = "1" in (incoming.query.get("verbose"), (form or {}).get("verbose"))
         is_import = incoming.path == "/import" and data[:1] in _BEGIN_OF_JSON
-        return Parsed(messages, "OK" if is_import else 1 if says_verbose else None, token, text)
+        key = token or incoming.query.get("api_key")
+        return Parsed(messages, "OK" if is_import else 1 if says_verbose else None, key, text)
 
     def take(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> None:
         translation = _Translation(taken, parsed, self.request_members(incoming))
@@ -99,6 +118,16 @@ class Mixpanel(Family):
         if status is None:
             return Answer(200, b"1", "text/plain")
         return json_answer({"status": status, "error": None, "code": 200, "num_records_imported": taken.messages})
+
+    def nothing_valid(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> Answer:
+        """Swift's and Android's send again for ever what gets no 200, and nothing that came after it. As Mixpanel does, an
+        import alone says 400."""
+        error = none_valid(taken)
+        if incoming.path == "/import":
+            return self.refuse(incoming, error)
+        if parsed.envelope is None:
+            return Answer(200, b"0", "text/plain")
+        return json_answer({"status": 0, "error": error.message})
 
     def refuse(self, incoming: Incoming, error: ApiError) -> Answer:
         body = {"status": 0, "error": error.message, "code": error.code.status, "request_id": incoming.request_id}
@@ -129,19 +158,19 @@ class _Translation:
         given = _text(fields, "distinct_id") or _text(fields, "$user_id") or _text(fields, "$device_id")
         time = read_time(fields.get("time", Raw()))
         if message.event in ("$identify", "$create_alias", "$merge"):
-            self._identity(message.event, fields, given, time, payload)
+            self._identity(message, fields, given, time, payload)
             return
         if given is None:
             raise ApiError(ErrorCode.MISSING_FIELD, "`distinct_id` is required.", field="properties.distinct_id")
-        key = self._key(message.event, given, fields, payload)
+        key = self._key(message, given, fields, payload)
         own = encode({name: value for name, value in fields.items() if name not in _NOT_PROPERTIES})
         text = self._taken.object_of(Raw(with_members(own, self._request_members)), "properties")
         self._taken.event(message.event, given, text, time, key)
 
     def _identity(
-        self, kind: str, fields: dict[str, Raw], given: str | None, time: datetime | None, payload: Payload
+        self, message: _Event, fields: dict[str, Raw], given: str | None, time: datetime | None, payload: Payload
     ) -> None:
-        key = self._key(kind, given or "", fields, payload)
+        kind, key = message.event, self._key(message, given or "", fields, payload)
         if kind == "$identify":
             user = _required(_text(fields, "$identified_id") or given, "distinct_id")
             prior = _text(fields, "$anon_distinct_id") or _text(fields, "$anon_id") or user
@@ -166,8 +195,9 @@ class _Translation:
         traits, set_once = self._traits(message)
         if self._count_lost(message) and traits == set_once == b"{}":
             return
+        key = self._key_of_update(message, distinct_id)
         self._taken.identify(
-            distinct_id, None, traits, read_time(message.time), None, set_once=set_once, payload=payload
+            distinct_id, None, traits, read_time(message.time), key, set_once=set_once, payload=payload
         )
 
     def group(self, message: _Update, payload: Payload) -> None:
@@ -178,7 +208,8 @@ class _Translation:
         traits, set_once = self._traits(message)
         if self._count_lost(message) and traits == set_once == b"{}":
             return
-        self._taken.group(None, group_type, group_key, traits, read_time(message.time), None, set_once=set_once)
+        key = self._key_of_update(message, f"{group_type}:{group_key}")
+        self._taken.group(None, group_type, group_key, traits, read_time(message.time), key, set_once=set_once)
 
     def _traits(self, message: _Update) -> tuple[bytes, bytes]:
         names = _decode_any(message.unset) if message.unset else None
@@ -194,14 +225,18 @@ class _Translation:
         self._taken.lost.update(found)
         return bool(found)
 
-    def _key(self, event: str, distinct_id: str, fields: dict[str, Raw], payload: Payload) -> str | None:
-        insert_id = self._taken.key_of(_text(fields, "$insert_id"))
+    def _key(self, message: _Event, distinct_id: str, fields: dict[str, Raw], payload: Payload) -> str | None:
+        insert_id = self._taken.key_of(_text(fields, "$insert_id") or _id_of_phone(message.metadata))
         time = bytes(fields.get("time", Raw())).decode()
         if insert_id is None:
             # Java sends a request again by itself when its connection breaks. Others' events may be alike but in time.
             is_java = bytes(fields.get("mp_lib", Raw())) == b'"jdk"'
             return self._text_keys.key_of(payload, time.encode()) if is_java else None
-        return self._taken.key_of(f"{event}:{distinct_id}:{time}:{insert_id}")
+        return self._taken.key_of(f"{message.event}:{distinct_id}:{time}:{insert_id}")
+
+    def _key_of_update(self, message: _Update, whose: str) -> str | None:
+        event_id = self._taken.key_of(_id_of_phone(message.metadata))
+        return event_id and self._taken.key_of(f"{whose}:{bytes(message.time).decode()}:{event_id}")
 
     def _check(self, token: str | None) -> None:
         if token is not None and token != self._token:
@@ -215,6 +250,11 @@ def _is_unique(message: Any) -> bool:
         return False
     fields = _decode_fields(properties)
     return _text(fields, "$insert_id") is not None or is_exact(bytes(fields.get("time", Raw())))
+
+
+def _id_of_phone(metadata: Raw) -> str | None:
+    """The SDKs for phones and Unity give each event and update an id beside its properties."""
+    return _text(_decode_fields(metadata), "$mp_event_id") if bytes(metadata)[:1] == b"{" else None
 
 
 def _text(fields: dict[str, Raw], name: str) -> str | None:

@@ -31,9 +31,9 @@ _Id = str | int | float | None
 _V1 = frozenset(["/i/v1/analytics/events", "/i/v1/ai/events"])
 _RECORDINGS = frozenset(["$snapshot", "$snapshot_items", "$performance_event"])
 # They stamp each try with its time; posthog-node keeps the time of the first.
-_STAMP_EACH_TRY = (b'"posthog-python"', b'"posthog-server"', b'"posthog-android"')
+_STAMP_EACH_TRY = (b'"posthog-python"', b'"posthog-server"', b'"posthog-android"', b'"posthog-ios"')
 # They say alias(previous, new); all others alias(id, alias), where the alias is the earlier one.
-_ALIAS_IS_NEW = frozenset(["posthog-python"])
+_ALIAS_IS_NEW = frozenset(["posthog-python", "posthog-dotnet"])
 # Of properties: what is no property of the event, but the key, an id, or a trait of the person.
 _NOT_PROPERTIES = ("token", "api_key", "distinct_id", "$set", "$set_once", "$unset", "$insert_id")
 _CANONICAL = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -43,6 +43,7 @@ _MARKS = tuple(b'"%b"' % name.encode() for name in _NOT_PROPERTIES)
 class _Event(Struct, gc=False, forbid_unknown_fields=True):
     event: str = ""
     distinct_id: _Id = None
+    own_id: _Id = field(default=None, name="$distinct_id")  # where Rust's SDK says it
     uuid: str | None = None
     properties: Raw = field(default_factory=Raw)
     timestamp: Raw = field(default_factory=Raw)
@@ -61,6 +62,7 @@ class _Event(Struct, gc=False, forbid_unknown_fields=True):
     type: Raw = field(default_factory=Raw)
     library: Raw = field(default_factory=Raw)
     library_version: Raw = field(default_factory=Raw)
+    library_consumer: Raw = field(default_factory=Raw)
     context: Raw = field(default_factory=Raw)
     message_id: Raw = field(default_factory=Raw, name="messageId")
     send_feature_flags: Raw = field(default_factory=Raw)
@@ -250,7 +252,7 @@ class _Translation:
         if any(mark in properties for mark in _MARKS) or message.event in _KINDS:
             apart = _decode_fields(properties)
             properties = encode({name: value for name, value in apart.items() if name not in _NOT_PROPERTIES})
-        distinct_id = text_of_id(message.distinct_id) or _text(apart, "distinct_id")
+        distinct_id = text_of_id(message.distinct_id) or text_of_id(message.own_id) or _text(apart, "distinct_id")
         if distinct_id is None:
             raise ApiError(ErrorCode.MISSING_FIELD, "`distinct_id` is required.", field="distinct_id")
         key = self._taken.key_of(message.uuid or _text(apart, "$insert_id"))

@@ -39,7 +39,7 @@ from services.edge.protocols.messages import (
     read_one,
     text_of,
 )
-from services.edge.protocols.segment_pages import rudder_source, segment_settings
+from services.edge.protocols.segment_pages import rudder_config, segment_settings
 from services.edge.protocols.taken import Taken, encode, merged, with_members
 
 _Id = str | int | float | None
@@ -49,8 +49,10 @@ _BATCHES = frozenset(["batch", "b", "import"])
 _STAMP_EACH_TRY = frozenset(
     ["analytics-python", "analytics.js", "@segment/analytics-node", "RudderLabs JavaScript SDK"]
 )
+# RudderStack's for phones, version 1: they send again each second what gets no 200, and nothing that came after it.
+_KEEP_ALL_BUT_200 = (b'"com.rudderstack.android.sdk.core"', b'"rudder-ios-library"')
 # What they send as a matter of course and what holds nothing: {} and true are what an SDK says when nobody chose.
-_NOTHING = frozenset([b"", b"null", b"{}", b'{"All":true}', b'{"All": true}'])
+_NOTHING = frozenset([b"", b"null", b"{}", b"[]", b'{"All":true}', b'{"All": true}'])
 
 
 # With fewer messages a look at all costs more than it saves.
@@ -89,6 +91,7 @@ class _Message(Struct, rename="camel", forbid_unknown_fields=True, gc=False):
     action: Raw = _ABSENT
     request_id: Raw = _ABSENT
     user_properties: Raw = _ABSENT
+    options: Raw = _ABSENT
     rudder_id: Raw = _ABSENT
 
 
@@ -170,9 +173,17 @@ class Segment(Family):
     def answer(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> Answer:
         return Answer(200, b'{"success":true}')
 
+    def nothing_valid(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> Answer:
+        if any(name in parsed.text for name in _KEEP_ALL_BUT_200):
+            return self.answer(incoming, parsed, taken)
+        return super().nothing_valid(incoming, parsed, taken)
+
     def refuse(self, incoming: Incoming, error: ApiError) -> Answer:
-        """`code` and `message` stand at the top, too: without them some send a 4xx again for ever."""
+        """`code` and `message` stand at the top, too: without them some send a 4xx again for ever. RudderStack's for phones
+        do so each second, until they read of an invalid write key."""
         detail = error.detail()
+        if error.code.status in (401, 403):
+            detail = msgspec.structs.replace(detail, message=f"Invalid write key: {error.message}")
         body = {
             "success": False,
             "code": detail.code,
@@ -185,7 +196,7 @@ class Segment(Family):
     def page(self, incoming: Incoming) -> Answer | None:
         """What the browser SDKs ask for before they send anything."""
         if incoming.path == "/sourceConfig":
-            return json_answer({"source": rudder_source()})
+            return json_answer(rudder_config(self.key_in_headers(incoming) or self.key_in_query(incoming) or ""))
         if incoming.path.startswith("/v1/projects/"):
             return json_answer(segment_settings(incoming))
         return None
@@ -246,7 +257,9 @@ class _Translation:
         if kind == "track":
             self._event(message, context, (user, anonymous), _required(message.event, "event"), [], time, sent, key)
         elif kind in ("page", "screen"):
-            named = {"name": message.name, "category": message.category}
+            # RudderStack's for phones write the name of a screen as `event`.
+            name = message.name if message.name is not None else message.event
+            named = {"name": name, "category": message.category}
             members = [
                 encode(name) + b":" + encode(text_of_id(value)) for name, value in named.items() if value is not None
             ]

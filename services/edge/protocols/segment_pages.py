@@ -1,13 +1,26 @@
-"""What the browser SDKs of Segment and RudderStack ask for before they send anything."""
+"""What the SDKs of Segment and RudderStack for browsers and phones ask for before they send anything."""
 
 from typing import Any
 from urllib.parse import urlsplit
 
 from services.edge.protocols.family import Incoming
 
+_OFF = {"enabled": False}
 
-def rudder_source() -> dict[str, Any]:
-    return {"id": "headrace", "name": "headrace", "enabled": True, "config": {}, "destinations": []}
+
+def rudder_config(key: str) -> dict[str, Any]:
+    """Nothing is passed on, nothing is measured. The SDKs for phones take no answer in which one of these is missing."""
+    source = {
+        "id": "headrace",
+        "name": "headrace",
+        "writeKey": key,
+        "workspaceId": "headrace",
+        "enabled": True,
+        "updatedAt": "2026-01-01T00:00:00.000Z",
+        "config": {"statsCollection": {"errors": _OFF, "metrics": _OFF}},
+        "destinations": [],
+    }
+    return {"source": source}
 
 
 _LOCAL = ("localhost", "127.0.0.1", "::1")

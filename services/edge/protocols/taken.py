@@ -219,6 +219,8 @@ class Taken:
     def object_of(self, value: Raw, name: str) -> bytes:
         """The object as it is, `{}` for none. Raises ApiError for what is no object, too deep, or no number."""
         text = bytes(value)
+        if text[:1] == b"[" and not text[1:-1].strip():
+            return b"{}"  # how PHP writes an object that has nothing in it
         if text[:1] != b"{" or self._may_hold_large or text.count(b"{") + text.count(b"[") > MAX_NESTING_LEVELS:
             return bytes(json_object(value, name))
         return text

@@ -34,6 +34,7 @@ async def sent_event(sdk: SdkEdge, event: dict[str, Any], **more: Any) -> dict[s
         ({**EVENT, "groups": {"company": "acme", "team": 7}}, "u1", {"$groups": {"company": "acme", "team": "7"}}),
         ({**EVENT, "platform": "iOS", "session_id": 5}, "u1", {"$context": {"session_id": 5, "platform": "iOS"}}),
         ({**EVENT, "ip": "$remote", "os_name": None}, "u1", {}),
+        ({**EVENT, "event_properties": [], "user_properties": [], "groups": []}, "u1", {}),
         ({**EVENT, "price": 1.5, "event_properties": {"price": 2}}, "u1", {"price": 2}),
         ({**EVENT, "revenue": 1.5, "productId": "p"}, "u1", {"revenue": 1.5, "productId": "p"}),
     ],

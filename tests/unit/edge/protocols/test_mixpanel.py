@@ -128,6 +128,55 @@ async def test_an_event_that_is_sent_again_is_the_same_one(sdk: SdkEdge) -> None
     assert len({kept["event_id"] for kept in sdk.events}) == 5
 
 
+PHONE = {
+    "$mp_event_id": "7829656b4c138de1",
+    "$mp_session_id": "97f9ba2c6d0cd29e",
+    "$mp_session_seq_id": 0,
+    "$mp_session_start_sec": 1795170000,
+}
+OF_PHONE = {"token": KEY, "distinct_id": "u1", "time": 1795172400}
+UPDATE_OF_PHONE = {"$token": KEY, "$distinct_id": "u1", "$time": 1795172400123, "$set": {"a": 1}}
+GROUP_OF_PHONE = {"$token": KEY, "$group_key": "company", "$group_id": "acme", "$time": 1795172400123, "$set": {"a": 1}}
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/track/?ip=1", {"event": "bought", "properties": OF_PHONE}),
+        ("/track/?ip=1", {"event": "$identify", "properties": {**OF_PHONE, "$anon_distinct_id": "a1"}}),
+        ("/engage/?ip=1", UPDATE_OF_PHONE),
+        ("/groups/?ip=1", GROUP_OF_PHONE),
+    ],
+)
+async def test_messages_of_phones_are_known_by_the_id_beside_their_properties(
+    sdk: SdkEdge, path: str, message: dict[str, Any]
+) -> None:
+    """Swift, Android, React Native, Flutter and Unity give no `$insert_id`, and send a batch again until it is answered."""
+    before = lost("mixpanel", "unknown_field")
+    batch = [{**message, "$mp_metadata": {**PHONE, "$mp_event_id": one}, "id": 4} for one in ("a1", "a2")]
+    for _ in range(2):
+        assert (await sdk.client.post(path, json=batch)).text == "1"
+    lines = [*sdk.events, *sdk.identity]
+    assert len(lines) == 4
+    assert len({line["event_id"] for line in lines}) == 2
+    assert lost("mixpanel", "unknown_field") == before
+
+
+@pytest.mark.parametrize("metadata", [None, [], {}, {"$mp_event_id": None}, {"$mp_event_id": {"a": 1}}])
+async def test_without_an_id_of_a_phone_each_is_another_one(sdk: SdkEdge, metadata: Any) -> None:
+    for _ in range(2):
+        await send(sdk, "/track", {"event": "bought", "properties": OF_PHONE, "$mp_metadata": metadata})
+        await send(sdk, "/engage", {**UPDATE_OF_PHONE, "$mp_metadata": metadata})
+    assert len({kept["event_id"] for kept in sdk.events}) == len({line["event_id"] for line in sdk.identity}) == 2
+
+
+@pytest.mark.parametrize("traits", [[], {}])
+async def test_an_empty_array_is_an_empty_object(sdk: SdkEdge, traits: Any) -> None:
+    """As PHP writes it."""
+    assert (await send(sdk, "/engage", {"$token": KEY, "$distinct_id": "u1", "$set": traits})).status_code == 200
+    assert not sdk.letters
+
+
 # Bodies and answers.
 
 AS_JSON = json.dumps(EVENT)
@@ -168,6 +217,15 @@ async def test_an_event_in_the_address(sdk: SdkEdge) -> None:
     assert verbose.json()["status"] == 1
 
 
+@pytest.mark.parametrize("options", [{"auth": (KEY, "")}, {"auth": ("name", KEY)}, {"query": {"api_key": KEY}}])
+async def test_an_import_in_the_address(sdk: SdkEdge, options: dict[str, Any]) -> None:
+    """import() of npm's SDK."""
+    query = {"ip": 0, "verbose": 0, "data": AS_BASE64, **options.pop("query", {})}
+    response = await sdk.client.get("/import", params=query, **options)
+    assert (response.status_code, response.text) == (200, "1")
+    assert sdk.events[0]["timestamp"] == "2026-11-20T11:00:00Z"
+
+
 async def test_an_emoji_in_two_halves(sdk: SdkEdge) -> None:
     """The browser's SDK encodes each half of a pair."""
     text = json.dumps(event(text="@")).encode().replace(b"@", "\ud83d\ude00".encode("utf-8", "surrogatepass"))
@@ -197,16 +255,51 @@ async def test_where_the_key_may_be(
     assert len(sdk.events) == (status == 200)
 
 
+@pytest.mark.parametrize("options", [{"auth": ("a secret of before", "")}, {"params": {"api_key": "a key of before"}}])
+async def test_the_token_counts_where_nothing_is_imported(sdk: SdkEdge, options: dict[str, Any]) -> None:
+    """npm's SDK sends what it was given for imports with everything."""
+    for path, message in (("/track", EVENT), ("/engage", {"$token": KEY, "$distinct_id": "u1", "$set": {"a": 1}})):
+        content = urlencode({"data": json.dumps([message])})
+        assert (await sdk.client.post(path, content=content, **options)).text == "1"
+    content = urlencode({"data": json.dumps([EVENT])})
+    assert (await sdk.client.post("/import", content=content, **options)).status_code == 401
+    assert (len(sdk.events), len(sdk.identity)) == (1, 1)
+
+
+@pytest.mark.parametrize("parameter", ["api_key", "token"])
+async def test_the_key_in_the_address_counts_where_there_is_no_token(sdk: SdkEdge, parameter: str) -> None:
+    content = urlencode({"data": json.dumps([event(token=None)])})
+    assert (await sdk.client.post("/track", content=content, params={parameter: KEY})).text == "1"
+    assert len(sdk.events) == 1
+
+
 async def test_a_message_of_another_project_is_refused(sdk: SdkEdge) -> None:
     response = await send(sdk, "/track", EVENT, event(token=OTHER_KEY))
     assert response.json()["num_records_imported"] == 1
     assert len(sdk.events) == len(sdk.letters) == 1
 
 
-async def test_none_valid_is_an_error(sdk: SdkEdge) -> None:
-    response = await send(sdk, "/track", {"event": "", "properties": OWN})
-    assert (response.status_code, response.json()["status"]) == (400, 0)
+@pytest.mark.parametrize(("path", "status"), [("/track", 200), ("/import", 400)])
+async def test_none_valid_is_an_error(sdk: SdkEdge, path: str, status: int) -> None:
+    response = await send(sdk, path, {"event": "", "properties": OWN})
+    assert (response.status_code, response.json()["status"]) == (status, 0)
     assert response.json()["error"]
+    assert [code for code, _ in sdk.letters] == ["missing_field"]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/track/?ip=1", {"event": "e", "properties": {"token": KEY}}),
+        ("/engage/?ip=1", {"$token": KEY, "$set": {"a": 1}}),
+        ("/groups/?ip=1", {"$token": KEY, "$set": {"a": 1}}),
+    ],
+)
+async def test_what_none_of_is_valid_does_not_come_again(sdk: SdkEdge, path: str, message: dict[str, Any]) -> None:
+    """The SDKs for phones keep what gets no 200, send it again before all else, and never anything else then."""
+    response = await sdk.client.post(path, json=[message])
+    assert (response.status_code, response.text) == (200, "0")
+    assert [code for code, _ in sdk.letters] == ["missing_field"]
 
 
 async def test_verbose_may_stand_in_the_address(sdk: SdkEdge) -> None:

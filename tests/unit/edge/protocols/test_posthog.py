@@ -37,6 +37,8 @@ async def sent_event(sdk: SdkEdge, event: dict[str, Any], **envelope: Any) -> di
         ({**EVENT, "properties": {"a": 1, "$lib": "web"}}, "u1", {"a": 1, "$lib": "web"}),
         ({"event": "bought", "properties": {"distinct_id": "u2", "token": KEY, "a": 1}}, "u2", {"a": 1}),
         ({**EVENT, "distinct_id": 42}, "42", {}),
+        ({"event": "bought", "uuid": "1", "$distinct_id": "of rust", "properties": {"a": 1}}, "of rust", {"a": 1}),
+        ({**EVENT, "$distinct_id": "other", "properties": []}, "u1", {}),
         (
             {**EVENT, "properties": {"$groups": {"company": "acme"}}},
             "u1",
@@ -88,6 +90,23 @@ async def test_traits_may_stand_beside_the_properties(sdk: SdkEdge) -> None:
         (
             {"event": "$create_alias", "distinct_id": "a1", "properties": {"alias": "u1", **PYTHON}},
             {"kind": "alias", "distinct_id": "u1", "old_id": "a1"},
+        ),
+        (
+            {"event": "$create_alias", "distinct_id": "a1", "properties": {"alias": "u1", "$lib": "posthog-dotnet"}},
+            {"kind": "alias", "distinct_id": "u1", "old_id": "a1"},
+        ),
+        # PHP writes an object that has nothing in it as an array.
+        (
+            {"event": "$identify", "distinct_id": "u1", "properties": {"$lib": "posthog-php"}, "$set": []},
+            {"kind": "identify", "distinct_id": "u1", "traits": None},
+        ),
+        (
+            {
+                "event": "$groupidentify",
+                "distinct_id": "$company_acme",
+                "properties": {"$group_type": "company", "$group_key": "acme", "$group_set": []},
+            },
+            {"kind": "group", "group_type": "company", "group_key": "acme", "traits": None},
         ),
         (
             {"event": "$merge_dangerously", "distinct_id": "u1", "properties": {"alias": "a1", **PYTHON}},

@@ -265,11 +265,11 @@ async def test_an_event_of_jitsu_belongs_to_the_group_that_it_says(sdk: SdkEdge)
 
 
 async def test_a_clock_of_posthog_server_that_is_behind_is_corrected(sdk: SdkEdge) -> None:
-    """It stamps each try, as PostHog's for Android does."""
-    for library in ("posthog-server", "posthog-android"):
+    """It stamps each try, as PostHog's for Android and iOS do."""
+    for library in ("posthog-server", "posthog-android", "posthog-ios"):
         body = POSTHOG_SERVER.replace("2026-11-20T", "2026-11-17T").replace("posthog-server", library)
         await sdk.client.post("/batch", content=body)
-    assert [event["timestamp"][:23] for event in sdk.events] == ["2026-11-20T09:59:56.912"] * 2
+    assert [event["timestamp"][:23] for event in sdk.events] == ["2026-11-20T09:59:56.912"] * 3
 
 
 def batch_of(*events: str) -> bytes:

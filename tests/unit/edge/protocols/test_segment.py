@@ -89,6 +89,9 @@ async def test_blanks_in_properties_do_no_harm(sdk: SdkEdge, properties: bytes) 
         ({"name": "Home", "category": "Docs"}, {"name": "Home", "category": "Docs"}),
         ({"name": "Home", "properties": {"name": "Own", "path": "/"}}, {"name": "Own", "path": "/"}),
         ({"name": None, "properties": {"path": "/"}}, {"path": "/"}),
+        ({"event": "Home", "properties": {"path": "/"}}, {"name": "Home", "path": "/"}),
+        ({"event": "Home", "name": "Own"}, {"name": "Own"}),
+        ({"properties": []}, {}),
     ],
 )
 async def test_pages_and_screens_are_events(
@@ -141,6 +144,10 @@ async def test_what_an_operator_can_set(sdk: SdkEdge) -> None:
         (
             {"type": "identify", "userId": "u1", "context": {"traits": {"a": 1, "b": 1}}, "traits": {"b": 2}},
             {"kind": "identify", "distinct_id": "u1", "user_id": "u1", "traits": {"a": 1, "b": 2}},
+        ),
+        (
+            {"type": "identify", "userId": "u1", "context": {"traits": []}, "traits": []},
+            {"kind": "identify", "distinct_id": "u1", "user_id": "u1"},
         ),
         (
             {"type": "alias", "previousId": "a1", "userId": "u1"},
@@ -245,6 +252,13 @@ PYTHON, GO = {"library": {"name": "analytics-python"}}, {"library": {"name": "an
         # Behind: an old time of the first try, but for those that stamp each try.
         ({"timestamp": "2026-11-20T10:00:00Z"}, "2026-11-20T10:00:01Z", "2026-11-20T10:00:00Z", None),
         ({"timestamp": "2026-11-20T10:00:00Z", "context": GO}, "2026-11-20T10:00:01Z", "2026-11-20T10:00:00Z", None),
+        # A phone that has lost its time.
+        (
+            {"timestamp": "1970-01-01T00:05:00Z", "context": GO},
+            "1970-01-01T00:06:00Z",
+            "2026-11-20T11:59:00Z",
+            "1970-01-01T00:05:00Z",
+        ),
         (
             {"timestamp": "2026-11-20T10:00:00Z", "context": PYTHON},
             "2026-11-20T10:00:01Z",
@@ -266,6 +280,33 @@ async def test_times(
     event = await sent_event(sdk, {**TRACK, **fields}, sentAt=sent_at)
     assert (event["timestamp"], event.get("original_timestamp")) == (time, original)
     assert event["received_at"] == "2026-11-20T12:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("library", "status"),
+    [
+        ("com.rudderstack.android.sdk.core", 200),
+        ("rudder-ios-library", 200),
+        ("analytics-kotlin", 400),
+        ("com.rudderstack.sdk.kotlin.android", 400),
+    ],
+)
+async def test_what_none_of_is_valid_does_not_come_again(sdk: SdkEdge, library: str, status: int) -> None:
+    """RudderStack's for phones, version 1, send again each second what gets no 200. The others drop what gets a 400."""
+    of_1970 = {**TRACK, "originalTimestamp": "1970-01-01T00:00:07.000Z", "context": {"library": {"name": library}}}
+    response = await send(sdk, of_1970)
+    assert (response.status_code, response.json()["success"]) == (status, status == 200)
+    assert [code for code, _ in sdk.letters] == ["invalid_timestamp"]
+    assert not sdk.events
+
+
+@pytest.mark.parametrize(("key", "status"), [("hr_unknown", 401), (QUERY_KEY, 403)])
+async def test_a_wrong_key_is_said_so_that_phones_stop(sdk: SdkEdge, key: str, status: int) -> None:
+    """RudderStack's look for these words in the answer; without them they ask again each second."""
+    response = await send(sdk, TRACK, key=key)
+    assert response.status_code == status
+    assert "invalid write key" in response.text.lower()
+    assert sdk.is_empty
 
 
 async def test_the_order_of_a_batch_is_kept(sdk: SdkEdge) -> None:
@@ -523,4 +564,15 @@ async def test_a_page_over_tls_is_led_to_tls(sdk: SdkEdge, headers: dict[str, st
 async def test_the_source_of_rudderstack(sdk: SdkEdge, address: str) -> None:
     source = (await sdk.client.get(f"{address}?p=npm&v=3&writeKey={KEY}", auth=(KEY, ""))).json()["source"]
     assert source["id"]
-    assert (source["config"], source["destinations"]) == ({}, [])
+    assert source["destinations"] == []
+    # Those for phones take no answer without these.
+    assert (source["name"], source["enabled"], source["writeKey"]) == ("headrace", True, KEY)
+    assert datetime.fromisoformat(source["updatedAt"])
+    assert source["workspaceId"]
+    assert source["config"] == {"statsCollection": {"errors": {"enabled": False}, "metrics": {"enabled": False}}}
+
+
+@pytest.mark.parametrize("options", [{"auth": (KEY, "")}, {"params": {"writeKey": KEY}}, {}])
+async def test_the_source_has_the_key_that_asks(sdk: SdkEdge, options: dict[str, Any]) -> None:
+    source = (await sdk.client.get("/sourceConfig", **options)).json()["source"]
+    assert source["writeKey"] == (KEY if options else "")
