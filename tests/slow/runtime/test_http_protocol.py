@@ -494,3 +494,43 @@ def test_whatever_is_sent_no_step_is_long_and_every_answer_is_ours(
         await client.step()
 
     asyncio.run(send())
+
+
+def idle_connection(timeout_s: float, app: Echo | None = None) -> MemoryConnection:
+    connection = MemoryConnection(app or Echo())
+    connection._protocol.timeout_keep_alive = timeout_s  # type: ignore[assignment]
+    return connection
+
+
+async def test_a_connection_without_requests_is_closed_so_long_after_the_last_answer() -> None:
+    connection, loop = idle_connection(0.3), asyncio.get_running_loop()
+    for _ in range(3):
+        await connection.exchange(GET)
+        answered = loop.time()
+        await asyncio.sleep(0.2)
+        assert not connection.transport.closed
+    await connection.closed(2)
+    assert loop.time() - answered >= 0.29
+
+
+async def test_a_request_that_takes_long_is_not_idle() -> None:
+    app = Echo()
+    connection = idle_connection(0.1, app)
+    await connection.exchange(GET)
+    app.go_on.clear()
+    await connection.send(GET)
+    await asyncio.sleep(0.3)
+    assert not connection.transport.closed
+    app.go_on.set()
+    assert (await connection.answers()).count(b"200 OK") == 2
+    await connection.closed(2)
+
+
+async def test_a_connection_that_is_gone_leaves_no_timer() -> None:
+    connection = idle_connection(60)
+    await connection.exchange(GET)
+    protocol = connection._protocol
+    assert protocol._idle_timer is not None
+    connection.reset()
+    await connection.step()
+    assert protocol._idle_timer.cancelled()
