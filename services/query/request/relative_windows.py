@@ -204,20 +204,23 @@ def _earlier(us: int, zone: ZoneInfo, shift: Shift) -> int:
     if shift.elapsed:
         return us - shift.elapsed // timedelta(microseconds=1)
     local = utc_time(us).astimezone(zone).replace(tzinfo=None)
+    if _is_midnight(us, zone):
+        # A day that a clock began at 1 o'clock begins there; the day before it does not.
+        local = datetime.combine(local.date(), time(0))
     if local - _FIRST < shift.local + timedelta(days=31 * shift.months):
         return EARLIEST_US
     local -= shift.local
     if shift.months:
-        day = _months_back(local.date(), shift.months)
-        local = datetime.combine(day, local.time())
+        local = _months_back(local, shift.months)
     return microseconds(local.replace(tzinfo=zone))
 
 
-def _months_back(day: date, months: int) -> date:
-    """The day of that number, or the month's last."""
-    first = _first_of_month(day, months)
+def _months_back(local: datetime, months: int) -> datetime:
+    """The same time of the day of that number; where the month has no such day, its end."""
+    first = _first_of_month(local.date(), months)
     following = (first + timedelta(days=31)).replace(day=1)
-    return first + timedelta(days=min(day.day, (following - first).days) - 1)
+    day = first + timedelta(days=local.day - 1)
+    return datetime.combine(day, local.time()) if day < following else datetime.combine(following, time(0))
 
 
 def _first_of_month(day: date, back: int) -> date:
