@@ -74,6 +74,19 @@ def absolute(query: Struct, now: datetime) -> Absolute:
     return Absolute(found, _shown(window), Absolute(asked_alone, _shown(before)))
 
 
+def at_any_time(query: Q) -> Q:
+    """The query, or cohort, as it may be saved: that nothing of its windows has ended yet is no fault of it."""
+    cohort = getattr(query, "cohort", None)
+    if isinstance(cohort, Cohort):
+        query = replace(query, cohort=at_any_time(cohort))
+    if isinstance(query, WindowedQuery) or (isinstance(query, Cohort) and (query.did or query.did_not)):
+        return replace(query, whole_periods=None)
+    if not isinstance(query, Cohort):
+        return query
+    parts = {name: [at_any_time(part) for part in getattr(query, name) or ()] or None for name in ("all_of", "any_of")}
+    return replace(query, **parts, none_of=query.none_of and at_any_time(query.none_of))
+
+
 def absolute_cohort(cohort: Cohort, now: datetime, place: str = "cohort") -> Cohort:
     """The same of all rules."""
     changes: dict[str, Any] = {}
