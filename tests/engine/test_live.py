@@ -219,6 +219,42 @@ def test_people_by_a_part_of_an_id_or_trait(client: QueryClient, clickhouse: Cli
         assert client.send("GET", f"{BASE_PATH}/persons", key, params=bad).status_code == 400
 
 
+def test_texts_are_found_as_they_are_and_not_as_json_has_them(
+    client: QueryClient, clickhouse: ClickHouseSettings
+) -> None:
+    project, key = next(client.projects)
+    texts = {
+        "quoted": 'Grace "Amazing" Hopper',
+        "way": "C:\\temp",
+        "lines": "first\nsecond\t",
+        "shares": "100%_sure",
+        "both": ["x", "y", {"deep": 'é"'}],
+    }
+    calls = [call("identify", who, 3, {"said": said}) for who, said in texts.items()]
+    escaped = call("identify", "escaped", 3, {})
+    calls.append(
+        Call(
+            escaped.event_id, "identify", "escaped", escaped.time, '{"site":"http:\\/\\/h.no\\/\\u00e5","q":"\\u0022"}'
+        )
+    )
+    store_people(clickhouse, {project: PeopleHistory([], {}, calls)})
+
+    def found(text: str) -> list[str]:
+        answer = client.send("GET", f"{BASE_PATH}/persons", key, params={"search": text}).json()
+        return sorted(one["person_id"] for one in answer["people"])
+
+    assert found('"amazing"') == ["quoted"]
+    assert found('"') == ["both", "escaped", "quoted"]
+    assert found("\\") == found("c:\\temp") == ["way"]
+    assert found("first\nsecond") == found("\t") == ["lines"]
+    assert found("\\n") == []
+    assert found("%") == found("_") == ["shares"]
+    assert found('É"') == ["both"]
+    assert found("://h.no/Å") == ["escaped"]
+    for of_json in ("[", "{", ",", '","', "\\u00e5"):
+        assert found(of_json) == []
+
+
 def test_a_group(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
     project, key = next(client.projects)
     calls = [
