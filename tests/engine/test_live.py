@@ -145,6 +145,33 @@ def test_more_than_are_sent_at_once_leave_a_gap(client: QueryClient, clickhouse:
         client.run(follow())
 
 
+def test_one_that_comes_into_sight_late_is_sent_however_many_came_since(
+    client: QueryClient, clickhouse: ClickHouseSettings
+) -> None:
+    project, key = next(client.projects)
+
+    async def follow() -> None:
+        async with opened(client, key) as stream:
+            now = datetime.now(UTC) + timedelta(seconds=1)
+            some = [event(f"e{i}", "u", now + timedelta(milliseconds=i)) for i in range(9)]
+            for i in range(0, 9, 3):
+                store(clickhouse, {project: History(some[i : i + 3])}, repeats=2)
+                await stream.until(i + 3, 10)
+            late = [event(f"late{i}", "u", now + timedelta(microseconds=500 + i)) for i in range(2)]
+            store(clickhouse, {project: History(late)}, repeats=2)
+            await stream.until(11, 10)
+            # With a gap, what was left out stays so.
+            many = [event(f"m{i}", "u", now + timedelta(seconds=1, milliseconds=i)) for i in range(7)]
+            store(clickhouse, {project: History(many)})
+            await stream.until(15, 10)
+            await asyncio.sleep(2.5 * live.EVERY_S)
+            assert stream.names() == [*(f"e{i}" for i in range(9)), "late0", "late1", "m4", "m5", "m6"]
+            assert [kind for kind, *_ in stream.messages].count("gap") == 1
+
+    with patch.object(live, "MAX_AT_ONCE", 3):
+        client.run(follow())
+
+
 def test_streams_are_bounded_and_end_with_the_service(client: QueryClient) -> None:
     _, key = next(client.projects)
     _, other = next(client.projects)

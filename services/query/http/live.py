@@ -46,18 +46,23 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Sent(Struct):
-    """What a stream has sent: ids by receipt, of the time that is looked back. `newest_us`: the latest receipt."""
+    """What a stream has sent: ids by receipt, of the time that is looked back. `newest_us`: the latest receipt; nothing of
+    before `begin_us` is sent."""
 
     newest_us: int
+    begin_us: int
     ids: OrderedDict[str, int] = msgspec.field(default_factory=OrderedDict)
 
     @property
     def since_us(self) -> int:
-        return self.newest_us - LOOK_BACK_US
+        return max(self.newest_us - LOOK_BACK_US, self.begin_us)
 
     def new(self, events: Sequence[tuple[int, StoredEvent]]) -> list[tuple[int, StoredEvent]]:
-        """Those that were not sent yet; from now on they are."""
+        """The last MAX_AT_ONCE of those that were not sent yet; from now on they are. Others stay left out."""
         fresh = [(received, event) for received, event in events if event.event_id not in self.ids]
+        if len(fresh) > MAX_AT_ONCE:
+            fresh = fresh[-MAX_AT_ONCE:]
+            self.begin_us = fresh[0][0]
         for received, event in fresh:
             self.ids[event.event_id] = received
             self.newest_us = max(self.newest_us, received)
@@ -109,23 +114,21 @@ class LiveRoutes:
                 f"At most {MAX_STREAMS_OF_PROJECT} streams of a project are open at once, and {MAX_STREAMS} in all. Close one.",
                 retry_after_s=_RETRY_AFTER_S,
             )
+        begin_us = max(newest_us, now_us - LOOK_BACK_US)
         return StreamingResponse(
-            self._stream(project_id, conditions, Sent(max(newest_us, now_us - LOOK_BACK_US)), now_us),
+            self._stream(project_id, conditions, Sent(begin_us, begin_us)),
             media_type="text/event-stream",
             headers={"cache-control": "no-store", "x-accel-buffering": "no"},
         )
 
-    async def _stream(
-        self, project_id: str, conditions: list[Condition], sent: Sent, began_us: int
-    ) -> AsyncIterator[bytes]:
+    async def _stream(self, project_id: str, conditions: list[Condition], sent: Sent) -> AsyncIterator[bytes]:
         end, spoke = time.monotonic() + MAX_STREAM_S, time.monotonic()
-        begin_us = sent.newest_us
         self._streams[project_id] += 1
         try:
             with STREAMS.track_inprogress():
                 yield b": live\nretry: 1000\n\n"
                 while time.monotonic() < end and not STOPPING.is_set():
-                    text = await self._look(project_id, conditions, sent, begin_us)
+                    text = await self._look(project_id, conditions, sent)
                     if text:
                         yield text
                         spoke = time.monotonic()
@@ -138,22 +141,24 @@ class LiveRoutes:
             if not self._streams[project_id]:
                 del self._streams[project_id]
 
-    async def _look(self, project_id: str, conditions: list[Condition], sent: Sent, begin_us: int) -> bytes:
-        """A store that is away, or a project that asks too much at once, makes a stream late; it goes on by itself."""
-        since_us = max(sent.since_us, begin_us)
+    async def _look(self, project_id: str, conditions: list[Condition], sent: Sent) -> bytes:
+        """A store that is away, or a project that asks too much at once, makes a stream late; it goes on by itself.
+
+        What was sent is left out by the store: else one that comes into sight late would have no place among the last so many
+        of a busy project."""
+        since_us, without = sent.since_us, list(sent.ids)
         try:
             events = await self._insights.read(
                 project_id,
                 "live",
                 lambda store, promoted: stored_since(
-                    store, project_id, since_us, conditions, MAX_AT_ONCE + 1, promoted
+                    store, project_id, since_us, conditions, MAX_AT_ONCE + 1, promoted, without
                 ),
             )
         except (StoreError, ApiError):
             return b""
-        fresh = sent.new(events)
-        lines = [b'event: gap\ndata: {"more_than":%d}\n\n' % MAX_AT_ONCE] if len(fresh) > MAX_AT_ONCE else []
-        for received_us, event in fresh[-MAX_AT_ONCE:]:
+        lines = [b'event: gap\ndata: {"more_than":%d}\n\n' % MAX_AT_ONCE] if len(events) > MAX_AT_ONCE else []
+        for received_us, event in sent.new(events):
             lines.append(b"id: %d\nevent: event\ndata: %b\n\n" % (received_us, _encode(event)))
         return b"".join(lines)
 
