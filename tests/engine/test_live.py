@@ -5,7 +5,7 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
@@ -170,6 +170,18 @@ def test_one_that_comes_into_sight_late_is_sent_however_many_came_since(
 
     with patch.object(live, "MAX_AT_ONCE", 3):
         client.run(follow())
+
+
+def test_of_many_that_come_at_once_so_many_are_opened(client: QueryClient) -> None:
+    _, key = next(client.projects)
+
+    async def follow() -> list[int]:
+        async with AsyncExitStack() as opening:
+            streams = [opening.enter_async_context(opened(client, key)) for _ in range(live.MAX_STREAMS_OF_PROJECT + 5)]
+            return sorted(stream.status for stream in await asyncio.gather(*streams))
+
+    for _ in range(2):  # the second time there is room again
+        assert client.run(follow()) == [200] * live.MAX_STREAMS_OF_PROJECT + [429] * 5
 
 
 def test_streams_are_bounded_and_end_with_the_service(client: QueryClient) -> None:

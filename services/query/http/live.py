@@ -8,7 +8,7 @@ import asyncio
 import time
 import uuid
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 from msgspec import Raw, Struct
@@ -16,6 +16,7 @@ from prometheus_client import Gauge
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
@@ -115,31 +116,28 @@ class LiveRoutes:
                 retry_after_s=_RETRY_AFTER_S,
             )
         begin_us = max(newest_us, now_us - LOOK_BACK_US)
-        return StreamingResponse(
-            self._stream(project_id, conditions, Sent(begin_us, begin_us)),
-            media_type="text/event-stream",
-            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
-        )
+        # Counted before anything is waited for: else many that come at once would all find room.
+        self._streams[project_id] += 1
+        return _Stream(self._stream(project_id, conditions, Sent(begin_us, begin_us)), lambda: self._ended(project_id))
+
+    def _ended(self, project_id: str) -> None:
+        self._streams[project_id] -= 1
+        if not self._streams[project_id]:
+            del self._streams[project_id]
 
     async def _stream(self, project_id: str, conditions: list[Condition], sent: Sent) -> AsyncIterator[bytes]:
         end, spoke = time.monotonic() + MAX_STREAM_S, time.monotonic()
-        self._streams[project_id] += 1
-        try:
-            with STREAMS.track_inprogress():
-                yield b": live\nretry: 1000\n\n"
-                while time.monotonic() < end and not STOPPING.is_set():
-                    text = await self._look(project_id, conditions, sent)
-                    if text:
-                        yield text
-                        spoke = time.monotonic()
-                    elif time.monotonic() - spoke > _KEEP_ALIVE_S:
-                        yield b": still there\n\n"
-                        spoke = time.monotonic()
-                    await asyncio.sleep(EVERY_S)
-        finally:
-            self._streams[project_id] -= 1
-            if not self._streams[project_id]:
-                del self._streams[project_id]
+        with STREAMS.track_inprogress():
+            yield b": live\nretry: 1000\n\n"
+            while time.monotonic() < end and not STOPPING.is_set():
+                text = await self._look(project_id, conditions, sent)
+                if text:
+                    yield text
+                    spoke = time.monotonic()
+                elif time.monotonic() - spoke > _KEEP_ALIVE_S:
+                    yield b": still there\n\n"
+                    spoke = time.monotonic()
+                await asyncio.sleep(EVERY_S)
 
     async def _look(self, project_id: str, conditions: list[Condition], sent: Sent) -> bytes:
         """A store that is away, or a project that asks too much at once, makes a stream late; it goes on by itself.
@@ -161,6 +159,21 @@ class LiveRoutes:
         for received_us, event in sent.new(events):
             lines.append(b"id: %d\nevent: event\ndata: %b\n\n" % (received_us, _encode(event)))
         return b"".join(lines)
+
+
+class _Stream(StreamingResponse):
+    """Says when it has ended, also where its client has gone before its first part."""
+
+    def __init__(self, parts: AsyncIterator[bytes], ended: Callable[[], None]) -> None:
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        super().__init__(parts, media_type="text/event-stream", headers=headers)
+        self._ended = ended
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._ended()
 
 
 def _uuid(text: str) -> uuid.UUID | None:
