@@ -172,6 +172,17 @@ def test_one_that_comes_into_sight_late_is_sent_however_many_came_since(
         client.run(follow())
 
 
+def test_an_id_of_the_future_is_none_of_a_stream(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    project, key = next(client.projects)
+
+    async def follow() -> None:
+        async with opened(client, key, last_event_id="9" * 17) as stream:
+            store(clickhouse, {project: History([event("now", "u1", datetime.now(UTC))])})
+            await stream.until(1, 10)
+
+    client.run(follow())
+
+
 def test_of_many_that_come_at_once_so_many_are_opened(client: QueryClient) -> None:
     _, key = next(client.projects)
 

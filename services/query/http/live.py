@@ -109,6 +109,9 @@ class LiveRoutes:
         # Nothing of before, but where a client goes on with its stream.
         last = request.headers.get("last-event-id", "")
         newest_us = int(last) if last.isascii() and last.isdigit() and len(last) < 18 else now_us
+        if newest_us > now_us + LOOK_BACK_US:
+            # No clock of ours: a stream from then on would say nothing.
+            newest_us = now_us
         if self._streams.total() >= MAX_STREAMS or self._streams[project_id] >= MAX_STREAMS_OF_PROJECT:
             raise ApiError(
                 ErrorCode.RATE_LIMITED,
