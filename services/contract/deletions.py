@@ -24,7 +24,7 @@ def covered_sql(before: str, row: str = "") -> str:
 
 
 def uncovered_sql(before: str, row: str = "") -> str:
-    """The opposite. Of an id that was never deleted `before` is 1970."""
+    """The opposite. Of an id that was never deleted `before` is 1970 or earlier."""
     return f"{before} < {_covered_from(row)}"
 
 

@@ -9,12 +9,12 @@ from starlette.applications import Starlette
 from services.query.catalog.builder import CatalogBuilder
 from services.query.cohorts.repository import SavedCohorts
 from services.query.dashboards.repository import Dashboards
-from services.query.execution.event_borders import EventBorders
 from services.query.execution.executor import QueryExecutor
 from services.query.execution.fingerprint import Fingerprints
 from services.query.execution.kept_results import KeptResults
 from services.query.execution.limits import Limits
 from services.query.execution.materialized_columns import MaterializedColumns
+from services.query.execution.project_facts import ProjectFacts
 from services.query.execution.store_size import StoreSize
 from services.query.execution.turns import StoreTurns
 from services.query.expiry.expiry import Expiry
@@ -56,15 +56,15 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now, event_log: Delet
     store = ClickHouse(settings, lowest_version=LOWEST_VERSION)
     keys = KeyCache(store, settings.keys_refresh_s)
     limits = Limits.of(settings)
-    borders = EventBorders(store, settings.keys_refresh_s)
-    turns = StoreTurns(QueryExecutor(store, limits, borders), limits)
+    facts = ProjectFacts(store, settings.keys_refresh_s)
+    turns = StoreTurns(QueryExecutor(store, limits, facts), limits)
     answers = Answers(ByteBudget(settings.query_max_answers_bytes))
     columns = MaterializedColumns(store, settings.keys_refresh_s)
     fingerprints = Fingerprints(store)
     insights = InsightRunner(
         turns,
         columns,
-        borders,
+        facts,
         fingerprints,
         KeptResults(settings.query_max_kept_bytes),
         skip_shards=settings.query_skip_unavailable_shards,
@@ -93,7 +93,7 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now, event_log: Delet
         working = [
             in_background("keys", keys.refresh_forever()),
             in_background("promoted properties", columns.refresh_forever()),
-            in_background("borders of events", borders.refresh_forever()),
+            in_background("facts of projects", facts.refresh_forever()),
             in_background("deletions", queues.run_forever()),
             in_background("sweep of deletions", sweep.run_forever()),
             in_background("catalog", builder.build_forever()),

@@ -283,7 +283,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self.headers = []  # what comes now are trailers, which nobody reads
 
     def _begin_request(self) -> None:
-        """Uvicorn's own looks at each path anew, and at settings that are not used here: a twelfth of a single event."""
+        """Uvicorn's own parses each path again, and looks at settings that are not used here: a twelfth of a single event."""
         parser, scope, before = self.parser, self.scope, self.cycle
         version = parser.get_http_version()
         if version != "1.1":

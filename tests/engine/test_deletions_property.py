@@ -21,6 +21,7 @@ from services.contract.log.marks import MARK_IDS_CHANGED, DeletionLine
 from services.contract.log.topics import Partitioning
 from services.contract.tables import DELETED_IDS, DELETION_SWEEPS, DELETIONS, EVENTS, IDENTITY_LOG, PERSON_IDS
 from services.operations.deletions import replay_deletions
+from services.query.execution.project_facts import ProjectFacts
 from services.query.persons.deletion_queue import DeletionQueues
 from services.query.persons.deletion_rows import NEVER
 from services.query.persons.deletion_sweep import DeletionSweep
@@ -59,6 +60,13 @@ def _looked_at_often() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("services.query.persons.deletion_queue._LOOK_S", 0.05)
         patched.setattr("services.query.persons.deletion_sweep._LOOK_S", 0.05)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True, params=[False, True], ids=["few deleted", "many deleted"])
+def _asked_as_where_many_are_deleted(request: pytest.FixtureRequest) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ProjectFacts, "has_many_deleted", lambda _facts, _project_id: request.param)
         yield
 
 

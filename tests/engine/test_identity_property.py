@@ -19,9 +19,9 @@ from services.contract.tables import IDENTITY_LOG, PERSON_IDS
 from services.edge.intake.identity import take_identify
 from services.edge.protocols.messages import MAX_MESSAGES
 from services.operations.identity import NoSuchMergeError, unmerge
-from services.query.execution.event_borders import EventBorders
 from services.query.execution.executor import QueryExecutor
 from services.query.execution.limits import Limits
+from services.query.execution.project_facts import ProjectFacts
 from services.query.execution.turns import StoreTurns
 from services.query.persons.deletion_queue import DeletionQueues
 from services.query.persons.deletions import Deletions, NewDeletion
@@ -98,7 +98,7 @@ class Tables:
         try:
             event_log = WorkersAtTheEnd(self.worker)
             queues = DeletionQueues(store, event_log, lambda: datetime.now(UTC) + timedelta(days=1), 0)
-            turns = StoreTurns(QueryExecutor(store, LIMITS, EventBorders(store, 60)), LIMITS)
+            turns = StoreTurns(QueryExecutor(store, LIMITS, ProjectFacts(store, 60)), LIMITS)
             deletions = Deletions(store, turns, event_log, queues, 1)
             working = asyncio.create_task(queues.run_forever())
             deletion: Deletion | None = await deletions.request(self.project, new, at)

@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.funnel import MAX_STEPS
 from services.contract.tables import EVENTS
-from services.query.execution.event_borders import EventBorders
 from services.query.execution.executor import QueryExecutor
 from services.query.execution.limits import Limits
 from services.query.execution.memory_shares import RUN_AGAIN
+from services.query.execution.project_facts import ProjectFacts
 from services.query.execution.turns import StoreTurns
 from services.runtime.clickhouse import ClickHouse, LimitExceededError, StoreError
 from services.runtime.settings import ClickHouseSettings
@@ -127,7 +127,7 @@ def test_small_questions_are_answered_while_large_ones_run(clickhouse: ClickHous
 async def ask(settings: ClickHouseSettings, sql: str, limits: Limits) -> None:
     store = ClickHouse(settings)
     try:
-        await QueryExecutor(store, limits, EventBorders(store, 60)).rows(sql, {})
+        await QueryExecutor(store, limits, ProjectFacts(store, 60)).rows(sql, {})
     finally:
         await store.close()
 
@@ -157,7 +157,7 @@ async def test_what_needs_more_than_the_small_share_runs_again_with_the_large_on
     """Three at once, each of which needs most of the large share: all are answered, one after the other."""
     limits = replace(LIMITS, concurrency=4, memory_bytes=200 * 2**20, small_memory_bytes=8 * 2**20)
     store = ClickHouse(clickhouse)
-    turns = StoreTurns(QueryExecutor(store, limits, EventBorders(store, 60)), limits)
+    turns = StoreTurns(QueryExecutor(store, limits, ProjectFacts(store, 60)), limits)
     heavy = "SELECT length(groupArray(number)) FROM numbers(8000000)"
     before = RUN_AGAIN._value.get()
     try:

@@ -12,9 +12,9 @@ import pytest
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.tables import COHORT_IDS, COHORTS, DELETED_IDS
 from services.query.cohorts.repository import SavedCohorts
-from services.query.execution.event_borders import EventBorders
 from services.query.execution.executor import QueryExecutor
 from services.query.execution.limits import Limits
+from services.query.execution.project_facts import ProjectFacts
 from services.query.execution.turns import StoreTurns
 from services.query.insights.registry import INSIGHTS
 from services.runtime.clickhouse import ClickHouse
@@ -217,7 +217,7 @@ def test_lists_that_no_name_leads_to_go_in_the_end(client: QueryClient, clickhou
         database = ClickHouse(as_role(clickhouse, Role.QUERY))
         limits = Limits.of(QuerySettings())
         cohorts = SavedCohorts(
-            database, StoreTurns(QueryExecutor(database, limits, EventBorders(database, 60)), limits)
+            database, StoreTurns(QueryExecutor(database, limits, ProjectFacts(database, 60)), limits)
         )
         try:
             return [await cohorts.sweep(), await cohorts.sweep(), await cohorts.sweep()]

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 from prometheus_client import Histogram
 
 from services.contract.tables import EVENTS
-from services.query.execution.event_borders import EventBorders
 from services.query.execution.limits import Limits
-from services.query.sql.events import KEPT, with_border
+from services.query.execution.project_facts import ProjectFacts
+from services.query.sql.events import KEPT, NOT_DELETED, with_border, with_joined_deletions
 from services.query.sql.events import SETTINGS as EVENTS_SETTINGS
 from services.runtime.clickhouse import ClickHouse, LimitExceededError, Parameters, Settings
 from services.runtime.cluster import own_table
@@ -30,10 +30,10 @@ _GRACE_S = 2.0
 class QueryExecutor:
     """ClickHouse for queries: reads only, and every query has its limits. Raises StoreError and its kinds."""
 
-    def __init__(self, store: ClickHouse, limits: Limits, borders: EventBorders) -> None:
+    def __init__(self, store: ClickHouse, limits: Limits, facts: ProjectFacts) -> None:
         self._store = store
         self._limits = limits
-        self._borders = borders
+        self._facts = facts
         self.memory_bytes = limits.memory_bytes
         self._timeout_s = limits.execution_s + _GRACE_S
         self._settings: Settings = {
@@ -58,16 +58,16 @@ class QueryExecutor:
 
     def without_missing_shards(self) -> "QueryExecutor":
         """The same, and what a shard would have said that is away is left out."""
-        executor = QueryExecutor(self._store, self._limits, self._borders)
+        executor = QueryExecutor(self._store, self._limits, self._facts)
         executor._settings = {**self._settings, "skip_unavailable_shards": 1}
         return executor
 
     def with_memory(self, memory_bytes: int) -> "QueryExecutor":
         """The same with another limit of memory."""
-        return QueryExecutor(self._store, replace(self._limits, memory_bytes=memory_bytes), self._borders)
+        return QueryExecutor(self._store, replace(self._limits, memory_bytes=memory_bytes), self._facts)
 
     async def rows(self, sql: str, parameters: Parameters) -> list[Sequence[Any]]:
-        sql, parameters = await self._of_kept_events(sql, parameters)
+        sql, parameters = await self._filled(sql, parameters)
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._store.rows(sql, parameters, self._settings)
@@ -76,14 +76,17 @@ class QueryExecutor:
 
     async def raw(self, sql: str, parameters: Parameters, fmt: str) -> bytes:
         """The whole answer or an error: ClickHouse would else append an error that comes late to the bytes."""
-        sql, parameters = await self._of_kept_events(sql, parameters)
+        sql, parameters = await self._filled(sql, parameters)
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._store.raw(sql, parameters, {**self._settings, "wait_end_of_query": 1}, fmt)
         except TimeoutError as error:
             raise LimitExceededError(f"no answer within {self._timeout_s} s") from error
 
-    async def _of_kept_events(self, sql: str, parameters: Parameters) -> tuple[str, Parameters]:
-        if KEPT not in sql:
-            return sql, parameters
-        return with_border(sql, parameters, await self._borders.of(parameters["project"]))
+    async def _filled(self, sql: str, parameters: Parameters) -> tuple[str, Parameters]:
+        """The statement as this project needs it now."""
+        if KEPT in sql:
+            sql, parameters = with_border(sql, parameters, await self._facts.kept_since_us(parameters["project"]))
+        if NOT_DELETED in sql and self._facts.has_many_deleted(parameters["project"]):
+            sql = with_joined_deletions(sql)
+        return sql, parameters

@@ -8,11 +8,11 @@ import msgspec
 from msgspec import UNSET, Struct
 from xxhash import xxh3_128
 
-from services.query.execution.event_borders import EventBorders
 from services.query.execution.executor import SECONDS, QueryExecutor
 from services.query.execution.fingerprint import Fingerprints, Months
 from services.query.execution.kept_results import KeptResults
 from services.query.execution.materialized_columns import MaterializedColumns
+from services.query.execution.project_facts import ProjectFacts
 from services.query.execution.turns import StoreTurns
 from services.query.insights.dependencies import key_of, months_read
 from services.query.insights.registry import INSIGHTS, Asked, Result
@@ -38,7 +38,7 @@ class InsightRunner:
         self,
         turns: StoreTurns,
         columns: MaterializedColumns,
-        borders: EventBorders,
+        facts: ProjectFacts,
         fingerprints: Fingerprints,
         kept: KeptResults,
         *,
@@ -47,7 +47,7 @@ class InsightRunner:
         """`skip_shards`: where one is away, the others' answer is given, and says that it is partial."""
         self._turns = turns
         self._columns = columns
-        self._borders = borders
+        self._facts = facts
         self._fingerprints = fingerprints
         self._kept = kept
         self._skip_shards = skip_shards
@@ -77,7 +77,7 @@ class InsightRunner:
             return Answer(_encode(await make()))
         # Promoted properties say what the text says; should one not, it is another answer. The border is the one that the
         # statements are given, which may be older than the fingerprint.
-        border = await self._borders.of(project_id)
+        border = await self._facts.kept_since_us(project_id)
         key = xxh3_128(key + repr((border, sorted(self._columns.keys))).encode()).digest()
         tag = xxh3_128(key + before).hexdigest()
         if tag in known:
@@ -88,7 +88,7 @@ class InsightRunner:
         read_without = self._read_without_columns
         result = await make()
         body = _encode(result)
-        is_other = self._read_without_columns != read_without or await self._borders.of(project_id) != border
+        is_other = self._read_without_columns != read_without or await self._facts.kept_since_us(project_id) != border
         if is_other or getattr(result, "partial", UNSET) is not UNSET:
             return Answer(body)
         self._kept.put(key, before, body)

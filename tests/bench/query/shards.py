@@ -32,7 +32,7 @@ _DATABASE = "bench"
 _BLOCK_EVENTS = 500_000
 
 
-class _Served(Struct, frozen=True):
+class Served(Struct, frozen=True):
     """The settings of the query service and of an administrator, and the engines' processes."""
 
     query: ClickHouseSettings
@@ -59,7 +59,7 @@ class _Price(Struct, frozen=True):
 
 
 @contextlib.contextmanager
-def _served(shards: int, history: History) -> Iterator[_Served]:
+def served_by(shards: int, history: History) -> Iterator[Served]:
     with (
         tempfile.TemporaryDirectory(prefix="headrace-shards-") as folder,
         started_cluster(Path(folder), (_DATABASE,), shards) as (front, nodes),
@@ -83,7 +83,7 @@ def _served(shards: int, history: History) -> Iterator[_Served]:
         # Queries go to one server, as they do in production; only what Keeper would do goes by the front.
         direct = {"clickhouse_url": nodes[0].url}
         engines = [psutil.Process(node.pid) for node in nodes]
-        yield _Served(query.model_copy(update=direct), admin, engines)
+        yield Served(query.model_copy(update=direct), admin, engines)
 
 
 def _measure(sides: Sequence[_Side], times: int) -> dict[str, _Price]:
@@ -121,7 +121,7 @@ def main(
     with contextlib.ExitStack() as stack:
         sides = []
         for shards in (1, 2):
-            served = stack.enter_context(_served(shards, history))
+            served = stack.enter_context(served_by(shards, history))
             asker = stack.enter_context(query_service(served.query, served.admin))
             sides.append(_Side(asker, served.engines))
         prices = _measure(sides, times)

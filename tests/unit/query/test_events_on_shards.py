@@ -4,9 +4,9 @@ import asyncio
 import json
 from typing import Any, cast
 
-from services.query.execution.event_borders import EventBorders
 from services.query.execution.executor import QueryExecutor
 from services.query.execution.limits import Limits
+from services.query.execution.project_facts import ProjectFacts
 from services.query.insights.events import run_events
 from services.query.insights.registry import parse_query
 from services.query.sql.parameters import NONE_PROMOTED
@@ -29,7 +29,7 @@ class Noting:
 def asked_of(cluster: str, **body: Any) -> str:
     noting = Noting(cluster)
     store = cast("ClickHouse", noting)
-    executor = QueryExecutor(store, Limits.of(QuerySettings()), EventBorders(store, 60))
+    executor = QueryExecutor(store, Limits.of(QuerySettings()), ProjectFacts(store, 60))
     window = {"since": "2024-01-01", "until": "2024-02-01"}
     query, _ = parse_query("events", json.dumps({**window, **body}).encode(), "project")
     asyncio.run(run_events(executor, "project", query, NONE_PROMOTED))

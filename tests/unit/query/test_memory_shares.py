@@ -6,10 +6,10 @@ import pytest
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.query.execution.concurrency import ProjectQueues
-from services.query.execution.event_borders import EventBorders
 from services.query.execution.executor import QueryExecutor
 from services.query.execution.limits import Limits
 from services.query.execution.memory_shares import MemoryShares
+from services.query.execution.project_facts import ProjectFacts
 from services.runtime.clickhouse import ClickHouse, LimitExceededError
 from services.runtime.settings import ClickHouseSettings, QuerySettings
 
@@ -21,7 +21,7 @@ class Running:
 
     def __init__(self, limits: Limits = LIMITS) -> None:
         store = ClickHouse(ClickHouseSettings())
-        executor = QueryExecutor(store, limits, EventBorders(store, 60))
+        executor = QueryExecutor(store, limits, ProjectFacts(store, 60))
         self.shares = MemoryShares(executor, limits, ProjectQueues(limits).too_many)
         self.now: dict[str, list[int]] = {}
         self.most = 0

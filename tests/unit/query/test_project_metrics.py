@@ -6,9 +6,9 @@ from typing import Any, cast
 import pytest
 from prometheus_client import REGISTRY
 
-from services.query.execution.event_borders import EventBorders
 from services.query.execution.executor import QueryExecutor
 from services.query.execution.limits import Limits
+from services.query.execution.project_facts import ProjectFacts
 from services.query.execution.turns import StoreTurns
 from services.runtime.clickhouse import ClickHouse, StoreUnavailableError
 
@@ -23,7 +23,7 @@ async def test_seconds_and_reads_are_the_projects(monkeypatch: pytest.MonkeyPatc
     clock = [100.0]
     monkeypatch.setattr("services.query.execution.turns.perf_counter", lambda: clock[0])
     none = cast(ClickHouse, None)
-    turns = StoreTurns(QueryExecutor(none, LIMITS, EventBorders(none, 60)), LIMITS)
+    turns = StoreTurns(QueryExecutor(none, LIMITS, ProjectFacts(none, 60)), LIMITS)
 
     async def slow(_: Any) -> str:
         await asyncio.sleep(0)

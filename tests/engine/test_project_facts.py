@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.contract.tables import EXPIRED
-from services.query.execution.event_borders import EventBorders
 from services.query.execution.executor import QueryExecutor
 from services.query.execution.limits import Limits
+from services.query.execution.project_facts import MANY_DELETED_IDS, ProjectFacts
 from services.query.sql.events import EVENTS_ONCE, SHOWN
 from services.runtime.clickhouse import ClickHouse, StoreError, StoreUnavailableError
 from services.runtime.settings import ClickHouseSettings, QuerySettings
@@ -34,7 +34,7 @@ async def opened(settings: ClickHouseSettings) -> AsyncIterator[ClickHouse]:
 
 
 def executor(found: ClickHouse) -> QueryExecutor:
-    return QueryExecutor(found, Limits.of(QuerySettings()), EventBorders(found, 60))
+    return QueryExecutor(found, Limits.of(QuerySettings()), ProjectFacts(found, 60))
 
 
 @pytest.fixture
@@ -65,3 +65,32 @@ async def test_without_borders_there_is_no_answer() -> None:
     async with opened(ClickHouseSettings(clickhouse_url="http://127.0.0.1:1")) as away:
         with pytest.raises(StoreUnavailableError):
             await executor(away).rows(_SQL, _OF_PROJECT)
+
+
+async def test_a_project_with_many_deleted_ids_is_asked_with_a_join(clickhouse: ClickHouseSettings) -> None:
+    """One whose event is of before its deletion, one who came back, somebody else, and an event that has no receipt."""
+    few, many, now = "few-deleted", "many-deleted", datetime.now(UTC)
+    moments = {"gone": now - timedelta(days=2), "back": now, "else": now - timedelta(days=2)}
+    for project in (few, many):
+        events = [Event(str(uuid.uuid4()), "a", who, at, "{}") for who, at in moments.items()]
+        store(clickhouse, {project: History(events)})
+        send_sql(
+            clickhouse,
+            "INSERT INTO events (project_id, event_id, event, distinct_id, timestamp) "
+            f"VALUES ('{project}', generateUUIDv4(), 'a', 'foreign', now64(6))",
+        )
+        others = MANY_DELETED_IDS + 1 if project == many else 0
+        send_sql(
+            clickhouse,
+            "INSERT INTO deleted_ids (project_id, distinct_id, deletion_id, before) SELECT "
+            f"'{project}', arrayJoin(arrayConcat(['gone', 'back'], arrayMap(x -> 'id ' || toString(x), range({others})))), "
+            f"generateUUIDv4(), fromUnixTimestamp64Micro({int((now - timedelta(hours=5)).timestamp() * 1e6)}, 'UTC')",
+        )
+    sql = f"SELECT e.distinct_id FROM {EVENTS_ONCE} WHERE e.project_id = {{project:String}} AND {SHOWN} ORDER BY 1"
+    async with opened(as_role(clickhouse, Role.QUERY)) as found:
+        facts = ProjectFacts(found, 60)
+        await facts.refresh()
+        assert (facts.has_many_deleted(few), facts.has_many_deleted(many)) == (False, True)
+        asked = QueryExecutor(found, Limits.of(QuerySettings()), facts)
+        for project in (few, many):
+            assert await asked.rows(sql, {"project": project}) == [("back",), ("else",), ("foreign",)]
