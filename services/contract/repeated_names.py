@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw
 
 _decode = msgspec.json.Decoder().decode
+_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -24,10 +25,30 @@ def first_of_each_name(text: bytes) -> bytes:
     return _encode(json.loads(text, object_pairs_hook=_first, parse_int=_number, parse_float=_number))
 
 
+def first_members(text: bytes | Raw) -> dict[str, Raw]:
+    """The members of a JSON object, as they are written. Raises what the decoder raises."""
+    text = bytes(text)
+    members = _decode_members(text)  # which keeps the last of each name
+    others = text.count(b'":') - len(members)
+    if not _has_blanks_before_colons(text) and (not others or others == sum(map(_names_in, members.values()))):
+        return members
+    return _decode_members(first_of_each_name(text))
+
+
+def _names_in(value: Raw) -> int:
+    """At least as many as a part of an object's text holds, which are none of that object."""
+    text = bytes(value)
+    return text.count(b'":') if text[:1] in b"{[" else 0
+
+
+def _has_blanks_before_colons(text: bytes) -> bool:
+    return b" :" in text or b"\t:" in text or b"\r:" in text or b"\n:" in text
+
+
 def _has_all_names(text: bytes) -> bool:
     """Whether a reader, which keeps one of each name, finds as many as there are colons behind a quote: then none stands
     twice. It takes half the time of `_repeats`, and is no answer where a string holds such a colon."""
-    if b" :" in text or b"\t:" in text or b"\r:" in text or b"\n:" in text:
+    if _has_blanks_before_colons(text):
         return False
     try:
         return _names(_decode(text)) == text.count(b'":')

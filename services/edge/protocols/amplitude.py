@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.repeated_names import first_members
 from services.edge.intake.lenient import mended
 from services.edge.intake.timestamps import read_time
 from services.edge.protocols.family import (
@@ -293,8 +294,9 @@ class _Translation:
 
     def _groups(self, value: Raw) -> Iterator[tuple[str, str]]:
         """Types and keys; of a type there may be several."""
-        groups = _decode_any(self._taken.object_of(value, "groups"))
-        for group_type, keys in groups.items():
+        groups = first_members(self._taken.object_of(value, "groups"))
+        for group_type, raw in groups.items():
+            keys = _decode_any(raw)
             for group_key in keys if isinstance(keys, list) else [keys]:
                 text = text_of_id(group_key)
                 if text is not None:
@@ -305,14 +307,14 @@ class _Translation:
         text = self._taken.object_of(value, name)
         if text in _NO_OBJECT:
             return b"{}", b"{}"
-        fields = _decode_fields(text)
+        fields = first_members(text)
         if not any(operation[:1] == "$" for operation in fields):
             return text, b"{}"
         traits: dict[str, Any] = {}
         set_once = b"{}"
         for operation, operand in fields.items():
             if operation == "$set":
-                traits.update(_decode_fields(self._taken.object_of(operand, "$set")))
+                traits.update(first_members(self._taken.object_of(operand, "$set")))
             elif operation == "$setOnce":
                 set_once = self._taken.object_of(operand, "$setOnce")
             elif operation == "$unset":

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.repeated_names import first_members
 from services.edge.intake.timestamps import read_time
 from services.edge.protocols.family import Answer, Family, Incoming, Parsed, basic_of, json_answer, text_of_id
 from services.edge.protocols.forms import form_of, unpacked
@@ -51,7 +52,6 @@ class _Update(Struct, gc=False, forbid_unknown_fields=True):
     had_persisted: Raw = field(default_factory=Raw, name="$had_persisted_distinct_id")
 
 
-_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_any = msgspec.json.decode
 
 
@@ -110,7 +110,7 @@ def _token_of(message: Any) -> str | None:
         return message.token
     if not isinstance(message, _Event) or bytes(message.properties)[:1] != b"{":
         return None
-    return _text(_decode_fields(message.properties), "token")
+    return _text(first_members(message.properties), "token")
 
 
 class _Translation:
@@ -124,7 +124,7 @@ class _Translation:
 
     def event(self, message: _Event, payload: Payload) -> None:
         """Raises ApiError."""
-        fields = _decode_fields(self._taken.object_of(message.properties, "properties"))
+        fields = first_members(self._taken.object_of(message.properties, "properties"))
         self._check(_text(fields, "token"))
         given = _text(fields, "distinct_id") or _text(fields, "$user_id") or _text(fields, "$device_id")
         time = read_time(fields.get("time", Raw()))
@@ -213,7 +213,7 @@ def _is_unique(message: Any) -> bool:
     properties = bytes(message.properties) if isinstance(message, _Event) else b""
     if properties[:1] != b"{":
         return False
-    fields = _decode_fields(properties)
+    fields = first_members(properties)
     return _text(fields, "$insert_id") is not None or is_exact(bytes(fields.get("time", Raw())))
 
 

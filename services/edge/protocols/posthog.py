@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.repeated_names import first_members
 from services.edge.intake.timestamps import read_time
 from services.edge.protocols.family import Answer, Family, Incoming, Parsed, corrected, json_answer, text_of_id
 from services.edge.protocols.forms import form_of, unpacked
@@ -211,7 +212,7 @@ def _token_of(properties: Raw) -> str | None:
     text = bytes(properties)
     if text[:1] != b"{":
         return None
-    fields = _decode_fields(text)
+    fields = first_members(text)
     for name in ("token", "api_key"):
         if name in fields:
             return text_of_id(_decode_any(fields[name]))
@@ -248,7 +249,7 @@ class _Translation:
         properties = self._taken.object_of(message.properties, "properties")
         apart: dict[str, Raw] = {}
         if any(mark in properties for mark in _MARKS) or message.event in _KINDS:
-            apart = _decode_fields(properties)
+            apart = first_members(properties)
             properties = encode({name: value for name, value in apart.items() if name not in _NOT_PROPERTIES})
         distinct_id = text_of_id(message.distinct_id) or _text(apart, "distinct_id")
         if distinct_id is None:

@@ -12,6 +12,7 @@ import pytest
 from services.contract.api.errors import ErrorCode
 from services.contract.api.sdk import FAMILIES as NAMES
 from services.contract.api.sdk import GET_PATHS, LOST, POST_PATHS
+from services.contract.repeated_names import first_of_each_name
 from services.edge.protocols import taken
 from services.edge.protocols.families import FAMILIES
 from services.runtime.settings import EdgeSettings
@@ -153,3 +154,57 @@ async def test_a_large_body_is_received_when_it_is_done(sdk: SdkEdge) -> None:
     assert response.status_code == 200
     assert len({event["received_at"] for event in sdk.events}) == 4
     assert all(event["timestamp"] == event["received_at"] for event in sdk.events)
+
+
+# Odd JSON in the messages.
+
+TWICE = b'{"plan":"free","plan":"pro"}'
+# Of each family: an address, a body, and how often it says the plan.
+NAMES_TWICE: dict[str, tuple[str, bytes, int]] = {
+    "segment": (
+        "/v1/batch",
+        b'{"writeKey":"%(key)b","batch":[{"type":"track","event":"e","userId":"u","properties":%(twice)b},'
+        b'{"type":"identify","userId":"u","traits":{},"context":{"traits":%(twice)b}},'
+        b'{"type":"identify","userId":"u","traits":%(twice)b,"context":{"traits":{"plan":"older"}}}]}',
+        3,
+    ),
+    "posthog": (
+        "/batch/",
+        b'{"api_key":"%(key)b","batch":[{"event":"e","distinct_id":"u","properties":%(twice)b,"$set":%(twice)b},'
+        b'{"event":"e","distinct_id":"u","properties":{"plan":"free", "plan" :"pro","token":"t","$set":%(twice)b}},'
+        b'{"event":"$identify","distinct_id":"u","$set_once":{"a":1},"$unset":["b"],"$set":%(twice)b}]}',
+        5,
+    ),
+    "amplitude": (
+        "/2/httpapi",
+        b'{"api_key":"%(key)b","events":[{"event_type":"e","user_id":"u","event_properties":%(twice)b,'
+        b'"user_properties":{"$set":%(twice)b}},{"event_type":"$identify","user_id":"u","user_properties":%(twice)b}]}',
+        3,
+    ),
+    "mixpanel": (
+        "/track",
+        b'[{"event":"e","properties":{"token":"%(key)b","distinct_id":"u","plan":"free","plan":"pro"}},'
+        b'{"event":"e","properties":{"token":"%(key)b","distinct_id":"u","pl\\u0061n":"free","plan":"pro"}}]',
+        2,
+    ),
+}
+
+
+@every_family
+async def test_of_a_name_that_stands_twice_the_first_counts(sdk: SdkEdge, family: str) -> None:
+    path, body, times = NAMES_TWICE[family]
+    response = await sdk.client.post(path, content=body % {b"key": KEY.encode(), b"twice": TWICE})
+    assert response.status_code == 200
+    said = [json.loads(first_of_each_name(line)) for line in [*sdk.log.event_lines, *sdk.log.identity_lines]]
+    found = [line.get("properties", {}).get("plan") or line["traits"]["plan"] for line in said]
+    assert found == ["free"] * times
+
+
+async def test_a_number_that_no_double_holds_costs_its_message_on_whichever_line_it_stands(sdk: SdkEdge) -> None:
+    """A fault elsewhere keeps the body on its lines."""
+    message = b'{"event":"%b","distinct_id":"u","properties":{"x":\n%b}}'
+    messages = [message % (b"large", b"1e400"), message % (b"good", b"1e40"), message % (b"no JSON", b"\x01")]
+    body = b'{"api_key":"%b","batch":[%b]}' % (KEY.encode(), b",".join(messages))
+    assert (await sdk.client.post("/batch/", content=body)).status_code == 200
+    assert [event["event"] for event in sdk.events] == ["good"]
+    assert [code for code, _ in sdk.letters] == ["invalid_field", "invalid_json"]
