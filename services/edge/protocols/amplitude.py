@@ -26,7 +26,6 @@ from services.edge.protocols.messages import (
     FAULTS,
     Payload,
     list_messages,
-    may_hold_many,
     members_of,
     read_envelope,
     read_list,
@@ -149,8 +148,8 @@ class Amplitude(Family):
         form = form_of(incoming.data, b"e")
         if form is not None:
             return _parsed_form(form)
-        text = text_of(incoming.data)
-        if not may_hold_many(text):
+        text, at_once = text_of(incoming.data)
+        if at_once:
             try:
                 body = _decode_batch(text)
             except FAULTS:
@@ -204,7 +203,7 @@ class Amplitude(Family):
 
 def _parsed_form(form: dict[str, str]) -> Parsed:
     """A list of events as `e`, the key as `client`, and the time of this try."""
-    text = text_of(form["e"].encode("utf-8", "surrogatepass"))
+    text, _ = text_of(form["e"].encode("utf-8", "surrogatepass"))
     uploaded = form.get("upload_time", "")
     is_time = uploaded.isascii() and uploaded.isdecimal() and len(uploaded) < 20
     envelope = _Form(form.get("client"), Raw(b"%d" % int(uploaded)) if is_time else Raw())

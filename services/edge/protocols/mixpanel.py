@@ -78,9 +78,9 @@ class Mixpanel(Family):
         data = incoming.data
         form = form_of(data)
         if form is not None:
-            text = text_of(unpacked(form["data"]))
+            text, _ = text_of(unpacked(form["data"]))
         else:
-            text = text_of(data if data[:1] in _BEGIN_OF_JSON else unpacked(data.decode("latin-1")))
+            text, _ = text_of(data if data[:1] in _BEGIN_OF_JSON else unpacked(data.decode("latin-1")))
         kind: type[Any] = _Event if incoming.path in ("/track", "/import") else _Update
         is_list = text.lstrip().startswith(b"[")
         messages: Messages[Any] = read_list(text, kind) if is_list else read_one(text, kind)

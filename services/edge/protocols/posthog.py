@@ -18,7 +18,6 @@ from services.edge.protocols.messages import (
     Messages,
     Payload,
     list_messages,
-    may_hold_many,
     members_of,
     read_envelope,
     read_list,
@@ -108,12 +107,12 @@ class PostHog(Family):
 
     def parse(self, incoming: Incoming) -> Parsed:
         form = form_of(incoming.data)
-        text = text_of(incoming.data if form is None else unpacked(form["data"]))
+        text, at_once = text_of(incoming.data if form is None else unpacked(form["data"]))
         if incoming.path == "/s":
             return Parsed(Messages([], list, set()), _Envelope(), None, b"")
         if text.lstrip().startswith(b"["):
             return _parsed(read_list(text, _Event), _Envelope(), text)
-        if not may_hold_many(text):
+        if at_once:
             try:
                 body = _decode_batch(text)
             except FAULTS:

@@ -33,7 +33,6 @@ from services.edge.protocols.messages import (
     FAULTS,
     Payload,
     list_messages,
-    may_hold_many,
     members_of,
     read_envelope,
     read_list,
@@ -137,12 +136,12 @@ class Segment(Family):
     # --- Translation ---
 
     def parse(self, incoming: Incoming) -> Parsed:
-        text = text_of(incoming.data)
+        text, at_once = text_of(incoming.data)
         if _call_of(incoming.path) not in _BATCHES:
             messages = read_one(text, _Message)
             key = next((one.write_key for one in messages.items if isinstance(one, _Message)), None)
             return Parsed(messages, _Envelope(), key, text)
-        if not may_hold_many(text):
+        if at_once:
             try:
                 body = _decode_batch(text)
             except FAULTS:

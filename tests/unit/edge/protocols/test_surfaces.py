@@ -208,3 +208,46 @@ async def test_a_number_that_no_double_holds_costs_its_message_on_whichever_line
     assert (await sdk.client.post("/batch/", content=body)).status_code == 200
     assert [event["event"] for event in sdk.events] == ["good"]
     assert [code for code, _ in sdk.letters] == ["invalid_field", "invalid_json"]
+
+
+# Of each family: an address, what is before the messages and behind them, and a message.
+BATCHES: dict[str, tuple[str, bytes, bytes, bytes]] = {
+    "segment": (
+        "/v1/batch",
+        b'{"writeKey":"%b","batch":[',
+        b"]}",
+        b'{"type":"track","event":"%b","userId":"u","messageId":"%b","properties":%b,"context":{}}',
+    ),
+    "posthog": (
+        "/batch/",
+        b'{"api_key":"%b","batch":[',
+        b"]}",
+        b'{"event":"%b","distinct_id":"u","uuid":"%b","properties":%b}',
+    ),
+    "amplitude": (
+        "/2/httpapi",
+        b'{"api_key":"%b","events":[',
+        b"]}",
+        b'{"event_type":"%b","user_id":"u","insert_id":"%b","event_properties":%b}',
+    ),
+    "mixpanel": (
+        "/track?token=%b",
+        b"[",
+        b"]",
+        b'{"event":"%b","properties":{"distinct_id":"u","$insert_id":"%b","x":%b}}',
+    ),
+}
+
+
+@every_family
+@pytest.mark.parametrize("messages", [2, 30])
+async def test_what_is_no_utf_8_costs_its_message_and_no_line_is_cut(sdk: SdkEdge, family: str, messages: int) -> None:
+    """The fault keeps the body on its lines; a newline in a line of ours would cost all events of its record."""
+    path, head, end, message = BATCHES[family]
+    texts = [message % (b"good", b"m%d" % n, b'{"x":\n1}') for n in range(messages - 1)]
+    body = b",".join([*texts, message % (b"bad", b"m", b'{"x":"\xff"}')])
+    key = KEY.encode()
+    response = await sdk.client.post(path.replace("%b", KEY), content=head.replace(b"%b", key) + body + end)
+    assert response.status_code == 200
+    assert [event["event"] for event in sdk.events] == ["good"] * (messages - 1)
+    assert [code for code, _ in sdk.letters] == ["invalid_json"]
