@@ -10,7 +10,7 @@ from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.repeated_names import first_members
 from services.edge.intake.timestamps import read_time
 from services.edge.protocols.family import Answer, Family, Incoming, Parsed, basic_of, json_answer, text_of_id
-from services.edge.protocols.forms import form_of, unpacked
+from services.edge.protocols.forms import form_of, is_json, unpacked
 from services.edge.protocols.messages import Messages, Payload, read_list, read_one, text_of
 from services.edge.protocols.taken import Taken, encode, merged, with_members
 from services.edge.protocols.text_keys import TextKeys, is_exact
@@ -19,7 +19,6 @@ _Id = str | int | float | None
 # Of properties: what is no property of the event, but the key, an id, a time.
 _NOT_PROPERTIES = ("token", "distinct_id", "time", "$insert_id")
 _OPERATIONS = ("$add", "$append", "$union", "$remove", "$delete")
-_BEGIN_OF_JSON = (b"{", b"[")
 
 
 class _Event(Struct, gc=False, forbid_unknown_fields=True):
@@ -80,13 +79,13 @@ class Mixpanel(Family):
         if form is not None:
             text, _ = text_of(unpacked(form["data"]))
         else:
-            text, _ = text_of(data if data[:1] in _BEGIN_OF_JSON else unpacked(data.decode("latin-1")))
+            text, _ = text_of(data if is_json(data) else unpacked(data.decode("latin-1")))
         kind: type[Any] = _Event if incoming.path in ("/track", "/import") else _Update
         is_list = text.lstrip().startswith(b"[")
         messages: Messages[Any] = read_list(text, kind) if is_list else read_one(text, kind)
         token = next((token for token in map(_token_of, messages.items) if token), None)
         says_verbose = "1" in (incoming.query.get("verbose"), (form or {}).get("verbose"))
-        is_import = incoming.path == "/import" and data[:1] in _BEGIN_OF_JSON
+        is_import = incoming.path == "/import" and is_json(data)
         return Parsed(messages, "OK" if is_import else 1 if says_verbose else None, token, text)
 
     def take(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> None:

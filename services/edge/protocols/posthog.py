@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Raw, Struct, field
 
+from services.contract.api.encoding import without_mark
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.repeated_names import first_members
 from services.edge.intake.timestamps import read_time
@@ -220,6 +221,7 @@ def _token_of(properties: Raw) -> str | None:
 
 def has_events(data: bytes) -> bool:
     """Whether a body is Amplitude's: it has `events`, where PostHog's has `batch`."""
+    data = without_mark(data)
     try:
         members: Any = _decode_fields(data)
     except FAULTS:

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -251,3 +252,50 @@ async def test_what_is_no_utf_8_costs_its_message_and_no_line_is_cut(sdk: SdkEdg
     assert response.status_code == 200
     assert [event["event"] for event in sdk.events] == ["good"] * (messages - 1)
     assert [code for code, _ in sdk.letters] == ["invalid_json"]
+
+
+MIXPANEL = '{"event":"café 😀","properties":{"token":"hr_ingest","distinct_id":"u","at":"/?a=1&data=2"}}'
+POSTHOG = '{"api_key":"hr_ingest","event":"café 😀","distinct_id":"u","properties":{"at":"/?a=1&data=2"}}'
+AMPLITUDE = (
+    '{"api_key":"hr_ingest","events":[{"event_type":"café 😀","user_id":"u","event_properties":{"at":"/?a=1&e=2"}}]}'
+)
+SEGMENT = '{"writeKey":"hr_ingest","event":"café 😀","userId":"u","properties":{"at":"/?a=1&data=2"}}'
+
+
+@pytest.mark.parametrize("before", ["", "\ufeff", " ", "\r\n", "\ufeff \n"])
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/track", MIXPANEL),
+        ("/import", f"[{MIXPANEL}]"),
+        ("/e/", POSTHOG),
+        ("/batch", f'{{"api_key":"hr_ingest","batch":[{POSTHOG}]}}'),
+        ("/batch", AMPLITUDE),
+        ("/2/httpapi", AMPLITUDE),
+        ("/v1/track", SEGMENT),
+    ],
+)
+async def test_json_is_json_behind_a_byte_order_mark_and_blanks(
+    sdk: SdkEdge, path: str, text: str, before: str
+) -> None:
+    response = await sdk.client.post(path, content=(before + text).encode())
+    assert response.status_code == 200
+    (event,) = sdk.events
+    assert event["event"] == "café 😀"
+    assert event["properties"]["at"].startswith("/?a=1&")
+
+
+@pytest.mark.parametrize("before", ["", "\ufeff", "\n"])
+@pytest.mark.parametrize(("path", "text"), [("/track", MIXPANEL), ("/e/", POSTHOG)])
+async def test_a_form_may_have_letters_as_they_are(sdk: SdkEdge, path: str, text: str, before: str) -> None:
+    text = before + text.replace("&", "%26")
+    for body in (f"data={text}", f"ip=1&data={text}", f"data={quote(unquote(text))}"):
+        assert (await sdk.client.post(path, content=body.encode())).status_code == 200
+    assert [(event["event"], event["properties"]["at"]) for event in sdk.events] == [("café 😀", "/?a=1&data=2")] * 3
+
+
+@pytest.mark.parametrize(("path", "text"), [("/track", MIXPANEL), ("/e/", POSTHOG), ("/v1/track", SEGMENT)])
+async def test_where_the_key_cannot_be_read_the_answer_says_why(sdk: SdkEdge, path: str, text: str) -> None:
+    response = await sdk.client.post(path, content=text.replace(" 😀", "").encode("latin-1"))
+    assert response.status_code == 400
+    assert "not valid UTF-8" in response.text
