@@ -29,26 +29,16 @@ def first_members(text: bytes | Raw) -> dict[str, Raw]:
     """The members of a JSON object, as they are written. Raises what the decoder raises."""
     text = bytes(text)
     members = _decode_members(text)  # which keeps the last of each name
-    others = text.count(b'":') - len(members)
-    if not _has_blanks_before_colons(text) and (not others or others == sum(map(_names_in, members.values()))):
-        return members
-    return _decode_members(first_of_each_name(text))
-
-
-def _names_in(value: Raw) -> int:
-    """At least as many as a part of an object's text holds, which are none of that object."""
-    text = bytes(value)
-    return text.count(b'":') if text[:1] in b"{[" else 0
-
-
-def _has_blanks_before_colons(text: bytes) -> bool:
-    return b" :" in text or b"\t:" in text or b"\r:" in text or b"\n:" in text
+    if len(_encode(members)) == len(text):
+        return members  # nothing was left out, not even a blank: as most SDKs write
+    once = first_of_each_name(text)
+    return members if once is text else _decode_members(once)
 
 
 def _has_all_names(text: bytes) -> bool:
     """Whether a reader, which keeps one of each name, finds as many as there are colons behind a quote: then none stands
     twice. It takes half the time of `_repeats`, and is no answer where a string holds such a colon."""
-    if _has_blanks_before_colons(text):
+    if b" :" in text or b"\t:" in text or b"\r:" in text or b"\n:" in text:
         return False
     try:
         return _names(_decode(text)) == text.count(b'":')
