@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw
 
 _decode = msgspec.json.Decoder().decode
+_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -22,6 +23,16 @@ def first_of_each_name(text: bytes) -> bytes:
     except (ValueError, RecursionError):
         return text  # no JSON that a reader could take: nothing is found in it either
     return _encode(json.loads(text, object_pairs_hook=_first, parse_int=_number, parse_float=_number))
+
+
+def first_members(text: bytes | Raw) -> dict[str, Raw]:
+    """The members of a JSON object, as they are written. Raises what the decoder raises."""
+    text = bytes(text)
+    members = _decode_members(text)  # which keeps the last of each name
+    if len(_encode(members)) == len(text):
+        return members  # nothing was left out, not even a blank: as most SDKs write
+    once = first_of_each_name(text)
+    return members if once is text else _decode_members(once)
 
 
 def _has_all_names(text: bytes) -> bool:

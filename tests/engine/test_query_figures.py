@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
-from services.contract.tables import EVENTS
+from services.contract.tables import EVENTS, IDENTITY_LOG
+from services.edge.intake.identity import take_identify
 from services.runtime.settings import ClickHouseSettings
 from tests.support.engine import insert_lines
 from tests.support.histories import event_line, store
@@ -437,6 +439,36 @@ def test_a_measure_of_a_trait_reads_the_trait(client: QueryClient, clickhouse: C
     assert project.measured("sum", "person.age", filter={"person.age": {"lt": 30}}) == {"all": 20}
 
 
+def test_a_number_inside_a_trait_is_of_any_size(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    project = Project(client, clickhouse)
+    said: dict[str, list[dict[str, Any]]] = {
+        "u": [{"traits": {"deep": {"n": 2**64 + 1}}}],
+        "v": [{"traits": {"deep": {"n": str(2**64 + 1)}}}],
+        "w": [{"traits": {"deep": {"n": -(2**70)}}}, {"traits": {"other": 1}}],
+        # A later call says all of the trait; null removes it, and then it is set once.
+        "x": [{"traits": {"deep": {"n": 2**65}}}, {"traits": {"deep": {"m": 1}}}],
+        "y": [{"traits": {"deep": {"n": 2**65}}}, {"traits": {"deep": None}}],
+        "z": [{"traits": {"deep": {"n": 1}}}, {"traits": {"deep": None}, "set_once": {"deep": {"n": 2**64}}}],
+    }
+    events = [event("e", who, timedelta(hours=i)) for i, who in enumerate(said)]
+    lines = []
+    for who, calls in said.items():
+        for i, call in enumerate(calls):
+            body = {"distinct_id": who, "timestamp": (START - DAY + timedelta(hours=i)).isoformat(), **call}
+            lines += take_identify(json.dumps(body).encode(), project.name, START, None).lines
+    store(clickhouse, {project.name: History(events)})
+    insert_lines(clickhouse, IDENTITY_LOG, msgspec.json.Encoder().encode_lines(lines))
+
+    def found(condition: Any) -> str:
+        answered = project.ask("events", filter={"person.deep.n": condition})["events"]
+        return "".join(event["distinct_id"] for event in answered)
+
+    assert [found(n) for n in (2**64 + 1, str(2**64 + 1), -(2**70), 2**65, 2**64)] == ["u", "v", "w", "", "z"]
+    assert [found({"gt": 2**60}), found({"lt": 0}), found({"exists": False})] == ["uz", "w", "xy"]
+    assert project.measured("max", "person.deep.n") == {"all": 2**64 + 1}
+    assert project.measured("min", "person.deep.n") == {"all": -(2**70)}
+
+
 def test_an_array_of_a_trait_has_integers_of_any_size(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
     project = Project(client, clickhouse)
     values = {"u": [2**64, "x", 1.5, None], "v": [str(2**64), [2**64]], "w": f"[{2**64}]", "x": [-(2**64)]}
@@ -444,10 +476,10 @@ def test_an_array_of_a_trait_has_integers_of_any_size(client: QueryClient, click
     calls = []
     for who, value in values.items():
         for kind, group_type, group in (("identify", "", ""), ("group", "company", f"of {who}")):
-            text = json.dumps({"n": value})
+            text = json.dumps({"n": value, "deep": {"n": value}})
             calls.append(Call(str(uuid.uuid4()), kind, who, START - DAY, text, group_type, group))
     store_people(clickhouse, {project.name: PeopleHistory(events, {}, calls)})
-    for key in ("person.n", "group.company.n"):
+    for key in ("person.n", "group.company.n", "person.deep.n", "group.company.deep.n"):
 
         def found(operand: Any, key: str = key) -> str:
             answered = project.ask("events", filter={key: {"contains": operand}})["events"]

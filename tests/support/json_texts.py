@@ -45,6 +45,7 @@ NUMBERS = st.one_of(
     _DIGITS,
     st.floats(allow_nan=False, allow_infinity=False).map(repr),
     st.tuples(st.integers(-99, 99), st.integers(0, 10**6), _EXPONENTS).map(lambda n: f"{n[0]}.{n[1]}{n[2]}"),
+    st.tuples(_DIGITS, _EXPONENTS).map("".join),  # many digits may be few again
 )
 _QUOTED_NUMBERS = NUMBERS.map(lambda number: f'"{number}"')
 _LITERALS = st.sampled_from(["null", "true", "false", "{}", "[]"])

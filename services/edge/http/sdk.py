@@ -164,6 +164,9 @@ class SdkCalls:
         """Of a body that has the key. It has given its turn back: whoever waits for a limit waits outside. Raises ApiError."""
         token, size = parsed.key, len(incoming.data)
         if token is None:
+            for message in parsed.messages.items:
+                if isinstance(message, ApiError):
+                    raise message  # the key may be in there
             raise ApiError(ErrorCode.UNAUTHORIZED, "There is no project key: give it to the SDK as its key.")
         key = await self._held(lambda: self._key_elsewhere(token), deadline, "", size)
         is_of(request.scope, key.project_id)

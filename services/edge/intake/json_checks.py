@@ -25,7 +25,8 @@ _STEPS[list(b"}]")] = -1
 
 # A number is beyond doubles only with an exponent of three digits, or with so many digits before its point.
 _MANY_DIGITS = 200
-_LONG_INTEGER = re.compile(rb"(?<![0-9.+eE-])-?[0-9]{309,}+")
+# With a point or an exponent behind its digits a number may be small again.
+_LONG_INTEGER = re.compile(rb"(?<![0-9.+eE-])-?[0-9]{309,}+(?![.eE])")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"', re.DOTALL)
 _NUMBER = re.compile(rb"-?[0-9][0-9.eE+-]*")
 _LARGE_BYTES = 4 * 1024  # from so many on, numpy is faster
@@ -34,15 +35,16 @@ _SAMPLED = 16
 _RUN_OF_DIGITS = b"\1" * (_MANY_DIGITS // _SAMPLED)
 _ZERO = np.uint8(ord("0"))
 # What may stand in a number before its exponent, and before the number.
-_IN_MANTISSA, _BEFORE_NUMBER = b"0123456789.-", b":,[ \t\r"
+_IN_MANTISSA, _BEFORE_NUMBER = b"0123456789.-", b":,[ \t\r\n"
 _MANTISSA_CHARS = 24  # a longer one is worth a closer look
+_END = 0xFF  # behind what stands before an exponent; no byte of UTF-8
 _BEFORE_EXPONENT = np.arange(1 - _MANTISSA_CHARS, 2)  # from a mantissa's last digit, to the `e` behind it
 # Of these characters: mantissas become 0, what is before a number becomes a colon.
 _KINDS = bytes(
-    ord("0") if c in _IN_MANTISSA else ord(":") if c in _BEFORE_NUMBER else c if c == NEWLINE else ord("x")
+    ord("0") if c in _IN_MANTISSA else ord(":") if c in _BEFORE_NUMBER else c if c == _END else ord("x")
     for c in range(256)
 )
-_BEGUN_NUMBER, _LONG_NUMBER = re.compile(rb":0+\n"), b"0" * _MANTISSA_CHARS + b"\n"
+_BEGUN_NUMBER, _LONG_NUMBER = re.compile(rb":0+\xff"), b"0" * _MANTISSA_CHARS + b"\xff"
 _MANY_EXPONENTS = 10_000  # so many take longer than a look at each event, which is done in a thread
 _EXPONENT = re.compile(rb"[0-9][eE]\+?[0-9]{3}")
 # Digits and + become 0, e and E become e.
@@ -156,7 +158,7 @@ def _may_hold_large_in_many(joined: bytes) -> bool:
         return True
     # Most of them are in ids of hexadecimal digits: there a letter or a quote comes before anything that begins a number.
     before = text.take(places[:, None] + _BEFORE_EXPONENT, mode="clip")
-    before[:, -1] = NEWLINE
+    before[:, -1] = _END
     kinds = before.tobytes().translate(_KINDS)
     if _LONG_NUMBER not in kinds and _BEGUN_NUMBER.search(kinds) is None:
         return False

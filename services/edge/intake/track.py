@@ -179,7 +179,7 @@ def _take_clean(
     if len(events) > MAX_BATCH_EVENTS or _may_hold_nul(body):
         return None
     properties = [event.properties for event in events]
-    if len(body) > MAX_EVENT_BYTES and max(map(len, properties), default=0) > MAX_EVENT_BYTES // 2:
+    if len(body) > MAX_EVENT_BYTES and _may_hold_large_event(body, events):
         return None
     joined = b"\n".join(properties)
     if may_hold_large_number(joined):
@@ -207,6 +207,15 @@ def _take_clean(
             line.original_timestamp = original
             intake.warn_of_future(index, original)
     return intake
+
+
+def _may_hold_large_event(body: bytes, events: Sequence[TrackEvent]) -> bool:
+    """Whether one of them may have too many bytes: in its properties, or in blanks, its time, and what stands twice."""
+    sizes = [len(event.properties) for event in events]
+    rest = len(body) - sum(sizes)
+    if rest > MAX_EVENT_BYTES // 2:  # of a thousand events names and ids may be as much
+        rest -= sum(len(event.event) + len(event.distinct_id) + len(event.idempotency_key or "") for event in events)
+    return max(rest, *sizes) > MAX_EVENT_BYTES // 2
 
 
 def _are_keys(keys: Sequence[str | None]) -> bool:

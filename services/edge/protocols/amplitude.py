@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.repeated_names import first_members
 from services.edge.intake.lenient import mended
 from services.edge.intake.timestamps import read_time
 from services.edge.protocols.family import (
@@ -25,7 +26,6 @@ from services.edge.protocols.messages import (
     FAULTS,
     Payload,
     list_messages,
-    may_hold_many,
     members_of,
     read_envelope,
     read_list,
@@ -148,8 +148,8 @@ class Amplitude(Family):
         form = form_of(incoming.data, b"e")
         if form is not None:
             return _parsed_form(form)
-        text = text_of(incoming.data)
-        if not may_hold_many(text):
+        text, at_once = text_of(incoming.data)
+        if at_once:
             try:
                 body = _decode_batch(text)
             except FAULTS:
@@ -203,7 +203,7 @@ class Amplitude(Family):
 
 def _parsed_form(form: dict[str, str]) -> Parsed:
     """A list of events as `e`, the key as `client`, and the time of this try."""
-    text = text_of(form["e"].encode("utf-8", "surrogatepass"))
+    text, _ = text_of(form["e"].encode("utf-8", "surrogatepass"))
     uploaded = form.get("upload_time", "")
     is_time = uploaded.isascii() and uploaded.isdecimal() and len(uploaded) < 20
     envelope = _Form(form.get("client"), Raw(b"%d" % int(uploaded)) if is_time else Raw())
@@ -293,8 +293,9 @@ class _Translation:
 
     def _groups(self, value: Raw) -> Iterator[tuple[str, str]]:
         """Types and keys; of a type there may be several."""
-        groups = _decode_any(self._taken.object_of(value, "groups"))
-        for group_type, keys in groups.items():
+        groups = first_members(self._taken.object_of(value, "groups"))
+        for group_type, raw in groups.items():
+            keys = _decode_any(raw)
             for group_key in keys if isinstance(keys, list) else [keys]:
                 text = text_of_id(group_key)
                 if text is not None:
@@ -305,14 +306,14 @@ class _Translation:
         text = self._taken.object_of(value, name)
         if text in _NO_OBJECT:
             return b"{}", b"{}"
-        fields = _decode_fields(text)
+        fields = first_members(text)
         if not any(operation[:1] == "$" for operation in fields):
             return text, b"{}"
         traits: dict[str, Any] = {}
         set_once = b"{}"
         for operation, operand in fields.items():
             if operation == "$set":
-                traits.update(_decode_fields(self._taken.object_of(operand, "$set")))
+                traits.update(first_members(self._taken.object_of(operand, "$set")))
             elif operation == "$setOnce":
                 set_once = self._taken.object_of(operand, "$setOnce")
             elif operation == "$unset":

@@ -1,5 +1,6 @@
 """Bodies that are forms, and base64 in the place of JSON."""
 
+import re
 from base64 import b64decode
 from binascii import Error as Base64Error
 from urllib.parse import parse_qs
@@ -7,15 +8,24 @@ from urllib.parse import parse_qs
 from services.contract.api.errors import ApiError, ErrorCode
 
 _MAX_FIELDS = 100
-_BEGIN_OF_JSON = (b"{", b"[")
+_BEGIN_OF_JSON = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*[{\[]")
+
+
+def is_json(body: bytes) -> bool:
+    """By its first character, behind a byte order mark and blanks."""
+    return _BEGIN_OF_JSON.match(body) is not None
 
 
 def form_of(body: bytes, field: bytes = b"data") -> dict[str, str] | None:
     """The fields of a form that has `field`, each once; None for a body that is none. Raises ApiError."""
-    if body[:1] in _BEGIN_OF_JSON or (not body.startswith(field + b"=") and b"&%b=" % field not in body):
+    if is_json(body) or (not body.startswith(field + b"=") and b"&%b=" % field not in body):
         return None
     try:
-        fields = parse_qs(body.decode("latin-1"), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+        text = body.decode()  # some leave letters as they are
+    except UnicodeDecodeError:
+        text = body.decode("latin-1")
+    try:
+        fields = parse_qs(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS)
     except ValueError as error:
         raise ApiError(ErrorCode.INVALID_FIELD, f"The form has more than {_MAX_FIELDS} fields.") from error
     return {name: values[0] for name, values in fields.items()}
@@ -24,7 +34,7 @@ def form_of(body: bytes, field: bytes = b"data") -> dict[str, str] | None:
 def unpacked(data: str) -> bytes:
     """JSON, or base64 of it, as text of JSON. Raises ApiError."""
     raw = data.strip().encode("utf-8", "surrogatepass")
-    if raw[:1] in _BEGIN_OF_JSON:
+    if is_json(raw):
         return raw
     try:
         return b64decode(raw.replace(b" ", b"+").replace(b"-", b"+").replace(b"_", b"/") + b"=" * (-len(raw) % 4))

@@ -56,18 +56,19 @@ class Messages(Generic[T]):
         return self._texts
 
 
-def text_of(body: bytes) -> bytes:
-    """The body as JSON text on one line, mended as native calls mend it. Raises ApiError for what is no text."""
+def text_of(body: bytes) -> tuple[bytes, bool]:
+    """The body as JSON text, and whether its messages may be decoded all at once. Then it is UTF-8 on one line, mended as
+    native calls mend it: the decoder looks at no text that it passes on. Raises ApiError for what is no text."""
     text = plain_text(body)
-    if text.isascii() and b"\n" not in text and b"\\" not in text:
-        return text  # there is nothing to mend
-    try:
-        return mended(text)[0]
-    except FAULTS:
-        return text  # is looked at message by message
+    if not text.isascii() or b"\n" in text or b"\\" in text:
+        try:
+            text = mended(text)[0]
+        except FAULTS:
+            return text, False
+    return text, not _may_hold_many(text)
 
 
-def may_hold_many(text: bytes) -> bool:
+def _may_hold_many(text: bytes) -> bool:
     """Whether its messages have to be counted before they are decoded."""
     return len(text) > _COUNT_FROM_BYTES and text.count(b"{") > _COUNT_FROM_OBJECTS
 
@@ -152,7 +153,7 @@ def _too_many() -> ApiError:
 def _not_json(text: bytes, wanted: str) -> ApiError:
     try:
         text.decode()
-        msgspec.json.decode(text)
+        msgspec.json.decode(text, type=msgspec.Raw)  # a number that no double holds is a fault of its message alone
     except FAULTS as error:
         return invalid_json(error)
     return ApiError(ErrorCode.INVALID_JSON, f"Expected {wanted} in the body.")

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.repeated_names import first_members
 from services.edge.intake.timestamps import read_time
 from services.edge.protocols.family import (
     Answer,
@@ -18,7 +19,7 @@ from services.edge.protocols.family import (
     none_valid,
     text_of_id,
 )
-from services.edge.protocols.forms import form_of, unpacked
+from services.edge.protocols.forms import form_of, is_json, unpacked
 from services.edge.protocols.messages import Messages, Payload, read_list, read_one, text_of
 from services.edge.protocols.taken import Taken, encode, merged, with_members
 from services.edge.protocols.text_keys import TextKeys, is_exact
@@ -27,7 +28,6 @@ _Id = str | int | float | None
 # Of properties: what is no property of the event, but the key, an id, a time.
 _NOT_PROPERTIES = ("token", "distinct_id", "time", "$insert_id")
 _OPERATIONS = ("$add", "$append", "$union", "$remove", "$delete")
-_BEGIN_OF_JSON = (b"{", b"[")
 
 
 class _Event(Struct, gc=False, forbid_unknown_fields=True):
@@ -64,7 +64,6 @@ class _Update(Struct, gc=False, forbid_unknown_fields=True):
     row: Raw = field(default_factory=Raw, name="id")
 
 
-_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_any = msgspec.json.decode
 
 
@@ -96,15 +95,15 @@ class Mixpanel(Family):
         data = incoming.data
         form = form_of(data)
         if form is not None:
-            text = text_of(unpacked(form["data"]))
+            text, _ = text_of(unpacked(form["data"]))
         else:
-            text = text_of(data if data[:1] in _BEGIN_OF_JSON else unpacked(data.decode("latin-1")))
+            text, _ = text_of(data if is_json(data) else unpacked(data.decode("latin-1")))
         kind: type[Any] = _Event if incoming.path in ("/track", "/import") else _Update
         is_list = text.lstrip().startswith(b"[")
         messages: Messages[Any] = read_list(text, kind) if is_list else read_one(text, kind)
         token = next((token for token in map(_token_of, messages.items) if token), None)
         says_verbose = "1" in (incoming.query.get("verbose"), (form or {}).get("verbose"))
-        is_import = incoming.path == "/import" and data[:1] in _BEGIN_OF_JSON
+        is_import = incoming.path == "/import" and is_json(data)
         key = token or incoming.query.get("api_key")
         return Parsed(messages, "OK" if is_import else 1 if says_verbose else None, key, text)
 
@@ -139,7 +138,7 @@ def _token_of(message: Any) -> str | None:
         return message.token
     if not isinstance(message, _Event) or bytes(message.properties)[:1] != b"{":
         return None
-    return _text(_decode_fields(message.properties), "token")
+    return _text(first_members(message.properties), "token")
 
 
 class _Translation:
@@ -153,7 +152,7 @@ class _Translation:
 
     def event(self, message: _Event, payload: Payload) -> None:
         """Raises ApiError."""
-        fields = _decode_fields(self._taken.object_of(message.properties, "properties"))
+        fields = first_members(self._taken.object_of(message.properties, "properties"))
         self._check(_text(fields, "token"))
         given = _text(fields, "distinct_id") or _text(fields, "$user_id") or _text(fields, "$device_id")
         time = read_time(fields.get("time", Raw()))
@@ -248,13 +247,13 @@ def _is_unique(message: Any) -> bool:
     properties = bytes(message.properties) if isinstance(message, _Event) else b""
     if properties[:1] != b"{":
         return False
-    fields = _decode_fields(properties)
+    fields = first_members(properties)
     return _text(fields, "$insert_id") is not None or is_exact(bytes(fields.get("time", Raw())))
 
 
 def _id_of_phone(metadata: Raw) -> str | None:
     """The SDKs for phones and Unity give each event and update an id beside its properties."""
-    return _text(_decode_fields(metadata), "$mp_event_id") if bytes(metadata)[:1] == b"{" else None
+    return _text(first_members(metadata), "$mp_event_id") if bytes(metadata)[:1] == b"{" else None
 
 
 def _text(fields: dict[str, Raw], name: str) -> str | None:

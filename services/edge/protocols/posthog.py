@@ -8,7 +8,9 @@ from uuid import UUID
 import msgspec
 from msgspec import Raw, Struct, field
 
+from services.contract.api.encoding import without_mark
 from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.repeated_names import first_members
 from services.edge.intake.timestamps import read_time
 from services.edge.protocols.family import Answer, Family, Incoming, Parsed, corrected, json_answer, text_of_id
 from services.edge.protocols.forms import form_of, unpacked
@@ -17,7 +19,6 @@ from services.edge.protocols.messages import (
     Messages,
     Payload,
     list_messages,
-    may_hold_many,
     members_of,
     read_envelope,
     read_list,
@@ -109,12 +110,12 @@ class PostHog(Family):
 
     def parse(self, incoming: Incoming) -> Parsed:
         form = form_of(incoming.data)
-        text = text_of(incoming.data if form is None else unpacked(form["data"]))
+        text, at_once = text_of(incoming.data if form is None else unpacked(form["data"]))
         if incoming.path == "/s":
             return Parsed(Messages([], list, set()), _Envelope(), None, b"")
         if text.lstrip().startswith(b"["):
             return _parsed(read_list(text, _Event), _Envelope(), text)
-        if not may_hold_many(text):
+        if at_once:
             try:
                 body = _decode_batch(text)
             except FAULTS:
@@ -213,7 +214,7 @@ def _token_of(properties: Raw) -> str | None:
     text = bytes(properties)
     if text[:1] != b"{":
         return None
-    fields = _decode_fields(text)
+    fields = first_members(text)
     for name in ("token", "api_key"):
         if name in fields:
             return text_of_id(_decode_any(fields[name]))
@@ -222,6 +223,7 @@ def _token_of(properties: Raw) -> str | None:
 
 def has_events(data: bytes) -> bool:
     """Whether a body is Amplitude's: it has `events`, where PostHog's has `batch`."""
+    data = without_mark(data)
     try:
         members: Any = _decode_fields(data)
     except FAULTS:
@@ -250,7 +252,7 @@ class _Translation:
         properties = self._taken.object_of(message.properties, "properties")
         apart: dict[str, Raw] = {}
         if any(mark in properties for mark in _MARKS) or message.event in _KINDS:
-            apart = _decode_fields(properties)
+            apart = first_members(properties)
             properties = encode({name: value for name, value in apart.items() if name not in _NOT_PROPERTIES})
         distinct_id = text_of_id(message.distinct_id) or text_of_id(message.own_id) or _text(apart, "distinct_id")
         if distinct_id is None:

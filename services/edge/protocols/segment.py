@@ -15,6 +15,7 @@ from services.contract.api.ingest import (
     MAX_IDEMPOTENCY_KEY_CHARS,
 )
 from services.contract.placeholders import FIRST_OF_KEYS
+from services.contract.repeated_names import first_members
 from services.edge.intake.json_checks import all_objects, may_have_one_of
 from services.edge.intake.timestamps import read_plain_times, read_time
 from services.edge.protocols.family import (
@@ -32,7 +33,6 @@ from services.edge.protocols.messages import (
     FAULTS,
     Payload,
     list_messages,
-    may_hold_many,
     members_of,
     read_envelope,
     read_list,
@@ -109,7 +109,6 @@ class _Envelope(Struct, rename="camel"):
 
 
 _decode_batch = msgspec.json.Decoder(_Batch).decode
-_decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _decode_any = msgspec.json.decode
 
 
@@ -140,12 +139,12 @@ class Segment(Family):
     # --- Translation ---
 
     def parse(self, incoming: Incoming) -> Parsed:
-        text = text_of(incoming.data)
+        text, at_once = text_of(incoming.data)
         if _call_of(incoming.path) not in _BATCHES:
             messages = read_one(text, _Message)
             key = next((one.write_key for one in messages.items if isinstance(one, _Message)), None)
             return Parsed(messages, _Envelope(), key, text)
-        if not may_hold_many(text):
+        if at_once:
             try:
                 body = _decode_batch(text)
             except FAULTS:
@@ -305,7 +304,7 @@ class _Translation:
         members += self._request_members
         if members and _may_hold(properties, members):
             # The event's own come first: where it has one of these names, that one stays.
-            own = _decode_fields(properties)
+            own = first_members(properties)
             members = [member for member in members if _decode_any(member.partition(b":")[0]) not in own]
         text = self._taken.object_of(Raw(with_members(properties, members)), "properties")
         distinct_id = user if user is not None else _required(anonymous, "userId")
@@ -317,7 +316,7 @@ class _Translation:
         text = bytes(context)
         if text[:1] == b"{" and text != b"{}":
             if b'"traits"' in text or b'"groupId"' in text:
-                fields = _decode_fields(text)
+                fields = first_members(text)
                 if fields.pop("traits", None) is not None:
                     text = encode(fields)
                 if group is None and "groupId" in fields:
@@ -329,7 +328,7 @@ class _Translation:
     def _traits(self, message: _Message, context: Raw) -> bytes:
         """Those of the context too: RudderStack's Python and browser SDKs send them there alone."""
         traits = self._taken.object_of(message.traits, "traits")
-        of_context = _decode_fields(context).get("traits") if b'"traits"' in bytes(context) else None
+        of_context = first_members(context).get("traits") if b'"traits"' in bytes(context) else None
         return traits if of_context is None else merged(self._taken.object_of(of_context, "context.traits"), traits)
 
     def _time(self, message: _Message, context: Raw) -> tuple[datetime | None, str]:
@@ -413,7 +412,7 @@ def _library(context: Raw) -> str:
     if class_name not in bytes(context):
         return ""
     try:
-        library = _decode_any(_decode_fields(context).get("library", Raw(b"null")))
+        library = _decode_any(first_members(context).get("library", Raw(b"null")))
     except FAULTS:
         return ""
     name = library.get("name") if isinstance(library, dict) else None

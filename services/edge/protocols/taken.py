@@ -22,6 +22,7 @@ from services.contract.log.dead_letter import DeadLetter
 from services.contract.log.envelope import EventLine, IdentityLine
 from services.contract.log.event_ids import fresh_ids, ids_of_keys, project_prefix
 from services.contract.placeholders import is_placeholder_id, is_placeholder_key
+from services.contract.repeated_names import first_members
 from services.edge.intake.identity import IdentityIntake, take_alias, take_group, take_group_traits, take_identify
 from services.edge.intake.json_checks import EMPTY_OBJECT, json_object, may_hold_large_number
 from services.edge.intake.timestamps import resolve_time
@@ -251,9 +252,7 @@ def merged(first: bytes, second: bytes) -> bytes:
         return first
     if first == EMPTY_OBJECT:
         return second
-    return encode(
-        {**msgspec.json.decode(first, type=dict[str, Raw]), **msgspec.json.decode(second, type=dict[str, Raw])}
-    )
+    return encode({**first_members(first), **first_members(second)})
 
 
 def _with_time(fields: dict[str, Any], time: datetime | None, key: str | None) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def trait_people(condition: Condition, parameters: Parameters, who: str = PERSON
 
 def _trait_value(condition: Condition, trait: str, parameters: Parameters) -> tuple[str, bool]:
     """SQL about the text `value` of a trait, and whether of an array that is to be the texts of its members."""
-    arrays = _needs_exact_members(condition) and trait != "" and "." not in trait
+    arrays = _needs_exact_members(condition) and trait != ""
     return value_condition("value", condition, parameters, array_members("value") if arrays else None), arrays
 
 

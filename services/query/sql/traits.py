@@ -5,6 +5,8 @@ removes it, `set_once` sets it where there is none; in one call `traits` come fi
 project's part of the log, whatever the number of events.
 """
 
+from collections.abc import Callable, Sequence
+
 from services.contract.tables import IDENTITY_LOG
 from services.query.sql.events import NOT_DELETED
 from services.query.sql.json_text import json_array, json_text
@@ -32,7 +34,7 @@ def trait_holders(
     key: str, value_holds: str, parameters: Parameters, who: str = PERSON, *, arrays: bool = False
 ) -> str:
     """The people (one column, `who`) for whom `value_holds`, SQL about the JSON text `value`, which is never empty.
-    `arrays`: it is that of `json_array`; of a trait whose name has no dot."""
+    `arrays`: it is that of `json_array`."""
     subject, _, name = key.partition(".")
     if subject == "person":
         of_kind = f"{join_persons(who == PERSON_ID)} {_OF_PROJECT} AND e.kind IN {IDENTIFIES}"
@@ -103,26 +105,33 @@ def traits_of_groups(group_type: str, keys: str) -> str:
 def _values(who: str, trait: str, of_kind: str, parameters: Parameters, arrays: bool = False) -> str:
     """`of_kind`: joins and conditions that leave the calls about `who`."""
     # A dotted name is the trait of that very name where there is one, else the way into an object.
-    names = [trait, *trait.split(".")[:1]] if "." in trait else [trait]
-    places = [parameters.add(name, "String") for name in names]
     text_of = json_array if arrays else json_text
-    texts, columns = [], []
-    for i, place in enumerate(places):
-        texts += [
-            f"{text_of('e.traits', place)} AS trait_{i:d}",
-            f"{text_of('e.set_once', place)} AS once_{i:d}",
-        ]
-        columns += _folded(f"trait_{i:d}", f"once_{i:d}", f"value_{i:d}")
+    place = parameters.add(trait, "String")
+    read: list[Callable[[str], str]] = [lambda column: text_of(column, place)]
     value = "value_0"
-    if len(names) > 1:
-        way = ", ".join(parameters.add(name, "String") for name in trait.split(".")[1:])
-        value = f"if(value_0 != '', value_0, {json_text('value_1', way)})"
-    told = " OR ".join(f"{text} != ''" for i in range(len(names)) for text in (f"trait_{i:d}", f"once_{i:d}"))
+    if "." in trait:
+        way = [parameters.add(name, "String") for name in trait.split(".")]
+        read.append(lambda column: _inside(column, way, text_of))
+        value = "if(value_0 != '', value_0, substring(value_1, 2))"
+    texts, columns = [], []
+    for i, text in enumerate(read):
+        texts += [f"{text('e.traits')} AS trait_{i:d}", f"{text('e.set_once')} AS once_{i:d}"]
+        columns += _folded(f"trait_{i:d}", f"once_{i:d}", f"value_{i:d}")
+    told = " OR ".join(f"{text} != ''" for i in range(len(read)) for text in (f"trait_{i:d}", f"once_{i:d}"))
     folded = (
         f"WITH {', '.join(texts)} SELECT {who} AS who, {', '.join(columns)} {_LOG} {of_kind} AND {_SAYS_TRAITS} "
         f"AND ({told}) GROUP BY who"
     )
     return f"SELECT who, {value} AS value FROM ({folded}) WHERE value != ''"
+
+
+def _inside(column: str, way: Sequence[str], text_of: Callable[..., str]) -> str:
+    """The text of what a trait has inside, behind a mark: the call says the trait, whatever is inside. Read from the column,
+    because in the text of an object ClickHouse writes whole numbers beyond 64 bits as strings."""
+    return (
+        f"multiIf(NOT JSONHas({column}, {way[0]}), '', JSONType({column}, {way[0]}) = 'Null', 'null', "
+        f"concat('=', {text_of(column, *way)}))"
+    )
 
 
 def _folded(trait: str, once: str, value: str) -> list[str]:

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.contract.repeated_names import first_of_each_name
+from services.contract.repeated_names import first_members, first_of_each_name
 
 NAMES = st.sampled_from(["a", "b", '":', "\\", "ä", ""])
 VALUES: st.SearchStrategy[Any] = st.recursive(
@@ -37,6 +37,8 @@ def read(text: str, repeats: list[str]) -> Any:
 @example('{"a":1,"\\u0061":2}')
 @example('{"a":{"b":1},"c":[{"b":2,"b":3}]}')
 @example('{"a":"\\":","a":2}')
+@example('{"a" :1,"a":2}')
+@example('{"a":[{"b":1}],"c":"\\":","a":2}')
 def test_each_name_once(text: str) -> None:
     repeats: list[str] = []
     wanted = read(text, repeats)
@@ -46,3 +48,6 @@ def test_each_name_once(text: str) -> None:
     assert not left
     if not repeats:
         assert answer == text
+    if isinstance(wanted, dict):
+        members = first_members(text.encode())
+        assert {name: read(bytes(value).decode(), []) for name, value in members.items()} == wanted

@@ -88,6 +88,21 @@ FAULTS = {
     "nothing": (b"", ErrorCode.INVALID_JSON, None),
     "no object": (b'"text"', ErrorCode.INVALID_FIELD, None),
     "too large": (EVENT % (b'{"x":"%s"}' % (b"x" * 600_000)), ErrorCode.EVENT_TOO_LARGE, None),
+    "too large, by blanks": (
+        WITH_FIELD % (b'"timestamp":' + b" " * 600_000 + b"null"),
+        ErrorCode.EVENT_TOO_LARGE,
+        None,
+    ),
+    "too large, by what stands twice": (
+        EVENT % (b'{"x":"%s"},"properties":{}' % (b"x" * 600_000)),
+        ErrorCode.EVENT_TOO_LARGE,
+        None,
+    ),
+    "too large, by its time": (
+        WITH_FIELD % (b'"timestamp":1795170000.' + b"0" * 600_000),
+        ErrorCode.EVENT_TOO_LARGE,
+        None,
+    ),
     "a time out of range": (WITH_FIELD % b'"timestamp":1e400', ErrorCode.INVALID_TIMESTAMP, "timestamp"),
     "a key that is a number": (WITH_FIELD % b'"idempotency_key":1e400', ErrorCode.INVALID_FIELD, None),
 }

@@ -119,6 +119,10 @@ def test_one_look_at_all_says_no_more_than_one_at_each(values: list[bytes], all_
         ("9" * 308, True),
         ("9" * 309, False),
         ("1" + "0" * 309 + ".5", False),
+        ("1" + "0" * 309 + "e-10", True),
+        ("-1" + "0" * 309 + ".5E-3", True),
+        ("1" + "0" * 5000 + "e-4900", True),
+        ("1" + "0" * 5000 + "e-4600", False),
         ("1" + "0" * 220 + "e99", False),
         ("1" + "0" * 220 + "e80", True),
         ("9" * 100_000, False),
@@ -128,7 +132,14 @@ def test_one_look_at_all_says_no_more_than_one_at_each(values: list[bytes], all_
 )
 @pytest.mark.parametrize(
     "place",
-    ['{"x":%s}', '{"x" : %s }', '{"a":"1e9","x":[0,%s]}', '{"x":{"y":[[%s]]},"z":"e"}', '{"id":"3e1234","x":%s}'],
+    [
+        '{"x":%s}',
+        '{"x" : %s }',
+        '{"x":\n%s\n}',
+        '{"a":"1e9","x":[0,%s]}',
+        '{"x":{"y":[[%s]]},"z":"e"}',
+        '{"id":"3e1234","x":%s}',
+    ],
 )
 def test_a_number_that_no_double_holds_is_refused(number: str, is_double: bool, place: str) -> None:
     value = Raw((place % number).encode())

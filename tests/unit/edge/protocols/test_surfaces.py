@@ -6,12 +6,14 @@ import re
 import sys
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 
 from services.contract.api.errors import ErrorCode
 from services.contract.api.sdk import FAMILIES as NAMES
 from services.contract.api.sdk import GET_PATHS, LOST, POST_PATHS
+from services.contract.repeated_names import first_of_each_name
 from services.edge.protocols import taken
 from services.edge.protocols.families import FAMILIES
 from services.runtime.settings import EdgeSettings
@@ -153,3 +155,147 @@ async def test_a_large_body_is_received_when_it_is_done(sdk: SdkEdge) -> None:
     assert response.status_code == 200
     assert len({event["received_at"] for event in sdk.events}) == 4
     assert all(event["timestamp"] == event["received_at"] for event in sdk.events)
+
+
+# Odd JSON in the messages.
+
+TWICE = b'{"plan":"free","plan":"pro"}'
+# Of each family: an address, a body, and how often it says the plan.
+NAMES_TWICE: dict[str, tuple[str, bytes, int]] = {
+    "segment": (
+        "/v1/batch",
+        b'{"writeKey":"%(key)b","batch":[{"type":"track","event":"e","userId":"u","properties":%(twice)b},'
+        b'{"type":"identify","userId":"u","traits":{},"context":{"traits":%(twice)b}},'
+        b'{"type":"identify","userId":"u","traits":%(twice)b,"context":{"traits":{"plan":"older"}}}]}',
+        3,
+    ),
+    "posthog": (
+        "/batch/",
+        b'{"api_key":"%(key)b","batch":[{"event":"e","distinct_id":"u","properties":%(twice)b,"$set":%(twice)b},'
+        b'{"event":"e","distinct_id":"u","properties":{"plan":"free", "plan" :"pro","token":"t","$set":%(twice)b}},'
+        b'{"event":"$identify","distinct_id":"u","$set_once":{"a":1},"$unset":["b"],"$set":%(twice)b}]}',
+        5,
+    ),
+    "amplitude": (
+        "/2/httpapi",
+        b'{"api_key":"%(key)b","events":[{"event_type":"e","user_id":"u","event_properties":%(twice)b,'
+        b'"user_properties":{"$set":%(twice)b}},{"event_type":"$identify","user_id":"u","user_properties":%(twice)b}]}',
+        3,
+    ),
+    "mixpanel": (
+        "/track",
+        b'[{"event":"e","properties":{"token":"%(key)b","distinct_id":"u","plan":"free","plan":"pro"}},'
+        b'{"event":"e","properties":{"token":"%(key)b","distinct_id":"u","pl\\u0061n":"free","plan":"pro"}}]',
+        2,
+    ),
+}
+
+
+@every_family
+async def test_of_a_name_that_stands_twice_the_first_counts(sdk: SdkEdge, family: str) -> None:
+    path, body, times = NAMES_TWICE[family]
+    response = await sdk.client.post(path, content=body % {b"key": KEY.encode(), b"twice": TWICE})
+    assert response.status_code == 200
+    said = [json.loads(first_of_each_name(line)) for line in [*sdk.log.event_lines, *sdk.log.identity_lines]]
+    found = [line.get("properties", {}).get("plan") or line["traits"]["plan"] for line in said]
+    assert found == ["free"] * times
+
+
+async def test_a_number_that_no_double_holds_costs_its_message_on_whichever_line_it_stands(sdk: SdkEdge) -> None:
+    """A fault elsewhere keeps the body on its lines."""
+    message = b'{"event":"%b","distinct_id":"u","properties":{"x":\n%b}}'
+    messages = [message % (b"large", b"1e400"), message % (b"good", b"1e40"), message % (b"no JSON", b"\x01")]
+    body = b'{"api_key":"%b","batch":[%b]}' % (KEY.encode(), b",".join(messages))
+    assert (await sdk.client.post("/batch/", content=body)).status_code == 200
+    assert [event["event"] for event in sdk.events] == ["good"]
+    assert [code for code, _ in sdk.letters] == ["invalid_field", "invalid_json"]
+
+
+# Of each family: an address, what is before the messages and behind them, and a message.
+BATCHES: dict[str, tuple[str, bytes, bytes, bytes]] = {
+    "segment": (
+        "/v1/batch",
+        b'{"writeKey":"%b","batch":[',
+        b"]}",
+        b'{"type":"track","event":"%b","userId":"u","messageId":"%b","properties":%b,"context":{}}',
+    ),
+    "posthog": (
+        "/batch/",
+        b'{"api_key":"%b","batch":[',
+        b"]}",
+        b'{"event":"%b","distinct_id":"u","uuid":"%b","properties":%b}',
+    ),
+    "amplitude": (
+        "/2/httpapi",
+        b'{"api_key":"%b","events":[',
+        b"]}",
+        b'{"event_type":"%b","user_id":"u","insert_id":"%b","event_properties":%b}',
+    ),
+    "mixpanel": (
+        "/track?token=%b",
+        b"[",
+        b"]",
+        b'{"event":"%b","properties":{"distinct_id":"u","$insert_id":"%b","x":%b}}',
+    ),
+}
+
+
+@every_family
+@pytest.mark.parametrize("messages", [2, 30])
+async def test_what_is_no_utf_8_costs_its_message_and_no_line_is_cut(sdk: SdkEdge, family: str, messages: int) -> None:
+    """The fault keeps the body on its lines; a newline in a line of ours would cost all events of its record."""
+    path, head, end, message = BATCHES[family]
+    texts = [message % (b"good", b"m%d" % n, b'{"x":\n1}') for n in range(messages - 1)]
+    body = b",".join([*texts, message % (b"bad", b"m", b'{"x":"\xff"}')])
+    key = KEY.encode()
+    response = await sdk.client.post(path.replace("%b", KEY), content=head.replace(b"%b", key) + body + end)
+    assert response.status_code == 200
+    assert [event["event"] for event in sdk.events] == ["good"] * (messages - 1)
+    assert [code for code, _ in sdk.letters] == ["invalid_json"]
+
+
+MIXPANEL = '{"event":"café 😀","properties":{"token":"hr_ingest","distinct_id":"u","at":"/?a=1&data=2"}}'
+POSTHOG = '{"api_key":"hr_ingest","event":"café 😀","distinct_id":"u","properties":{"at":"/?a=1&data=2"}}'
+AMPLITUDE = (
+    '{"api_key":"hr_ingest","events":[{"event_type":"café 😀","user_id":"u","event_properties":{"at":"/?a=1&e=2"}}]}'
+)
+SEGMENT = '{"writeKey":"hr_ingest","event":"café 😀","userId":"u","properties":{"at":"/?a=1&data=2"}}'
+
+
+@pytest.mark.parametrize("before", ["", "\ufeff", " ", "\r\n", "\ufeff \n"])
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("/track", MIXPANEL),
+        ("/import", f"[{MIXPANEL}]"),
+        ("/e/", POSTHOG),
+        ("/batch", f'{{"api_key":"hr_ingest","batch":[{POSTHOG}]}}'),
+        ("/batch", AMPLITUDE),
+        ("/2/httpapi", AMPLITUDE),
+        ("/v1/track", SEGMENT),
+    ],
+)
+async def test_json_is_json_behind_a_byte_order_mark_and_blanks(
+    sdk: SdkEdge, path: str, text: str, before: str
+) -> None:
+    response = await sdk.client.post(path, content=(before + text).encode())
+    assert response.status_code == 200
+    (event,) = sdk.events
+    assert event["event"] == "café 😀"
+    assert event["properties"]["at"].startswith("/?a=1&")
+
+
+@pytest.mark.parametrize("before", ["", "\ufeff", "\n"])
+@pytest.mark.parametrize(("path", "text"), [("/track", MIXPANEL), ("/e/", POSTHOG)])
+async def test_a_form_may_have_letters_as_they_are(sdk: SdkEdge, path: str, text: str, before: str) -> None:
+    text = before + text.replace("&", "%26")
+    for body in (f"data={text}", f"ip=1&data={text}", f"data={quote(unquote(text))}"):
+        assert (await sdk.client.post(path, content=body.encode())).status_code == 200
+    assert [(event["event"], event["properties"]["at"]) for event in sdk.events] == [("café 😀", "/?a=1&data=2")] * 3
+
+
+@pytest.mark.parametrize(("path", "text"), [("/track", MIXPANEL), ("/e/", POSTHOG), ("/v1/track", SEGMENT)])
+async def test_where_the_key_cannot_be_read_the_answer_says_why(sdk: SdkEdge, path: str, text: str) -> None:
+    response = await sdk.client.post(path, content=text.replace(" 😀", "").encode("latin-1"))
+    assert response.status_code == 400
+    assert "not valid UTF-8" in response.text
