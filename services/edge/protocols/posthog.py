@@ -30,8 +30,9 @@ from services.edge.protocols.text_keys import TextKeys, is_exact
 _Id = str | int | float | None
 _V1 = frozenset(["/i/v1/analytics/events", "/i/v1/ai/events"])
 _RECORDINGS = frozenset(["$snapshot", "$snapshot_items", "$performance_event"])
-# They stamp each try with its time; posthog-node keeps the time of the first.
-_STAMP_EACH_TRY = (b'"posthog-python"', b'"posthog-server"', b'"posthog-android"', b'"posthog-ios"')
+# They stamp each try with its time, posthog-js as `web`; posthog-node keeps the time of the first.
+_STAMP_EACH_TRY = frozenset(["posthog-python", "posthog-server", "posthog-android", "posthog-ios", "web"])
+_MILLISECONDS = re.compile("[0-9]{13}")
 # They say alias(previous, new); all others alias(id, alias), where the alias is the earlier one.
 _ALIAS_IS_NEW = frozenset(["posthog-python", "posthog-dotnet"])
 # Of properties: what is no property of the event, but the key, an id, or a trait of the person.
@@ -136,7 +137,7 @@ class PostHog(Family):
         library, _, version = incoming.headers.get("posthog-sdk-info", "").partition("/")
         if incoming.path in _V1 and library:  # as capture v1 says: these come from the header alone
             members += [b'"$lib":' + encode(library), b'"$lib_version":' + encode(version)]
-        translation = _Translation(taken, parsed, members, library)
+        translation = _Translation(taken, parsed, members, library, _sent_of_try(incoming))
         taken.each(parsed.messages, translation.add)
 
     # --- Answers ---
@@ -205,6 +206,15 @@ def _canonical(uuid: str) -> str:
         return uuid
 
 
+def _sent_of_try(incoming: Incoming) -> Raw:
+    """When this try was sent, where that stands outside of the body: capture v1 says it in a header, posthog-js in the
+    address."""
+    if incoming.path in _V1:
+        return Raw(encode(incoming.headers.get("posthog-request-timestamp")))
+    given = incoming.query.get("sent_at") or incoming.query.get("_") or ""
+    return Raw(given.encode()) if _MILLISECONDS.fullmatch(given) else Raw()
+
+
 def _is_unique(event: _Event) -> bool:
     return bool(event.uuid) or is_exact(bytes(event.timestamp))
 
@@ -235,9 +245,12 @@ def has_events(data: bytes) -> bool:
 class _Translation:
     """Of one request."""
 
-    def __init__(self, taken: Taken, parsed: Parsed, request_members: list[bytes], library: str) -> None:
+    def __init__(
+        self, taken: Taken, parsed: Parsed, request_members: list[bytes], library: str, sent_of_try: Raw
+    ) -> None:
         self._taken = taken
         self._sent = parsed.envelope.sent_at
+        self._sent_of_try = _time_or_none(sent_of_try)
         self._request_members = request_members
         self._library = library
         self._text_keys = TextKeys(parsed.messages, _is_unique)
@@ -358,14 +371,9 @@ class _Translation:
         if time is None:
             ago = message.offset  # milliseconds before the request was sent
             return (None if ago is None or not 0 <= ago < 1e12 else now - timedelta(milliseconds=ago)), ""
-        given = message.sent_at or self._sent
-        if not given:
-            return time, ""
-        try:
-            sent = read_time(given)
-        except ApiError:
-            return time, ""
-        right = corrected(time, sent, now, lambda: any(name in properties for name in _STAMP_EACH_TRY))
+        of_try = self._sent_of_try
+        sent = of_try or _time_or_none(message.sent_at or self._sent)
+        right = corrected(time, sent, now, lambda: bool(of_try) or _library(properties) in _STAMP_EACH_TRY)
         return right, "" if right is time else time.isoformat().replace("+00:00", "Z")
 
 
@@ -377,6 +385,17 @@ _KINDS = {
     "$merge_dangerously": _Translation.alias,
     "$groupidentify": _Translation.group,
 }
+
+
+def _time_or_none(value: Raw) -> datetime | None:
+    try:
+        return read_time(value)
+    except ApiError:
+        return None
+
+
+def _library(properties: bytes) -> str | None:
+    return _text(_decode_fields(properties), "$lib")
 
 
 def _text(fields: dict[str, Raw], name: str) -> str | None:

@@ -45,12 +45,24 @@ from services.edge.protocols.taken import Taken, encode, merged, with_members
 _Id = str | int | float | None
 _SHORT = {"t": "track", "i": "identify", "p": "page", "s": "screen", "g": "group", "a": "alias"}
 _BATCHES = frozenset(["batch", "b", "import"])
+# Those for phones, version 1.
+_PHONES_OF_RUDDERSTACK = ("com.rudderstack.android.sdk.core", "rudder-ios-library")
 # They stamp each try with its time. Others keep the time of the first try, and then it says nothing of their clock.
 _STAMP_EACH_TRY = frozenset(
-    ["analytics-python", "analytics.js", "@segment/analytics-node", "RudderLabs JavaScript SDK"]
+    [
+        *_PHONES_OF_RUDDERSTACK,
+        "analytics-python",
+        "analytics.js",
+        "@segment/analytics-node",
+        "analytics-ruby",
+        "analytics-android",
+        "analytics-ios",
+        "RudderLabs JavaScript SDK",
+        "com.rudderstack.sdk.kotlin.android",
+    ]
 )
-# RudderStack's for phones, version 1: they send again each second what gets no 200, and nothing that came after it.
-_KEEP_ALL_BUT_200 = (b'"com.rudderstack.android.sdk.core"', b'"rudder-ios-library"')
+# They send again each second what gets no 200, and nothing that came after it.
+_KEEP_ALL_BUT_200 = tuple(f'"{name}"'.encode() for name in _PHONES_OF_RUDDERSTACK)
 # What they send as a matter of course and what holds nothing: {} and true are what an SDK says when nobody chose.
 _NOTHING = frozenset([b"", b"null", b"{}", b"[]", b'{"All":true}', b'{"All": true}'])
 

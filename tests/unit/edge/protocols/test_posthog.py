@@ -153,6 +153,42 @@ async def test_times(sdk: SdkEdge, fields: dict[str, Any], sent_at: str | None, 
     assert (await sent_event(sdk, {**EVENT, **fields}, sent_at=sent_at))["timestamp"] == time
 
 
+@pytest.mark.parametrize(
+    ("library", "time"),
+    [
+        ("web", "2026-11-20T11:59:59Z"),
+        ("posthog-ios", "2026-11-20T11:59:59Z"),
+        ("posthog-node", "2026-11-20T09:00:00Z"),
+    ],
+)
+async def test_a_clock_that_is_behind(sdk: SdkEdge, library: str, time: str) -> None:
+    """A property that says `web` says nothing of the SDK."""
+    event = {**EVENT, "timestamp": "2026-11-20T09:00:00Z", "properties": {"$lib": library, "platform": "web"}}
+    assert (await sent_event(sdk, event, sent_at="2026-11-20T09:00:01Z"))["timestamp"] == time
+
+
+@pytest.mark.parametrize(
+    ("address", "sent", "time"),
+    [
+        ("/i/v1/analytics/events", "2026-11-20T09:00:01.000Z", "2026-11-20T11:59:59Z"),
+        ("/i/v1/analytics/events", "2026-11-20T14:00:00+00:00", "2026-11-20T07:00:00Z"),
+        ("/i/v1/analytics/events", "2026-11-20T11:59:30Z", "2026-11-20T09:00:00Z"),
+        ("/i/v1/analytics/events", "soon", "2026-11-20T09:00:00Z"),
+        ("/i/v1/analytics/events", "", "2026-11-20T09:00:00Z"),
+        ("/e/?_=1795165201000", "", "2026-11-20T11:59:59Z"),
+        ("/e/?ip=1&sent_at=1795165201000", "", "2026-11-20T11:59:59Z"),
+        ("/e/?_=1795165201", "", "2026-11-20T09:00:00Z"),
+    ],
+)
+async def test_a_try_says_when_it_was_sent(sdk: SdkEdge, address: str, sent: str, time: str) -> None:
+    """Capture v1 in a header, and posthog-js in the address, in milliseconds."""
+    event = {**EVENT, "timestamp": "2026-11-20T09:00:00Z"}
+    headers = {**V1_HEADERS, "posthog-request-timestamp": sent}
+    assert (await sdk.client.post(address, json={"batch": [event]}, headers=headers)).status_code == 200
+    assert sdk.events[0]["timestamp"] == time
+    assert sdk.events[0].get("original_timestamp") == (None if time == event["timestamp"] else event["timestamp"])
+
+
 async def test_an_event_that_is_sent_again_is_the_same_one(sdk: SdkEdge) -> None:
     for _ in range(2):
         await send(sdk, {**EVENT, "properties": {"$set": {"a": 1}}})

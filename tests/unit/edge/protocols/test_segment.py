@@ -283,6 +283,24 @@ async def test_times(
 
 
 @pytest.mark.parametrize(
+    "library",
+    [
+        "analytics-ruby",
+        "analytics-android",
+        "analytics-ios",
+        "com.rudderstack.android.sdk.core",
+        "com.rudderstack.sdk.kotlin.android",
+        "rudder-ios-library",
+    ],
+)
+async def test_a_phone_whose_clock_is_behind(sdk: SdkEdge, library: str) -> None:
+    """These stamp each try. RudderStack's write `sentAt` into each message."""
+    message = {**TRACK, "originalTimestamp": "2026-11-20T10:00:00Z", "sentAt": "2026-11-20T10:00:01Z"}
+    event = await sent_event(sdk, {**message, "context": {"library": {"name": library}}})
+    assert event["timestamp"] == "2026-11-20T11:59:59Z"
+
+
+@pytest.mark.parametrize(
     ("library", "status"),
     [
         ("com.rudderstack.android.sdk.core", 200),
