@@ -9,7 +9,6 @@ from msgspec import Raw, Struct, field
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.edge.intake.lenient import mended
-from services.edge.intake.timestamps import read_time
 from services.edge.protocols.family import (
     Answer,
     Family,
@@ -19,6 +18,7 @@ from services.edge.protocols.family import (
     json_answer,
     none_valid,
     text_of_id,
+    time_of,
 )
 from services.edge.protocols.forms import form_of
 from services.edge.protocols.messages import (
@@ -218,7 +218,7 @@ class _Translation:
         self._request_members = request_members
         self._sent: datetime | None = None
         try:
-            sent = read_time(envelope.client_upload_time)
+            sent = time_of(envelope.client_upload_time)
         except ApiError:
             return
         self._sent = sent if sent is None or sent.tzinfo else sent.replace(tzinfo=UTC)
@@ -325,7 +325,7 @@ class _Translation:
 
     def _time(self, event: _Event) -> tuple[datetime | None, str]:
         """`client_upload_time` is of each try."""
-        time = read_time(event.time)
+        time = time_of(event.time)
         if time is None:
             return None, ""
         right = corrected(time, self._sent, self._taken.now, lambda: True)

@@ -7,7 +7,6 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.edge.intake.timestamps import read_time
 from services.edge.protocols.family import (
     Answer,
     Family,
@@ -17,6 +16,7 @@ from services.edge.protocols.family import (
     json_answer,
     none_valid,
     text_of_id,
+    time_of,
 )
 from services.edge.protocols.forms import form_of, unpacked
 from services.edge.protocols.messages import Messages, Payload, read_list, read_one, text_of
@@ -156,7 +156,7 @@ class _Translation:
         fields = _decode_fields(self._taken.object_of(message.properties, "properties"))
         self._check(_text(fields, "token"))
         given = _text(fields, "distinct_id") or _text(fields, "$user_id") or _text(fields, "$device_id")
-        time = read_time(fields.get("time", Raw()))
+        time = time_of(fields.get("time", Raw()))
         if message.event in ("$identify", "$create_alias", "$merge"):
             self._identity(message, fields, given, time, payload)
             return
@@ -196,9 +196,7 @@ class _Translation:
         if self._count_lost(message) and traits == set_once == b"{}":
             return
         key = self._key_of_update(message, distinct_id)
-        self._taken.identify(
-            distinct_id, None, traits, read_time(message.time), key, set_once=set_once, payload=payload
-        )
+        self._taken.identify(distinct_id, None, traits, time_of(message.time), key, set_once=set_once, payload=payload)
 
     def group(self, message: _Update, payload: Payload) -> None:
         """Raises ApiError."""
@@ -209,7 +207,7 @@ class _Translation:
         if self._count_lost(message) and traits == set_once == b"{}":
             return
         key = self._key_of_update(message, f"{group_type}:{group_key}")
-        self._taken.group(None, group_type, group_key, traits, read_time(message.time), key, set_once=set_once)
+        self._taken.group(None, group_type, group_key, traits, time_of(message.time), key, set_once=set_once)
 
     def _traits(self, message: _Update) -> tuple[bytes, bytes]:
         names = _decode_any(message.unset) if message.unset else None

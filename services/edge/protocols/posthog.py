@@ -9,8 +9,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.edge.intake.timestamps import read_time
-from services.edge.protocols.family import Answer, Family, Incoming, Parsed, corrected, json_answer, text_of_id
+from services.edge.protocols.family import Answer, Family, Incoming, Parsed, corrected, json_answer, text_of_id, time_of
 from services.edge.protocols.forms import form_of, unpacked
 from services.edge.protocols.messages import (
     FAULTS,
@@ -22,6 +21,7 @@ from services.edge.protocols.messages import (
     read_envelope,
     read_list,
     read_one,
+    refuse_other_keys,
     text_of,
 )
 from services.edge.protocols.taken import Taken, encode, merged, with_members
@@ -35,10 +35,11 @@ _STAMP_EACH_TRY = frozenset(["posthog-python", "posthog-server", "posthog-androi
 _MILLISECONDS = re.compile("[0-9]{13}")
 # They say alias(previous, new); all others alias(id, alias), where the alias is the earlier one.
 _ALIAS_IS_NEW = frozenset(["posthog-python", "posthog-dotnet"])
-# Of properties: what is no property of the event, but the key, an id, or a trait of the person.
-_NOT_PROPERTIES = ("token", "api_key", "distinct_id", "$set", "$set_once", "$unset", "$insert_id")
+# Of properties: what is no property of the event, but an id, or a trait of the person; or the project key.
+_NOT_PROPERTIES = ("distinct_id", "$set", "$set_once", "$unset", "$insert_id")
+_KEYS = ("token", "api_key")
 _CANONICAL = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_MARKS = tuple(b'"%b"' % name.encode() for name in _NOT_PROPERTIES)
+_MARKS = tuple(b'"%b"' % name.encode() for name in (*_NOT_PROPERTIES, *_KEYS))
 
 
 class _Event(Struct, gc=False, forbid_unknown_fields=True):
@@ -114,20 +115,25 @@ class PostHog(Family):
         if incoming.path == "/s":
             return Parsed(Messages([], list, set()), _Envelope(), None, b"")
         if text.lstrip().startswith(b"["):
-            return _parsed(read_list(text, _Event), _Envelope(), text)
+            return self._parsed(incoming, read_list(text, _Event), _Envelope(), text)
         if not may_hold_many(text):
             try:
                 body = _decode_batch(text)
             except FAULTS:
                 pass
             else:
-                return _parsed(list_messages(body.batch, text, "batch"), body, text)
+                return self._parsed(incoming, list_messages(body.batch, text, "batch"), body, text)
         members = members_of(text)
         envelope = read_envelope(members, _Envelope)
         for name in ("batch", "data"):
             if members.get(name, b"").lstrip().startswith(b"["):
-                return _parsed(read_list(members[name], _Event), envelope, text)
-        return _parsed(read_one(text, _Event), envelope, text)
+                return self._parsed(incoming, read_list(members[name], _Event), envelope, text)
+        return self._parsed(incoming, read_one(text, _Event), envelope, text)
+
+    def _parsed(self, incoming: Incoming, messages: Messages[_Event], envelope: Any, text: bytes) -> Parsed:
+        """What the events themselves say of a key counts where nothing else does: an app may have a property `token`."""
+        key = self.key_in_headers(incoming) or self.key_in_query(incoming) or envelope.api_key or envelope.token
+        return Parsed(messages, envelope, key or refuse_other_keys(messages, _key_of), text)
 
     def take(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> None:
         if incoming.path == "/s":
@@ -186,14 +192,8 @@ class PostHog(Family):
         return None
 
 
-def _parsed(messages: Messages[_Event], envelope: Any, text: bytes) -> Parsed:
-    key = envelope.api_key or envelope.token
-    for message in messages.items:
-        if key:
-            break
-        if isinstance(message, _Event):
-            key = message.api_key or message.token or _token_of(message.properties)
-    return Parsed(messages, envelope, key, text)
+def _key_of(event: _Event) -> str | None:
+    return event.api_key or event.token or _token_of(event.properties)
 
 
 def _canonical(uuid: str) -> str:
@@ -224,7 +224,7 @@ def _token_of(properties: Raw) -> str | None:
     if text[:1] != b"{":
         return None
     fields = _decode_fields(text)
-    for name in ("token", "api_key"):
+    for name in _KEYS:
         if name in fields:
             return text_of_id(_decode_any(fields[name]))
     return None
@@ -249,6 +249,7 @@ class _Translation:
         self, taken: Taken, parsed: Parsed, request_members: list[bytes], library: str, sent_of_try: Raw
     ) -> None:
         self._taken = taken
+        self._key = encode(parsed.key)
         self._sent = parsed.envelope.sent_at
         self._sent_of_try = _time_or_none(sent_of_try)
         self._request_members = request_members
@@ -264,7 +265,7 @@ class _Translation:
         apart: dict[str, Raw] = {}
         if any(mark in properties for mark in _MARKS) or message.event in _KINDS:
             apart = _decode_fields(properties)
-            properties = encode({name: value for name, value in apart.items() if name not in _NOT_PROPERTIES})
+            properties = encode({name: value for name, value in apart.items() if self._is_property(name, value)})
         distinct_id = text_of_id(message.distinct_id) or text_of_id(message.own_id) or _text(apart, "distinct_id")
         if distinct_id is None:
             raise ApiError(ErrorCode.MISSING_FIELD, "`distinct_id` is required.", field="distinct_id")
@@ -292,6 +293,9 @@ class _Translation:
             traits, set_once = self._traits(message, apart)
             if traits != b"{}" or set_once != b"{}":
                 self._taken.identify(distinct_id, None, traits, time, key, set_once=set_once, payload=payload)
+
+    def _is_property(self, name: str, value: Raw) -> bool:
+        return name not in _NOT_PROPERTIES and (name not in _KEYS or bytes(value) != self._key)
 
     def identify(
         self,
@@ -367,7 +371,7 @@ class _Translation:
         return traits, set_once
 
     def _time(self, message: _Event, properties: bytes) -> tuple[datetime | None, str]:
-        time, now = read_time(message.timestamp), self._taken.now
+        time, now = time_of(message.timestamp), self._taken.now
         if time is None:
             ago = message.offset  # milliseconds before the request was sent
             return (None if ago is None or not 0 <= ago < 1e12 else now - timedelta(milliseconds=ago)), ""
@@ -389,7 +393,7 @@ _KINDS = {
 
 def _time_or_none(value: Raw) -> datetime | None:
     try:
-        return read_time(value)
+        return time_of(value)
     except ApiError:
         return None
 

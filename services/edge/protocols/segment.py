@@ -16,7 +16,7 @@ from services.contract.api.ingest import (
 )
 from services.contract.placeholders import FIRST_OF_KEYS
 from services.edge.intake.json_checks import all_objects, may_have_one_of
-from services.edge.intake.timestamps import read_plain_times, read_time
+from services.edge.intake.timestamps import read_plain_times
 from services.edge.protocols.family import (
     Answer,
     Family,
@@ -27,9 +27,11 @@ from services.edge.protocols.family import (
     is_right,
     json_answer,
     text_of_id,
+    time_of,
 )
 from services.edge.protocols.messages import (
     FAULTS,
+    Messages,
     Payload,
     list_messages,
     may_hold_many,
@@ -37,6 +39,7 @@ from services.edge.protocols.messages import (
     read_envelope,
     read_list,
     read_one,
+    refuse_other_keys,
     text_of,
 )
 from services.edge.protocols.segment_pages import rudder_config, segment_settings
@@ -155,22 +158,23 @@ class Segment(Family):
         text = text_of(incoming.data)
         if _call_of(incoming.path) not in _BATCHES:
             messages = read_one(text, _Message)
-            key = next((one.write_key for one in messages.items if isinstance(one, _Message)), None)
-            return Parsed(messages, _Envelope(), key, text)
+            return self._parsed(incoming, messages, _Envelope(), text)
         if not may_hold_many(text):
             try:
                 body = _decode_batch(text)
             except FAULTS:
                 pass
             else:
-                key = body.write_key or next((one.write_key for one in body.batch if one.write_key), None)
-                return Parsed(list_messages(body.batch, text, "batch"), body, key, text)
+                return self._parsed(incoming, list_messages(body.batch, text, "batch"), body, text)
         members = members_of(text)
         if "batch" not in members:
             raise ApiError(ErrorCode.MISSING_FIELD, "`batch` is required.", field="batch")
         envelope, messages = read_envelope(members, _Envelope), read_list(members["batch"], _Message)
-        keys = (one.write_key for one in messages.items if isinstance(one, _Message) and one.write_key)
-        return Parsed(messages, envelope, envelope.write_key or next(keys, None), text)
+        return self._parsed(incoming, messages, envelope, text)
+
+    def _parsed(self, incoming: Incoming, messages: Messages[_Message], envelope: Any, text: bytes) -> Parsed:
+        key = self.key_in_headers(incoming) or self.key_in_query(incoming) or envelope.write_key
+        return Parsed(messages, envelope, key or refuse_other_keys(messages, _key_of), text)
 
     def take(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> None:
         kind = _call_of(incoming.path)
@@ -346,7 +350,7 @@ class _Translation:
 
     def _time(self, message: _Message, context: Raw) -> tuple[datetime | None, str]:
         """When it happened, and the time as sent, where the client's clock was wrong."""
-        time = read_time(message.timestamp) or read_time(message.original_timestamp)
+        time = time_of(message.timestamp) or time_of(message.original_timestamp)
         sent = self._read_sent(message.sent_at) if message.sent_at else self._sent
         if time is None or sent is None:
             return time, ""
@@ -356,7 +360,7 @@ class _Translation:
 
     def _read_sent(self, value: Raw) -> datetime | None:
         try:
-            return read_time(value)
+            return time_of(value)
         except ApiError:
             return None
 
@@ -368,6 +372,10 @@ class _Translation:
             self._channel += 1
         if kind in ("identify", "alias", "group"):
             self._identity_context += bytes(message.context) not in _NOTHING
+
+
+def _key_of(message: _Message) -> str | None:
+    return message.write_key
 
 
 def _plain_track(message: _Message) -> tuple[str, str, bytes] | None:

@@ -13,7 +13,7 @@ import httpx
 import pytest
 import zstandard
 
-from tests.unit.edge.protocols.conftest import BOTH_KEY, KEY, SdkEdge, lost
+from tests.unit.edge.protocols.conftest import BOTH_KEY, KEY, OTHER_KEY, SdkEdge, lost
 
 EVENT: dict[str, Any] = {"event": "bought", "distinct_id": "u1", "uuid": "0190-1"}
 PYTHON = {"$lib": "posthog-python"}
@@ -60,6 +60,22 @@ async def test_keys_and_traits_do_not_land_in_properties(sdk: SdkEdge) -> None:
     (line,) = sdk.identity
     assert (line["kind"], line["distinct_id"]) == ("identify", "u1")
     assert (line["traits"], line["set_once"]) == ({"c": None, "email": "ada@shop.example"}, {"b": 2})
+
+
+@pytest.mark.parametrize("headers", [{}, {"authorization": f"Bearer {KEY}"}])
+async def test_an_apps_own_token_is_a_property(sdk: SdkEdge, headers: dict[str, str]) -> None:
+    """Only the project key itself is none."""
+    events = [{**EVENT, "uuid": one, "properties": {"token": one, "api_key": KEY}} for one in ("a", "b")]
+    body = {"batch": events, **({} if headers else {"api_key": KEY})}
+    assert (await sdk.client.post("/batch/", json=body, headers=headers)).status_code == 200
+    assert [event["properties"] for event in sdk.events] == [{"token": "a"}, {"token": "b"}]
+
+
+async def test_an_event_of_another_project_does_not_land_in_this_one(sdk: SdkEdge) -> None:
+    events = [{**EVENT, "uuid": key, "properties": {"token": key}} for key in (KEY, OTHER_KEY, KEY)]
+    assert (await sdk.client.post("/e/", json=events)).status_code == 200
+    assert [event["idempotency_key"] for event in sdk.events] == [KEY, KEY]
+    assert [(code, OTHER_KEY in payload) for code, payload in sdk.letters] == [("invalid_field", True)]
 
 
 async def test_traits_may_stand_beside_the_properties(sdk: SdkEdge) -> None:

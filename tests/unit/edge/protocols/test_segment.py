@@ -318,6 +318,13 @@ async def test_what_none_of_is_valid_does_not_come_again(sdk: SdkEdge, library: 
     assert not sdk.events
 
 
+async def test_a_message_of_another_project_does_not_land_in_this_one(sdk: SdkEdge) -> None:
+    messages = [{**TRACK, "messageId": key, "writeKey": key} for key in (KEY, OTHER_KEY, KEY)]
+    assert (await sdk.client.post("/v1/batch", json={"batch": messages})).status_code == 200
+    assert [event["idempotency_key"] for event in sdk.events] == [KEY, KEY]
+    assert [code for code, _ in sdk.letters] == ["invalid_field"]
+
+
 @pytest.mark.parametrize(("key", "status"), [("hr_unknown", 401), (QUERY_KEY, 403)])
 async def test_a_wrong_key_is_said_so_that_phones_stop(sdk: SdkEdge, key: str, status: int) -> None:
     """RudderStack's look for these words in the answer; without them they ask again each second."""

@@ -66,6 +66,46 @@ async def test_a_limit_is_said_so_that_nothing_is_lost(sdk: SdkEdge, family: str
 LIMITED = {"posthog": 503}
 
 
+# Times.
+
+
+def with_time(family: str, time: object) -> dict[str, Any]:
+    _, body = CALLS[family]
+    if family == "amplitude":
+        return {**body, "events": [{**event, "time": time} for event in body["events"]]}
+    if family == "mixpanel":
+        return {**body, "properties": {**body["properties"], "time": time}}
+    return {**body, "timestamp": time}
+
+
+@every_family
+@pytest.mark.parametrize(
+    ("time", "kept"),
+    [
+        ("1795165201", "2026-11-20T09:00:01Z"),
+        ("1795165201.5", "2026-11-20T09:00:01.500000Z"),
+        ("1795165201123", "2026-11-20T09:00:01.123000Z"),
+        (1795165201123, "2026-11-20T09:00:01.123000Z"),
+        ("2026-11-20T10:00:01+01:00", "2026-11-20T09:00:01Z"),
+        ("", "2026-11-20T12:00:00Z"),
+        (None, "2026-11-20T12:00:00Z"),
+    ],
+)
+async def test_times_as_sdks_write_them(sdk: SdkEdge, family: str, time: object, kept: str) -> None:
+    path, _ = CALLS[family]
+    assert (await sdk.client.post(path, json=with_time(family, time))).status_code == 200
+    assert [event["timestamp"] for event in sdk.events] == [kept]
+
+
+@every_family
+@pytest.mark.parametrize("time", ["soon", "-1795165201", "9" * 30, {}, [], True])
+async def test_what_is_no_time_is_refused(sdk: SdkEdge, family: str, time: object) -> None:
+    path, _ = CALLS[family]
+    await sdk.client.post(path, json=with_time(family, time))
+    assert not sdk.events
+    assert [code for code, _ in sdk.letters] == ["invalid_timestamp"]
+
+
 # Web pages.
 
 
