@@ -94,6 +94,8 @@ class Mixpanel(Family):
 
     def parse(self, incoming: Incoming) -> Parsed:
         data = incoming.data
+        if incoming.path == "/import" and "ndjson" in incoming.headers.get("content-type", ""):
+            data = _array_of_lines(data)
         form = form_of(data)
         if form is not None:
             text = text_of(unpacked(form["data"]))
@@ -132,6 +134,11 @@ class Mixpanel(Family):
     def refuse(self, incoming: Incoming, error: ApiError) -> Answer:
         body = {"status": 0, "error": error.message, "code": error.code.status, "request_id": incoming.request_id}
         return json_answer(body, error.code.status)
+
+
+def _array_of_lines(data: bytes) -> bytes:
+    """Of NDJSON, where each line is a message."""
+    return b"[" + b",".join(line for line in map(bytes.strip, data.split(b"\n")) if line) + b"]"
 
 
 def _token_of(message: Any) -> str | None:
