@@ -60,6 +60,7 @@ _STAMP_EACH_TRY = frozenset(
         "analytics-ruby",
         "analytics-android",
         "analytics-ios",
+        "analytics-react-native",
         "RudderLabs JavaScript SDK",
         "com.rudderstack.sdk.kotlin.android",
     ]

@@ -288,6 +288,7 @@ async def test_times(
         "analytics-ruby",
         "analytics-android",
         "analytics-ios",
+        "analytics-react-native",
         "com.rudderstack.android.sdk.core",
         "com.rudderstack.sdk.kotlin.android",
         "rudder-ios-library",
