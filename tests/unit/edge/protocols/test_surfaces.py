@@ -187,6 +187,16 @@ async def test_a_body_that_is_too_large_is_413(sdk: SdkEdge) -> None:
     assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
 
 
+async def test_a_body_that_is_too_large_may_be_of_either_family(sdk: SdkEdge) -> None:
+    """PostHog's and Amplitude's: the latter read `code` alone, and send less after a 413."""
+    body = {"api_key": KEY, "events": [{"event_type": "x" * 3_000_000, "user_id": "u"}]}
+    response = await sdk.client.post("/batch", content=json.dumps(body))
+    answer = response.json()
+    assert (response.status_code, answer["code"], answer["type"]) == (413, 413, "validation_error")
+    assert answer["detail"] == answer["error"]
+    assert response.headers["x-request-id"] == answer["request_id"]
+
+
 async def test_a_large_body_is_received_when_it_is_done(sdk: SdkEdge) -> None:
     body = {"batch": [{"type": "track", "event": "e", "userId": "u", "properties": {"a": "x" * 300_000}}] * 4}
     response = await sdk.client.post("/v1/batch", content=json.dumps(body), auth=(KEY, ""))
