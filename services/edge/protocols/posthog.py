@@ -33,6 +33,7 @@ _RECORDINGS = frozenset(["$snapshot", "$snapshot_items", "$performance_event"])
 # They stamp each try with its time, posthog-js as `web`; posthog-node keeps the time of the first.
 _STAMP_EACH_TRY = frozenset(["posthog-python", "posthog-server", "posthog-android", "posthog-ios", "web"])
 _MILLISECONDS = re.compile("[0-9]{13}")
+_VERSION = re.compile(r"([0-9]{1,5})\.([0-9]{1,5})\.")
 # They say alias(previous, new); all others alias(id, alias), where the alias is the earlier one.
 _ALIAS_IS_NEW = frozenset(["posthog-python", "posthog-dotnet"])
 # Of properties: what is no property of the event, but an id, or a trait of the person; or the project key.
@@ -208,11 +209,17 @@ def _canonical(uuid: str) -> str:
 
 def _sent_of_try(incoming: Incoming) -> Raw:
     """When this try was sent, where that stands outside of the body: capture v1 says it in a header, posthog-js in the
-    address."""
+    address, as `sent_at` or before as `_`. Old ones keep the address of the first try."""
     if incoming.path in _V1:
         return Raw(encode(incoming.headers.get("posthog-request-timestamp")))
-    given = incoming.query.get("sent_at") or incoming.query.get("_") or ""
+    query = incoming.query
+    given = query.get("sent_at") or (query.get("_", "") if _is_new_address(query.get("ver", "")) else "")
     return Raw(given.encode()) if _MILLISECONDS.fullmatch(given) else Raw()
+
+
+def _is_new_address(version: str) -> bool:
+    found = _VERSION.match(version)
+    return found is not None and (int(found[1]), int(found[2])) >= (1, 180)
 
 
 def _is_unique(event: _Event) -> bool:

@@ -191,13 +191,15 @@ async def test_a_clock_that_is_behind(sdk: SdkEdge, library: str, time: str) -> 
         ("/i/v1/analytics/events", "2026-11-20T11:59:30Z", "2026-11-20T09:00:00Z"),
         ("/i/v1/analytics/events", "soon", "2026-11-20T09:00:00Z"),
         ("/i/v1/analytics/events", "", "2026-11-20T09:00:00Z"),
-        ("/e/?_=1795165201000", "", "2026-11-20T11:59:59Z"),
+        ("/e/?ip=1&_=1795165201000&ver=1.300.0&retry_count=1", "", "2026-11-20T11:59:59Z"),
+        ("/e/?_=1795165201000&ver=1.39.0", "", "2026-11-20T09:00:00Z"),
+        ("/e/?_=1795165201000", "", "2026-11-20T09:00:00Z"),
         ("/e/?ip=1&sent_at=1795165201000", "", "2026-11-20T11:59:59Z"),
-        ("/e/?_=1795165201", "", "2026-11-20T09:00:00Z"),
+        ("/e/?_=1795165201&ver=1.300.0", "", "2026-11-20T09:00:00Z"),
     ],
 )
 async def test_a_try_says_when_it_was_sent(sdk: SdkEdge, address: str, sent: str, time: str) -> None:
-    """Capture v1 in a header, and posthog-js in the address, in milliseconds."""
+    """Capture v1 in a header, and posthog-js in the address, in milliseconds; old ones keep that when they try again."""
     event = {**EVENT, "timestamp": "2026-11-20T09:00:00Z"}
     headers = {**V1_HEADERS, "posthog-request-timestamp": sent}
     assert (await sdk.client.post(address, json={"batch": [event]}, headers=headers)).status_code == 200
