@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import perf_counter
 from typing import TypeVar
 
+import msgspec
+from msgspec import Raw
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Send
@@ -28,7 +30,7 @@ from services.edge.intake.receive_clock import ReceiveClock
 from services.edge.loop_metrics import LoopCounter
 from services.edge.protocols.family import Answer, Family, Incoming, Parsed, none_valid
 from services.edge.protocols.messages import FAULTS
-from services.edge.protocols.taken import Taken
+from services.edge.protocols.taken import Taken, encode
 from services.runtime.byte_budget import BudgetExceededError, ByteBudget
 from services.runtime.http import authorization_of, bug_response, request_id_of
 from services.runtime.http_metrics import HTTP_ERRORS
@@ -41,6 +43,7 @@ _ASK_AGAIN_S = 0.2
 _LEAST_S = 1.0  # the log has so long for an answer, however long the request has waited before
 _KEYS_IN_QUERY = frozenset(["writeKey", "writekey", "api_key", "token"])
 _METHODS = "GET, POST, OPTIONS"
+_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 LOST = LoopCounter(
     "headrace_edge_sdk_lost", "Parts of SDK messages that have no place in ours, by kind.", ["family", "kind"]
 )
@@ -112,7 +115,7 @@ class SdkCalls:
                 return _response(page)
             return await self._take(request, incoming, families)
         except ApiError as error:
-            return _refusal(request, family, incoming, error)
+            return _answer_refused(request, incoming, error, _refusal_of_all(families, incoming, error))
         except ClientDisconnect:
             return Response(status_code=400)  # nobody is there to read it
         except Exception as error:
@@ -329,8 +332,23 @@ def _response(answer: Answer) -> Response:
 
 
 def _refusal(request: Request, family: Family, incoming: Incoming, error: ApiError) -> Response:
+    return _answer_refused(request, incoming, error, family.refuse(incoming, error))
+
+
+def _refusal_of_all(families: Sequence[Family], incoming: Incoming, error: ApiError) -> Answer:
+    """Before the body was read nobody knows whose it is: the answer says what each of them looks for."""
+    answers = [family.refuse(incoming, error) for family in families]
+    if len(answers) > 1:
+        members: dict[str, Raw] = {}
+        for answer in answers:
+            members |= _decode_members(answer.body)
+        answers[0].body = encode(members)
+    return answers[0]
+
+
+def _answer_refused(request: Request, incoming: Incoming, error: ApiError, answer: Answer) -> Response:
     _count(request, error.code)
-    response = _response(family.refuse(incoming, error))
+    response = _response(answer)
     response.headers["x-request-id"] = incoming.request_id
     if error.retry_after_s is not None and response.status_code in (429, 503):
         response.headers["retry-after"] = str(error.retry_after_s)

@@ -1,4 +1,5 @@
-"""Amplitude: events of HTTP V2 and of its batch call, and the forms of its older browser SDK (amplitude-js)."""
+"""Amplitude: events of HTTP V2 and of its batch call, the forms of its older browser SDK (amplitude-js), and those of
+HTTP V1, which SDKs of others send."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,7 +11,6 @@ from msgspec import Raw, Struct, field
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.repeated_names import first_members
 from services.edge.intake.lenient import mended
-from services.edge.intake.timestamps import read_time
 from services.edge.protocols.family import (
     Answer,
     Family,
@@ -20,6 +20,7 @@ from services.edge.protocols.family import (
     json_answer,
     none_valid,
     text_of_id,
+    time_of,
 )
 from services.edge.protocols.forms import form_of
 from services.edge.protocols.messages import (
@@ -29,10 +30,12 @@ from services.edge.protocols.messages import (
     members_of,
     read_envelope,
     read_list,
+    read_one,
     text_of,
 )
 from services.edge.protocols.posthog import has_events
 from services.edge.protocols.taken import Taken, encode, with_members
+from services.edge.protocols.text_keys import TextKeys, is_exact
 
 _Id = str | int | float | None
 _NO_OBJECT = frozenset([b"", b"null", b"{}"])
@@ -83,6 +86,8 @@ _REVENUE = [
     "receipt",
     "receiptSig",
 ]
+# Forms of HTTP V1: the field, and what kind of event is in it where that does not say so itself.
+_V1 = {"/httpapi": (b"event", ""), "/identify": (b"identification", "$identify")}
 _LOST = frozenset(["plan", "ingestion_metadata", "partner_id", "extra"])
 
 
@@ -145,9 +150,10 @@ class Amplitude(Family):
         return incoming.path != "/batch" or has_events(incoming.data)
 
     def parse(self, incoming: Incoming) -> Parsed:
-        form = form_of(incoming.data, b"e")
+        field, kind = _V1.get(incoming.path, (b"e", ""))
+        form = form_of(incoming.data, field)
         if form is not None:
-            return _parsed_form(form)
+            return _parsed_form(form) if incoming.path not in _V1 else _parsed_v1(form, field.decode(), kind)
         text, at_once = text_of(incoming.data)
         if at_once:
             try:
@@ -163,12 +169,12 @@ class Amplitude(Family):
         return Parsed(read_list(members["events"], _Event), envelope, envelope.api_key, text)
 
     def take(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> None:
-        translation = _Translation(taken, parsed.envelope, self.request_members(incoming))
+        translation = _Translation(taken, parsed, self.request_members(incoming))
         parsed.messages.unknown.clear()  # they are looked at with the event
         taken.each(parsed.messages, translation.add)
 
     def answer(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> Answer:
-        if isinstance(parsed.envelope, _Form):
+        if isinstance(parsed.envelope, _Form) or incoming.path in _V1:
             return Answer(200, b"success", "text/plain")
         body = {
             "code": 200,
@@ -210,15 +216,31 @@ def _parsed_form(form: dict[str, str]) -> Parsed:
     return Parsed(read_list(text, _FormEvent), envelope, envelope.api_key, text)
 
 
+def _parsed_v1(form: dict[str, str], field: str, kind: str) -> Parsed:
+    """An event, or a list of them, and the key as `api_key`."""
+    text, _ = text_of(form[field].encode("utf-8", "surrogatepass"))
+    messages = (read_list if text.lstrip().startswith(b"[") else read_one)(text, _Event)
+    for event in messages.items:
+        if isinstance(event, _Event):
+            event.event_type = event.event_type or kind
+    envelope = _Envelope(form.get("api_key"))
+    return Parsed(messages, envelope, envelope.api_key, text)
+
+
+def _is_unique(event: _Event) -> bool:
+    return text_of_id(event.insert_id) is not None or is_exact(bytes(event.time))
+
+
 class _Translation:
     """Of one request."""
 
-    def __init__(self, taken: Taken, envelope: Any, request_members: list[bytes]) -> None:
+    def __init__(self, taken: Taken, parsed: Parsed, request_members: list[bytes]) -> None:
         self._taken = taken
         self._request_members = request_members
+        self._text_keys = TextKeys(parsed.messages, _is_unique)
         self._sent: datetime | None = None
         try:
-            sent = read_time(envelope.client_upload_time)
+            sent = time_of(parsed.envelope.client_upload_time)
         except ApiError:
             return
         self._sent = sent if sent is None or sent.tzinfo else sent.replace(tzinfo=UTC)
@@ -233,7 +255,10 @@ class _Translation:
         if distinct_id is None:
             raise ApiError(ErrorCode.MISSING_FIELD, "`user_id` or `device_id` is required.", field="user_id")
         insert_id = self._taken.key_of(text_of_id(event.insert_id))
-        key = None if insert_id is None else self._taken.key_of(f"{device or user}:{insert_id}")
+        if insert_id is None:  # as of @amplitude/node, where the app gives none
+            key = self._text_keys.key_of(payload, bytes(event.time))
+        else:
+            key = self._taken.key_of(f"{device or user}:{insert_id}")
         time, sent = self._time(event)
         traits, set_once = self._traits(event.user_properties, "user_properties")
         if event.event_type == "$identify":
@@ -326,7 +351,7 @@ class _Translation:
 
     def _time(self, event: _Event) -> tuple[datetime | None, str]:
         """`client_upload_time` is of each try."""
-        time = read_time(event.time)
+        time = time_of(event.time)
         if time is None:
             return None, ""
         right = corrected(time, self._sent, self._taken.now, lambda: True)

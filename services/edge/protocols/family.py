@@ -1,5 +1,6 @@
 """What HTTP needs of a family of SDKs: its calls, its translation, its answers."""
 
+import re
 from abc import ABC, abstractmethod
 from base64 import b64decode
 from binascii import Error as Base64Error
@@ -8,10 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.edge.intake.timestamps import EARLIEST
+from services.edge.intake.timestamps import EARLIEST, read_time
 from services.edge.protocols.taken import Taken, encode
 
 
@@ -119,6 +120,21 @@ def text_of_id(value: Any) -> str | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value)
+
+
+_NUMBER = re.compile(rb"-?[0-9]{9,19}(?:\.[0-9]+)?")
+
+
+def time_of(value: Raw) -> datetime | None:
+    """A time as SDKs write it: also a number as text, and "" is none. Raises ApiError."""
+    text = bytes(value)
+    if text[:1] == b'"':
+        inner = text[1:-1].strip()
+        if not inner:
+            return None
+        if _NUMBER.fullmatch(inner):
+            value = Raw(inner)
+    return read_time(value)
 
 
 def basic_of(credentials: str) -> tuple[str, str]:

@@ -110,6 +110,22 @@ def _encoded_names(kind: type[Struct]) -> Iterator[str]:
     return iter(kind.__struct_encode_fields__)
 
 
+def refuse_other_keys(messages: Messages[Any], key_of: Callable[[Any], str | None]) -> str | None:
+    """The project key of the first message that has one, where only messages have it. Those that have another one are
+    refused: they are another project's."""
+    key: str | None = None
+    items = list(messages.items)
+    for index, message in enumerate(items):
+        own = None if isinstance(message, ApiError) else key_of(message)
+        key = key or own
+        if own and own != key:
+            items[index] = ApiError(
+                ErrorCode.INVALID_FIELD, "The messages of a request must have one key. This one has another."
+            )
+    messages.items = items
+    return key
+
+
 def members_of(text: bytes) -> dict[str, bytes]:
     """The fields of a body. Raises ApiError."""
     if not text.lstrip().startswith(b"{"):

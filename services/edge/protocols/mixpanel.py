@@ -8,7 +8,6 @@ from msgspec import Raw, Struct, field
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.repeated_names import first_members
-from services.edge.intake.timestamps import read_time
 from services.edge.protocols.family import (
     Answer,
     Family,
@@ -18,6 +17,7 @@ from services.edge.protocols.family import (
     json_answer,
     none_valid,
     text_of_id,
+    time_of,
 )
 from services.edge.protocols.forms import form_of, is_json, unpacked
 from services.edge.protocols.messages import Messages, Payload, read_list, read_one, text_of
@@ -93,6 +93,8 @@ class Mixpanel(Family):
 
     def parse(self, incoming: Incoming) -> Parsed:
         data = incoming.data
+        if incoming.path == "/import" and "ndjson" in incoming.headers.get("content-type", ""):
+            data = _array_of_lines(data)
         form = form_of(data)
         if form is not None:
             text, _ = text_of(unpacked(form["data"]))
@@ -133,6 +135,11 @@ class Mixpanel(Family):
         return json_answer(body, error.code.status)
 
 
+def _array_of_lines(data: bytes) -> bytes:
+    """Of NDJSON, where each line is a message."""
+    return b"[" + b",".join(line for line in map(bytes.strip, data.split(b"\n")) if line) + b"]"
+
+
 def _token_of(message: Any) -> str | None:
     if isinstance(message, _Update):
         return message.token
@@ -155,7 +162,7 @@ class _Translation:
         fields = first_members(self._taken.object_of(message.properties, "properties"))
         self._check(_text(fields, "token"))
         given = _text(fields, "distinct_id") or _text(fields, "$user_id") or _text(fields, "$device_id")
-        time = read_time(fields.get("time", Raw()))
+        time = time_of(fields.get("time", Raw()))
         if message.event in ("$identify", "$create_alias", "$merge"):
             self._identity(message, fields, given, time, payload)
             return
@@ -195,9 +202,7 @@ class _Translation:
         if self._count_lost(message) and traits == set_once == b"{}":
             return
         key = self._key_of_update(message, distinct_id)
-        self._taken.identify(
-            distinct_id, None, traits, read_time(message.time), key, set_once=set_once, payload=payload
-        )
+        self._taken.identify(distinct_id, None, traits, time_of(message.time), key, set_once=set_once, payload=payload)
 
     def group(self, message: _Update, payload: Payload) -> None:
         """Raises ApiError."""
@@ -208,7 +213,7 @@ class _Translation:
         if self._count_lost(message) and traits == set_once == b"{}":
             return
         key = self._key_of_update(message, f"{group_type}:{group_key}")
-        self._taken.group(None, group_type, group_key, traits, read_time(message.time), key, set_once=set_once)
+        self._taken.group(None, group_type, group_key, traits, time_of(message.time), key, set_once=set_once)
 
     def _traits(self, message: _Update) -> tuple[bytes, bytes]:
         names = _decode_any(message.unset) if message.unset else None

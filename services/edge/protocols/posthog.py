@@ -11,8 +11,7 @@ from msgspec import Raw, Struct, field
 from services.contract.api.encoding import without_mark
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.repeated_names import first_members
-from services.edge.intake.timestamps import read_time
-from services.edge.protocols.family import Answer, Family, Incoming, Parsed, corrected, json_answer, text_of_id
+from services.edge.protocols.family import Answer, Family, Incoming, Parsed, corrected, json_answer, text_of_id, time_of
 from services.edge.protocols.forms import form_of, unpacked
 from services.edge.protocols.messages import (
     FAULTS,
@@ -23,6 +22,7 @@ from services.edge.protocols.messages import (
     read_envelope,
     read_list,
     read_one,
+    refuse_other_keys,
     text_of,
 )
 from services.edge.protocols.taken import Taken, encode, merged, with_members
@@ -31,14 +31,17 @@ from services.edge.protocols.text_keys import TextKeys, is_exact
 _Id = str | int | float | None
 _V1 = frozenset(["/i/v1/analytics/events", "/i/v1/ai/events"])
 _RECORDINGS = frozenset(["$snapshot", "$snapshot_items", "$performance_event"])
-# They stamp each try with its time; posthog-node keeps the time of the first.
-_STAMP_EACH_TRY = (b'"posthog-python"', b'"posthog-server"', b'"posthog-android"', b'"posthog-ios"')
+# They stamp each try with its time, posthog-js as `web`; posthog-node keeps the time of the first.
+_STAMP_EACH_TRY = frozenset(["posthog-python", "posthog-server", "posthog-android", "posthog-ios", "web"])
+_MILLISECONDS = re.compile("[0-9]{13}")
+_VERSION = re.compile(r"([0-9]{1,5})\.([0-9]{1,5})\.")
 # They say alias(previous, new); all others alias(id, alias), where the alias is the earlier one.
 _ALIAS_IS_NEW = frozenset(["posthog-python", "posthog-dotnet"])
-# Of properties: what is no property of the event, but the key, an id, or a trait of the person.
-_NOT_PROPERTIES = ("token", "api_key", "distinct_id", "$set", "$set_once", "$unset", "$insert_id")
+# Of properties: what is no property of the event, but an id, or a trait of the person; or the project key.
+_NOT_PROPERTIES = ("distinct_id", "$set", "$set_once", "$unset", "$insert_id")
+_KEYS = ("token", "api_key")
 _CANONICAL = re.compile("[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_MARKS = tuple(b'"%b"' % name.encode() for name in _NOT_PROPERTIES)
+_MARKS = tuple(b'"%b"' % name.encode() for name in (*_NOT_PROPERTIES, *_KEYS))
 
 
 class _Event(Struct, gc=False, forbid_unknown_fields=True):
@@ -114,20 +117,25 @@ class PostHog(Family):
         if incoming.path == "/s":
             return Parsed(Messages([], list, set()), _Envelope(), None, b"")
         if text.lstrip().startswith(b"["):
-            return _parsed(read_list(text, _Event), _Envelope(), text)
+            return self._parsed(incoming, read_list(text, _Event), _Envelope(), text)
         if at_once:
             try:
                 body = _decode_batch(text)
             except FAULTS:
                 pass
             else:
-                return _parsed(list_messages(body.batch, text, "batch"), body, text)
+                return self._parsed(incoming, list_messages(body.batch, text, "batch"), body, text)
         members = members_of(text)
         envelope = read_envelope(members, _Envelope)
         for name in ("batch", "data"):
             if members.get(name, b"").lstrip().startswith(b"["):
-                return _parsed(read_list(members[name], _Event), envelope, text)
-        return _parsed(read_one(text, _Event), envelope, text)
+                return self._parsed(incoming, read_list(members[name], _Event), envelope, text)
+        return self._parsed(incoming, read_one(text, _Event), envelope, text)
+
+    def _parsed(self, incoming: Incoming, messages: Messages[_Event], envelope: Any, text: bytes) -> Parsed:
+        """What the events themselves say of a key counts where nothing else does: an app may have a property `token`."""
+        key = self.key_in_headers(incoming) or self.key_in_query(incoming) or envelope.api_key or envelope.token
+        return Parsed(messages, envelope, key or refuse_other_keys(messages, _key_of), text)
 
     def take(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> None:
         if incoming.path == "/s":
@@ -137,7 +145,7 @@ class PostHog(Family):
         library, _, version = incoming.headers.get("posthog-sdk-info", "").partition("/")
         if incoming.path in _V1 and library:  # as capture v1 says: these come from the header alone
             members += [b'"$lib":' + encode(library), b'"$lib_version":' + encode(version)]
-        translation = _Translation(taken, parsed, members, library)
+        translation = _Translation(taken, parsed, members, library, _sent_of_try(incoming))
         taken.each(parsed.messages, translation.add)
 
     # --- Answers ---
@@ -186,14 +194,8 @@ class PostHog(Family):
         return None
 
 
-def _parsed(messages: Messages[_Event], envelope: Any, text: bytes) -> Parsed:
-    key = envelope.api_key or envelope.token
-    for message in messages.items:
-        if key:
-            break
-        if isinstance(message, _Event):
-            key = message.api_key or message.token or _token_of(message.properties)
-    return Parsed(messages, envelope, key, text)
+def _key_of(event: _Event) -> str | None:
+    return event.api_key or event.token or _token_of(event.properties)
 
 
 def _canonical(uuid: str) -> str:
@@ -206,6 +208,21 @@ def _canonical(uuid: str) -> str:
         return uuid
 
 
+def _sent_of_try(incoming: Incoming) -> Raw:
+    """When this try was sent, where that stands outside of the body: capture v1 says it in a header, posthog-js in the
+    address, as `sent_at` or before as `_`. Old ones keep the address of the first try."""
+    if incoming.path in _V1:
+        return Raw(encode(incoming.headers.get("posthog-request-timestamp")))
+    query = incoming.query
+    given = query.get("sent_at") or (query.get("_", "") if _is_new_address(query.get("ver", "")) else "")
+    return Raw(given.encode()) if _MILLISECONDS.fullmatch(given) else Raw()
+
+
+def _is_new_address(version: str) -> bool:
+    found = _VERSION.match(version)
+    return found is not None and (int(found[1]), int(found[2])) >= (1, 180)
+
+
 def _is_unique(event: _Event) -> bool:
     return bool(event.uuid) or is_exact(bytes(event.timestamp))
 
@@ -215,7 +232,7 @@ def _token_of(properties: Raw) -> str | None:
     if text[:1] != b"{":
         return None
     fields = first_members(text)
-    for name in ("token", "api_key"):
+    for name in _KEYS:
         if name in fields:
             return text_of_id(_decode_any(fields[name]))
     return None
@@ -237,9 +254,13 @@ def has_events(data: bytes) -> bool:
 class _Translation:
     """Of one request."""
 
-    def __init__(self, taken: Taken, parsed: Parsed, request_members: list[bytes], library: str) -> None:
+    def __init__(
+        self, taken: Taken, parsed: Parsed, request_members: list[bytes], library: str, sent_of_try: Raw
+    ) -> None:
         self._taken = taken
+        self._key = encode(parsed.key)
         self._sent = parsed.envelope.sent_at
+        self._sent_of_try = _time_or_none(sent_of_try)
         self._request_members = request_members
         self._library = library
         self._text_keys = TextKeys(parsed.messages, _is_unique)
@@ -253,7 +274,7 @@ class _Translation:
         apart: dict[str, Raw] = {}
         if any(mark in properties for mark in _MARKS) or message.event in _KINDS:
             apart = first_members(properties)
-            properties = encode({name: value for name, value in apart.items() if name not in _NOT_PROPERTIES})
+            properties = encode({name: value for name, value in apart.items() if self._is_property(name, value)})
         distinct_id = text_of_id(message.distinct_id) or text_of_id(message.own_id) or _text(apart, "distinct_id")
         if distinct_id is None:
             raise ApiError(ErrorCode.MISSING_FIELD, "`distinct_id` is required.", field="distinct_id")
@@ -281,6 +302,9 @@ class _Translation:
             traits, set_once = self._traits(message, apart)
             if traits != b"{}" or set_once != b"{}":
                 self._taken.identify(distinct_id, None, traits, time, key, set_once=set_once, payload=payload)
+
+    def _is_property(self, name: str, value: Raw) -> bool:
+        return name not in _NOT_PROPERTIES and (name not in _KEYS or bytes(value) != self._key)
 
     def identify(
         self,
@@ -356,18 +380,13 @@ class _Translation:
         return traits, set_once
 
     def _time(self, message: _Event, properties: bytes) -> tuple[datetime | None, str]:
-        time, now = read_time(message.timestamp), self._taken.now
+        time, now = time_of(message.timestamp), self._taken.now
         if time is None:
             ago = message.offset  # milliseconds before the request was sent
             return (None if ago is None or not 0 <= ago < 1e12 else now - timedelta(milliseconds=ago)), ""
-        given = message.sent_at or self._sent
-        if not given:
-            return time, ""
-        try:
-            sent = read_time(given)
-        except ApiError:
-            return time, ""
-        right = corrected(time, sent, now, lambda: any(name in properties for name in _STAMP_EACH_TRY))
+        of_try = self._sent_of_try
+        sent = of_try or _time_or_none(message.sent_at or self._sent)
+        right = corrected(time, sent, now, lambda: bool(of_try) or _library(properties) in _STAMP_EACH_TRY)
         return right, "" if right is time else time.isoformat().replace("+00:00", "Z")
 
 
@@ -379,6 +398,17 @@ _KINDS = {
     "$merge_dangerously": _Translation.alias,
     "$groupidentify": _Translation.group,
 }
+
+
+def _time_or_none(value: Raw) -> datetime | None:
+    try:
+        return time_of(value)
+    except ApiError:
+        return None
+
+
+def _library(properties: bytes) -> str | None:
+    return _text(first_members(properties), "$lib")
 
 
 def _text(fields: dict[str, Raw], name: str) -> str | None:

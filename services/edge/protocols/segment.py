@@ -17,7 +17,7 @@ from services.contract.api.ingest import (
 from services.contract.placeholders import FIRST_OF_KEYS
 from services.contract.repeated_names import first_members
 from services.edge.intake.json_checks import all_objects, may_have_one_of
-from services.edge.intake.timestamps import read_plain_times, read_time
+from services.edge.intake.timestamps import read_plain_times
 from services.edge.protocols.family import (
     Answer,
     Family,
@@ -28,15 +28,18 @@ from services.edge.protocols.family import (
     is_right,
     json_answer,
     text_of_id,
+    time_of,
 )
 from services.edge.protocols.messages import (
     FAULTS,
+    Messages,
     Payload,
     list_messages,
     members_of,
     read_envelope,
     read_list,
     read_one,
+    refuse_other_keys,
     text_of,
 )
 from services.edge.protocols.segment_pages import rudder_config, segment_settings
@@ -45,12 +48,25 @@ from services.edge.protocols.taken import Taken, encode, merged, with_members
 _Id = str | int | float | None
 _SHORT = {"t": "track", "i": "identify", "p": "page", "s": "screen", "g": "group", "a": "alias"}
 _BATCHES = frozenset(["batch", "b", "import"])
+# Those for phones, version 1.
+_PHONES_OF_RUDDERSTACK = ("com.rudderstack.android.sdk.core", "rudder-ios-library")
 # They stamp each try with its time. Others keep the time of the first try, and then it says nothing of their clock.
 _STAMP_EACH_TRY = frozenset(
-    ["analytics-python", "analytics.js", "@segment/analytics-node", "RudderLabs JavaScript SDK"]
+    [
+        *_PHONES_OF_RUDDERSTACK,
+        "analytics-python",
+        "analytics.js",
+        "@segment/analytics-node",
+        "analytics-ruby",
+        "analytics-android",
+        "analytics-ios",
+        "analytics-react-native",
+        "RudderLabs JavaScript SDK",
+        "com.rudderstack.sdk.kotlin.android",
+    ]
 )
-# RudderStack's for phones, version 1: they send again each second what gets no 200, and nothing that came after it.
-_KEEP_ALL_BUT_200 = (b'"com.rudderstack.android.sdk.core"', b'"rudder-ios-library"')
+# They send again each second what gets no 200, and nothing that came after it.
+_KEEP_ALL_BUT_200 = tuple(f'"{name}"'.encode() for name in _PHONES_OF_RUDDERSTACK)
 # What they send as a matter of course and what holds nothing: {} and true are what an SDK says when nobody chose.
 _NOTHING = frozenset([b"", b"null", b"{}", b"[]", b'{"All":true}', b'{"All": true}'])
 
@@ -142,22 +158,23 @@ class Segment(Family):
         text, at_once = text_of(incoming.data)
         if _call_of(incoming.path) not in _BATCHES:
             messages = read_one(text, _Message)
-            key = next((one.write_key for one in messages.items if isinstance(one, _Message)), None)
-            return Parsed(messages, _Envelope(), key, text)
+            return self._parsed(incoming, messages, _Envelope(), text)
         if at_once:
             try:
                 body = _decode_batch(text)
             except FAULTS:
                 pass
             else:
-                key = body.write_key or next((one.write_key for one in body.batch if one.write_key), None)
-                return Parsed(list_messages(body.batch, text, "batch"), body, key, text)
+                return self._parsed(incoming, list_messages(body.batch, text, "batch"), body, text)
         members = members_of(text)
         if "batch" not in members:
             raise ApiError(ErrorCode.MISSING_FIELD, "`batch` is required.", field="batch")
         envelope, messages = read_envelope(members, _Envelope), read_list(members["batch"], _Message)
-        keys = (one.write_key for one in messages.items if isinstance(one, _Message) and one.write_key)
-        return Parsed(messages, envelope, envelope.write_key or next(keys, None), text)
+        return self._parsed(incoming, messages, envelope, text)
+
+    def _parsed(self, incoming: Incoming, messages: Messages[_Message], envelope: Any, text: bytes) -> Parsed:
+        key = self.key_in_headers(incoming) or self.key_in_query(incoming) or envelope.write_key
+        return Parsed(messages, envelope, key or refuse_other_keys(messages, _key_of), text)
 
     def take(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> None:
         kind = _call_of(incoming.path)
@@ -333,7 +350,7 @@ class _Translation:
 
     def _time(self, message: _Message, context: Raw) -> tuple[datetime | None, str]:
         """When it happened, and the time as sent, where the client's clock was wrong."""
-        time = read_time(message.timestamp) or read_time(message.original_timestamp)
+        time = time_of(message.timestamp) or time_of(message.original_timestamp)
         sent = self._read_sent(message.sent_at) if message.sent_at else self._sent
         if time is None or sent is None:
             return time, ""
@@ -343,7 +360,7 @@ class _Translation:
 
     def _read_sent(self, value: Raw) -> datetime | None:
         try:
-            return read_time(value)
+            return time_of(value)
         except ApiError:
             return None
 
@@ -355,6 +372,10 @@ class _Translation:
             self._channel += 1
         if kind in ("identify", "alias", "group"):
             self._identity_context += bytes(message.context) not in _NOTHING
+
+
+def _key_of(message: _Message) -> str | None:
+    return message.write_key
 
 
 def _plain_track(message: _Message) -> tuple[str, str, bytes] | None:

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -182,3 +183,70 @@ async def test_a_bad_event_costs_itself_only(sdk: SdkEdge) -> None:
     assert (await sdk.client.post("/2/httpapi", content=body)).status_code == 200
     assert [event["event"] for event in sdk.events] == ["e"]
     assert len(sdk.letters) == 2
+
+
+# Events without an id.
+
+WITHOUT_ID = {"event_type": "bought", "user_id": "u1", "time": NOON_MS - 3_599_877}
+
+
+async def test_an_event_without_an_id_that_is_sent_again_is_the_same(sdk: SdkEdge) -> None:
+    """@amplitude/node sends again by person: with other events than before."""
+    other = {**WITHOUT_ID, "user_id": "u2"}
+    await send(sdk, WITHOUT_ID, other, client_upload_time=NOON_MS)
+    await send(sdk, WITHOUT_ID, client_upload_time=NOON_MS + 1)
+    await send(sdk, other)
+    assert len(sdk.events) == 4
+    assert len({event["event_id"] for event in sdk.events}) == 2
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"time": NOON_MS - 3_599_876}, {"user_id": "other"}, {"event_properties": {"a": 2}}, {"event_type": "e"}],
+)
+async def test_another_event_without_an_id_is_another_one(sdk: SdkEdge, changed: dict[str, Any]) -> None:
+    await send(sdk, WITHOUT_ID, WITHOUT_ID)
+    await send(sdk, {**WITHOUT_ID, **changed})
+    assert len({event["event_id"] for event in sdk.events}) == 3
+
+
+@pytest.mark.parametrize("time", [NOON_MS, None])
+async def test_what_may_be_said_of_several_events_is_no_id(sdk: SdkEdge, time: int | None) -> None:
+    event = {**WITHOUT_ID, "time": time}
+    await send(sdk, event, event)
+    await send(sdk, event)
+    assert len({event["event_id"] for event in sdk.events}) == 3
+
+
+# Forms of HTTP V1.
+
+
+@pytest.mark.parametrize("wrap", [lambda event: event, lambda event: [event]])
+async def test_forms_of_http_v1(sdk: SdkEdge, wrap: Callable[[Any], Any]) -> None:
+    """npm's `amplitude`, and SDKs of others, identify with these."""
+    event = {**EVENT, "device_id": "d1", "time": NOON_MS, "event_properties": {"a": "&=é"}}
+    who = {"user_id": "u1", "device_id": "d1", "user_properties": {"plan": "pro"}}
+    for path, field, value in (("/httpapi", "event", event), ("/identify", "identification", who)):
+        form = {"api_key": KEY, field: json.dumps(wrap(value))}
+        response = await sdk.client.post(path, data=form)
+        assert (response.status_code, response.text) == (200, "success")
+    assert [(one["event"], one["distinct_id"]) for one in sdk.events] == [("bought", "u1")]
+    assert sdk.events[0]["properties"] == {"a": "&=é", "$device_id": "d1"}
+    (line,) = sdk.identity
+    assert (line["kind"], line["distinct_id"], line["old_id"], line["traits"]) == ("link", "u1", "d1", {"plan": "pro"})
+
+
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        ({"api_key": KEY, "event": "[{}]"}, 400),
+        ({"api_key": KEY, "event": "x"}, 400),
+        ({"api_key": "hr_unknown", "event": json.dumps(EVENT)}, 400),
+        ({"event": json.dumps(EVENT)}, 400),
+        ({"api_key": KEY, "event": "[]"}, 200),
+    ],
+)
+async def test_forms_of_http_v1_that_hold_nothing(sdk: SdkEdge, form: dict[str, str], status: int) -> None:
+    response = await sdk.client.post("/httpapi", data=form)
+    assert response.status_code == status
+    assert not sdk.events

@@ -324,3 +324,15 @@ async def test_json_is_answered_with_a_number_where_nothing_else_is_asked_for(
     verbose = await sdk.client.post(f"{path}?verbose=1", json=[message])
     assert (verbose.json()["status"], verbose.json()["error"]) == (1, None)
     assert len(sdk.identity) == 2
+
+
+async def test_an_import_of_lines(sdk: SdkEdge) -> None:
+    lines = [json.dumps({**EVENT, "properties": {**EVENT["properties"], "$insert_id": one}}) for one in ("1", "2")]
+    content = "\r\n".join([*lines, "", "null", ""])
+    headers = {"content-type": "application/x-ndjson"}
+    for path in ("/import?strict=1", "/import"):
+        assert (await sdk.client.post(path, content=content, headers=headers)).status_code == 200
+    assert len({event["event_id"] for event in sdk.events}) == 2
+    assert len(sdk.events) == 4
+    nothing = await sdk.client.post(f"/import?token={KEY}", content="\n", headers=headers)
+    assert (nothing.status_code, nothing.json()["status"]) == (200, "OK")

@@ -13,7 +13,7 @@ import httpx
 import pytest
 import zstandard
 
-from tests.unit.edge.protocols.conftest import BOTH_KEY, KEY, SdkEdge, lost
+from tests.unit.edge.protocols.conftest import BOTH_KEY, KEY, OTHER_KEY, SdkEdge, lost
 
 EVENT: dict[str, Any] = {"event": "bought", "distinct_id": "u1", "uuid": "0190-1"}
 PYTHON = {"$lib": "posthog-python"}
@@ -60,6 +60,22 @@ async def test_keys_and_traits_do_not_land_in_properties(sdk: SdkEdge) -> None:
     (line,) = sdk.identity
     assert (line["kind"], line["distinct_id"]) == ("identify", "u1")
     assert (line["traits"], line["set_once"]) == ({"c": None, "email": "ada@shop.example"}, {"b": 2})
+
+
+@pytest.mark.parametrize("headers", [{}, {"authorization": f"Bearer {KEY}"}])
+async def test_an_apps_own_token_is_a_property(sdk: SdkEdge, headers: dict[str, str]) -> None:
+    """Only the project key itself is none."""
+    events = [{**EVENT, "uuid": one, "properties": {"token": one, "api_key": KEY}} for one in ("a", "b")]
+    body = {"batch": events, **({} if headers else {"api_key": KEY})}
+    assert (await sdk.client.post("/batch/", json=body, headers=headers)).status_code == 200
+    assert [event["properties"] for event in sdk.events] == [{"token": "a"}, {"token": "b"}]
+
+
+async def test_an_event_of_another_project_does_not_land_in_this_one(sdk: SdkEdge) -> None:
+    events = [{**EVENT, "uuid": key, "properties": {"token": key}} for key in (KEY, OTHER_KEY, KEY)]
+    assert (await sdk.client.post("/e/", json=events)).status_code == 200
+    assert [event["idempotency_key"] for event in sdk.events] == [KEY, KEY]
+    assert [(code, OTHER_KEY in payload) for code, payload in sdk.letters] == [("invalid_field", True)]
 
 
 async def test_traits_may_stand_beside_the_properties(sdk: SdkEdge) -> None:
@@ -151,6 +167,44 @@ async def test_of_a_placeholder_the_traits_are_taken_and_the_link_is_not(sdk: Sd
 )
 async def test_times(sdk: SdkEdge, fields: dict[str, Any], sent_at: str | None, time: str) -> None:
     assert (await sent_event(sdk, {**EVENT, **fields}, sent_at=sent_at))["timestamp"] == time
+
+
+@pytest.mark.parametrize(
+    ("library", "time"),
+    [
+        ("web", "2026-11-20T11:59:59Z"),
+        ("posthog-ios", "2026-11-20T11:59:59Z"),
+        ("posthog-node", "2026-11-20T09:00:00Z"),
+    ],
+)
+async def test_a_clock_that_is_behind(sdk: SdkEdge, library: str, time: str) -> None:
+    """A property that says `web` says nothing of the SDK."""
+    event = {**EVENT, "timestamp": "2026-11-20T09:00:00Z", "properties": {"$lib": library, "platform": "web"}}
+    assert (await sent_event(sdk, event, sent_at="2026-11-20T09:00:01Z"))["timestamp"] == time
+
+
+@pytest.mark.parametrize(
+    ("address", "sent", "time"),
+    [
+        ("/i/v1/analytics/events", "2026-11-20T09:00:01.000Z", "2026-11-20T11:59:59Z"),
+        ("/i/v1/analytics/events", "2026-11-20T14:00:00+00:00", "2026-11-20T07:00:00Z"),
+        ("/i/v1/analytics/events", "2026-11-20T11:59:30Z", "2026-11-20T09:00:00Z"),
+        ("/i/v1/analytics/events", "soon", "2026-11-20T09:00:00Z"),
+        ("/i/v1/analytics/events", "", "2026-11-20T09:00:00Z"),
+        ("/e/?ip=1&_=1795165201000&ver=1.300.0&retry_count=1", "", "2026-11-20T11:59:59Z"),
+        ("/e/?_=1795165201000&ver=1.39.0", "", "2026-11-20T09:00:00Z"),
+        ("/e/?_=1795165201000", "", "2026-11-20T09:00:00Z"),
+        ("/e/?ip=1&sent_at=1795165201000", "", "2026-11-20T11:59:59Z"),
+        ("/e/?_=1795165201&ver=1.300.0", "", "2026-11-20T09:00:00Z"),
+    ],
+)
+async def test_a_try_says_when_it_was_sent(sdk: SdkEdge, address: str, sent: str, time: str) -> None:
+    """Capture v1 in a header, and posthog-js in the address, in milliseconds; old ones keep that when they try again."""
+    event = {**EVENT, "timestamp": "2026-11-20T09:00:00Z"}
+    headers = {**V1_HEADERS, "posthog-request-timestamp": sent}
+    assert (await sdk.client.post(address, json={"batch": [event]}, headers=headers)).status_code == 200
+    assert sdk.events[0]["timestamp"] == time
+    assert sdk.events[0].get("original_timestamp") == (None if time == event["timestamp"] else event["timestamp"])
 
 
 async def test_an_event_that_is_sent_again_is_the_same_one(sdk: SdkEdge) -> None:

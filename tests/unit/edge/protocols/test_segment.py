@@ -283,6 +283,25 @@ async def test_times(
 
 
 @pytest.mark.parametrize(
+    "library",
+    [
+        "analytics-ruby",
+        "analytics-android",
+        "analytics-ios",
+        "analytics-react-native",
+        "com.rudderstack.android.sdk.core",
+        "com.rudderstack.sdk.kotlin.android",
+        "rudder-ios-library",
+    ],
+)
+async def test_a_phone_whose_clock_is_behind(sdk: SdkEdge, library: str) -> None:
+    """These stamp each try. RudderStack's write `sentAt` into each message."""
+    message = {**TRACK, "originalTimestamp": "2026-11-20T10:00:00Z", "sentAt": "2026-11-20T10:00:01Z"}
+    event = await sent_event(sdk, {**message, "context": {"library": {"name": library}}})
+    assert event["timestamp"] == "2026-11-20T11:59:59Z"
+
+
+@pytest.mark.parametrize(
     ("library", "status"),
     [
         ("com.rudderstack.android.sdk.core", 200),
@@ -298,6 +317,13 @@ async def test_what_none_of_is_valid_does_not_come_again(sdk: SdkEdge, library: 
     assert (response.status_code, response.json()["success"]) == (status, status == 200)
     assert [code for code, _ in sdk.letters] == ["invalid_timestamp"]
     assert not sdk.events
+
+
+async def test_a_message_of_another_project_does_not_land_in_this_one(sdk: SdkEdge) -> None:
+    messages = [{**TRACK, "messageId": key, "writeKey": key} for key in (KEY, OTHER_KEY, KEY)]
+    assert (await sdk.client.post("/v1/batch", json={"batch": messages})).status_code == 200
+    assert [event["idempotency_key"] for event in sdk.events] == [KEY, KEY]
+    assert [code for code, _ in sdk.letters] == ["invalid_field"]
 
 
 @pytest.mark.parametrize(("key", "status"), [("hr_unknown", 401), (QUERY_KEY, 403)])

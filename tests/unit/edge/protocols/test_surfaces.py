@@ -68,6 +68,46 @@ async def test_a_limit_is_said_so_that_nothing_is_lost(sdk: SdkEdge, family: str
 LIMITED = {"posthog": 503}
 
 
+# Times.
+
+
+def with_time(family: str, time: object) -> dict[str, Any]:
+    _, body = CALLS[family]
+    if family == "amplitude":
+        return {**body, "events": [{**event, "time": time} for event in body["events"]]}
+    if family == "mixpanel":
+        return {**body, "properties": {**body["properties"], "time": time}}
+    return {**body, "timestamp": time}
+
+
+@every_family
+@pytest.mark.parametrize(
+    ("time", "kept"),
+    [
+        ("1795165201", "2026-11-20T09:00:01Z"),
+        ("1795165201.5", "2026-11-20T09:00:01.500000Z"),
+        ("1795165201123", "2026-11-20T09:00:01.123000Z"),
+        (1795165201123, "2026-11-20T09:00:01.123000Z"),
+        ("2026-11-20T10:00:01+01:00", "2026-11-20T09:00:01Z"),
+        ("", "2026-11-20T12:00:00Z"),
+        (None, "2026-11-20T12:00:00Z"),
+    ],
+)
+async def test_times_as_sdks_write_them(sdk: SdkEdge, family: str, time: object, kept: str) -> None:
+    path, _ = CALLS[family]
+    assert (await sdk.client.post(path, json=with_time(family, time))).status_code == 200
+    assert [event["timestamp"] for event in sdk.events] == [kept]
+
+
+@every_family
+@pytest.mark.parametrize("time", ["soon", "-1795165201", "9" * 30, {}, [], True])
+async def test_what_is_no_time_is_refused(sdk: SdkEdge, family: str, time: object) -> None:
+    path, _ = CALLS[family]
+    await sdk.client.post(path, json=with_time(family, time))
+    assert not sdk.events
+    assert [code for code, _ in sdk.letters] == ["invalid_timestamp"]
+
+
 # Web pages.
 
 
@@ -147,6 +187,16 @@ async def test_a_body_that_is_too_large_is_413(sdk: SdkEdge) -> None:
     body = {"event": "e", "userId": "u", "properties": {"a": "x" * 3_000_000}, "writeKey": KEY}
     response = await sdk.client.post("/v1/track", content=json.dumps(body))
     assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
+
+
+async def test_a_body_that_is_too_large_may_be_of_either_family(sdk: SdkEdge) -> None:
+    """PostHog's and Amplitude's: the latter read `code` alone, and send less after a 413."""
+    body = {"api_key": KEY, "events": [{"event_type": "x" * 3_000_000, "user_id": "u"}]}
+    response = await sdk.client.post("/batch", content=json.dumps(body))
+    answer = response.json()
+    assert (response.status_code, answer["code"], answer["type"]) == (413, 413, "validation_error")
+    assert answer["detail"] == answer["error"]
+    assert response.headers["x-request-id"] == answer["request_id"]
 
 
 async def test_a_large_body_is_received_when_it_is_done(sdk: SdkEdge) -> None:
