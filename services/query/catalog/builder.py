@@ -28,7 +28,13 @@ from services.contract.tables import (
     IDENTITY_LOG,
     SHARDED,
 )
-from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, NONE_EXPIRED, NOT_DELETED
+from services.query.sql.events import (
+    EVENTS_ONCE,
+    EVENTS_WITH_DUPLICATES,
+    NONE_EXPIRED,
+    NOT_DELETED,
+    with_joined_deletions,
+)
 from services.query.sql.events import SETTINGS as EVENTS_SETTINGS
 from services.query.sql.persons import JOIN_PERSONS, PERSON
 from services.runtime.at_once import at_once
@@ -82,12 +88,14 @@ _DAYS = (
 _DAYS_OF_OTHERS = (
     f"{_DAYS} e.project_id NOT IN {{projects:Array(String)}} AND {NONE_EXPIRED} GROUP BY e.project_id, day"
 )
-_DAYS_OF_PROJECT = f"{_DAYS} e.project_id = {{project:String}} AND {_SHOWN} GROUP BY e.project_id, day"
+_DAYS_OF_PROJECT = with_joined_deletions(
+    f"{_DAYS} e.project_id = {{project:String}} AND {_SHOWN} GROUP BY e.project_id, day"
+)
 _BUILT = (
     f"SELECT project_id, day, rows, checksum FROM {CATALOG} FINAL WHERE event = '' AND toYYYYMM(day) = {{month:UInt32}}"
 )
 # One statement, and one part: a day is the old one or the new one.
-_BUILD = (
+_BUILD = with_joined_deletions(
     f"INSERT INTO {CATALOG} SELECT {{project:String}}, toString(e.event) AS name, {{day:Date}}, {{built:UInt64}}, "
     f"{{rows:UInt64}}, {{checksum:UInt64}}, count(), uniqCombinedState(12)({PERSON}), min(e.timestamp), max(e.timestamp) "
     f"FROM {EVENTS_ONCE} {JOIN_PERSONS} WHERE e.project_id = {{project:String}} AND toDate(e.timestamp) = {{day:Date}} "
@@ -128,8 +136,8 @@ def _count_groups(calls: str, before: str) -> str:
 _GROUPS_OF_OTHERS = _count_groups(
     "e.project_id NOT IN {projects:Array(String)}", "project_id NOT IN {projects:Array(String)}"
 )
-_GROUPS_OF_PROJECT = _count_groups(
-    f"e.project_id = {{project:String}} AND {NOT_DELETED}", "project_id = {project:String}"
+_GROUPS_OF_PROJECT = with_joined_deletions(
+    _count_groups(f"e.project_id = {{project:String}} AND {NOT_DELETED}", "project_id = {project:String}")
 )
 
 Fingerprint = Mapping[str, Sequence[Any]]
