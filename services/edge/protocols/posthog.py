@@ -33,6 +33,9 @@ _RECORDINGS = frozenset(["$snapshot", "$snapshot_items", "$performance_event"])
 # They stamp each try with its time, posthog-js as `web`; posthog-node keeps the time of the first.
 _STAMP_EACH_TRY = frozenset(["posthog-python", "posthog-server", "posthog-android", "posthog-ios", "web"])
 _MILLISECONDS = re.compile("[0-9]{13}")
+_MAX_OFFSET_MS = 1e12
+# posthog-js tries for hours; a page may sleep for days meanwhile. Beyond that its `$time` is not what we take it for.
+_MAX_WAITED = timedelta(days=30)
 _VERSION = re.compile(r"([0-9]{1,5})\.([0-9]{1,5})\.")
 # They say alias(previous, new); all others alias(id, alias), where the alias is the earlier one.
 _ALIAS_IS_NEW = frozenset(["posthog-python", "posthog-dotnet"])
@@ -380,12 +383,24 @@ class _Translation:
     def _time(self, message: _Event, properties: bytes) -> tuple[datetime | None, str]:
         time, now = time_of(message.timestamp), self._taken.now
         if time is None:
-            ago = message.offset  # milliseconds before the request was sent
-            return (None if ago is None or not 0 <= ago < 1e12 else now - timedelta(milliseconds=ago)), ""
+            ago = self._ago(message, properties)
+            return (None if ago is None else now - ago), ""
         of_try = self._sent_of_try
         sent = of_try or _time_or_none(message.sent_at or self._sent)
         right = corrected(time, sent, now, lambda: bool(of_try) or _library(properties) in _STAMP_EACH_TRY)
         return right, "" if right is time else time.isoformat().replace("+00:00", "Z")
+
+    def _ago(self, message: _Event, properties: bytes) -> timedelta | None:
+        """How long before this try it happened. posthog-js says `offset`, milliseconds before the first try, and keeps it;
+        what has waited since is seen by its `$time`, from the same clock as the time of this try."""
+        if message.offset is None or not 0 <= message.offset < _MAX_OFFSET_MS:
+            return None
+        ago, sent = timedelta(milliseconds=message.offset), self._sent_of_try
+        if sent is None or b'"$time"' not in properties:
+            return ago
+        captured = _time_or_none(_decode_fields(properties).get("$time", Raw()))
+        waited = ago if captured is None else sent - captured
+        return max(ago, waited) if waited < _MAX_WAITED else ago
 
 
 _KINDS = {

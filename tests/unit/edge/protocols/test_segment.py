@@ -265,6 +265,15 @@ PYTHON, GO = {"library": {"name": "analytics-python"}}, {"library": {"name": "an
             "2026-11-20T11:59:59Z",
             "2026-11-20T10:00:00Z",
         ),
+        # A time after that of sending is from another clock: before the phone lost its time, or a server's.
+        ({"timestamp": "2026-11-20T10:00:00Z", "context": GO}, "1970-01-01T00:06:00Z", "2026-11-20T10:00:00Z", None),
+        ({"timestamp": "2026-11-20T10:00:00Z", "context": GO}, "0001-01-01T00:00:00Z", "2026-11-20T10:00:00Z", None),
+        (
+            {"timestamp": "2026-11-20T11:30:00Z", "context": PYTHON},
+            "2026-11-20T10:00:00Z",
+            "2026-11-20T11:30:00Z",
+            None,
+        ),
         (
             {"timestamp": "2026-11-20T11:59:00Z", "context": PYTHON},
             "2026-11-20T11:59:10Z",
@@ -521,6 +530,8 @@ def basic(text: str) -> dict[str, str]:
         ({}, "", "hr_unknown", 401),
         ({}, "", None, 401),
         ({"authorization": "Basic !!!"}, "", None, 401),
+        ({"authorization": basic(f"{KEY}:")["authorization"].rstrip("=")}, "", None, 200),
+        ({"authorization": basic(f"{KEY}:x")["authorization"].rstrip("=")}, "", None, 200),
         (basic(":"), "", None, 401),
     ],
 )
