@@ -58,7 +58,10 @@ class Messages(Generic[T]):
 
 def text_of(body: bytes) -> bytes:
     """The body as JSON text on one line, mended as native calls mend it. Raises ApiError for what is no text."""
-    text = plain_text(body)
+    return _mended(plain_text(body))
+
+
+def _mended(text: bytes) -> bytes:
     if text.isascii() and b"\n" not in text and b"\\" not in text:
         return text  # there is nothing to mend
     try:
@@ -82,6 +85,14 @@ def list_messages(items: Sequence[T], text: bytes, field: str) -> Messages[T]:
 def read_list(text: bytes, kind: type[T]) -> Messages[T]:
     """A JSON array, message by message. Raises ApiError."""
     return _read(_items(text), kind)
+
+
+def read_lines(body: bytes, kind: type[T]) -> tuple[Messages[T], bytes]:
+    """NDJSON, where each line is a message and a bad one costs itself; and its text. Raises ApiError."""
+    lines = [_mended(line) for line in map(bytes.strip, plain_text(body).split(b"\n")) if line]
+    if len(lines) > MAX_MESSAGES:
+        raise _too_many()
+    return _read(lines, kind), b"\n".join(lines)
 
 
 def read_one(text: bytes, kind: type[T]) -> Messages[T]:

@@ -19,9 +19,10 @@ from services.edge.protocols.family import (
     time_of,
 )
 from services.edge.protocols.forms import form_of, unpacked
-from services.edge.protocols.messages import Messages, Payload, read_list, read_one, text_of
+from services.edge.protocols.messages import Messages, Payload, read_lines, read_list, read_one, text_of
 from services.edge.protocols.taken import Taken, encode, merged, with_members
 from services.edge.protocols.text_keys import TextKeys, is_exact
+from services.runtime.keys import KEY_PREFIX
 
 _Id = str | int | float | None
 # Of properties: what is no property of the event, but the key, an id, a time.
@@ -78,35 +79,39 @@ class Mixpanel(Family):
 
     def key_in_headers(self, incoming: Incoming) -> str | None:
         """Basic with the key as its user, or behind the name of a service account; of an import alone. npm's SDK sends the
-        API secret of its imports with everything, and what that is elsewhere nobody asks."""
+        API secret of its imports with everything. What is no key of ours, as Mixpanel's own secret, is not asked for: the
+        token in the messages counts."""
         if incoming.path != "/import":
             return None
         kind, _, rest = incoming.headers.get("authorization", "").strip().partition(" ")
         if kind.lower() != "basic":
             return None
         user, password = basic_of(rest)
-        return password or user or None
+        return next((one for one in (password, user) if one.startswith(KEY_PREFIX)), None)
 
     def key_in_query(self, incoming: Incoming) -> str | None:
         """So it does with its API key. Elsewhere the token in the messages is asked first."""
-        api_key = incoming.query.get("api_key") if incoming.path == "/import" else None
-        return api_key or incoming.query.get("token")
+        api_key = incoming.query.get("api_key", "") if incoming.path == "/import" else ""
+        return api_key if api_key.startswith(KEY_PREFIX) else incoming.query.get("token")
 
     def parse(self, incoming: Incoming) -> Parsed:
         data = incoming.data
-        if incoming.path == "/import" and "ndjson" in incoming.headers.get("content-type", ""):
-            data = _array_of_lines(data)
-        form = form_of(data)
-        if form is not None:
-            text = text_of(unpacked(form["data"]))
-        else:
-            text = text_of(data if data[:1] in _BEGIN_OF_JSON else unpacked(data.decode("latin-1")))
         kind: type[Any] = _Event if incoming.path in ("/track", "/import") else _Update
-        is_list = text.lstrip().startswith(b"[")
-        messages: Messages[Any] = read_list(text, kind) if is_list else read_one(text, kind)
+        messages: Messages[Any]
+        is_lines = incoming.path == "/import" and "ndjson" in incoming.headers.get("content-type", "")
+        form = None if is_lines else form_of(data)
+        if is_lines:
+            messages, text = read_lines(data, kind)
+        else:
+            if form is not None:
+                text = text_of(unpacked(form["data"]))
+            else:
+                text = text_of(data if data[:1] in _BEGIN_OF_JSON else unpacked(data.decode("latin-1")))
+            is_list = text.lstrip().startswith(b"[")
+            messages = read_list(text, kind) if is_list else read_one(text, kind)
         token = next((token for token in map(_token_of, messages.items) if token), None)
         says_verbose = "1" in (incoming.query.get("verbose"), (form or {}).get("verbose"))
-        is_import = incoming.path == "/import" and data[:1] in _BEGIN_OF_JSON
+        is_import = incoming.path == "/import" and (is_lines or data[:1] in _BEGIN_OF_JSON)
         key = token or incoming.query.get("api_key")
         return Parsed(messages, "OK" if is_import else 1 if says_verbose else None, key, text)
 
@@ -134,11 +139,6 @@ class Mixpanel(Family):
     def refuse(self, incoming: Incoming, error: ApiError) -> Answer:
         body = {"status": 0, "error": error.message, "code": error.code.status, "request_id": incoming.request_id}
         return json_answer(body, error.code.status)
-
-
-def _array_of_lines(data: bytes) -> bytes:
-    """Of NDJSON, where each line is a message."""
-    return b"[" + b",".join(line for line in map(bytes.strip, data.split(b"\n")) if line) + b"]"
 
 
 def _token_of(message: Any) -> str | None:

@@ -261,9 +261,26 @@ async def test_the_token_counts_where_nothing_is_imported(sdk: SdkEdge, options:
     for path, message in (("/track", EVENT), ("/engage", {"$token": KEY, "$distinct_id": "u1", "$set": {"a": 1}})):
         content = urlencode({"data": json.dumps([message])})
         assert (await sdk.client.post(path, content=content, **options)).text == "1"
-    content = urlencode({"data": json.dumps([EVENT])})
-    assert (await sdk.client.post("/import", content=content, **options)).status_code == 401
     assert (len(sdk.events), len(sdk.identity)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        ({"auth": ("a secret of before", "")}, 200),
+        ({"params": {"api_key": "a key of before"}}, 200),
+        ({"auth": ("importer.1a2b3c.mp-service-account", "a secret"), "params": {"project_id": 1}}, 200),
+        ({"auth": ("importer.1a2b3c.mp-service-account", "hr_unknown"), "params": {"project_id": 1}}, 401),
+        ({"params": {"api_key": "hr_unknown"}}, 401),
+    ],
+)
+async def test_of_an_import_only_a_key_of_ours_counts_before_the_token(
+    sdk: SdkEdge, options: dict[str, Any], status: int
+) -> None:
+    """An app that has moved here still has Mixpanel's secrets."""
+    content = urlencode({"data": json.dumps([EVENT])})
+    assert (await sdk.client.post("/import", content=content, **options)).status_code == status
+    assert len(sdk.events) == (status == 200)
 
 
 @pytest.mark.parametrize("parameter", ["api_key", "token"])
@@ -336,3 +353,12 @@ async def test_an_import_of_lines(sdk: SdkEdge) -> None:
     assert len(sdk.events) == 4
     nothing = await sdk.client.post(f"/import?token={KEY}", content="\n", headers=headers)
     assert (nothing.status_code, nothing.json()["status"]) == (200, "OK")
+
+
+@pytest.mark.parametrize("bad", ['{"event":"e","properties":{"a":"', "}]", '"', '[{"event":"e"}]', "{}"])
+async def test_of_an_import_of_lines_a_bad_one_costs_itself(sdk: SdkEdge, bad: str) -> None:
+    lines = [json.dumps({**EVENT, "properties": {**EVENT["properties"], "$insert_id": one}}) for one in ("1", "2")]
+    headers = {"content-type": "application/x-ndjson"}
+    response = await sdk.client.post("/import", content="\n".join([lines[0], bad, lines[1]]), headers=headers)
+    assert (response.status_code, response.json()["num_records_imported"]) == (200, 2)
+    assert [payload for _, payload in sdk.letters] == [bad]
