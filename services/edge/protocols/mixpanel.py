@@ -202,7 +202,7 @@ class _Translation:
         traits, set_once = self._traits(message)
         if self._count_lost(message) and traits == set_once == b"{}":
             return
-        key = self._key_of_update(message, distinct_id)
+        key = self._key_of_update(message, distinct_id, payload)
         self._taken.identify(distinct_id, None, traits, time_of(message.time), key, set_once=set_once, payload=payload)
 
     def group(self, message: _Update, payload: Payload) -> None:
@@ -213,7 +213,7 @@ class _Translation:
         traits, set_once = self._traits(message)
         if self._count_lost(message) and traits == set_once == b"{}":
             return
-        key = self._key_of_update(message, f"{group_type}:{group_key}")
+        key = self._key_of_update(message, f"{group_type}:{group_key}", payload)
         self._taken.group(None, group_type, group_key, traits, time_of(message.time), key, set_once=set_once)
 
     def _traits(self, message: _Update) -> tuple[bytes, bytes]:
@@ -239,9 +239,11 @@ class _Translation:
             return self._text_keys.key_of(payload, time.encode()) if is_java else None
         return self._taken.key_of(f"{message.event}:{distinct_id}:{time}:{insert_id}")
 
-    def _key_of_update(self, message: _Update, whose: str) -> str | None:
+    def _key_of_update(self, message: _Update, whose: str, payload: Payload) -> str | None:
         event_id = self._taken.key_of(_id_of_phone(message.metadata))
-        return event_id and self._taken.key_of(f"{whose}:{bytes(message.time).decode()}:{event_id}")
+        if event_id is None:  # Python's and others' say to the millisecond when it was
+            return self._text_keys.key_of(payload, bytes(message.time))
+        return self._taken.key_of(f"{whose}:{bytes(message.time).decode()}:{event_id}")
 
     def _check(self, token: str | None) -> None:
         if token is not None and token != self._token:
@@ -250,6 +252,8 @@ class _Translation:
 
 
 def _is_unique(message: Any) -> bool:
+    if isinstance(message, _Update):
+        return _id_of_phone(message.metadata) is not None or is_exact(bytes(message.time))
     properties = bytes(message.properties) if isinstance(message, _Event) else b""
     if properties[:1] != b"{":
         return False

@@ -166,8 +166,21 @@ async def test_messages_of_phones_are_known_by_the_id_beside_their_properties(
 async def test_without_an_id_of_a_phone_each_is_another_one(sdk: SdkEdge, metadata: Any) -> None:
     for _ in range(2):
         await send(sdk, "/track", {"event": "bought", "properties": OF_PHONE, "$mp_metadata": metadata})
-        await send(sdk, "/engage", {**UPDATE_OF_PHONE, "$mp_metadata": metadata})
+        await send(sdk, "/engage", {**UPDATE_OF_PHONE, "$time": 1795172400, "$mp_metadata": metadata})
     assert len({kept["event_id"] for kept in sdk.events}) == len({line["event_id"] for line in sdk.identity}) == 2
+
+
+@pytest.mark.parametrize(("path", "message"), [("/engage", UPDATE_OF_PHONE), ("/groups", GROUP_OF_PHONE)])
+@pytest.mark.parametrize("changed", [{"$set": {"a": 2}}, {"$time": 1795172400.124}])
+async def test_an_update_without_an_id_that_is_sent_again_is_the_same(
+    sdk: SdkEdge, path: str, message: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    """As Python's, whose connection breaks."""
+    timed = {**message, "$time": 1795172400.123}
+    for one in (timed, timed, {**timed, **changed}):
+        await send(sdk, path, one)
+    assert len(sdk.identity) == 3
+    assert len({line["event_id"] for line in sdk.identity}) == 2
 
 
 @pytest.mark.parametrize("traits", [[], {}])
