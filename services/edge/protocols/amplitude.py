@@ -36,7 +36,7 @@ from services.edge.protocols.messages import (
 )
 from services.edge.protocols.posthog import has_events
 from services.edge.protocols.taken import Taken, encode, with_members
-from services.edge.protocols.text_keys import TextKeys, is_exact
+from services.edge.protocols.text_keys import TextKeys, is_exact, is_id
 
 _Id = str | int | float | None
 _NO_OBJECT = frozenset([b"", b"null", b"{}"])
@@ -244,7 +244,7 @@ def _parsed_v1(form: dict[str, str], field: str, kind: str) -> Parsed:
 
 
 def _is_unique(event: _Event) -> bool:
-    return text_of_id(event.insert_id) is not None or is_exact(bytes(event.time))
+    return is_id(text_of_id(event.insert_id)) or is_exact(bytes(event.time))
 
 
 class _Translation:

@@ -21,7 +21,7 @@ from services.edge.protocols.family import (
 from services.edge.protocols.forms import form_of, unpacked
 from services.edge.protocols.messages import Messages, Payload, read_lines, read_list, read_one, text_of
 from services.edge.protocols.taken import Taken, encode, merged, with_members
-from services.edge.protocols.text_keys import TextKeys, is_exact
+from services.edge.protocols.text_keys import TextKeys, is_exact, is_id
 from services.runtime.keys import KEY_PREFIX
 
 _Id = str | int | float | None
@@ -253,12 +253,12 @@ class _Translation:
 
 def _is_unique(message: Any) -> bool:
     if isinstance(message, _Update):
-        return _id_of_phone(message.metadata) is not None or is_exact(bytes(message.time))
+        return is_id(_id_of_phone(message.metadata)) or is_exact(bytes(message.time))
     properties = bytes(message.properties) if isinstance(message, _Event) else b""
     if properties[:1] != b"{":
         return False
     fields = _decode_fields(properties)
-    return _text(fields, "$insert_id") is not None or is_exact(bytes(fields.get("time", Raw())))
+    return is_id(_text(fields, "$insert_id")) or is_exact(bytes(fields.get("time", Raw())))
 
 
 def _id_of_phone(metadata: Raw) -> str | None:

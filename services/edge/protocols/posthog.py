@@ -25,7 +25,7 @@ from services.edge.protocols.messages import (
     text_of,
 )
 from services.edge.protocols.taken import Taken, encode, merged, with_members
-from services.edge.protocols.text_keys import TextKeys, is_exact
+from services.edge.protocols.text_keys import TextKeys, is_exact, is_id
 
 _Id = str | int | float | None
 _V1 = frozenset(["/i/v1/analytics/events", "/i/v1/ai/events"])
@@ -61,6 +61,7 @@ class _Event(Struct, gc=False, forbid_unknown_fields=True):
     session_id: str | None = None
     window_id: str | None = None
     lib: str | None = field(default=None, name="$lib")  # where Java's SDK says it
+    message_id: Raw = field(default_factory=Raw, name="messageId")  # Ruby's SDK gives no other id
     options: Raw = field(default_factory=Raw)
     api_key: str | None = None
     token: str | None = None
@@ -70,7 +71,6 @@ class _Event(Struct, gc=False, forbid_unknown_fields=True):
     library_version: Raw = field(default_factory=Raw)
     library_consumer: Raw = field(default_factory=Raw)
     context: Raw = field(default_factory=Raw)
-    message_id: Raw = field(default_factory=Raw, name="messageId")
     send_feature_flags: Raw = field(default_factory=Raw)
     disable_geoip: Raw = field(default_factory=Raw, name="$geoip_disable")
     historical_migration: Raw = field(default_factory=Raw)
@@ -226,7 +226,11 @@ def _is_new_address(version: str) -> bool:
 
 
 def _is_unique(event: _Event) -> bool:
-    return bool(event.uuid) or is_exact(bytes(event.timestamp))
+    return is_id(event.uuid or _id_of(event)) or is_exact(bytes(event.timestamp))
+
+
+def _id_of(event: _Event) -> str | None:
+    return text_of_id(_decode_any(event.message_id)) if event.message_id else None
 
 
 def _token_of(properties: Raw) -> str | None:
@@ -279,7 +283,7 @@ class _Translation:
         distinct_id = text_of_id(message.distinct_id) or text_of_id(message.own_id) or _text(apart, "distinct_id")
         if distinct_id is None:
             raise ApiError(ErrorCode.MISSING_FIELD, "`distinct_id` is required.", field="distinct_id")
-        key = self._taken.key_of(message.uuid or _text(apart, "$insert_id"))
+        key = self._taken.key_of(message.uuid or _text(apart, "$insert_id") or _id_of(message))
         if key is None:  # Python's SDK of up to 2024, and Go's
             key = self._text_keys.key_of(payload, bytes(message.timestamp))
         time, sent = self._time(message, properties)

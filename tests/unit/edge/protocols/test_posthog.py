@@ -207,6 +207,19 @@ async def test_a_try_says_when_it_was_sent(sdk: SdkEdge, address: str, sent: str
     assert sdk.events[0].get("original_timestamp") == (None if time == event["timestamp"] else event["timestamp"])
 
 
+@pytest.mark.parametrize(("message_id", "stored"), [("m1", 1), (7, 1), (None, 2), ("", 2), ({}, 2), ("null", 2)])
+async def test_an_event_of_ruby_that_is_sent_again_is_the_same_one(
+    sdk: SdkEdge, message_id: object, stored: int
+) -> None:
+    """It writes three digits of a second, also where there are none, and gives its id another name."""
+    ruby = {"timestamp": "2026-11-20T11:00:00.000Z", "library": "posthog-ruby", "messageId": message_id}
+    event = {**{name: value for name, value in EVENT.items() if name != "uuid"}, **ruby}
+    for _ in range(2):
+        await sdk.client.post("/batch/", json={"api_key": KEY, "batch": [event]})
+    assert len(sdk.events) == 2
+    assert len({kept["event_id"] for kept in sdk.events}) == stored
+
+
 @pytest.mark.parametrize(
     ("query", "offset", "captured", "time"),
     [

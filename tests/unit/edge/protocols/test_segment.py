@@ -291,6 +291,13 @@ async def test_times(
     assert event["received_at"] == "2026-11-20T12:00:00Z"
 
 
+@pytest.mark.parametrize("own", [None, "", "soon"])
+async def test_a_message_that_does_not_say_when_it_was_sent_has_the_time_of_its_batch(sdk: SdkEdge, own: Any) -> None:
+    message = {**TRACK, "timestamp": "2026-11-20T13:59:00Z", "sentAt": own}
+    event = await sent_event(sdk, message, sentAt="2026-11-20T14:00:00Z")
+    assert event["timestamp"] == "2026-11-20T11:59:00Z"
+
+
 @pytest.mark.parametrize(
     "library",
     [
