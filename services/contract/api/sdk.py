@@ -31,7 +31,7 @@ POST_PATHS: dict[str, tuple[str, ...]] = {
         "/decide",
         "/s",
     ),
-    "amplitude": ("/2/httpapi", "/batch", "/httpapi", "/identify"),
+    "amplitude": ("/2/httpapi", "/batch", "/httpapi", "/identify", "/groupidentify"),
     "mixpanel": ("/track", "/import", "/engage", "/groups"),
 }
 # Calls and start-up pages that are asked for with GET. `*` stands for one part of the path: as a rule a key.

@@ -25,6 +25,7 @@ from services.edge.protocols.family import (
 from services.edge.protocols.forms import form_of
 from services.edge.protocols.messages import (
     FAULTS,
+    Messages,
     Payload,
     list_messages,
     members_of,
@@ -35,7 +36,7 @@ from services.edge.protocols.messages import (
 )
 from services.edge.protocols.posthog import has_events
 from services.edge.protocols.taken import Taken, encode, with_members
-from services.edge.protocols.text_keys import TextKeys, is_exact
+from services.edge.protocols.text_keys import TextKeys, is_exact, is_id
 
 _Id = str | int | float | None
 _NO_OBJECT = frozenset([b"", b"null", b"{}"])
@@ -87,7 +88,11 @@ _REVENUE = [
     "receiptSig",
 ]
 # Forms of HTTP V1: the field, and what kind of event is in it where that does not say so itself.
-_V1 = {"/httpapi": (b"event", ""), "/identify": (b"identification", "$identify")}
+_V1 = {
+    "/httpapi": (b"event", ""),
+    "/identify": (b"identification", "$identify"),
+    "/groupidentify": (b"identification", "$groupidentify"),
+}
 _LOST = frozenset(["plan", "ingestion_metadata", "partner_id", "extra"])
 
 
@@ -110,6 +115,13 @@ class _FormEvent(_Event):
 
     time: Raw = field(default_factory=Raw, name="timestamp")
     insert_id: _Id = field(default=None, name="uuid")
+
+
+class _GroupOfV1(_Event):
+    """One group, or several of one type, where other calls say `groups`."""
+
+    group_type: _Id = None
+    group_value: Raw = field(default_factory=Raw)
 
 
 class _Batch(Struct):
@@ -219,16 +231,20 @@ def _parsed_form(form: dict[str, str]) -> Parsed:
 def _parsed_v1(form: dict[str, str], field: str, kind: str) -> Parsed:
     """An event, or a list of them, and the key as `api_key`."""
     text, _ = text_of(form[field].encode("utf-8", "surrogatepass"))
-    messages = (read_list if text.lstrip().startswith(b"[") else read_one)(text, _Event)
+    of_groups = kind == "$groupidentify"
+    read = read_list if text.lstrip().startswith(b"[") else read_one
+    messages: Messages[Any] = read(text, _GroupOfV1 if of_groups else _Event)
     for event in messages.items:
+        if isinstance(event, _GroupOfV1) and (group_type := text_of_id(event.group_type)) and event.group_value:
+            event.groups = Raw(encode({group_type: event.group_value}))
         if isinstance(event, _Event):
-            event.event_type = event.event_type or kind
+            event.event_type = kind if of_groups else event.event_type or kind
     envelope = _Envelope(form.get("api_key"))
     return Parsed(messages, envelope, envelope.api_key, text)
 
 
 def _is_unique(event: _Event) -> bool:
-    return text_of_id(event.insert_id) is not None or is_exact(bytes(event.time))
+    return is_id(text_of_id(event.insert_id)) or is_exact(bytes(event.time))
 
 
 class _Translation:
@@ -250,15 +266,11 @@ class _Translation:
         user, device = text_of_id(event.user_id), text_of_id(event.device_id)
         distinct_id = user if user is not None else device
         if event.event_type == "$groupidentify":
-            self._group(event)
+            self._group(event, self._key(event, payload))
             return
         if distinct_id is None:
             raise ApiError(ErrorCode.MISSING_FIELD, "`user_id` or `device_id` is required.", field="user_id")
-        insert_id = self._taken.key_of(text_of_id(event.insert_id))
-        if insert_id is None:  # as of @amplitude/node, where the app gives none
-            key = self._text_keys.key_of(payload, bytes(event.time))
-        else:
-            key = self._taken.key_of(f"{device or user}:{insert_id}")
+        key = self._key(event, payload)
         time, sent = self._time(event)
         traits, set_once = self._traits(event.user_properties, "user_properties")
         if event.event_type == "$identify":
@@ -286,6 +298,14 @@ class _Translation:
         if traits != b"{}" or set_once != b"{}":
             self._taken.identify(distinct_id, None, traits, time, key, set_once=set_once, payload=payload)
 
+    def _key(self, event: _Event, payload: Payload) -> str | None:
+        """An `insert_id` is one device's. Messages about groups may name no device."""
+        insert_id = self._taken.key_of(text_of_id(event.insert_id))
+        if insert_id is None:  # as of @amplitude/node, where the app gives none
+            return self._text_keys.key_of(payload, bytes(event.time))
+        whose = text_of_id(event.device_id) or text_of_id(event.user_id)
+        return self._taken.key_of(f"{whose}:{insert_id}") if whose else insert_id
+
     def _members(self, event: _Event, payload: Payload) -> dict[str, bytes]:
         """What stands beside the event's own properties. What nobody knows is counted."""
         fields = _decode_fields(mended(payload.text)[0])
@@ -304,17 +324,16 @@ class _Translation:
             self._taken.lost[name] += bytes(fields[name]) not in _NO_OBJECT
         return members
 
-    def _group(self, event: _Event) -> None:
+    def _group(self, event: _Event, key: str | None) -> None:
         """Of the groups alone: nobody becomes a member."""
-        insert_id = self._taken.key_of(text_of_id(event.insert_id))
         traits, set_once = self._traits(event.group_properties, "group_properties")
         time, _ = self._time(event)
         groups = list(self._groups(event.groups))
         if not groups:
             raise ApiError(ErrorCode.MISSING_FIELD, "`groups` is required.", field="groups")
         for number, (group_type, group_key) in enumerate(groups):
-            key = insert_id and self._taken.key_of(f"{number}:{insert_id}")
-            self._taken.group(None, group_type, group_key, traits, time, key, set_once=set_once)
+            of_group = key and self._taken.key_of(f"{number}:{key}")
+            self._taken.group(None, group_type, group_key, traits, time, of_group, set_once=set_once)
 
     def _groups(self, value: Raw) -> Iterator[tuple[str, str]]:
         """Types and keys; of a type there may be several."""

@@ -138,9 +138,10 @@ def time_of(value: Raw) -> datetime | None:
 
 
 def basic_of(credentials: str) -> tuple[str, str]:
-    """User and password of HTTP Basic, empty where it is none."""
+    """User and password of HTTP Basic, empty where it is none. Some leave the padding out."""
     try:
-        user, _, password = b64decode(credentials.strip(), validate=True).decode().partition(":")
+        text = credentials.strip().rstrip("=")
+        user, _, password = b64decode(text + "=" * (-len(text) % 4), validate=True).decode().partition(":")
     except (Base64Error, ValueError):
         return "", ""
     return user, password
@@ -165,12 +166,14 @@ def corrected(time: datetime, sent: datetime | None, now: datetime, stamps_each_
 
     `sent`: when the client says that it sent the request. In the future it is certainly wrong, and before 2000, as of a
     phone that has lost its time. Else in the past it may be an old one: most SDKs keep it when they send again, so it
-    counts only for those that do not.
+    counts only for those that do not. An event that happened after it was sent has its time from another clock.
     """
     if sent is None:
         return time
     ahead = sent - now
     if _BEHIND <= ahead <= _AHEAD or (ahead < _BEHIND and sent >= EARLIEST and not stamps_each_try()):
+        return time
+    if ahead < _BEHIND and time - sent > _AHEAD:
         return time
     try:
         return time - ahead

@@ -59,13 +59,18 @@ class Messages(Generic[T]):
 def text_of(body: bytes) -> tuple[bytes, bool]:
     """The body as JSON text, and whether its messages may be decoded all at once. Then it is UTF-8 on one line, mended as
     native calls mend it: the decoder looks at no text that it passes on. Raises ApiError for what is no text."""
-    text = plain_text(body)
-    if not text.isascii() or b"\n" in text or b"\\" in text:
-        try:
-            text = mended(text)[0]
-        except FAULTS:
-            return text, False
-    return text, not _may_hold_many(text)
+    text, is_mended = _mended(plain_text(body))
+    return text, is_mended and not _may_hold_many(text)
+
+
+def _mended(text: bytes) -> tuple[bytes, bool]:
+    """False: it could not be, and has to be looked at message by message."""
+    if text.isascii() and b"\n" not in text and b"\\" not in text:
+        return text, True  # there is nothing to mend
+    try:
+        return mended(text)[0], True
+    except FAULTS:
+        return text, False
 
 
 def _may_hold_many(text: bytes) -> bool:
@@ -83,6 +88,14 @@ def list_messages(items: Sequence[T], text: bytes, field: str) -> Messages[T]:
 def read_list(text: bytes, kind: type[T]) -> Messages[T]:
     """A JSON array, message by message. Raises ApiError."""
     return _read(_items(text), kind)
+
+
+def read_lines(body: bytes, kind: type[T]) -> tuple[Messages[T], bytes]:
+    """NDJSON, where each line is a message and a bad one costs itself; and its text. Raises ApiError."""
+    lines = [_mended(line)[0] for line in map(bytes.strip, plain_text(body).split(b"\n")) if line]
+    if len(lines) > MAX_MESSAGES:
+        raise _too_many()
+    return _read(lines, kind), b"\n".join(lines)
 
 
 def read_one(text: bytes, kind: type[T]) -> Messages[T]:

@@ -20,9 +20,10 @@ from services.edge.protocols.family import (
     time_of,
 )
 from services.edge.protocols.forms import form_of, is_json, unpacked
-from services.edge.protocols.messages import Messages, Payload, read_list, read_one, text_of
+from services.edge.protocols.messages import Messages, Payload, read_lines, read_list, read_one, text_of
 from services.edge.protocols.taken import Taken, encode, merged, with_members
-from services.edge.protocols.text_keys import TextKeys, is_exact
+from services.edge.protocols.text_keys import TextKeys, is_exact, is_id
+from services.runtime.keys import KEY_PREFIX
 
 _Id = str | int | float | None
 # Of properties: what is no property of the event, but the key, an id, a time.
@@ -77,35 +78,39 @@ class Mixpanel(Family):
 
     def key_in_headers(self, incoming: Incoming) -> str | None:
         """Basic with the key as its user, or behind the name of a service account; of an import alone. npm's SDK sends the
-        API secret of its imports with everything, and what that is elsewhere nobody asks."""
+        API secret of its imports with everything. What is no key of ours, as Mixpanel's own secret, is not asked for: the
+        token in the messages counts."""
         if incoming.path != "/import":
             return None
         kind, _, rest = incoming.headers.get("authorization", "").strip().partition(" ")
         if kind.lower() != "basic":
             return None
         user, password = basic_of(rest)
-        return password or user or None
+        return next((one for one in (password, user) if one.startswith(KEY_PREFIX)), None)
 
     def key_in_query(self, incoming: Incoming) -> str | None:
         """So it does with its API key. Elsewhere the token in the messages is asked first."""
-        api_key = incoming.query.get("api_key") if incoming.path == "/import" else None
-        return api_key or incoming.query.get("token")
+        api_key = incoming.query.get("api_key", "") if incoming.path == "/import" else ""
+        return api_key if api_key.startswith(KEY_PREFIX) else incoming.query.get("token")
 
     def parse(self, incoming: Incoming) -> Parsed:
         data = incoming.data
-        if incoming.path == "/import" and "ndjson" in incoming.headers.get("content-type", ""):
-            data = _array_of_lines(data)
-        form = form_of(data)
-        if form is not None:
-            text, _ = text_of(unpacked(form["data"]))
-        else:
-            text, _ = text_of(data if is_json(data) else unpacked(data.decode("latin-1")))
         kind: type[Any] = _Event if incoming.path in ("/track", "/import") else _Update
-        is_list = text.lstrip().startswith(b"[")
-        messages: Messages[Any] = read_list(text, kind) if is_list else read_one(text, kind)
+        messages: Messages[Any]
+        is_lines = incoming.path == "/import" and "ndjson" in incoming.headers.get("content-type", "")
+        form = None if is_lines else form_of(data)
+        if is_lines:
+            messages, text = read_lines(data, kind)
+        else:
+            if form is not None:
+                text, _ = text_of(unpacked(form["data"]))
+            else:
+                text, _ = text_of(data if is_json(data) else unpacked(data.decode("latin-1")))
+            is_list = text.lstrip().startswith(b"[")
+            messages = read_list(text, kind) if is_list else read_one(text, kind)
         token = next((token for token in map(_token_of, messages.items) if token), None)
         says_verbose = "1" in (incoming.query.get("verbose"), (form or {}).get("verbose"))
-        is_import = incoming.path == "/import" and is_json(data)
+        is_import = incoming.path == "/import" and (is_lines or is_json(data))
         key = token or incoming.query.get("api_key")
         return Parsed(messages, "OK" if is_import else 1 if says_verbose else None, key, text)
 
@@ -133,11 +138,6 @@ class Mixpanel(Family):
     def refuse(self, incoming: Incoming, error: ApiError) -> Answer:
         body = {"status": 0, "error": error.message, "code": error.code.status, "request_id": incoming.request_id}
         return json_answer(body, error.code.status)
-
-
-def _array_of_lines(data: bytes) -> bytes:
-    """Of NDJSON, where each line is a message."""
-    return b"[" + b",".join(line for line in map(bytes.strip, data.split(b"\n")) if line) + b"]"
 
 
 def _token_of(message: Any) -> str | None:
@@ -201,7 +201,7 @@ class _Translation:
         traits, set_once = self._traits(message)
         if self._count_lost(message) and traits == set_once == b"{}":
             return
-        key = self._key_of_update(message, distinct_id)
+        key = self._key_of_update(message, distinct_id, payload)
         self._taken.identify(distinct_id, None, traits, time_of(message.time), key, set_once=set_once, payload=payload)
 
     def group(self, message: _Update, payload: Payload) -> None:
@@ -212,7 +212,7 @@ class _Translation:
         traits, set_once = self._traits(message)
         if self._count_lost(message) and traits == set_once == b"{}":
             return
-        key = self._key_of_update(message, f"{group_type}:{group_key}")
+        key = self._key_of_update(message, f"{group_type}:{group_key}", payload)
         self._taken.group(None, group_type, group_key, traits, time_of(message.time), key, set_once=set_once)
 
     def _traits(self, message: _Update) -> tuple[bytes, bytes]:
@@ -238,9 +238,11 @@ class _Translation:
             return self._text_keys.key_of(payload, time.encode()) if is_java else None
         return self._taken.key_of(f"{message.event}:{distinct_id}:{time}:{insert_id}")
 
-    def _key_of_update(self, message: _Update, whose: str) -> str | None:
+    def _key_of_update(self, message: _Update, whose: str, payload: Payload) -> str | None:
         event_id = self._taken.key_of(_id_of_phone(message.metadata))
-        return event_id and self._taken.key_of(f"{whose}:{bytes(message.time).decode()}:{event_id}")
+        if event_id is None:  # Python's and others' say to the millisecond when it was
+            return self._text_keys.key_of(payload, bytes(message.time))
+        return self._taken.key_of(f"{whose}:{bytes(message.time).decode()}:{event_id}")
 
     def _check(self, token: str | None) -> None:
         if token is not None and token != self._token:
@@ -249,11 +251,13 @@ class _Translation:
 
 
 def _is_unique(message: Any) -> bool:
+    if isinstance(message, _Update):
+        return is_id(_id_of_phone(message.metadata)) or is_exact(bytes(message.time))
     properties = bytes(message.properties) if isinstance(message, _Event) else b""
     if properties[:1] != b"{":
         return False
     fields = first_members(properties)
-    return _text(fields, "$insert_id") is not None or is_exact(bytes(fields.get("time", Raw())))
+    return is_id(_text(fields, "$insert_id")) or is_exact(bytes(fields.get("time", Raw())))
 
 
 def _id_of_phone(metadata: Raw) -> str | None:

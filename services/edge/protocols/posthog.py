@@ -26,7 +26,7 @@ from services.edge.protocols.messages import (
     text_of,
 )
 from services.edge.protocols.taken import Taken, encode, merged, with_members
-from services.edge.protocols.text_keys import TextKeys, is_exact
+from services.edge.protocols.text_keys import TextKeys, is_exact, is_id
 
 _Id = str | int | float | None
 _V1 = frozenset(["/i/v1/analytics/events", "/i/v1/ai/events"])
@@ -34,6 +34,9 @@ _RECORDINGS = frozenset(["$snapshot", "$snapshot_items", "$performance_event"])
 # They stamp each try with its time, posthog-js as `web`; posthog-node keeps the time of the first.
 _STAMP_EACH_TRY = frozenset(["posthog-python", "posthog-server", "posthog-android", "posthog-ios", "web"])
 _MILLISECONDS = re.compile("[0-9]{13}")
+_MAX_OFFSET_MS = 1e12
+# posthog-js tries for hours; a page may sleep for days meanwhile. Beyond that its `$time` is not what we take it for.
+_MAX_WAITED = timedelta(days=30)
 _VERSION = re.compile(r"([0-9]{1,5})\.([0-9]{1,5})\.")
 # They say alias(previous, new); all others alias(id, alias), where the alias is the earlier one.
 _ALIAS_IS_NEW = frozenset(["posthog-python", "posthog-dotnet"])
@@ -59,6 +62,7 @@ class _Event(Struct, gc=False, forbid_unknown_fields=True):
     session_id: str | None = None
     window_id: str | None = None
     lib: str | None = field(default=None, name="$lib")  # where Java's SDK says it
+    message_id: Raw = field(default_factory=Raw, name="messageId")  # Ruby's SDK gives no other id
     options: Raw = field(default_factory=Raw)
     api_key: str | None = None
     token: str | None = None
@@ -68,7 +72,6 @@ class _Event(Struct, gc=False, forbid_unknown_fields=True):
     library_version: Raw = field(default_factory=Raw)
     library_consumer: Raw = field(default_factory=Raw)
     context: Raw = field(default_factory=Raw)
-    message_id: Raw = field(default_factory=Raw, name="messageId")
     send_feature_flags: Raw = field(default_factory=Raw)
     disable_geoip: Raw = field(default_factory=Raw, name="$geoip_disable")
     historical_migration: Raw = field(default_factory=Raw)
@@ -224,7 +227,11 @@ def _is_new_address(version: str) -> bool:
 
 
 def _is_unique(event: _Event) -> bool:
-    return bool(event.uuid) or is_exact(bytes(event.timestamp))
+    return is_id(event.uuid or _id_of(event)) or is_exact(bytes(event.timestamp))
+
+
+def _id_of(event: _Event) -> str | None:
+    return text_of_id(_decode_any(event.message_id)) if event.message_id else None
 
 
 def _token_of(properties: Raw) -> str | None:
@@ -278,7 +285,7 @@ class _Translation:
         distinct_id = text_of_id(message.distinct_id) or text_of_id(message.own_id) or _text(apart, "distinct_id")
         if distinct_id is None:
             raise ApiError(ErrorCode.MISSING_FIELD, "`distinct_id` is required.", field="distinct_id")
-        key = self._taken.key_of(message.uuid or _text(apart, "$insert_id"))
+        key = self._taken.key_of(message.uuid or _text(apart, "$insert_id") or _id_of(message))
         if key is None:  # Python's SDK of up to 2024, and Go's
             key = self._text_keys.key_of(payload, bytes(message.timestamp))
         time, sent = self._time(message, properties)
@@ -382,12 +389,24 @@ class _Translation:
     def _time(self, message: _Event, properties: bytes) -> tuple[datetime | None, str]:
         time, now = time_of(message.timestamp), self._taken.now
         if time is None:
-            ago = message.offset  # milliseconds before the request was sent
-            return (None if ago is None or not 0 <= ago < 1e12 else now - timedelta(milliseconds=ago)), ""
+            ago = self._ago(message, properties)
+            return (None if ago is None else now - ago), ""
         of_try = self._sent_of_try
         sent = of_try or _time_or_none(message.sent_at or self._sent)
         right = corrected(time, sent, now, lambda: bool(of_try) or _library(properties) in _STAMP_EACH_TRY)
         return right, "" if right is time else time.isoformat().replace("+00:00", "Z")
+
+    def _ago(self, message: _Event, properties: bytes) -> timedelta | None:
+        """How long before this try it happened. posthog-js says `offset`, milliseconds before the first try, and keeps it;
+        what has waited since is seen by its `$time`, from the same clock as the time of this try."""
+        if message.offset is None or not 0 <= message.offset < _MAX_OFFSET_MS:
+            return None
+        ago, sent = timedelta(milliseconds=message.offset), self._sent_of_try
+        if sent is None or b'"$time"' not in properties:
+            return ago
+        captured = _time_or_none(_decode_fields(properties).get("$time", Raw()))
+        waited = ago if captured is None else sent - captured
+        return max(ago, waited) if waited < _MAX_WAITED else ago
 
 
 _KINDS = {

@@ -351,7 +351,7 @@ class _Translation:
     def _time(self, message: _Message, context: Raw) -> tuple[datetime | None, str]:
         """When it happened, and the time as sent, where the client's clock was wrong."""
         time = time_of(message.timestamp) or time_of(message.original_timestamp)
-        sent = self._read_sent(message.sent_at) if message.sent_at else self._sent
+        sent = (self._read_sent(message.sent_at) if message.sent_at else None) or self._sent
         if time is None or sent is None:
             return time, ""
         now = self._taken.now

@@ -9,15 +9,22 @@ from typing import Any
 from xxhash import xxh3_128_hexdigest
 
 from services.contract.api.errors import ApiError
+from services.contract.placeholders import is_placeholder_key
 from services.edge.protocols.messages import Messages, Payload
 
-# A fraction of a second, or milliseconds that are no whole second. Go leaves zeros at the end out: `.25`.
-_EXACT_TIME = re.compile(rb"\.[0-9]|^[0-9]{10}(?!000$)[0-9]{3}$")
+# A fraction of a second, or milliseconds that are no whole second. Go leaves zeros at the end out: `.25`. A whole second
+# with zeros behind it is one that an app has rounded, and several events may have it.
+_EXACT_TIME = re.compile(rb'\.[0-9]*[1-9]|^"?[0-9]{10}(?!000"?$)[0-9]{3}"?$')
 
 
 def is_exact(time: bytes) -> bool:
     """Whether a time as sent tells one event from the next."""
     return _EXACT_TIME.search(time) is not None
+
+
+def is_id(text: str | None) -> bool:
+    """Whether an id as sent tells one event from the next: `null` of broken clients does not."""
+    return bool(text) and not is_placeholder_key(text or "")
 
 
 class TextKeys:

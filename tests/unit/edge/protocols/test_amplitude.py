@@ -236,6 +236,29 @@ async def test_forms_of_http_v1(sdk: SdkEdge, wrap: Callable[[Any], Any]) -> Non
     assert (line["kind"], line["distinct_id"], line["old_id"], line["traits"]) == ("link", "u1", "d1", {"plan": "pro"})
 
 
+@pytest.mark.parametrize(("value", "keys"), [("acme", ["acme"]), (7, ["7"]), (["a", "b"], ["a", "b"]), (None, [])])
+async def test_a_form_about_groups(sdk: SdkEdge, value: object, keys: list[str]) -> None:
+    group = {"group_type": "company", "group_value": value, "group_properties": {"seats": 4}}
+    for wrapped in (group, [group]):
+        form = {"api_key": KEY, "identification": json.dumps(wrapped)}
+        response = await sdk.client.post("/groupidentify", data=form)
+        assert response.status_code == (200 if keys else 400)
+    assert [line["group_key"] for line in sdk.identity] == keys * 2
+    for line in sdk.identity:
+        assert (line["kind"], line["group_type"], line["traits"]) == ("group", "company", {"seats": 4})
+        assert "distinct_id" not in line
+    assert not sdk.events
+
+
+async def test_an_insert_id_about_groups_is_one_device_s_too(sdk: SdkEdge) -> None:
+    group = {"event_type": "$groupidentify", "groups": {"company": "acme"}, "insert_id": "1"}
+    for device in ("d1", "d2", None):
+        for _ in range(2):
+            properties = {"$set": {"seats": device or "none"}}
+            await send(sdk, {**group, "device_id": device, "group_properties": properties})
+    assert len({line["event_id"] for line in sdk.identity}) == 3
+
+
 @pytest.mark.parametrize(
     ("form", "status"),
     [

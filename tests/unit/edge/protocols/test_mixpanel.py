@@ -166,8 +166,21 @@ async def test_messages_of_phones_are_known_by_the_id_beside_their_properties(
 async def test_without_an_id_of_a_phone_each_is_another_one(sdk: SdkEdge, metadata: Any) -> None:
     for _ in range(2):
         await send(sdk, "/track", {"event": "bought", "properties": OF_PHONE, "$mp_metadata": metadata})
-        await send(sdk, "/engage", {**UPDATE_OF_PHONE, "$mp_metadata": metadata})
+        await send(sdk, "/engage", {**UPDATE_OF_PHONE, "$time": 1795172400, "$mp_metadata": metadata})
     assert len({kept["event_id"] for kept in sdk.events}) == len({line["event_id"] for line in sdk.identity}) == 2
+
+
+@pytest.mark.parametrize(("path", "message"), [("/engage", UPDATE_OF_PHONE), ("/groups", GROUP_OF_PHONE)])
+@pytest.mark.parametrize("changed", [{"$set": {"a": 2}}, {"$time": 1795172400.124}])
+async def test_an_update_without_an_id_that_is_sent_again_is_the_same(
+    sdk: SdkEdge, path: str, message: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    """As Python's, whose connection breaks."""
+    timed = {**message, "$time": 1795172400.123}
+    for one in (timed, timed, {**timed, **changed}):
+        await send(sdk, path, one)
+    assert len(sdk.identity) == 3
+    assert len({line["event_id"] for line in sdk.identity}) == 2
 
 
 @pytest.mark.parametrize("traits", [[], {}])
@@ -261,9 +274,26 @@ async def test_the_token_counts_where_nothing_is_imported(sdk: SdkEdge, options:
     for path, message in (("/track", EVENT), ("/engage", {"$token": KEY, "$distinct_id": "u1", "$set": {"a": 1}})):
         content = urlencode({"data": json.dumps([message])})
         assert (await sdk.client.post(path, content=content, **options)).text == "1"
-    content = urlencode({"data": json.dumps([EVENT])})
-    assert (await sdk.client.post("/import", content=content, **options)).status_code == 401
     assert (len(sdk.events), len(sdk.identity)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("options", "status"),
+    [
+        ({"auth": ("a secret of before", "")}, 200),
+        ({"params": {"api_key": "a key of before"}}, 200),
+        ({"auth": ("importer.1a2b3c.mp-service-account", "a secret"), "params": {"project_id": 1}}, 200),
+        ({"auth": ("importer.1a2b3c.mp-service-account", "hr_unknown"), "params": {"project_id": 1}}, 401),
+        ({"params": {"api_key": "hr_unknown"}}, 401),
+    ],
+)
+async def test_of_an_import_only_a_key_of_ours_counts_before_the_token(
+    sdk: SdkEdge, options: dict[str, Any], status: int
+) -> None:
+    """An app that has moved here still has Mixpanel's secrets."""
+    content = urlencode({"data": json.dumps([EVENT])})
+    assert (await sdk.client.post("/import", content=content, **options)).status_code == status
+    assert len(sdk.events) == (status == 200)
 
 
 @pytest.mark.parametrize("parameter", ["api_key", "token"])
@@ -336,3 +366,12 @@ async def test_an_import_of_lines(sdk: SdkEdge) -> None:
     assert len(sdk.events) == 4
     nothing = await sdk.client.post(f"/import?token={KEY}", content="\n", headers=headers)
     assert (nothing.status_code, nothing.json()["status"]) == (200, "OK")
+
+
+@pytest.mark.parametrize("bad", ['{"event":"e","properties":{"a":"', "}]", '"', '[{"event":"e"}]', "{}"])
+async def test_of_an_import_of_lines_a_bad_one_costs_itself(sdk: SdkEdge, bad: str) -> None:
+    lines = [json.dumps({**EVENT, "properties": {**EVENT["properties"], "$insert_id": one}}) for one in ("1", "2")]
+    headers = {"content-type": "application/x-ndjson"}
+    response = await sdk.client.post("/import", content="\n".join([lines[0], bad, lines[1]]), headers=headers)
+    assert (response.status_code, response.json()["num_records_imported"]) == (200, 2)
+    assert [payload for _, payload in sdk.letters] == [bad]

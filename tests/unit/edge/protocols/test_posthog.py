@@ -207,6 +207,44 @@ async def test_a_try_says_when_it_was_sent(sdk: SdkEdge, address: str, sent: str
     assert sdk.events[0].get("original_timestamp") == (None if time == event["timestamp"] else event["timestamp"])
 
 
+@pytest.mark.parametrize(("message_id", "stored"), [("m1", 1), (7, 1), (None, 2), ("", 2), ({}, 2), ("null", 2)])
+async def test_an_event_of_ruby_that_is_sent_again_is_the_same_one(
+    sdk: SdkEdge, message_id: object, stored: int
+) -> None:
+    """It writes three digits of a second, also where there are none, and gives its id another name."""
+    ruby = {"timestamp": "2026-11-20T11:00:00.000Z", "library": "posthog-ruby", "messageId": message_id}
+    event = {**{name: value for name, value in EVENT.items() if name != "uuid"}, **ruby}
+    for _ in range(2):
+        await sdk.client.post("/batch/", json={"api_key": KEY, "batch": [event]})
+    assert len(sdk.events) == 2
+    assert len({kept["event_id"] for kept in sdk.events}) == stored
+
+
+@pytest.mark.parametrize(
+    ("query", "offset", "captured", "time"),
+    [
+        # The first try, and one ten minutes later, of a clock that is three hours behind.
+        ("?_=1795165201500&ver=1.300.0", 1490, 1795165200.0, "2026-11-20T11:59:58.500000Z"),
+        ("?_=1795165801500&ver=1.300.0&retry_count=2", 1490, 1795165200.0, "2026-11-20T11:49:58.500000Z"),
+        ("?_=1795165801500&ver=1.300.0&retry_count=2", 1490, None, "2026-11-20T11:59:58.510000Z"),
+        # An app that says when it happened.
+        ("?_=1795165201500&ver=1.300.0", 86_400_000, 1795165200.0, "2026-11-19T12:00:00Z"),
+        # What old ones say may be of the first try; and what is no such time.
+        ("?_=1795165801500&ver=1.39.0", 1490, 1795165200.0, "2026-11-20T11:59:58.510000Z"),
+        ("?_=1795165801500&ver=1.300.0", 1490, 0, "2026-11-20T11:59:58.510000Z"),
+        ("?_=1795165801500&ver=1.300.0", 1490, "noon", "2026-11-20T11:59:58.510000Z"),
+        ("?_=1795165801500&ver=1.300.0", 1490, 1795169999.0, "2026-11-20T11:59:58.510000Z"),
+    ],
+)
+async def test_an_offset_is_that_of_the_first_try(
+    sdk: SdkEdge, query: str, offset: int, captured: object, time: str
+) -> None:
+    properties = {"token": KEY, **({} if captured is None else {"$time": captured})}
+    event = {**EVENT, "offset": offset, "properties": properties}
+    assert (await sdk.client.post(f"/e/{query}", json=[event])).status_code == 200
+    assert sdk.events[0]["timestamp"] == time
+
+
 async def test_an_event_that_is_sent_again_is_the_same_one(sdk: SdkEdge) -> None:
     for _ in range(2):
         await send(sdk, {**EVENT, "properties": {"$set": {"a": 1}}})

@@ -265,6 +265,15 @@ PYTHON, GO = {"library": {"name": "analytics-python"}}, {"library": {"name": "an
             "2026-11-20T11:59:59Z",
             "2026-11-20T10:00:00Z",
         ),
+        # A time after that of sending is from another clock: before the phone lost its time, or a server's.
+        ({"timestamp": "2026-11-20T10:00:00Z", "context": GO}, "1970-01-01T00:06:00Z", "2026-11-20T10:00:00Z", None),
+        ({"timestamp": "2026-11-20T10:00:00Z", "context": GO}, "0001-01-01T00:00:00Z", "2026-11-20T10:00:00Z", None),
+        (
+            {"timestamp": "2026-11-20T11:30:00Z", "context": PYTHON},
+            "2026-11-20T10:00:00Z",
+            "2026-11-20T11:30:00Z",
+            None,
+        ),
         (
             {"timestamp": "2026-11-20T11:59:00Z", "context": PYTHON},
             "2026-11-20T11:59:10Z",
@@ -280,6 +289,13 @@ async def test_times(
     event = await sent_event(sdk, {**TRACK, **fields}, sentAt=sent_at)
     assert (event["timestamp"], event.get("original_timestamp")) == (time, original)
     assert event["received_at"] == "2026-11-20T12:00:00Z"
+
+
+@pytest.mark.parametrize("own", [None, "", "soon"])
+async def test_a_message_that_does_not_say_when_it_was_sent_has_the_time_of_its_batch(sdk: SdkEdge, own: Any) -> None:
+    message = {**TRACK, "timestamp": "2026-11-20T13:59:00Z", "sentAt": own}
+    event = await sent_event(sdk, message, sentAt="2026-11-20T14:00:00Z")
+    assert event["timestamp"] == "2026-11-20T11:59:00Z"
 
 
 @pytest.mark.parametrize(
@@ -521,6 +537,8 @@ def basic(text: str) -> dict[str, str]:
         ({}, "", "hr_unknown", 401),
         ({}, "", None, 401),
         ({"authorization": "Basic !!!"}, "", None, 401),
+        ({"authorization": basic(f"{KEY}:")["authorization"].rstrip("=")}, "", None, 200),
+        ({"authorization": basic(f"{KEY}:x")["authorization"].rstrip("=")}, "", None, 200),
         (basic(":"), "", None, 401),
     ],
 )

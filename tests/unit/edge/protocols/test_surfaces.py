@@ -100,6 +100,17 @@ async def test_times_as_sdks_write_them(sdk: SdkEdge, family: str, time: object,
 
 
 @every_family
+@pytest.mark.parametrize("key", ["null", "undefined"])
+async def test_a_placeholder_of_an_id_makes_no_two_events_one(sdk: SdkEdge, family: str, key: str) -> None:
+    """Nor the events beside it, that have neither an id nor an exact time."""
+    path, body = CALLS[family]
+    text = json.dumps(body).replace('"m"', json.dumps(key))
+    for _ in range(2):
+        assert (await sdk.client.post(path, content=text)).status_code == 200
+    assert len({event["event_id"] for event in sdk.events}) == 2
+
+
+@every_family
 @pytest.mark.parametrize("time", ["soon", "-1795165201", "9" * 30, {}, [], True])
 async def test_what_is_no_time_is_refused(sdk: SdkEdge, family: str, time: object) -> None:
     path, _ = CALLS[family]
