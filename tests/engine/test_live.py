@@ -5,7 +5,7 @@ import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
@@ -145,6 +145,56 @@ def test_more_than_are_sent_at_once_leave_a_gap(client: QueryClient, clickhouse:
         client.run(follow())
 
 
+def test_one_that_comes_into_sight_late_is_sent_however_many_came_since(
+    client: QueryClient, clickhouse: ClickHouseSettings
+) -> None:
+    project, key = next(client.projects)
+
+    async def follow() -> None:
+        async with opened(client, key) as stream:
+            now = datetime.now(UTC) + timedelta(seconds=1)
+            some = [event(f"e{i}", "u", now + timedelta(milliseconds=i)) for i in range(9)]
+            for i in range(0, 9, 3):
+                store(clickhouse, {project: History(some[i : i + 3])}, repeats=2)
+                await stream.until(i + 3, 10)
+            late = [event(f"late{i}", "u", now + timedelta(microseconds=500 + i)) for i in range(2)]
+            store(clickhouse, {project: History(late)}, repeats=2)
+            await stream.until(11, 10)
+            # With a gap, what was left out stays so.
+            many = [event(f"m{i}", "u", now + timedelta(seconds=1, milliseconds=i)) for i in range(7)]
+            store(clickhouse, {project: History(many)})
+            await stream.until(15, 10)
+            await asyncio.sleep(2.5 * live.EVERY_S)
+            assert stream.names() == [*(f"e{i}" for i in range(9)), "late0", "late1", "m4", "m5", "m6"]
+            assert [kind for kind, *_ in stream.messages].count("gap") == 1
+
+    with patch.object(live, "MAX_AT_ONCE", 3):
+        client.run(follow())
+
+
+def test_an_id_of_the_future_is_none_of_a_stream(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    project, key = next(client.projects)
+
+    async def follow() -> None:
+        async with opened(client, key, last_event_id="9" * 17) as stream:
+            store(clickhouse, {project: History([event("now", "u1", datetime.now(UTC))])})
+            await stream.until(1, 10)
+
+    client.run(follow())
+
+
+def test_of_many_that_come_at_once_so_many_are_opened(client: QueryClient) -> None:
+    _, key = next(client.projects)
+
+    async def follow() -> list[int]:
+        async with AsyncExitStack() as opening:
+            streams = [opening.enter_async_context(opened(client, key)) for _ in range(live.MAX_STREAMS_OF_PROJECT + 5)]
+            return sorted(stream.status for stream in await asyncio.gather(*streams))
+
+    for _ in range(2):  # the second time there is room again
+        assert client.run(follow()) == [200] * live.MAX_STREAMS_OF_PROJECT + [429] * 5
+
+
 def test_streams_are_bounded_and_end_with_the_service(client: QueryClient) -> None:
     _, key = next(client.projects)
     _, other = next(client.projects)
@@ -217,6 +267,42 @@ def test_people_by_a_part_of_an_id_or_trait(client: QueryClient, clickhouse: Cli
     assert search("plan")["people"] == []  # a trait's name is none of its values
     for bad in ({}, {"search": "x" * 201}, {"search": "a", "limit": 0}, {"search": "\0"}):
         assert client.send("GET", f"{BASE_PATH}/persons", key, params=bad).status_code == 400
+
+
+def test_texts_are_found_as_they_are_and_not_as_json_has_them(
+    client: QueryClient, clickhouse: ClickHouseSettings
+) -> None:
+    project, key = next(client.projects)
+    texts = {
+        "quoted": 'Grace "Amazing" Hopper',
+        "way": "C:\\temp",
+        "lines": "first\nsecond\t",
+        "shares": "100%_sure",
+        "both": ["x", "y", {"deep": 'é"'}],
+    }
+    calls = [call("identify", who, 3, {"said": said}) for who, said in texts.items()]
+    escaped = call("identify", "escaped", 3, {})
+    calls.append(
+        Call(
+            escaped.event_id, "identify", "escaped", escaped.time, '{"site":"http:\\/\\/h.no\\/\\u00e5","q":"\\u0022"}'
+        )
+    )
+    store_people(clickhouse, {project: PeopleHistory([], {}, calls)})
+
+    def found(text: str) -> list[str]:
+        answer = client.send("GET", f"{BASE_PATH}/persons", key, params={"search": text}).json()
+        return sorted(one["person_id"] for one in answer["people"])
+
+    assert found('"amazing"') == ["quoted"]
+    assert found('"') == ["both", "escaped", "quoted"]
+    assert found("\\") == found("c:\\temp") == ["way"]
+    assert found("first\nsecond") == found("\t") == ["lines"]
+    assert found("\\n") == []
+    assert found("%") == found("_") == ["shares"]
+    assert found('É"') == ["both"]
+    assert found("://h.no/Å") == ["escaped"]
+    for of_json in ("[", "{", ",", '","', "\\u00e5"):
+        assert found(of_json) == []
 
 
 def test_a_group(client: QueryClient, clickhouse: ClickHouseSettings) -> None:

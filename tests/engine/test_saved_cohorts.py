@@ -103,6 +103,30 @@ def test_a_list_is_the_people_of_its_ids(client: QueryClient, project: tuple[str
     assert client.ask("/query/cohort", key, of_list)["size"] == 0
 
 
+def test_people_of_whom_only_a_list_speaks_are_behind_its_number(client: QueryClient, project: tuple[str, str]) -> None:
+    _, key = project
+    listed = ["u1", "device", "nobody", " ", "=1+1", "u3"]
+    put(client, key, "guests", {"ids": listed})
+    put(client, key, "others", {"ids": ["somebody"]})
+    for rule in (
+        {"saved": "guests"},
+        {"or": [{"saved": "others"}, {"and": [{"saved": "guests"}, {"not": {"saved": "others"}}]}]},
+    ):
+        expected = sorted(client.ask("/query/cohort", key, {"cohort": rule})["people"])
+        assert {"one", "nobody", " ", "=1+1", "u3"} <= set(expected)
+        body: dict[str, Any] = {"query": {"type": "cohort", "cohort": rule}, "limit": 2}
+        found: list[str] = []
+        while True:
+            page = client.ask("/query/people", key, body)
+            assert page["count"] == len(expected)
+            found += [person["person_id"] for person in page["people"]]
+            if "next_cursor" not in page:
+                break
+            assert len(page["people"]) == 2
+            body["cursor"] = page["next_cursor"]
+        assert sorted(found) == expected
+
+
 def test_a_deleted_person_leaves_the_lists(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
     project, key = next(client.projects)
     insert_keys(clickhouse, [(project, f"both_{project}", ["ingest", "query"])])
@@ -166,6 +190,17 @@ def test_what_is_no_cohort(client: QueryClient, project: tuple[str, str], body: 
 def test_a_rule_that_has_no_whole_day_yet_is_one(client: QueryClient, project: tuple[str, str]) -> None:
     rule = {"did": "a", "this": "day", "whole_periods": True}
     assert put(client, project[1], "today", {"cohort": rule}).status_code == 200
+    nested = {"not": {"or": [{"traits": {"person.a": 1}}, {"and": [rule]}]}}
+    assert put(client, project[1], "nested", {"cohort": nested}).status_code == 200
+    queries = [{"type": "cohort", "cohort": nested}, {"type": "trends", **QUERIES["trends"], "cohort": rule}]
+    dashboard_id = client.ask("/dashboard/create", project[1], {"name": "x", "queries": queries})["dashboard_id"]
+    answers = client.ask(f"/dashboard/run/{dashboard_id}", project[1], {})["answers"]
+    assert [answer["error"]["code"] for answer in answers] == ["invalid_window"] * 2
+    # All else of it is looked at.
+    wrong = {"and": [rule, {"did": "a", "last": "x"}]}
+    assert put(client, project[1], "wrong", {"cohort": wrong}).json()["error"]["field"] == "cohort.and[1].last"
+    odd = {"traits": {"person.a": 1}, "whole_periods": True}
+    assert put(client, project[1], "wrong", {"cohort": odd}).status_code == 400
 
 
 def test_lists_that_no_name_leads_to_go_in_the_end(client: QueryClient, clickhouse: ClickHouseSettings) -> None:

@@ -7,13 +7,12 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from services.contract.api.cohorts import MAX_COHORT_IDS
-from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import Cohort
 from services.contract.api.ingest import Id
 from services.contract.api.validation import invalid_field, invalid_message
 from services.query.request.cohorts import parse_cohort
 from services.query.request.decode import decode
-from services.query.request.relative_windows import absolute_cohort
+from services.query.request.relative_windows import absolute_cohort, at_any_time
 
 
 class NewCohort(Struct, frozen=True):
@@ -54,12 +53,7 @@ def _check_rule(rule: Raw, now: datetime) -> None:
         raise invalid_message(error, "cohort") from error
     if any(_saved(cohort)):
         raise invalid_field("cohort", "names a saved cohort; a saved one is made of rules alone")
-    try:
-        parse_cohort(absolute_cohort(cohort, now))
-    except ApiError as error:
-        # That nothing of a window has ended yet is no fault of the rule.
-        if error.code is not ErrorCode.INVALID_WINDOW or not (error.field or "").endswith("whole_periods"):
-            raise
+    parse_cohort(absolute_cohort(at_any_time(cohort), now))
 
 
 def _saved(cohort: Cohort) -> Iterator[bool]:

@@ -8,7 +8,7 @@ import asyncio
 import time
 import uuid
 from collections import Counter, OrderedDict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 from msgspec import Raw, Struct
@@ -16,6 +16,7 @@ from prometheus_client import Gauge
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
 
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
@@ -46,18 +47,23 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Sent(Struct):
-    """What a stream has sent: ids by receipt, of the time that is looked back. `newest_us`: the latest receipt."""
+    """What a stream has sent: ids by receipt, of the time that is looked back. `newest_us`: the latest receipt; nothing of
+    before `begin_us` is sent."""
 
     newest_us: int
+    begin_us: int
     ids: OrderedDict[str, int] = msgspec.field(default_factory=OrderedDict)
 
     @property
     def since_us(self) -> int:
-        return self.newest_us - LOOK_BACK_US
+        return max(self.newest_us - LOOK_BACK_US, self.begin_us)
 
     def new(self, events: Sequence[tuple[int, StoredEvent]]) -> list[tuple[int, StoredEvent]]:
-        """Those that were not sent yet; from now on they are."""
+        """The last MAX_AT_ONCE of those that were not sent yet; from now on they are. Others stay left out."""
         fresh = [(received, event) for received, event in events if event.event_id not in self.ids]
+        if len(fresh) > MAX_AT_ONCE:
+            fresh = fresh[-MAX_AT_ONCE:]
+            self.begin_us = fresh[0][0]
         for received, event in fresh:
             self.ids[event.event_id] = received
             self.newest_us = max(self.newest_us, received)
@@ -103,59 +109,74 @@ class LiveRoutes:
         # Nothing of before, but where a client goes on with its stream.
         last = request.headers.get("last-event-id", "")
         newest_us = int(last) if last.isascii() and last.isdigit() and len(last) < 18 else now_us
+        if newest_us > now_us + LOOK_BACK_US:
+            # No clock of ours: a stream from then on would say nothing.
+            newest_us = now_us
         if self._streams.total() >= MAX_STREAMS or self._streams[project_id] >= MAX_STREAMS_OF_PROJECT:
             raise ApiError(
                 ErrorCode.RATE_LIMITED,
                 f"At most {MAX_STREAMS_OF_PROJECT} streams of a project are open at once, and {MAX_STREAMS} in all. Close one.",
                 retry_after_s=_RETRY_AFTER_S,
             )
-        return StreamingResponse(
-            self._stream(project_id, conditions, Sent(max(newest_us, now_us - LOOK_BACK_US)), now_us),
-            media_type="text/event-stream",
-            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
-        )
-
-    async def _stream(
-        self, project_id: str, conditions: list[Condition], sent: Sent, began_us: int
-    ) -> AsyncIterator[bytes]:
-        end, spoke = time.monotonic() + MAX_STREAM_S, time.monotonic()
-        begin_us = sent.newest_us
+        begin_us = max(newest_us, now_us - LOOK_BACK_US)
+        # Counted before anything is waited for: else many that come at once would all find room.
         self._streams[project_id] += 1
-        try:
-            with STREAMS.track_inprogress():
-                yield b": live\nretry: 1000\n\n"
-                while time.monotonic() < end and not STOPPING.is_set():
-                    text = await self._look(project_id, conditions, sent, begin_us)
-                    if text:
-                        yield text
-                        spoke = time.monotonic()
-                    elif time.monotonic() - spoke > _KEEP_ALIVE_S:
-                        yield b": still there\n\n"
-                        spoke = time.monotonic()
-                    await asyncio.sleep(EVERY_S)
-        finally:
-            self._streams[project_id] -= 1
-            if not self._streams[project_id]:
-                del self._streams[project_id]
+        return _Stream(self._stream(project_id, conditions, Sent(begin_us, begin_us)), lambda: self._ended(project_id))
 
-    async def _look(self, project_id: str, conditions: list[Condition], sent: Sent, begin_us: int) -> bytes:
-        """A store that is away, or a project that asks too much at once, makes a stream late; it goes on by itself."""
-        since_us = max(sent.since_us, begin_us)
+    def _ended(self, project_id: str) -> None:
+        self._streams[project_id] -= 1
+        if not self._streams[project_id]:
+            del self._streams[project_id]
+
+    async def _stream(self, project_id: str, conditions: list[Condition], sent: Sent) -> AsyncIterator[bytes]:
+        end, spoke = time.monotonic() + MAX_STREAM_S, time.monotonic()
+        with STREAMS.track_inprogress():
+            yield b": live\nretry: 1000\n\n"
+            while time.monotonic() < end and not STOPPING.is_set():
+                text = await self._look(project_id, conditions, sent)
+                if text:
+                    yield text
+                    spoke = time.monotonic()
+                elif time.monotonic() - spoke > _KEEP_ALIVE_S:
+                    yield b": still there\n\n"
+                    spoke = time.monotonic()
+                await asyncio.sleep(EVERY_S)
+
+    async def _look(self, project_id: str, conditions: list[Condition], sent: Sent) -> bytes:
+        """A store that is away, or a project that asks too much at once, makes a stream late; it goes on by itself.
+
+        What was sent is left out by the store: else one that comes into sight late would have no place among the last so many
+        of a busy project."""
+        since_us, without = sent.since_us, list(sent.ids)
         try:
             events = await self._insights.read(
                 project_id,
                 "live",
                 lambda store, promoted: stored_since(
-                    store, project_id, since_us, conditions, MAX_AT_ONCE + 1, promoted
+                    store, project_id, since_us, conditions, MAX_AT_ONCE + 1, promoted, without
                 ),
             )
         except (StoreError, ApiError):
             return b""
-        fresh = sent.new(events)
-        lines = [b'event: gap\ndata: {"more_than":%d}\n\n' % MAX_AT_ONCE] if len(fresh) > MAX_AT_ONCE else []
-        for received_us, event in fresh[-MAX_AT_ONCE:]:
+        lines = [b'event: gap\ndata: {"more_than":%d}\n\n' % MAX_AT_ONCE] if len(events) > MAX_AT_ONCE else []
+        for received_us, event in sent.new(events):
             lines.append(b"id: %d\nevent: event\ndata: %b\n\n" % (received_us, _encode(event)))
         return b"".join(lines)
+
+
+class _Stream(StreamingResponse):
+    """Says when it has ended, also where its client has gone before its first part."""
+
+    def __init__(self, parts: AsyncIterator[bytes], ended: Callable[[], None]) -> None:
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        super().__init__(parts, media_type="text/event-stream", headers=headers)
+        self._ended = ended
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._ended()
 
 
 def _uuid(text: str) -> uuid.UUID | None:

@@ -189,24 +189,32 @@ async def stored_since(
     conditions: Sequence[Condition],
     limit: int,
     promoted: Promoted,
+    without: Sequence[str] = (),
 ) -> list[tuple[int, StoredEvent]]:
-    """With the times of their receipt, of which the last so many come, in that order."""
-    rows = await store.rows(*live_sql(project_id, since_us, conditions, limit, promoted))
+    """With the times of their receipt, of which the last so many come, in that order. `without`: ids of events."""
+    rows = await store.rows(*live_sql(project_id, since_us, conditions, limit, promoted, without))
     people = people_of_rows(await store.rows(*people_sql(project_id, {row[8] for row in rows}))) if rows else {}
     return [(row[4], _event(row, people)) for row in reversed(rows)]
 
 
 def live_sql(
-    project_id: str, since_us: int, conditions: Sequence[Condition], limit: int, promoted: Promoted
+    project_id: str,
+    since_us: int,
+    conditions: Sequence[Condition],
+    limit: int,
+    promoted: Promoted,
+    without: Sequence[str] = (),
 ) -> tuple[str, dict[str, Any]]:
     named = Parameters("f", promoted)
     where = conditions_sql(conditions, named)
     joins = joins_of(conditions, named)
+    # One text: an array of 20,000 takes twice as long to read.
     return (
         f"SELECT {_COLUMNS}, false FROM {EVENTS_WITH_DUPLICATES} {joins} WHERE e.project_id = {{project:String}} "
         f"AND e.received_at >= fromUnixTimestamp64Micro({{since:Int64}}, 'UTC') AND {SHOWN}{where} "
+        "AND e.event_id NOT IN (SELECT toUUIDOrZero(arrayJoin(splitByChar(',', {without:String})))) "
         "ORDER BY e.received_at DESC, toUInt128(e.event_id) DESC LIMIT 1 BY e.event_id LIMIT {limit:UInt32}"
-    ), {"project": project_id, "since": since_us, "limit": limit, **named.values}
+    ), {"project": project_id, "since": since_us, "limit": limit, "without": ",".join(without), **named.values}
 
 
 def people_sql(project_id: str, distinct_hashes: Iterable[int]) -> tuple[str, dict[str, Any]]:

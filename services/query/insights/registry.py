@@ -5,10 +5,9 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.contract.api.fields import Window, WindowedQuery
+from services.contract.api.fields import Window
 from services.contract.api.queries import QUERY_KINDS, QueryKind
 from services.query.execution.executor import QueryExecutor
 from services.query.insights.cohort import parse_cohort_query, run_cohort
@@ -18,7 +17,7 @@ from services.query.insights.path import parse_path, run_path
 from services.query.insights.retention import parse_retention, run_retention
 from services.query.insights.trends import parse_trends, run_trends
 from services.query.request.decode import decode
-from services.query.request.relative_windows import Absolute, absolute
+from services.query.request.relative_windows import Absolute, absolute, at_any_time
 from services.query.sql.parameters import Promoted
 from services.runtime.clock import utc_now
 
@@ -100,9 +99,7 @@ def parse_query(kind: str, body: bytes, project_id: str) -> tuple[Spec, list[str
 def parse_saved_query(query: bytes, project_id: str) -> tuple[Spec, list[str]]:
     """The same of a query of a dashboard. That nothing of its window has ended yet is no fault of it."""
     kind, decoded, warnings = decode_saved_query(query)
-    if isinstance(decoded, WindowedQuery):
-        decoded = replace(decoded, whole_periods=None)
-    return asked(kind, decoded, project_id, utc_now()).spec, warnings
+    return asked(kind, at_any_time(decoded), project_id, utc_now()).spec, warnings
 
 
 def takes_window(name: str) -> bool:

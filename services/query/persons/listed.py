@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Raw
 
 from services.contract.api.people import ListedGroup, ListedPerson
-from services.contract.tables import IDENTITY_LOG, PERSON_IDS
+from services.contract.tables import COHORT_IDS, IDENTITY_LOG, PERSON_IDS
 from services.query.execution.executor import QueryExecutor
 from services.query.persons.seen import Seen
 from services.query.sql.event_filter import names_sql
@@ -32,6 +32,10 @@ _OF_IDS = "e.distinct_hash IN {ids:Array(UInt64)}"
 _IN_SETS = (
     f"SELECT person_hash, any(person_id) FROM {PERSON_IDS} FINAL WHERE project_id = {{project:String}} "
     "AND person_hash IN {ids:Array(UInt64)} GROUP BY person_hash"
+)
+_IN_LISTS = (
+    f"SELECT sipHash64(project_id, distinct_id) AS hash, any(distinct_id) FROM {COHORT_IDS} "
+    "WHERE project_id = {project:String} AND list_id IN {lists:Array(String)} AND hash IN {ids:Array(UInt64)} GROUP BY hash"
 )
 _IN_LOG = (
     f"SELECT e.distinct_hash, any(e.distinct_id) FROM {IDENTITY_LOG} AS e WHERE e.project_id = {{project:String}} "
@@ -70,7 +74,7 @@ async def _names(store: QueryExecutor, project_id: str, people: Sequence[int], s
         f"SELECT e.distinct_hash, any(e.distinct_id) FROM {EVENTS_WITH_DUPLICATES} WHERE {IN_WINDOW} "
         f"AND {names_sql(seen.names, named)} AND {_OF_IDS} GROUP BY e.distinct_hash"
     )
-    parameters = {**window_parameters(project_id, seen.window), **named.values, "ids": list(people)}
+    parameters: dict[str, Any] = {**window_parameters(project_id, seen.window), **named.values, "ids": list(people)}
     of_page = rows_of_page("{ids:Array(UInt64)}")
     if seen.names is None:
         names, later = people_of_rows(await store.rows(of_page, parameters)), [_IN_SETS, _IN_LOG, in_events]
@@ -80,6 +84,9 @@ async def _names(store: QueryExecutor, project_id: str, people: Sequence[int], s
             alone = tasks.create_task(store.rows(in_events, parameters))
         names = {row[0]: row[1] for row in alone.result()} | people_of_rows(of_sets.result())
         later = [_IN_SETS, _IN_LOG]
+    if seen.lists:
+        parameters["lists"] = list(seen.lists)
+        later.insert(0, _IN_LISTS)
     for sql in later:
         missing = [who for who in people if who not in names]
         if missing:

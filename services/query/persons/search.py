@@ -1,7 +1,10 @@
 """People by a part of an id or of a trait, as somebody types it."""
 
+import json
+from collections.abc import Iterator
+from typing import Any
+
 import msgspec
-from msgspec import Raw
 
 from services.contract.api.people import ListedPerson
 from services.contract.api.persons import PersonSearch
@@ -19,13 +22,16 @@ SEARCHED_DAYS = 90
 _MAX_CANDIDATES = 1000
 
 
-def _has(column: str) -> str:
-    return f"positionCaseInsensitiveUTF8({column}, {{search:String}}) > 0"
+def _has(text: str, part: str = "{search:String}") -> str:
+    return f"positionCaseInsensitiveUTF8({text}, {part}) > 0"
 
 
 def _says_it(column: str) -> str:
-    """Of JSON. Characters may be written with escapes, which reading it takes away."""
-    return _has(f"if(position({column}, '\\\\u') > 0, toString(JSONExtractKeysAndValuesRaw({column})), {column})")
+    """Of JSON, what is looked for is in the form that JSON has for it. A text with escapes is read, and so written in that form:
+    there are several, of the same character."""
+    part = "{search_json:String}"
+    said = f"arrayExists(said -> {_has('said.2', part)}, JSONExtractKeysAndValuesRaw({column}))"
+    return f"if(position({column}, '\\\\') > 0, {said}, {_has(column, part)})"
 
 
 # 0: an id begins with it, 1: has it, 2: what was said of the person has it.
@@ -43,7 +49,8 @@ SEARCH_SQL = (
 
 async def search_people(store: QueryExecutor, project_id: str, search: str, limit: int, now_us: int) -> PersonSearch:
     window = TimeWindow(now_us - SEARCHED_DAYS * DAY_US, LATEST_US, parse_zone(None))
-    rows = await store.rows(SEARCH_SQL, {**window_parameters(project_id, window), "search": search})
+    looked_for = {"search": search, "search_json": json.dumps(search, ensure_ascii=False)[1:-1]}
+    rows = await store.rows(SEARCH_SQL, {**window_parameters(project_id, window), **looked_for})
     found: list[ListedPerson] = []
     # Some at a time: most of the first ones are right.
     for at in range(0, len(rows), limit + 1):
@@ -58,8 +65,19 @@ async def search_people(store: QueryExecutor, project_id: str, search: str, limi
 
 def _says(person: ListedPerson, search: str) -> bool:
     wanted = search.lower()
-    return wanted in person.person_id.lower() or any(wanted in _text(value) for value in person.traits.values())
+    said = (text for value in person.traits.values() for text in _texts(msgspec.json.decode(value)))
+    return wanted in person.person_id.lower() or any(wanted in text.lower() for text in said)
 
 
-def _text(value: Raw) -> str:
-    return msgspec.json.encode(msgspec.json.decode(value)).decode().lower()
+def _texts(value: Any) -> Iterator[str]:
+    """A string as it is; whatever is in a list or an object."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from value
+        yield from _texts(list(value.values()))
+    elif isinstance(value, list):
+        for member in value:
+            yield from _texts(member)
+    else:
+        yield msgspec.json.encode(value).decode()

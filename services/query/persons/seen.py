@@ -5,23 +5,27 @@ from typing import Any
 from msgspec import Struct
 
 from services.contract.api.people import Cell
+from services.query.insights.cohort import CohortSpec
 from services.query.insights.funnel import FunnelSpec
 from services.query.insights.path import PathSpec
 from services.query.insights.retention import RetentionSpec
 from services.query.insights.trends import TrendsSpec
+from services.query.request.cohorts import Listed, leaves
 from services.query.request.event_filter import EventFilter, Names, listed_names
 from services.query.request.time_buckets import bucket_window
 from services.query.request.time_window import EARLIEST_US, LATEST_US, UTC_ZONE, TimeWindow
 
 
 class Seen(Struct, frozen=True):
-    """An event in this time window, of one of these names; None: of any."""
+    """An event in this time window, of one of these names; None: of any. `lists`: or an id in one of these uploaded lists, of
+    which nothing else may be known."""
 
     window: TimeWindow
     names: Names = None
+    lists: tuple[str, ...] = ()
 
 
-ANYWHERE = Seen(TimeWindow(EARLIEST_US, LATEST_US, UTC_ZONE))
+_EVER = TimeWindow(EARLIEST_US, LATEST_US, UTC_ZONE)
 
 
 def seen_of(spec: Any, cell: Cell) -> Seen:
@@ -37,7 +41,9 @@ def seen_of(spec: Any, cell: Cell) -> Seen:
             return Seen(spec.window, _names_of(spec.steps if spec.order == "any" else spec.steps[:1]))
         case PathSpec():
             return Seen(spec.window, spec.start_event)
-    return ANYWHERE
+        case CohortSpec():
+            return Seen(_EVER, lists=tuple(leaf.list_id for leaf in leaves(spec.rule) if isinstance(leaf, Listed)))
+    raise TypeError(type(spec))
 
 
 def _names_of(filters: list[EventFilter]) -> Names:

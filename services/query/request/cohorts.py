@@ -6,7 +6,6 @@ is said of all others (`did_not`, `at_most`, `ne`) is the opposite of a leaf.
 
 from collections.abc import Iterator
 
-import msgspec
 from msgspec import Raw, Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
@@ -25,6 +24,7 @@ _KINDS = {
     "traits": "traits",
     "saved": "saved",
 }
+_KNOWN = frozenset(Cohort.__struct_encode_fields__)
 _COUNTS = ("at_least", "at_most", "exactly")
 _OF_EVENTS = ("since", "until", "timezone", "last", "this", "previous", "whole_periods", "filter", *_COUNTS)
 
@@ -101,22 +101,26 @@ def leaves(rule: Rule) -> Iterator[Leaf]:
             yield from leaves(part)
 
 
-def unknown_fields(sent: object, place: str = "cohort") -> list[str]:
-    """The places of fields that no cohort has."""
+def unknown_fields(sent: object, place: str = "cohort", depth: int = 1) -> list[str]:
+    """The places of fields that no cohort has. Raises ApiError for one that is too deep, before anything else walks it."""
     if not isinstance(sent, dict):
         return []
-    known = {field.encode_name for field in msgspec.structs.fields(Cohort)}
-    found = [f"{place}.{name}" for name in sorted(set(sent) - known)]
+    _check_depth(place, depth)
+    found = [f"{place}.{name}" for name in sorted(set(sent) - _KNOWN)]
     for kind in ("and", "or"):
         parts = sent.get(kind)
         for i, part in enumerate(parts if isinstance(parts, list) else []):
-            found += unknown_fields(part, f"{place}.{kind}[{i}]")
-    return found + unknown_fields(sent.get("not"), f"{place}.not")
+            found += unknown_fields(part, f"{place}.{kind}[{i}]", depth + 1)
+    return found + unknown_fields(sent.get("not"), f"{place}.not", depth + 1)
+
+
+def _check_depth(place: str, depth: int) -> None:
+    if depth > MAX_COHORT_DEPTH:
+        raise invalid_field(place, f"goes deeper than {MAX_COHORT_DEPTH} levels")
 
 
 def _parse(cohort: Cohort, place: str, depth: int) -> Rule:
-    if depth > MAX_COHORT_DEPTH:
-        raise invalid_field(place, f"goes deeper than {MAX_COHORT_DEPTH} levels")
+    _check_depth(place, depth)
     kinds = [name for name in _KINDS if _given(cohort, name)]
     if len(kinds) != 1:
         raise invalid_field(place, f"must have exactly one of {', '.join(f'`{name}`' for name in _KINDS.values())}")

@@ -74,6 +74,19 @@ def absolute(query: Struct, now: datetime) -> Absolute:
     return Absolute(found, _shown(window), Absolute(asked_alone, _shown(before)))
 
 
+def at_any_time(query: Q) -> Q:
+    """The query, or cohort, as it may be saved: that nothing of its windows has ended yet is no fault of it."""
+    cohort = getattr(query, "cohort", None)
+    if isinstance(cohort, Cohort):
+        query = replace(query, cohort=at_any_time(cohort))
+    if isinstance(query, WindowedQuery) or (isinstance(query, Cohort) and (query.did or query.did_not)):
+        return replace(query, whole_periods=None)
+    if not isinstance(query, Cohort):
+        return query
+    parts = {name: [at_any_time(part) for part in getattr(query, name) or ()] or None for name in ("all_of", "any_of")}
+    return replace(query, **parts, none_of=query.none_of and at_any_time(query.none_of))
+
+
 def absolute_cohort(cohort: Cohort, now: datetime, place: str = "cohort") -> Cohort:
     """The same of all rules."""
     changes: dict[str, Any] = {}
@@ -204,20 +217,23 @@ def _earlier(us: int, zone: ZoneInfo, shift: Shift) -> int:
     if shift.elapsed:
         return us - shift.elapsed // timedelta(microseconds=1)
     local = utc_time(us).astimezone(zone).replace(tzinfo=None)
+    if _is_midnight(us, zone):
+        # A day that a clock began at 1 o'clock begins there; the day before it does not.
+        local = datetime.combine(local.date(), time(0))
     if local - _FIRST < shift.local + timedelta(days=31 * shift.months):
         return EARLIEST_US
     local -= shift.local
     if shift.months:
-        day = _months_back(local.date(), shift.months)
-        local = datetime.combine(day, local.time())
+        local = _months_back(local, shift.months)
     return microseconds(local.replace(tzinfo=zone))
 
 
-def _months_back(day: date, months: int) -> date:
-    """The day of that number, or the month's last."""
-    first = _first_of_month(day, months)
+def _months_back(local: datetime, months: int) -> datetime:
+    """The same time of the day of that number; where the month has no such day, its end."""
+    first = _first_of_month(local.date(), months)
     following = (first + timedelta(days=31)).replace(day=1)
-    return first + timedelta(days=min(day.day, (following - first).days) - 1)
+    day = first + timedelta(days=local.day - 1)
+    return datetime.combine(day, local.time()) if day < following else datetime.combine(following, time(0))
 
 
 def _first_of_month(day: date, back: int) -> date:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -71,6 +72,52 @@ def test_across_a_change_of_clocks_days_stay_days() -> None:
     before = absolute(query, NOW).before
     assert before is not None
     assert text(found(before.query)) == "2026-03-26T23:00 2026-03-28T23:00"
+
+
+@pytest.mark.parametrize(
+    ("zone", "said", "since", "until"),
+    [
+        # On the last Friday of April, and on a Sunday of September, a day began at 1 o'clock.
+        ("Africa/Cairo", {"since": "2025-04-25", "until": "2025-04-28"}, "2025-04-22", "2025-04-25"),
+        ("America/Santiago", {"since": "2025-09-01", "until": "2025-09-07"}, "2025-08-26", "2025-09-01"),
+        ("America/Santiago", {"since": "2025-09-07", "until": "2025-09-14"}, "2025-08-31", "2025-09-07"),
+        ("America/Asuncion", {"since": "2017-10-01", "until": "2018-01-01"}, "2017-07-01", "2017-10-01"),
+    ],
+)
+def test_a_day_that_began_at_one_is_compared_with_whole_days(
+    zone: str, said: dict[str, Any], since: str, until: str
+) -> None:
+    query = trends(**said, timezone=zone, compare="previous")
+    before = absolute(query, NOW).before
+    assert before is not None
+    first, end = (
+        datetime.fromisoformat(f"{day}T00:00").replace(tzinfo=ZoneInfo(zone)).astimezone(UTC) for day in (since, until)
+    )
+    assert found(before.query) == (first, end)
+
+
+@pytest.mark.parametrize(
+    ("today", "said", "before"),
+    [
+        ("2026-03-27", {"this": "month"}, "2026-02-01 2026-02-28"),
+        ("2026-03-28", {"this": "month"}, "2026-02-01 2026-03-01"),
+        ("2026-03-30", {"this": "month"}, "2026-02-01 2026-03-01"),
+        ("2026-03-30", {"this": "month", "interval": "hour"}, "2026-02-01 2026-03-01"),
+        ("2026-03-31", {"this": "month"}, "2026-02-01 2026-03-01"),
+        ("2026-05-30", {"this": "quarter"}, "2026-01-01 2026-03-01"),
+        ("2028-02-28", {"this": "year"}, "2027-01-01 2027-03-01"),
+        ("2028-02-29", {"this": "year"}, "2027-01-01 2027-03-01"),
+        ("2026-12-30", {"last": "1months"}, "2026-09-01 2026-10-31"),
+        ("2026-10-30", {"last": "1months", "interval": "month"}, "2026-07-01 2026-08-31"),
+        ("2026-07-30", {"last": "4months"}, "2025-10-01 2026-03-01"),
+    ],
+)
+def test_up_to_a_day_that_the_month_before_has_not_is_up_to_its_end(
+    today: str, said: dict[str, Any], before: str
+) -> None:
+    asked = absolute(trends(**said, compare="previous"), datetime.fromisoformat(f"{today}T15:20").replace(tzinfo=UTC))
+    assert asked.before is not None
+    assert text(found(asked.before.query)) == before
 
 
 def test_without_an_interval_whole_days_count_and_of_hours_whole_hours() -> None:

@@ -1,14 +1,17 @@
 """Cohorts that are taken, and those that are refused with the place that is at fault."""
 
 import json
+import time
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import MAX_COHORT_RULES
+from services.query.cohorts.request import parse_saved_cohort
 from services.query.insights.cohort import CohortSpec
-from services.query.insights.registry import parse_query
+from services.query.insights.registry import parse_query, parse_saved_query
 from services.query.request.cohorts import MAX_COHORT_DEPTH, Did, Every, Has, Not
 from services.query.request.cursor import Position, write_cursor
 from services.query.sql.cohorts import in_cohort
@@ -106,6 +109,31 @@ def test_unknown_fields_are_named_with_their_place() -> None:
         "unknown field `cohort.x` ignored",
         "unknown field `y` ignored",
     ]
+
+
+@pytest.mark.parametrize("wrapped", ['{"not": %s}', '{"and": [%s]}'])
+def test_a_rule_is_too_deep_before_anything_walks_all_of_it(wrapped: str) -> None:
+    for levels in (MAX_COHORT_DEPTH, 100, 340, 460):
+        rule = json.dumps(DID)
+        for _ in range(levels):
+            rule = wrapped % rule
+        for parse in (
+            lambda rule: parse_query("cohort", f'{{"cohort": {rule}}}'.encode(), "p"),
+            lambda rule: parse_saved_query(f'{{"type": "cohort", "cohort": {rule}}}'.encode(), "p"),
+            lambda rule: parse_saved_cohort(f'{{"cohort": {rule}}}'.encode(), datetime.now(UTC)),
+        ):
+            with pytest.raises(ApiError) as caught:
+                parse(rule)
+            assert caught.value.code in (ErrorCode.INVALID_FIELD, ErrorCode.TOO_DEEP)
+
+
+def test_a_mebibyte_of_rules_is_refused_soon() -> None:
+    some = {"and": [{"and": [{"and": [{"did": "a"}] * 20}] * 20}] * 20}
+    body = json.dumps({"cohort": {"or": [some] * 9}}, separators=(",", ":")).encode()
+    began = time.monotonic()
+    with pytest.raises(ApiError):
+        parse_query("cohort", body, "p")
+    assert time.monotonic() - began < 5  # with the fields looked up for each rule it took 30 s
 
 
 def test_a_cursor_is_of_one_cohort() -> None:
