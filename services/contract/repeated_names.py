@@ -61,7 +61,7 @@ def _names(value: Any) -> int:
 
 def _repeats(text: bytes) -> bool:
     try:
-        json.loads(text, object_pairs_hook=_each_once)
+        json.loads(text, object_pairs_hook=_each_once, parse_constant=_refuse)
     except _RepeatedError:
         return True
     return False
@@ -74,6 +74,10 @@ class _RepeatedError(Exception):
 def _each_once(pairs: list[tuple[str, Any]]) -> None:
     if len(pairs) > 1 and len({name for name, _ in pairs}) < len(pairs):
         raise _RepeatedError
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
