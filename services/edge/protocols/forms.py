@@ -6,10 +6,9 @@ from binascii import Error as Base64Error
 from urllib.parse import parse_qsl
 
 from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.latin_1 import LATIN_1
 
 _MAX_FIELDS = 100
-# Bytes that are no UTF-8, as Python decodes them, to the characters that they are in Latin-1.
-_LATIN_1 = {0xDC00 + byte: byte for byte in range(0x80, 0x100)}
 _BEGIN_OF_JSON = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*[{\[]")
 
 
@@ -36,7 +35,7 @@ def pairs_of(data: bytes, most: int | None = None) -> list[tuple[str, str]]:
     except UnicodeDecodeError:
         text = data.decode("latin-1")
     pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=most, errors="surrogateescape")
-    return [(name.translate(_LATIN_1), value.translate(_LATIN_1)) for name, value in pairs]
+    return [(name.translate(LATIN_1), value.translate(LATIN_1)) for name, value in pairs]
 
 
 def unpacked(data: str) -> bytes:
