@@ -87,7 +87,9 @@ def test_no_time_or_no_window(since: str, until: str, code: ErrorCode, field: st
     assert (caught.value.code, caught.value.field) == (code, field)
 
 
-@pytest.mark.parametrize("name", ["", "Mars/Phobos", "../../etc/passwd", "/etc/passwd", "America", "utc\0", "Z" * 64])
+@pytest.mark.parametrize(
+    "name", ["localtime", "", "Mars/Phobos", "../../etc/passwd", "/etc/passwd", "America", "utc\0", "Z" * 64]
+)
 def test_no_zone(name: str) -> None:
     with pytest.raises(ApiError) as caught:
         parse_zone(name)
