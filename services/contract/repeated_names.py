@@ -22,7 +22,18 @@ def first_of_each_name(text: bytes) -> bytes:
             return text
     except (ValueError, RecursionError):
         return text  # no JSON that a reader could take: nothing is found in it either
-    return _encode(json.loads(text, object_pairs_hook=_first, parse_int=_number, parse_float=_number))
+    return _written_again(text)
+
+
+def readable_object(text: bytes) -> bytes:
+    """As `first_of_each_name`; of what is no object that a reader could take, an empty one. Another producer than the edge
+    wrote it, and with it the whole answer would be no JSON."""
+    if not text.startswith(b"{"):
+        return b"{}"
+    try:
+        return text if _has_all_names(text) or not _repeats(text) else _written_again(text)
+    except (ValueError, RecursionError):
+        return b"{}"
 
 
 def first_members(text: bytes | Raw) -> dict[str, Raw]:
@@ -33,6 +44,10 @@ def first_members(text: bytes | Raw) -> dict[str, Raw]:
         return members  # nothing was left out, not even a blank: as most SDKs write
     once = first_of_each_name(text)
     return members if once is text else _decode_members(once)
+
+
+def _written_again(text: bytes) -> bytes:
+    return _encode(json.loads(text, object_pairs_hook=_first, parse_int=_number, parse_float=_number))
 
 
 def _has_all_names(text: bytes) -> bool:
@@ -61,7 +76,7 @@ def _names(value: Any) -> int:
 
 def _repeats(text: bytes) -> bool:
     try:
-        json.loads(text, object_pairs_hook=_each_once)
+        json.loads(text, object_pairs_hook=_each_once, parse_constant=_refuse)
     except _RepeatedError:
         return True
     return False
@@ -74,6 +89,10 @@ class _RepeatedError(Exception):
 def _each_once(pairs: list[tuple[str, Any]]) -> None:
     if len(pairs) > 1 and len({name for name, _ in pairs}) < len(pairs):
         raise _RepeatedError
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from msgspec import Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.contract.log.dead_letter import DeadLetter, Pieces, decode_dead_letter
+from services.contract.log.dead_letter import DeadLetter, Origin, Pieces, decode_dead_letter, payload_text
 from services.contract.log.envelope import ID_BYTES, EventLine
 from services.contract.log.event_ids import id_of_key
 from services.edge.event_log.kafka import KafkaEventLog
@@ -65,12 +65,24 @@ async def read_letters(settings: KafkaSettings) -> AsyncIterator[StoredLetter]:
             async for record in _records(consumer, tp, ends[tp]):
                 if record.value is None:
                     continue  # of `headrace check`
-                if letter := pieces.add(decode_dead_letter(record.value)):
+                if letter := pieces.add(_letter_of(record)):
                     yield StoredLetter(partition=tp.partition, offset=record.offset, letter=letter)
         for letter in pieces.incomplete():
             yield StoredLetter(partition=-1, offset=-1, letter=letter)
     finally:
         await stop_consumer(consumer)
+
+
+def _letter_of(record: "ConsumerRecord[bytes, bytes]") -> DeadLetter:
+    """What is no letter, which only somebody else can have written, is shown as one, and keeps no other from being read."""
+    value = record.value or b""
+    try:
+        return decode_dead_letter(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        origin = Origin(service="other", topic=record.topic, partition=record.partition, offset=record.offset)
+        came = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+        message = f"this record is no dead letter: {error}"
+        return DeadLetter(code="unreadable_line", message=message, origin=origin, payload=payload_text(value), at=came)
 
 
 async def _records(

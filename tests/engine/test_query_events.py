@@ -253,3 +253,12 @@ def test_a_page_ends_early_when_it_has_8_mib(project: Project, order: str) -> No
             cursor = {"cursor": page["next_cursor"]}
         assert places == sorted(range(36), reverse=order == "desc")
         assert pages == 3
+
+
+def test_what_is_no_object_does_not_break_the_page(project: Project) -> None:
+    """Only another producer than the edge can write such properties."""
+    project.store(
+        '{"n":1}', "text", "[1]", "", "null", '"{}"', '{"n":NaN}', '{"n":[1}', '{"n":' + "[" * 3000 + "]" * 3000 + "}"
+    )
+    assert [event["properties"] for event in project.events({})] == [{"n": 1}, *[{}] * 8]
+    assert project.found({"n": 1}) == [0]

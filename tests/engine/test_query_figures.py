@@ -323,6 +323,57 @@ def test_a_double_and_its_digits_are_one_line(client: QueryClient, clickhouse: C
         assert len(project.ask("events", filter={"n": value})["events"]) == events
 
 
+# Arrays and objects that are one value, in lines; and those whose text may stand for another value.
+_ONE_LINE = {
+    "[0]": ["[0]", "[0.0]", "[-0.0]", "[ -0 ]"],
+    "[1]": ["[1]", "[1.0]"],
+    '{"a":[0,{"b":0}]}': ['{"a":[-0.0,{"b":-0}]}', '{"a":[0,{"b":0}]}'],
+    "[-0.5,1e-7]": ["[-0.5,1e-7]"],
+    '["-0","a,-0,",{"-0":0}]': ['["-0","a,-0,",{"-0":-0.0}]'],
+    '{"a":1}': ['{"a":1}'],
+    '[{"a":1},{"a":1,"b":{"a":1}}]': ['[{"a":1},{"a":1,"b":{"a":1}}]'],
+    '["x",":","y",":"]': ['["x",":","y",":"]'],
+    '["00000000000000000001"]': ['["00000000000000000001"]'],
+}
+_NO_LINE = [
+    f"[{2**64}]",
+    f'["{2**64}"]',
+    f"[{2**64 + 1}]",
+    "[1e20]",
+    f"[{10**20}]",
+    f'{{"a":[-{2**63 + 1}]}}',
+    '{"a":1,"a":2}',
+    '{"b":[{"a":1,"\\u0061":2}]}',
+]
+
+
+def test_an_array_or_object_has_a_line_of_its_own_where_its_text_is_that_of_no_other(
+    client: QueryClient, clickhouse: ClickHouseSettings
+) -> None:
+    texts = [*(text for alike in _ONE_LINE.values() for text in alike), *_NO_LINE]
+    events = [event("e", f"u{i}", timedelta(seconds=i), f'{{"n":{text}}}') for i, text in enumerate(texts)]
+    project = Project(client, clickhouse, *events)
+    series: dict[str, Any] = {"series": [{"event": "e"}]}
+    steps: dict[str, Any] = {"steps": [{"event": "e"}, {"event": "f"}]}
+    born: dict[str, Any] = {"born_event": "e", "return_event": "f", "interval": "week"}
+    for kind, body in (("trends", series), ("funnel", steps), ("retention", born)):
+        query = {**body, "breakdown": "n", "top": 50}
+        answer = project.ask(kind, **query)
+        found = {}
+        for line in answer["series"][0]["lines"] if kind == "trends" else answer["breakdown"]:
+            number = {
+                "trends": lambda one: sum(one["values"]),
+                "funnel": lambda one: one["steps"][0]["people"],
+                "retention": lambda one: one["matrix"][0][0],
+            }[kind](line)
+            found[json.dumps(line.get("value", line["kind"]))] = number
+            cell = {"line": {name: line[name] for name in ("kind", "value") if name in line}}
+            behind = project.ask("people", query={"type": kind, **WEEK, **query}, cell=cell)
+            assert behind["count"] == number, (kind, line)
+        expected = {json.dumps(json.loads(text)): len(alike) for text, alike in _ONE_LINE.items()}
+        assert found == {**expected, '"other"': len(_NO_LINE)}, kind
+
+
 @pytest.mark.parametrize("measure", ["count", "people"])
 def test_a_bucket_without_events_has_a_whole_number_as_others_have(
     client: QueryClient, clickhouse: ClickHouseSettings, measure: str

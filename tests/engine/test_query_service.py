@@ -1,6 +1,7 @@
 """The query service over HTTP: who may ask, what is refused, what it says of itself."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -135,6 +136,8 @@ def test_no_such_address(client: QueryClient, method: str, path: str, status: in
         ({"content-type": "text/csv"}, b"{}", 415, "unsupported_media_type"),
         ({"content-type": "application/x-www-form-urlencoded"}, b"{}", 415, "unsupported_media_type"),
         ({"content-encoding": "gzip"}, b"{}", 415, "unsupported_encoding"),
+        ({}, gzip.compress(b"{}"), 415, "unsupported_encoding"),
+        ({}, "{}".encode("utf-16"), 400, "invalid_json"),
         ({}, b" " * (MAX_BODY_BYTES + 1), 413, "body_too_large"),
         ({"content-length": "1" * 15}, b"{}", 413, "body_too_large"),
         ({}, b'{"a":' * 20_000, 400, "too_deep"),

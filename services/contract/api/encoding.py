@@ -37,19 +37,29 @@ _REPLACEMENT = rb"\ufffd"
 
 def plain_text(body: bytes) -> bytes:
     """The body without a byte order mark. Raises ApiError for compressed bodies and for other encodings."""
-    for begin, encoding in COMPRESSED.items():
-        if body.startswith(begin):
-            raise ApiError(
-                ErrorCode.INVALID_ENCODING,
-                f"The body is compressed ({encoding}), and no header says so. "
-                f"Add `Content-Encoding: {encoding}`, or send plain JSON; compress it once.",
-            )
+    encoding = compression_of(body)
+    if encoding is not None:
+        raise ApiError(
+            ErrorCode.INVALID_ENCODING,
+            f"The body is compressed ({encoding}), and no header says so. "
+            f"Add `Content-Encoding: {encoding}`, or send plain JSON; compress it once.",
+        )
+    refuse_wide_characters(body)
+    return without_mark(body)
+
+
+def compression_of(body: bytes) -> str | None:
+    """How a body is compressed, by its first bytes."""
+    return next((encoding for begin, encoding in COMPRESSED.items() if body.startswith(begin)), None)
+
+
+def refuse_wide_characters(body: bytes) -> None:
+    """Raises ApiError for UTF-16 and UTF-32."""
     # JSON begins with two ASCII characters; a NUL among their bytes tells how many bytes a character has.
     if body.startswith(_UTF_32) or body[1:4] == b"\0\0\0":
         raise _not_utf_8("UTF-32")
     if body.startswith(_UTF_16) or body[1:2] == b"\0":
         raise _not_utf_8("UTF-16")
-    return without_mark(body)
 
 
 def without_mark(body: bytes) -> bytes:

@@ -125,7 +125,10 @@ BreakdownTop = Annotated[
 ]
 BreakdownKind = Annotated[
     Literal["value", "missing", "other"],
-    Meta(description="`missing`: no such property or group; `other`: all values beyond `top`, and long ones."),
+    Meta(
+        description="`missing`: no such property or group; `other`: all values beyond `top`, long ones, and "
+        "arrays and objects that a reader may take for another value."
+    ),
 ]
 BreakdownValue = Annotated[Raw, Meta(description="The property's value, of any type.", extra_json_schema={})]
 

@@ -8,6 +8,8 @@ from datetime import datetime
 import msgspec
 from msgspec import Struct
 
+from services.contract.latin_1 import LATIN_1
+
 # A record has to fit into the topic, also where JSON writes six bytes for one character (NUL).
 PIECE_CHARS = 512 * 1024
 
@@ -91,8 +93,8 @@ def _joined(pieces: Iterable[DeadLetter]) -> DeadLetter:
 
 
 def payload_text(payload: bytes) -> str:
-    """A payload as text: bytes that are no UTF-8 are replaced."""
-    return payload.decode(errors="replace")
+    """A payload as text. Bytes that are no UTF-8 are read as Latin-1, which most of them are, so that none is lost."""
+    return payload.decode(errors="surrogateescape").translate(LATIN_1)
 
 
 def decode_dead_letter(value: bytes) -> DeadLetter:

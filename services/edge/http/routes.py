@@ -229,9 +229,10 @@ class EdgeRoutes:
 def _idempotency_header(request: Request) -> tuple[str | None, list[str]]:
     """The header's key, and a warning where it is a placeholder, which counts as none. Raises ApiError."""
     given = header(request, b"idempotency-key")
-    if not given:
-        return None, [] if given is None else [placeholder_warning("", " in the header")]
-    return usable_header(request)
+    if given is None:
+        return None, []
+    key, warnings = usable_header(request)
+    return key, warnings if given else [placeholder_warning("", " in the header")]
 
 
 def _none_valid(intake: Intake) -> ApiError:

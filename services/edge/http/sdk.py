@@ -29,6 +29,7 @@ from services.edge.http.routes import EVENTS, count_aside, count_from_zero, coun
 from services.edge.intake.receive_clock import ReceiveClock
 from services.edge.loop_metrics import LoopCounter
 from services.edge.protocols.family import Answer, Family, Incoming, Parsed, none_valid
+from services.edge.protocols.forms import pairs_of
 from services.edge.protocols.messages import FAULTS
 from services.edge.protocols.taken import Taken, encode
 from services.runtime.byte_budget import BudgetExceededError, ByteBudget
@@ -314,7 +315,7 @@ def _incoming(request: Request) -> Incoming:
     scheme = headers.get("x-forwarded-proto") or request.scope["scheme"]
     return Incoming(
         path=request.scope["path"].removesuffix("/"),
-        query=dict(request.query_params) if request.scope["query_string"] else {},
+        query=dict(pairs_of(request.scope["query_string"])) if request.scope["query_string"] else {},
         headers=headers,
         address=forwarded or (client[0] if client else ""),
         base_url=f"{scheme}://{headers.get('host', '')}",

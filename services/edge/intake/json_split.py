@@ -10,6 +10,7 @@ import numpy as np
 _CHUNK_BYTES = 32 * 1024
 _BLANKS = b" \t\r\n"
 _QUOTE, _COMMA = b'",'
+_TO_CLOSING = 2  # from a bracket's character to the one that closes it
 _STRUCTURE = np.zeros(256, np.bool_)
 _STRUCTURE[list(b'"{}[],')] = True
 _STEPS = np.zeros(256, np.int8)  # what a character does to the depth
@@ -41,7 +42,7 @@ def split_items(text: bytes, limit: int) -> list[bytes]:
             begin = end + 1
         if len(parts) > limit:
             raise TooManyPartsError
-    if begin != len(text):
+    if begin != len(text) or text[-1] != text[0] + _TO_CLOSING:
         raise UnbalancedError
     return [] if parts == [b""] else parts
 

@@ -9,7 +9,7 @@ from datetime import datetime
 import msgspec
 from xxhash import xxh3_128_hexdigest
 
-from services.contract.api.encoding import HALVES_REPLACED, plain_text
+from services.contract.api.encoding import HALVES_REPLACED, plain_text, without_mark
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.ingest import MAX_BATCH_EVENTS, MAX_EVENT_BYTES, TrackEvent
 from services.contract.api.validation import invalid_json, invalid_message
@@ -102,6 +102,7 @@ class _OneByOne:
 
     def take_one(self, text: bytes, index: int | None, key: str | None) -> None:
         """Add one event to the intake; `key` stands for its missing key. Raises ApiError."""
+        text = without_mark(text)  # bodies that were put together have one before each
         if len(text) > MAX_EVENT_BYTES:
             raise ApiError(
                 ErrorCode.EVENT_TOO_LARGE,

@@ -3,9 +3,10 @@
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
-from urllib.parse import parse_qs
+from urllib.parse import parse_qsl
 
 from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.latin_1 import LATIN_1
 
 _MAX_FIELDS = 100
 _BEGIN_OF_JSON = re.compile(rb"(?:\xef\xbb\xbf)?[ \t\r\n]*[{\[]")
@@ -21,14 +22,20 @@ def form_of(body: bytes, field: bytes = b"data") -> dict[str, str] | None:
     if is_json(body) or (not body.startswith(field + b"=") and b"&%b=" % field not in body):
         return None
     try:
-        text = body.decode()  # some leave letters as they are
-    except UnicodeDecodeError:
-        text = body.decode("latin-1")
-    try:
-        fields = parse_qs(text, keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+        return dict(reversed(pairs_of(body, _MAX_FIELDS)))
     except ValueError as error:
         raise ApiError(ErrorCode.INVALID_FIELD, f"The form has more than {_MAX_FIELDS} fields.") from error
-    return {name: values[0] for name, values in fields.items()}
+
+
+def pairs_of(data: bytes, most: int | None = None) -> list[tuple[str, str]]:
+    """The names and values of a form, or of an address. What is no UTF-8 in them is Latin-1, escaped or not. Raises
+    ValueError for more than `most`."""
+    try:
+        text = data.decode()  # some leave letters as they are
+    except UnicodeDecodeError:
+        text = data.decode("latin-1")
+    pairs = parse_qsl(text, keep_blank_values=True, max_num_fields=most, errors="surrogateescape")
+    return [(name.translate(LATIN_1), value.translate(LATIN_1)) for name, value in pairs]
 
 
 def unpacked(data: str) -> bytes:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Raw
 
 from services.contract.api.catalog import MAX_TOP_VALUES, MAX_VALUE_BYTES, CatalogProperty, CatalogValue
-from services.contract.repeated_names import first_of_each_name
+from services.contract.repeated_names import readable_object
 
 # Names in objects in objects are shown with dots, so deep.
 _MAX_LEVELS = 3
@@ -18,7 +18,10 @@ Object = Mapping[str, Any]
 
 def object_of(text: str) -> Object:
     """Of a stored object; of a name that stands twice the first counts, as in answers."""
-    found: Object = msgspec.json.decode(first_of_each_name(text.encode() or b"{}"), type=dict[str, Any])
+    try:
+        found: Object = msgspec.json.decode(readable_object(text.encode()), type=dict[str, Any])
+    except msgspec.DecodeError:  # a number that no double holds, of another producer than the edge
+        return {}
     return found
 
 

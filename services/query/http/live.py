@@ -22,6 +22,7 @@ from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.events import StoredEvent
 from services.contract.api.timestamps import microseconds
+from services.contract.repeated_names import first_of_each_name
 from services.query.http.answers import Answers
 from services.query.http.requests import project_of
 from services.query.insights.events import find_event, stored_since
@@ -104,7 +105,7 @@ class LiveRoutes:
 
     async def live(self, request: Request) -> Response:
         project_id = await project_of(request, self._keys)
-        conditions = parse_filter(Raw((request.query_params.get("filter") or "null").encode()))
+        conditions = parse_filter(Raw(first_of_each_name((request.query_params.get("filter") or "null").encode())))
         now_us = microseconds(self._clock())
         # Nothing of before, but where a client goes on with its stream.
         last = request.headers.get("last-event-id", "")

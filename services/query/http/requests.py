@@ -2,6 +2,7 @@
 
 from starlette.requests import Request
 
+from services.contract.api.encoding import compression_of, refuse_wide_characters
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.placeholders import is_placeholder_key, placeholder_warning
 from services.query.http.tables import wants_csv
@@ -37,6 +38,13 @@ async def query_body(request: Request, max_bytes: int = MAX_BODY_BYTES, advice: 
         raise ApiError(
             ErrorCode.UNSUPPORTED_ENCODING, f"Content-Encoding `{encoding[:100]}` is not taken here. Send plain JSON."
         )
+    compressed = compression_of(body)
+    if compressed is not None:
+        raise ApiError(
+            ErrorCode.UNSUPPORTED_ENCODING,
+            f"The body is compressed ({compressed}), which is not taken here. Send plain JSON.",
+        )
+    refuse_wide_characters(body)
     return body
 
 

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct
 
 from services.contract.api.events import MAX_PAGE_EVENTS, EventsQuery, EventsResult, StoredEvent
-from services.contract.repeated_names import first_of_each_name
+from services.contract.repeated_names import readable_object
 from services.query.execution.executor import QueryExecutor
 from services.query.request.cohorts import Rule, parse_cohort
 from services.query.request.cursor import Position, binding, read_cursor, write_cursor
@@ -247,7 +247,7 @@ def _event(row: Sequence[Any], people: Mapping[int, str]) -> StoredEvent:
         person_id=people.get(distinct_hash, distinct_id),
         timestamp=utc_time(time_us),
         received_at=utc_time(received_us),
-        properties=Raw(first_of_each_name(properties.encode() or b"{}")),
+        properties=Raw(readable_object(properties.encode())),
         idempotency_key=key or None,
         original_timestamp=original or UNSET,
     )

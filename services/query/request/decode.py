@@ -13,9 +13,11 @@ from services.contract.api.encoding import HALVES_REPLACED, halves_replaced, wit
 from services.contract.api.funnel import FunnelStep
 from services.contract.api.trends import TrendSeries
 from services.contract.api.validation import invalid_json, invalid_message
+from services.contract.repeated_names import first_of_each_name
 from services.query.request.cohorts import unknown_fields
 
 MAX_WARNINGS = 20
+FIRST_COUNTS = "a name stands twice in an object: the first counts"
 
 T = TypeVar("T", bound=Struct)
 # Objects inside a body, in lists: their unknown fields are named in warnings too.
@@ -25,15 +27,17 @@ _LISTED: dict[str, type[Struct]] = {"steps": FunnelStep, "series": TrendSeries}
 def decode(body: bytes, kind: type[T], known: Collection[str] | None = ()) -> tuple[T, list[str]]:
     """`known`: fields that `kind` does not list and that are no reason to warn; None: do not look for any."""
     try:
-        text = mended_body(body)
-        text.decode()
+        whole = halves_replaced(without_mark(body))
+        whole.decode()
+        text = first_of_each_name(whole)
         value = msgspec.json.decode(text, type=kind)
         if known is None:
             return value, []
         sent = msgspec.json.decode(text, type=dict[str, Raw])
-        halves = [] if body.endswith(text) else [HALVES_REPLACED.format(place="")]
+        mended = [] if body.endswith(whole) else [HALVES_REPLACED.format(place="")]
+        mended += [] if text is whole else [FIRST_COUNTS]
         inside = _listed_warnings(sent, kind) + _cohort_warnings(sent)
-        return value, (halves + _warnings(sent, {*kind.__struct_fields__, *known}) + inside)[:MAX_WARNINGS]
+        return value, (mended + _warnings(sent, {*kind.__struct_fields__, *known}) + inside)[:MAX_WARNINGS]
     except msgspec.ValidationError as error:
         raise invalid_message(error) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -41,9 +45,9 @@ def decode(body: bytes, kind: type[T], known: Collection[str] | None = ()) -> tu
 
 
 def mended_body(body: bytes) -> bytes:
-    """As ingest takes bodies: without a byte order mark, and with U+FFFD for half a surrogate pair, as events have it.
-    Raises UnicodeDecodeError."""
-    return halves_replaced(without_mark(body))
+    """As ingest takes bodies: without a byte order mark, with U+FFFD for half a surrogate pair, as events have it, and the
+    first of each name. Raises UnicodeDecodeError."""
+    return first_of_each_name(halves_replaced(without_mark(body)))
 
 
 def _warnings(sent: Collection[str], known: Collection[str]) -> list[str]:

@@ -1,21 +1,22 @@
 """Breaking a result down: which values get a line of their own, what is missing, what is `other`.
 
 A value is its JSON text as ClickHouse writes it, so that types stay apart (1 and "1") and 1 and 1.0 are one, and so are 0
-and -0.0, and 1e20 and its digits. The text of a missing property, and of no group, is empty.
+and -0.0, and 1e20 and its digits. The text of a missing property, and of no group, is empty. An array or object whose text
+may stand for another one too has no line of its own.
 """
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from services.contract.api.fields import MAX_BREAKDOWN_CHARS, BreakdownKind
-from services.contract.repeated_names import first_of_each_name
 from services.query.request.breakdown import Breakdown
 from services.query.sql.groups import event_group_text
-from services.query.sql.json_text import json_text, unmarked
+from services.query.sql.json_text import is_ambiguous, is_nested, json_text, unmarked, without_negative_zeros
 from services.query.sql.parameters import Parameters
 from services.query.sql.properties import event_property
 
-# The text of a value that is too long for a line of its own: no JSON begins so.
+# The text of a value that is too long for a line of its own, or ambiguous: no JSON begins so.
 _LONG = "*"
+_NO_LINE = "?"  # nor so
 OVER_VALUE = "OVER (PARTITION BY value)"
 
 
@@ -34,8 +35,17 @@ def value_text(breakdown: Breakdown, parameters: Parameters) -> str:
 
 
 def value_sql(text: str) -> str:
-    """The value, of its text. The text stands there three times: where it is long, let it be a column before."""
-    return f"multiIf({text} = '-0', '0', length({text}) > {MAX_BREAKDOWN_CHARS:d}, '{_LONG}', {unmarked(text)})"
+    """The value, of its text. Once in a SELECT."""
+    return _value_sql(text, "breakdown_text", _LONG)
+
+
+def _value_sql(text: str, name: str, no_line: str) -> str:
+    """`name`: of the text in the statement; `no_line`: of values that have no line of their own."""
+    nested = f"if(position({name}, '-0') = 0, {name}, {without_negative_zeros(name)})"
+    return (
+        f"multiIf(({text} AS {name}) = '-0', '0', length({name}) > {MAX_BREAKDOWN_CHARS:d}, '{no_line}', "
+        f"NOT ({is_nested(name)}), {unmarked(name)}, {is_ambiguous(name)}, '{no_line}', {nested})"
+    )
 
 
 def placed_sql(breakdown: Breakdown, rows: str, total: str = f"sum(weight) {OVER_VALUE}", by: str = "total") -> str:
@@ -58,12 +68,11 @@ def label_sql(breakdown: Breakdown, kind: str, value: Raw | UnsetType, parameter
     name = parameters.add("v", "String")
     if breakdown.group_type is not None:
         return f"toJSONString(JSONExtractString({given}, {name}))"
-    text = json_text(given, name)
-    return f"if({text} = '-0', '0', {unmarked(text)})"
+    return _value_sql(json_text(given, name), "label_text", _NO_LINE)
 
 
 def line_of(label: str) -> Line:
     """`label` is a placed row's."""
     if label == _LONG:
         return Line("other")
-    return Line("value", Raw(first_of_each_name(label.encode()))) if label else Line("missing")
+    return Line("value", Raw(label.encode())) if label else Line("missing")

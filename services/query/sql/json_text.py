@@ -13,6 +13,9 @@ _INT128_TO = "1.7e38"
 # As SQL. What stands before a number, and the number up to what is cut away.
 _LONG_EXPONENT = r"([:,\\[\\s]-?[0-9.]+)[eE][+]?[0-9]{3,}"
 _LONG_NUMBER = r"([:,\\[\\s]-?[0-9]{20})[0-9]{280,}"
+_STRING = r'"(?:[^"\\\\]|\\\\.)*"'
+# In arrays and objects: what may be a whole number beyond 64 bits, or a string of its digits, or a double of that size.
+_LARGE_MEMBER = r'["\\[:,](?:[1-9][0-9]{19,}|-[1-9][0-9]{18,})[",}\\]]'
 
 
 def json_text(column: str, *path: str) -> str:
@@ -57,6 +60,34 @@ def _other(column: str) -> str:
     """
     shorter = f"replaceRegexpAll({column}, '{_LONG_EXPONENT}', '\\\\1e0')"
     return f"JSONMergePatch(replaceRegexpAll({shorter}, '{_LONG_NUMBER}', '\\\\1'), '{{}}')"
+
+
+def is_nested(text: str) -> str:
+    """Whether it is an array or an object."""
+    return f"substring({text}, 1, 1) IN ('[', '{{')"
+
+
+def is_ambiguous(nested: str) -> str:
+    """Whether the text of an array or object may stand for another value too: in it ClickHouse writes a whole number beyond
+    64 bits as a string of its digits, and a double of that size as such a number. Or it is an object in which a name
+    stands twice, of which readers take one or the other."""
+    tokens = f"extractAll({nested}, '{_STRING}:?|[{{}}\\\\[\\\\]]')"
+    # A name belongs to the object that was opened last on its level: so levels are looked at one after the other.
+    depths = "arrayCumSum(x -> multiIf(x IN ('{', '['), 1, x IN ('}', ']'), -1, 0), tokens)"
+    places = f"arrayMap((depth, i) -> depth * 65536 + i, {depths}, arrayEnumerate(tokens))"
+    opened = "arrayCumSum(arraySort((x, place) -> place, arrayMap(x -> x IN ('{', '['), tokens), places))"
+    named = "arrayMap((x, i) -> if(endsWith(x, '\":'), sipHash64(x), toUInt64(i)), tokens, arrayEnumerate(tokens))"
+    by_level = f"arraySort((x, place) -> place, {named}, places)"
+    in_object = f"arrayExists(places -> arrayUniq({by_level}, {opened}) < length(tokens), [{places}])"
+    # Of arrays it is not asked: of a dozen objects it costs fifty microseconds.
+    may_repeat = f"startsWith({nested}, '{{') AND countSubstrings({nested}, '\":') > 1"
+    repeats = f"{may_repeat} AND arrayExists(tokens -> {in_object}, [{tokens}])"
+    return f"match({nested}, '{_LARGE_MEMBER}') OR ({repeats})"
+
+
+def without_negative_zeros(nested: str) -> str:
+    """An array or object with 0 for each -0."""
+    return f"replaceRegexpAll({nested}, '({_STRING}|-0[.]|[eE]-0)|-(0)', '\\\\1\\\\2')"
 
 
 def is_string(text: str) -> str:

@@ -4,12 +4,15 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
+from services.contract.api.ingest import MAX_EVENT_NAME_CHARS, MAX_ID_CHARS
 from services.contract.log.dead_letter import DeadLetter, Origin
 from services.contract.log.envelope import ID_BYTES, Envelope, EventLine, MalformedEnvelopeError, unpack
 from services.worker.dead_letters import dead_letter
 from services.worker.dedupe.ids import Mask
 from services.worker.record import Record
 
+_YEARS = range(2000, 2149)
+_decode_object = msgspec.json.Decoder().decode
 _decode_line = msgspec.json.Decoder(EventLine, strict=True).decode
 
 
@@ -94,6 +97,14 @@ def fault_of(line: bytes) -> str | None:
             return "project_id, event and distinct_id must not be empty"
         if not bytes(event.properties).startswith(b"{"):
             return "properties must be an object"
+        if len(event.event) > MAX_EVENT_NAME_CHARS or len(event.distinct_id) > MAX_ID_CHARS:
+            return f"event has at most {MAX_EVENT_NAME_CHARS} characters, distinct_id {MAX_ID_CHARS}"
+        if "\0" in event.event or "\0" in event.distinct_id:
+            return "event and distinct_id must not contain the character NUL"
+        # Of other years the store finds no event again.
+        if not all(year in _YEARS for year in (event.timestamp.year, event.received_at.year)):
+            return f"timestamp and received_at must be of the years {_YEARS[0]} to {_YEARS[-1]}"
+        _decode_object(event.properties)  # also its numbers
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
         return str(error)
     return None

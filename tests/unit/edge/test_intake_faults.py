@@ -190,6 +190,26 @@ def test_a_compressed_body_without_its_header_is_told_the_header(encoding: str, 
     assert refused.value.code is ErrorCode.INVALID_ENCODING
 
 
+@pytest.mark.parametrize("item", [GOOD % 1, b'{"event":"e","distinct_id":"u","not_ours":01}'])
+def test_brackets_of_the_wrong_kind_are_refused(item: bytes) -> None:
+    for body in (b'{"events":[%s}}', b'{"events":[%s}]', b'{"events":[%s]]', b'{"events":{%s]}'):
+        with pytest.raises(ApiError):
+            take_batch(body % item, "shop", NOW)
+    for body in (b"[%s}", b"[%s,%s}"):
+        with pytest.raises(ApiError):
+            take_track(body.replace(b"%s", item), "shop", NOW)
+    with pytest.raises(ApiError, match="not valid JSON"):
+        take_track(item[:-1] + b"]", "shop", NOW)
+    assert len(take("batch", [GOOD % 2, item[:-1] + b"]"]).rejected) == 1
+
+
+@BOTH
+def test_an_event_of_a_batch_may_have_a_byte_order_mark_before_it(call: str) -> None:
+    intake = take(call, [b"\xef\xbb\xbf" + GOOD % 0, b"\xef\xbb\xbf" + GOOD % 1, b"\n" + GOOD % 2])
+    assert intake.rejected == []
+    assert [line.idempotency_key for line in intake.lines] == ["0", "1", "2"]
+
+
 # Keys.
 
 

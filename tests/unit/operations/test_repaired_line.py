@@ -5,11 +5,12 @@ from typing import Any
 
 import msgspec
 import pytest
+from aiokafka import ConsumerRecord
 
 from services.contract.api.errors import ApiError
 from services.contract.log.dead_letter import DeadLetter, Origin
 from services.contract.log.event_ids import id_of_key
-from services.operations.dead_letters import StoredLetter, repaired_line
+from services.operations.dead_letters import StoredLetter, _letter_of, repaired_line
 from services.worker.dead_letters import dead_letter
 
 CAME = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -124,3 +125,13 @@ def test_the_worker_s_letter_says_whose_it_is() -> None:
 def test_the_worker_s_letter_of_what_cannot_be_read_says_nothing(bad: bytes) -> None:
     letter = dead_letter(bad, "unreadable", WORKER)
     assert (letter.project_id, letter.event_id) == ("", "")
+
+
+def test_what_is_no_letter_keeps_no_other_from_being_read() -> None:
+    for value in (b"{}", b"no letter \xe9", b"[" * 5000):
+        record = ConsumerRecord("t", 1, 5, 1_700_000_000_000, 0, None, value, None, 0, len(value), ())
+        letter = _letter_of(record)
+        assert (letter.origin.partition, letter.origin.offset) == (1, 5)
+        assert letter.payload.startswith(value[:5].decode())
+        with pytest.raises(ApiError):
+            repaired_line(StoredLetter(partition=1, offset=5, letter=letter), NOW)

@@ -12,6 +12,7 @@ from services.query.http.requests import idempotency_key
 from services.query.insights.registry import decode_query
 from services.query.persons.people import decode_people
 from services.query.persons.request import parse_privacy_delete
+from services.query.request.decode import FIRST_COUNTS
 
 WINDOW = b'"since":"2024-01-01","until":"2024-02-01"'
 HALVES = "half a surrogate pair is replaced by U+FFFD: do not cut strings inside a character"
@@ -39,6 +40,26 @@ def test_half_a_surrogate_pair_is_replaced_as_it_is_in_events(text: bytes, whole
     assert (new.name, warnings) == (whole, [HALVES])
     body = b'{"query":{"type":"cohort","cohort":{"did":"%s",%s}},"cell":{"%s":1}}' % (text, WINDOW, text)
     assert decode_people(body)[1] == [HALVES, f"cell: unknown field `{whole}` ignored"]
+
+
+def test_of_a_name_that_stands_twice_the_first_counts_as_it_does_in_events() -> None:
+    query: Any
+    query, warnings = decode_query("events", b'{%s,"filter":{"n":1,"n":2,"m":{"gt":1,"gt":5}}}' % WINDOW)
+    assert msgspec.json.decode(query.filter) == {"n": 1, "m": {"gt": 1}}
+    assert warnings == [FIRST_COUNTS]
+    asked, warnings = parse_privacy_delete(b'{"distinct_id" : "u","distinct_id":"v"}')
+    assert (asked.distinct_id, warnings) == ("u", [FIRST_COUNTS])
+    new, warnings = parse_dashboard(b'{"name":"a","queries":[{"type":"events",%s,"limit":1,"limit":2}]}' % WINDOW, "p")
+    assert msgspec.json.decode(new.queries[0])["limit"] == 1
+    assert warnings == [FIRST_COUNTS]
+    body = b'{"query":{"type":"trends",%s,"series":[{"event":"e"}]},"cell":{"series":0,"series":1}}' % WINDOW
+    assert FIRST_COUNTS in decode_people(body)[1]
+
+
+def test_what_is_no_json_is_not_mended() -> None:
+    for number in (b"NaN", b"Infinity", b"01"):
+        with pytest.raises(ApiError):
+            decode_query("events", b'{%s,"limit":1,"limit":2,"zz":%s}' % (WINDOW, number))
 
 
 def test_what_ends_early_is_told_so() -> None:

@@ -30,3 +30,13 @@ def test_a_key_that_a_body_could_write_otherwise_is_refused(key: bytes) -> None:
         idempotency_header(request((b"idempotency-key", key)))
     assert error.value.field == "Idempotency-Key"
     assert error.value.code.status == 400
+
+
+def test_of_two_that_differ_it_is_not_clear_which_counts() -> None:
+    twice = ((b"idempotency-key", b"a"), (b"accept", b"*/*"), (b"idempotency-key", b"a"))
+    assert idempotency_header(request(*twice)) == "a"
+    for other in (b"b", b""):
+        for both in ((b"a", other), (other, b"a")):
+            with pytest.raises(ApiError) as error:
+                idempotency_header(request(*((b"idempotency-key", key) for key in both)))
+            assert error.value.field == "Idempotency-Key"

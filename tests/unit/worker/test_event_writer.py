@@ -10,7 +10,7 @@ import pytest
 from aiokafka.errors import KafkaTimeoutError
 from prometheus_client import REGISTRY
 
-from services.contract.log.dead_letter import DeadLetter
+from services.contract.log.dead_letter import DeadLetter, payload_text
 from services.contract.log.envelope import Envelope, pack
 from services.contract.log.marks import MARK_IDS_CHANGED, MARK_PLACE
 from services.contract.log.topics import Partitioning
@@ -271,7 +271,7 @@ async def test_a_bad_line_is_a_dead_letter_with_its_place_and_the_others_are_sto
     assert worker.places == [(0, refused.offset, 1), (0, refused.offset, 2)]
     letter = worker.letters[0]
     assert (letter.code, letter.origin.service, letter.origin.topic) == ("unreadable_line", "worker", "headrace.events")
-    assert letter.payload == bad.decode(errors="replace")
+    assert letter.payload == payload_text(bad)
     assert letter.message
 
 
@@ -445,6 +445,30 @@ def test_halves_are_the_whole(count: int) -> None:
     assert first.ids + second.ids == lines.ids
     assert first.origins + second.origins == lines.origins
     assert len(first.lines) <= len(second.lines) <= len(first.lines) + 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"event": "n" * 201}, "200"),
+        ({"distinct_id": "i" * 513}, "512"),
+        ({"distinct_id": "a\0"}, "NUL"),
+        ({"timestamp": "9999-11-20T10:00:00Z"}, "2148"),
+        ({"timestamp": "1969-11-20T10:00:00Z"}, "2000"),
+        ({"received_at": "1970-01-01T00:00:00Z"}, "2000"),
+        ({"properties": [1]}, "object"),
+    ],
+)
+def test_what_could_be_stored_and_never_be_found_is_a_fault(changed: dict[str, Any], says: str) -> None:
+    fault = fault_of(json.dumps({**json.loads(good_line(1)), **changed}).encode())
+    assert fault is not None
+    assert says in fault
+
+
+def test_a_number_that_no_double_holds_is_a_fault() -> None:
+    line = json.dumps({**json.loads(good_line(1)), "properties": {"n": "?"}}).encode()
+    assert fault_of(line) is None
+    assert fault_of(line.replace(b'"?"', b"1e400")) is not None
 
 
 def test_a_line_of_the_edge_has_no_fault() -> None:

@@ -360,3 +360,14 @@ async def test_where_the_key_cannot_be_read_the_answer_says_why(sdk: SdkEdge, pa
     response = await sdk.client.post(path, content=text.replace(" 😀", "").encode("latin-1"))
     assert response.status_code == 400
     assert "not valid UTF-8" in response.text
+
+
+@pytest.mark.parametrize(("path", "text"), [("/track", MIXPANEL), ("/e/", POSTHOG)])
+async def test_a_form_may_be_escaped_as_latin_1(sdk: SdkEdge, path: str, text: str) -> None:
+    text = text.replace(" 😀", "")
+    escaped = quote(unquote(text).encode("latin-1"))
+    for body in (f"data={escaped}", f"ip=caf%C3%A9&data={escaped}"):
+        assert (await sdk.client.post(path, content=body.encode())).status_code == 200
+    if path == "/track":
+        assert (await sdk.client.get(f"{path}?data={escaped}")).status_code == 200
+    assert {event["event"] for event in sdk.events} == {"café"}
