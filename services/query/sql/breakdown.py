@@ -8,6 +8,7 @@ may stand for another one too has no line of its own.
 from msgspec import UNSET, Raw, Struct, UnsetType
 
 from services.contract.api.fields import MAX_BREAKDOWN_CHARS, BreakdownKind
+from services.contract.repeated_names import first_of_each_name
 from services.query.request.breakdown import Breakdown
 from services.query.sql.groups import event_group_text
 from services.query.sql.json_text import is_ambiguous, is_nested, json_text, unmarked, without_negative_zeros
@@ -41,10 +42,10 @@ def value_sql(text: str) -> str:
 
 def _value_sql(text: str, name: str, no_line: str) -> str:
     """`name`: of the text in the statement; `no_line`: of values that have no line of their own."""
-    nested = f"if(position({name}, '-0') = 0, {name}, {without_negative_zeros(name)})"
+    plain = f"if(position({name}, '-0') = 0, {name}, {without_negative_zeros(name)})"
     return (
         f"multiIf(({text} AS {name}) = '-0', '0', length({name}) > {MAX_BREAKDOWN_CHARS:d}, '{no_line}', "
-        f"NOT ({is_nested(name)}), {unmarked(name)}, {is_ambiguous(name)}, '{no_line}', {nested})"
+        f"NOT ({is_nested(name)}), {unmarked(name)}, {is_ambiguous(name)}, '{no_line}', {plain})"
     )
 
 
@@ -75,4 +76,4 @@ def line_of(label: str) -> Line:
     """`label` is a placed row's."""
     if label == _LONG:
         return Line("other")
-    return Line("value", Raw(label.encode())) if label else Line("missing")
+    return Line("value", Raw(first_of_each_name(label.encode()))) if label else Line("missing")

@@ -69,20 +69,8 @@ def is_nested(text: str) -> str:
 
 def is_ambiguous(nested: str) -> str:
     """Whether the text of an array or object may stand for another value too: in it ClickHouse writes a whole number beyond
-    64 bits as a string of its digits, and a double of that size as such a number. Or it is an object in which a name
-    stands twice, of which readers take one or the other."""
-    tokens = f"extractAll({nested}, '{_STRING}:?|[{{}}\\\\[\\\\]]')"
-    # A name belongs to the object that was opened last on its level: so levels are looked at one after the other.
-    depths = "arrayCumSum(x -> multiIf(x IN ('{', '['), 1, x IN ('}', ']'), -1, 0), tokens)"
-    places = f"arrayMap((depth, i) -> depth * 65536 + i, {depths}, arrayEnumerate(tokens))"
-    opened = "arrayCumSum(arraySort((x, place) -> place, arrayMap(x -> x IN ('{', '['), tokens), places))"
-    named = "arrayMap((x, i) -> if(endsWith(x, '\":'), sipHash64(x), toUInt64(i)), tokens, arrayEnumerate(tokens))"
-    by_level = f"arraySort((x, place) -> place, {named}, places)"
-    in_object = f"arrayExists(places -> arrayUniq({by_level}, {opened}) < length(tokens), [{places}])"
-    # Of arrays it is not asked: of a dozen objects it costs fifty microseconds.
-    may_repeat = f"startsWith({nested}, '{{') AND countSubstrings({nested}, '\":') > 1"
-    repeats = f"{may_repeat} AND arrayExists(tokens -> {in_object}, [{tokens}])"
-    return f"match({nested}, '{_LARGE_MEMBER}') OR ({repeats})"
+    64 bits as a string of its digits, and a double of that size as such a number."""
+    return f"match({nested}, '{_LARGE_MEMBER}')"
 
 
 def without_negative_zeros(nested: str) -> str:
