@@ -261,6 +261,31 @@ def test_while_a_shard_is_away_queries_are_503_or_partial(cluster: Cluster, how:
         assert lenient.send("GET", f"{BASE_PATH}/dashboard/list", key).status_code == 200
 
 
+def test_a_shard_that_hangs_makes_no_query_too_expensive(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its silence is longer than what a query may take."""
+    monkeypatch.setitem(cluster_module._SETTINGS, "receive_timeout", 10)
+    monkeypatch.setitem(cluster_module._SETTINGS, "handshake_timeout_ms", 3000)
+    node, ids = cluster.nodes[1], ids_of(50)
+    with (
+        QueryClient.started(cluster.settings, projects=2, query_max_execution_s=3) as client,
+        QueryClient.started(
+            cluster.settings, projects=2, query_max_execution_s=3, query_skip_unavailable_shards=True
+        ) as lenient,
+    ):
+        _, (project, key) = client.projects
+        asyncio.run(insert(cluster.settings, project, ids))
+        for each in (client, lenient):
+            assert len(each.ask("/query/events", key, WINDOW)["events"]) == 50
+        os.kill(node.pid, signal.SIGSTOP)
+        try:
+            refused = client.post("/query/events", key, WINDOW)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "store_unavailable")
+            assert int(refused.headers["retry-after"]) > 0
+            assert lenient.ask("/query/events", key, WINDOW)["partial"] is True
+        finally:
+            os.kill(node.pid, signal.SIGCONT)
+
+
 class _Wire:
     """Passes on what comes to `port`; where `ends_after` is set, so many bytes of the server's, and ends the connection."""
 

@@ -12,6 +12,7 @@ from services.runtime.cluster import (
     on_replicas,
     own_table,
     replicas_of,
+    settings_within,
     shards_without_majority,
 )
 from services.schema.topology import MAX_LAG_S, Node, Topology, reasons_after, reasons_against, reasons_of_place
@@ -173,3 +174,10 @@ def test_tables_are_made_from_the_server_that_has_the_installation(
     nodes = [structs.replace(topology.nodes[0], engines=here), topology.nodes[1]]
     reasons = list(reasons_of_place(structs.replace(topology, nodes=nodes), here))
     assert (says is None and not reasons) or (len(reasons) == 1 and str(says) in reasons[0])
+
+
+def test_the_silence_of_a_shard_leaves_time_to_do_without_it() -> None:
+    assert settings_within("", 20) == {}
+    usual = cluster_settings("shop")
+    assert settings_within("shop", 20) == {name: usual[name] for name in ("receive_timeout", "handshake_timeout_ms")}
+    assert settings_within("shop", 3) == {"receive_timeout": 1, "handshake_timeout_ms": 500}
