@@ -13,6 +13,8 @@ from services.runtime.environment import Settings, read_settings
 from services.runtime.operator_errors import OperatorError, print_error
 from services.runtime.settings import ClickHouseSettings, unknown_settings
 
+# ALL_CONNECTION_TRIES_FAILED
+_SHARD_IS_AWAY = 279
 S = TypeVar("S", bound=Settings)
 
 
@@ -38,6 +40,9 @@ def store_errors() -> Iterator[None]:
     try:
         yield
     except StoreUnavailableError as error:
+        if error.code == _SHARD_IS_AWAY:
+            # The one at the address answers.
+            raise OperatorError(f"A server of the cluster does not answer. Start it, and try again. {error}") from error
         raise OperatorError(
             f"ClickHouse does not answer. {advice_on_address('HEADRACE_CLICKHOUSE_URL')} {error}"
         ) from error

@@ -294,6 +294,8 @@ def _translate(error: BaseException, settings: ClickHouseSettings) -> StoreError
     message = str(error) or type(error).__name__
     if not isinstance(code, int):
         return StoreUnavailableError(tls_advice(error, "HEADRACE_CLICKHOUSE_") or message + _tls_hint(error, settings))
+    if _CUT_OFF.match(message):
+        return StoreUnavailableError(message, code)
     if advice := _ADVICE.get(code):
         return StoreError(f"{advice} [{message}]", code)
     if code in _LIMIT_CODES:
@@ -324,6 +326,13 @@ _ADVICE = {
     "(docs/how-to/clickhouse-rights.md)",
     516: "ClickHouse refuses the log-in: are HEADRACE_CLICKHOUSE_USER and HEADRACE_CLICKHOUSE_PASSWORD right?",
 }
+# A connection between two servers that ended within a packet: the code alone says that rows cannot be read. From the
+# beginning of the message, for further on it may have text of the rows.
+_CUT_OFF = re.compile(
+    r"[^:]*(?:code: \d+, server response: )?Code: \d+\. DB::(?:Net)?Exception: (?:Attempt to read after eof"
+    r"|Cannot read all data\. Bytes read: \d+\. Bytes expected: \d+\.?)"
+    r": (?:while receiving packet from|Insertion status:|While executing Remote)"
+)
 _UNAVAILABLE_CODES = {
     3,  # UNEXPECTED_END_OF_FILE
     24,  # CANNOT_WRITE_TO_OSTREAM

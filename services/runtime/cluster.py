@@ -38,6 +38,22 @@ def cluster_settings(cluster: str) -> Mapping[str, int | str]:
     return _SETTINGS if cluster else {}
 
 
+def settings_within(cluster: str, limit_s: float) -> Mapping[str, int]:
+    """For a statement with a limit of time: what a shard may be silent for leaves time to do without it."""
+    if not cluster:
+        return {}
+    silent_s, handshake_ms = int(_SETTINGS["receive_timeout"]), int(_SETTINGS["handshake_timeout_ms"])
+    return {
+        "receive_timeout": max(1, min(silent_s, int(limit_s / 2))),
+        "handshake_timeout_ms": max(100, min(handshake_ms, int(limit_s * 1000 / 6))),
+    }
+
+
+def of_each_shard(cluster: str, table: str) -> str:
+    """A table after FROM, as SQL: its rows on one replica of each shard."""
+    return f"cluster('{cluster}', {table})"
+
+
 def own_table(table: str, cluster: str) -> str:
     """The table that has the rows: on a cluster, the sharded ones are seen through another of their name."""
     return f"{table}_local" if cluster and table in SHARDED else table

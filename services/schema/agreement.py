@@ -31,7 +31,7 @@ async def agree_with_schema(settings: ClickHouseSettings) -> None:
         if settings.clickhouse_cluster:
             topology = await refuse_cluster(store, settings)
             for shard, found in topology.without_majority().items():
-                log.warning("shard_without_quorum", shard=shard, replicas_that_answer=found)
+                log.warning("shard_without_quorum", shard=shard, replicas_that_answer=found, reason=topology.silence)
         else:
             await _refuse_tables_of_cluster(store)
     except StoreError as error:

@@ -17,10 +17,10 @@ from services.runtime.cluster import on_cluster, own_table
 from services.runtime.logs import get_logger
 from services.runtime.operator_errors import OperatorError
 from services.runtime.settings import ClickHouseSettings
-from services.schema.topology import read_topology
+from services.schema.topology import MOVING, distributed_engine, read_topology
 
 log = get_logger(__name__)
-_MOVING, _MOVED = "_moving", "_moved"
+_MOVED = "_moved"
 _PLAIN, _REPLICATED = "ReplacingMergeTree", "ReplicatedReplacingMergeTree"
 _HEAD, _UUID = re.compile(r"CREATE TABLE "), re.compile(r"UUID '[0-9a-f-]{36}'")
 # Those that a migration makes for itself.
@@ -32,14 +32,15 @@ class LayoutError(OperatorError):
 
 
 async def show_sharded(store: ClickHouse, settings: ClickHouseSettings) -> None:
-    """One table for all shards, with the columns that they have. Raises StoreError."""
+    """One table for all shards, with the columns that they have, the same on every node. Raises StoreError."""
     cluster, database = settings.clickhouse_cluster, settings.clickhouse_database
+    topology = await read_topology(store, cluster, database)
     for table, column in SHARDED.items():
-        own = own_table(table, cluster)
-        if await _columns(store, database, table) != await _columns(store, database, own):
+        own, engine = own_table(table, cluster), distributed_engine(cluster, database, table, column)
+        is_other = any(not node.engines.get(table, engine).startswith(engine) for node in topology.nodes)
+        if is_other or await _columns(store, database, table) != await _columns(store, database, own):
             await store.command(
-                f"CREATE OR REPLACE TABLE {database}.{table} {on_cluster(cluster)} AS {database}.{own} "
-                f"ENGINE = Distributed('{cluster}', '{database}', '{own}', sipHash64({column}))"
+                f"CREATE OR REPLACE TABLE {database}.{table} {on_cluster(cluster)} AS {database}.{own} ENGINE = {engine}"
             )
 
 
@@ -76,15 +77,15 @@ async def adopt_tables(store: ClickHouse, settings: ClickHouseSettings) -> None:
     plain = [table for table, engine in engines.items() if engine == _PLAIN and not table.endswith((_MOVED, _LOCK))]
     # The sharded ones last: by them it is seen that this has not come to its end.
     for table in sorted(plain, key=lambda table: table in SHARDED):
-        await store.command(f"RENAME TABLE {database}.{table} TO {database}.{table}{_MOVING}")
-        log.info("table_put_aside", table=table, name=f"{table}{_MOVING}")
+        await store.command(f"RENAME TABLE {database}.{table} TO {database}.{table}{MOVING}")
+        log.info("table_put_aside", table=table, name=f"{table}{MOVING}")
 
 
 async def move_rows(store: ClickHouse, settings: ClickHouseSettings) -> None:
     """Of the tables that were put aside. May be repeated: rows that have come already collapse. Raises StoreError."""
     database = settings.clickhouse_database
-    for moving in [table for table in await _engines(store, database) if table.endswith(_MOVING)]:
-        table = moving.removesuffix(_MOVING)
+    for moving in [table for table in await _engines(store, database) if table.endswith(MOVING)]:
+        table = moving.removesuffix(MOVING)
         if table not in _NOT_MOVED:
             await _copy(store, database, moving, table)
         await store.command(f"RENAME TABLE {database}.{moving} TO {database}.{table}{_MOVED}")

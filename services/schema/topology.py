@@ -4,13 +4,13 @@
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from msgspec import Struct
 
-from services.contract.tables import SHARDED, WHOLE
-from services.runtime.clickhouse import ClickHouse
+from services.contract.tables import SCHEMA_MIGRATIONS, SHARDED, WHOLE
+from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.cluster import REPLICAS_SQL, Replica, on_replicas, own_table, replicas_of
 from services.runtime.cluster import shards_without_majority as shards_without
 from services.runtime.operator_errors import OperatorError
@@ -24,7 +24,10 @@ _LOOKS = (
     ("macros", "macro, substitution"),
     ("tables", "name, engine_full"),
     ("replicas", "table, is_readonly, absolute_delay, total_replicas"),
+    ("clusters", "shard_num, shard_weight, replica_num, host_name, port"),
 )
+# Of a table whose rows an earlier migration has put aside, and has not moved yet.
+MOVING = "_moving"
 
 
 class TopologyError(OperatorError):
@@ -32,22 +35,29 @@ class TopologyError(OperatorError):
 
 
 class Node(Struct, frozen=True):
-    """What a replica says of itself. `engines`: by table. `copies`: (table, is read only, seconds behind, replicas in Keeper)."""
+    """What a replica says of itself. `engines`: by table. `copies`: (table, is read only, seconds behind, replicas in Keeper).
+    `shards`: the cluster, as its own configuration has it."""
 
     replica: Replica
     macros: dict[str, str]
     engines: dict[str, str]
     copies: list[tuple[str, bool, int, int]]
+    shards: Sequence[Sequence[Any]] = ()
 
 
 class Topology(Struct, frozen=True):
-    """`nodes`: the replicas that answered. `clusters`: the names that this server knows."""
+    """`nodes`: the replicas that answered. `clusters`: the names that this server knows. `shards`: the cluster, as its
+    configuration has it."""
 
     cluster: str
     clusters: Sequence[str]
     replicas: Sequence[Replica]
     nodes: Sequence[Node]
     writes_to_all: bool = False
+    shards: Sequence[Sequence[Any]] = ()
+    database: str = "headrace"
+    # What was said where servers did not answer.
+    silence: str = ""
 
     def of_shards(self) -> dict[int, list[Node]]:
         shards: defaultdict[int, list[Node]] = defaultdict(list)
@@ -66,6 +76,11 @@ async def read_topology(store: ClickHouse, cluster: str, database: str) -> Topol
     replicas = replicas_of(await store.rows(REPLICAS_SQL, {"cluster": cluster}))  # type: ignore[arg-type]
     if not replicas:
         return Topology(cluster, [row[0] for row in known], [], [])
+    rows = await store.rows(
+        "SELECT shard_num, shard_weight, replica_num, host_name, port FROM system.clusters "
+        "WHERE cluster = {cluster:String} ORDER BY shard_num, replica_num",
+        {"cluster": cluster},
+    )
     said = {table: await _look(store, cluster, database, table, columns) for table, columns in _LOOKS}
     to_all = await store.rows(
         "SELECT count() FROM system.clusters WHERE cluster = {cluster:String} AND internal_replication = 0",
@@ -77,20 +92,37 @@ async def read_topology(store: ClickHouse, cluster: str, database: str) -> Topol
             dict(said["macros"][replica.number]),
             dict(said["tables"][replica.number]),
             [(row[0], bool(row[1]), int(row[2]), int(row[3])) for row in said["replicas"][replica.number]],
+            sorted(map(tuple, said["clusters"][replica.number])),
         )
         for replica in replicas
         if replica.number in said["one"]
     ]
-    return Topology(cluster, [row[0] for row in known], replicas, nodes, bool(to_all[0][0]))
+    shards = sorted(map(tuple, rows))
+    silence = await _silence(store, cluster) if len(nodes) < len(replicas) else ""
+    return Topology(cluster, [row[0] for row in known], replicas, nodes, bool(to_all[0][0]), shards, database, silence)
+
+
+async def _silence(store: ClickHouse, cluster: str) -> str:
+    """Why some servers do not answer. One that takes us for a stranger only ends the connection."""
+    try:
+        await store.rows(f"SELECT 1 FROM {on_replicas(cluster, 'system.one')}")
+    except StoreError as error:
+        text = " ".join((str(error).partition("Log:")[2] or str(error)).split())[:300]
+        if "Attempt to read after eof" in text:
+            text += " (has it another <secret>, or no cluster of this name?)"
+        return text
+    return ""
 
 
 async def _look(
     store: ClickHouse, cluster: str, database: str, table: str, columns: str
 ) -> defaultdict[int, list[Any]]:
-    where = "WHERE database = {database:String}" if table in ("tables", "replicas") else ""
+    where = {"clusters": "WHERE cluster = {cluster:String}"}.get(table, "")
+    if table in ("tables", "replicas"):
+        where = "WHERE database = {database:String}"
     rows = await store.rows(
         f"SELECT _shard_num, {columns} FROM {on_replicas(cluster, f'system.{table}')} {where}",
-        {"database": database},
+        {"database": database, "cluster": cluster},
         {"skip_unavailable_shards": 1},
     )
     found: defaultdict[int, list[Any]] = defaultdict(list)
@@ -99,10 +131,20 @@ async def _look(
     return found
 
 
+def distributed_engine(cluster: str, database: str, table: str, column: str) -> str:
+    """Of the table that shows all shards, as SQL; `column`: by which rows go to their shard."""
+    return f"Distributed('{cluster}', '{database}', '{own_table(table, cluster)}', sipHash64({column}))"
+
+
 async def refuse_topology(store: ClickHouse, settings: ClickHouseSettings) -> None:
     """For migrations. Raises TopologyError, StoreError."""
-    topology = await read_topology(store, settings.clickhouse_cluster, settings.clickhouse_database)
-    _refuse([*reasons_against(topology), *_reasons_of_absence(topology)])
+    database = settings.clickhouse_database
+    topology = await read_topology(store, settings.clickhouse_cluster, database)
+    rows = await store.rows(
+        "SELECT name, engine_full FROM system.tables WHERE database = {database:String}", {"database": database}
+    )
+    here: dict[str, str] = dict(map(tuple, rows))
+    _refuse([*reasons_against(topology), *_reasons_of_absence(topology), *reasons_of_place(topology, here)])
 
 
 async def refuse_cluster(store: ClickHouse, settings: ClickHouseSettings) -> Topology:
@@ -128,6 +170,12 @@ def reasons_against(topology: Topology) -> Iterator[str]:
     if topology.writes_to_all and len(topology.replicas) > len({replica.shard for replica in topology.replicas}):
         yield f"Replicas of {cluster} would be written to one by one: set <internal_replication>true</...> for each shard"
     for node in topology.nodes:
+        if node.shards != topology.shards:
+            # Equal ids would go to different shards, and a query would miss some: each server counts by its own.
+            yield (
+                f"{node.replica.name} knows other servers of {cluster} than the server that was asked, or in another order: "
+                "give all servers the same <remote_servers>"
+            )
         if missing := [macro for macro in ("shard", "replica") if not node.macros.get(macro)]:
             yield f"{node.replica.name} has no <macros> {', '.join(missing)}: set both on every server"
     names: dict[str, int] = {}
@@ -145,7 +193,47 @@ def reasons_against(topology: Topology) -> Iterator[str]:
 
 def _reasons_of_absence(topology: Topology) -> Iterator[str]:
     for shard, found in topology.without_majority().items():
-        yield f"Of shard {shard} {found} replicas answer; inserts need more than half of them: start the others"
+        yield (
+            f"Of shard {shard} {found} replicas answer; inserts need more than half of them: start the others"
+            + (f". Said was: {topology.silence}" if topology.silence else "")
+        )
+
+
+def reasons_of_place(topology: Topology, here: Mapping[str, str]) -> Iterator[str]:
+    """Why tables must not be made from the server that was asked, which has the tables `here`: an installation that is on
+    another server would be hidden, or replaced."""
+    for kind in (_is_before_cluster, _is_moving, _is_migrated):
+        found = [node for node in topology.nodes if any(kind(*table) for table in node.engines.items())]
+        if not found:
+            continue
+        if not any(kind(*table) for table in here.items()):
+            yield (
+                f"{found[0].replica.name} has the tables of an installation, and the server that was asked has not: run "
+                "`headrace migrate` with HEADRACE_CLICKHOUSE_URL of that server"
+            )
+            return
+        # Tables that replicate are one installation, or several that `layout.py` refuses.
+        of_own = [node for node in found if any(kind(*table) and _is_plain(*table) for table in node.engines.items())]
+        if kind is not _is_migrated and len(of_own) > 1:
+            names = ", ".join(node.replica.name for node in of_own)
+            yield f"{names} have an installation each, and a cluster has one: keep one, and move the others by backup"
+            return
+
+
+def _is_before_cluster(table: str, engine: str) -> bool:
+    return table in SHARDED and not engine.startswith("Distributed")
+
+
+def _is_plain(table: str, engine: str) -> bool:
+    return not engine.startswith("Replicated")
+
+
+def _is_moving(table: str, engine: str) -> bool:
+    return table.endswith(MOVING)
+
+
+def _is_migrated(table: str, engine: str) -> bool:
+    return table == SCHEMA_MIGRATIONS
 
 
 def reasons_after(topology: Topology) -> Iterator[str]:
@@ -153,7 +241,7 @@ def reasons_after(topology: Topology) -> Iterator[str]:
     wanted = len({replica.shard for replica in topology.replicas})
     replicas = {s: [r for r in topology.replicas if r.shard == s] for s in {r.shard for r in topology.replicas}}
     for node in topology.nodes:
-        yield from _reasons_of_tables(topology.cluster, node, wanted, len(replicas[node.replica.shard]))
+        yield from _reasons_of_tables(topology, node, wanted, len(replicas[node.replica.shard]))
         for table, is_readonly, behind_s, in_keeper in node.copies:
             if is_readonly:
                 yield f"{table} of {node.replica.name} is read only: can it reach Keeper? See its log, SYSTEM RESTORE REPLICA"
@@ -172,9 +260,14 @@ def reasons_after(topology: Topology) -> Iterator[str]:
                 )
 
 
-def _reasons_of_tables(cluster: str, node: Node, shards: int, replicas: int) -> Iterator[str]:
-    name, engines = node.replica.name, node.engines
-    for table in SHARDED:
+def _reasons_of_tables(topology: Topology, node: Node, shards: int, replicas: int) -> Iterator[str]:
+    cluster, name, engines = topology.cluster, node.replica.name, node.engines
+    if moving := sum(table.endswith(MOVING) for table in engines):
+        yield (
+            f"{name} has {moving} tables whose rows are not moved yet: run `headrace migrate` again, with "
+            "HEADRACE_CLICKHOUSE_URL of that server"
+        )
+    for table, column in SHARDED.items():
         own = own_table(table, cluster)
         if own not in engines:
             yield f"{name} has no table {own}: run `headrace migrate`"
@@ -182,6 +275,9 @@ def _reasons_of_tables(cluster: str, node: Node, shards: int, replicas: int) -> 
             yield f"{own} of {name} does not replicate: it was made by hand"
         if not engines.get(table, "").startswith(f"Distributed('{cluster}',"):
             yield f"{table} of {name} does not show all shards of {cluster}: run `headrace migrate`"
+        elif not engines[table].startswith(distributed_engine(cluster, topology.database, table, column)):
+            # By another key, equal ids would lie on different shards, and would not collapse.
+            yield f"{table} of {name} does not send rows to the shard of their {column}: run `headrace migrate`"
     for table in WHOLE:
         if table not in engines:
             yield f"{name} has no table {table}: run `headrace migrate`"

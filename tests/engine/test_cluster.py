@@ -15,13 +15,14 @@ from msgspec import structs
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.log.topics import BUCKETS, Partitioning
 from services.contract.tables import EVENT_COLUMNS, EVENTS, PERSON_IDS
+from services.devstack.child_process import free_port
 from services.devstack.clickhouse_server import ClickHouseProcess
 from services.operations.check import State, check_clickhouse
 from services.operations.properties import list_promoted, promote
 from services.operations.shards import look_at_shards
 from services.query.sql.events import EVENTS_ONCE
 from services.runtime import cluster as cluster_module
-from services.runtime.clickhouse import ClickHouse, StoreUnavailableError
+from services.runtime.clickhouse import BadDataError, ClickHouse, StoreError, StoreUnavailableError
 from services.runtime.settings import ClickHouseSettings
 from services.schema.agreement import agree_with_schema
 from services.schema.migrate import migrate
@@ -154,6 +155,48 @@ async def test_a_shard_without_its_table_is_refused(cluster: Cluster) -> None:
         send_sql(only, f"RENAME TABLE {database}.elsewhere TO {database}.{PERSON_IDS}")
 
 
+async def test_tables_are_made_from_the_old_server_alone(tmp_path: Path) -> None:
+    """Asked of another server, a migration replaced the table that had the events."""
+    nodes = new_nodes(tmp_path, ("headrace",), [1, 1])
+    with running(nodes) as (front, _):
+        old = ClickHouseSettings(
+            clickhouse_url=nodes[0].url,
+            clickhouse_user=Role.ADMIN.value,
+            clickhouse_password=nodes[0].password(Role.ADMIN),
+        )
+        settings = old.model_copy(update={"clickhouse_url": front.url, "clickhouse_cluster": CLUSTER})
+        await migrate(old)
+        insert_lines(old, EVENTS, lines("before", ids_of(50)))
+        front.first = 1
+        with pytest.raises(
+            TopologyError, match="has the tables of an installation, and the server that was asked has not"
+        ):
+            await migrate(settings)
+        assert send_sql(old, f"SELECT count() FROM {EVENTS}").strip() == "50"
+        front.first = 0
+        await migrate(settings)
+        assert count(settings, "before") == (50, 50)
+        # By then all have them.
+        front.first = 1
+        assert await migrate(settings) == []
+        # A table that was made by hand would spread equal ids.
+        send_sql(
+            old,
+            "CREATE OR REPLACE TABLE events AS events_local ENGINE = Distributed(shop, headrace, events_local, rand())",
+        )
+        with pytest.raises(TopologyError, match="does not send rows to the shard of their event_id"):
+            await agree_with_schema(settings)
+        await migrate(settings)
+        await agree_with_schema(settings)
+        place = nodes[1].config.place
+        assert place is not None
+        await asyncio.to_thread(nodes[1].stop)
+        nodes[1].join(structs.replace(place, shards=place.shards[::-1]))
+        await asyncio.to_thread(nodes[1].start)
+        with pytest.raises(TopologyError, match="knows other servers of shop than the server that was asked"):
+            await agree_with_schema(settings)
+
+
 async def test_a_promoted_property_has_its_column_on_all_shards(cluster: Cluster) -> None:
     store = ClickHouse(cluster.settings)
     await insert(cluster.settings, "promoted", ids_of(20))
@@ -216,6 +259,112 @@ def test_while_a_shard_is_away_queries_are_503_or_partial(cluster: Cluster, how:
         assert len(whole["events"]) == before
         assert "partial" not in whole
         assert lenient.send("GET", f"{BASE_PATH}/dashboard/list", key).status_code == 200
+
+
+def test_a_shard_that_hangs_makes_no_query_too_expensive(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its silence is longer than what a query may take."""
+    monkeypatch.setitem(cluster_module._SETTINGS, "receive_timeout", 10)
+    monkeypatch.setitem(cluster_module._SETTINGS, "handshake_timeout_ms", 3000)
+    node, ids = cluster.nodes[1], ids_of(50)
+    with (
+        QueryClient.started(cluster.settings, projects=2, query_max_execution_s=3) as client,
+        QueryClient.started(
+            cluster.settings, projects=2, query_max_execution_s=3, query_skip_unavailable_shards=True
+        ) as lenient,
+    ):
+        _, (project, key) = client.projects
+        asyncio.run(insert(cluster.settings, project, ids))
+        for each in (client, lenient):
+            assert len(each.ask("/query/events", key, WINDOW)["events"]) == 50
+        os.kill(node.pid, signal.SIGSTOP)
+        try:
+            refused = client.post("/query/events", key, WINDOW)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "store_unavailable")
+            assert int(refused.headers["retry-after"]) > 0
+            assert lenient.ask("/query/events", key, WINDOW)["partial"] is True
+        finally:
+            os.kill(node.pid, signal.SIGCONT)
+
+
+class _Wire:
+    """Passes on what comes to `port`; where `ends_after` is set, so many bytes of the server's, and ends the connection."""
+
+    def __init__(self, upstream_port: int) -> None:
+        self.port, self._upstream_port = free_port(), upstream_port
+        self.ends_after: int | None = None
+        self._open: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._on_connection, "127.0.0.1", self.port)
+
+    def stop(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.drop()
+
+    def drop(self) -> None:
+        for writer in self._open:
+            writer.transport.abort()
+        self._open.clear()
+
+    async def _on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", self._upstream_port)
+        self._open |= {writer, back}
+        await asyncio.gather(
+            self._copy(reader, back, is_answer=False), self._copy(there, writer, is_answer=True), return_exceptions=True
+        )
+
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool) -> None:
+        while data := await reader.read(65536):
+            if is_answer and self.ends_after is not None:
+                data, self.ends_after = data[: self.ends_after], max(0, self.ends_after - len(data))
+            writer.write(data)
+            await writer.drain()
+            if is_answer and self.ends_after == 0:
+                break
+        writer.close()
+
+
+async def test_a_connection_that_ends_within_a_packet_is_a_shard_that_is_away(tmp_path: Path) -> None:
+    """Its code is that of rows that cannot be read: good events would become dead letters."""
+    wires: dict[int, _Wire] = {}
+
+    def reached_at(port: int) -> int:
+        wires[port] = _Wire(port)
+        return wires[port].port
+
+    nodes = new_nodes(tmp_path, ("headrace",), [1, 1], reached_at=reached_at)
+    with running(nodes) as (front, _):
+        for each in wires.values():
+            await each.start()
+        settings = ClickHouseSettings(
+            clickhouse_url=front.url,
+            clickhouse_cluster=CLUSTER,
+            clickhouse_user=Role.ADMIN.value,
+            clickhouse_password=nodes[0].password(Role.ADMIN),
+        )
+        await migrate(settings)
+        wire, ids = wires[nodes[1].config.tcp_port], ids_of(50)
+        store, said = ClickHouse(settings), set()
+        for ends_after in (*range(480, 490), 400, 200, 100, 20):
+            wire.drop()
+            wire.ends_after = ends_after
+            try:
+                await store.insert_lines(EVENTS, EVENT_COLUMNS, lines("cut", ids), fresh_token(), ALL_DIFFERENT)
+            except StoreError as error:
+                said.add((error.code, isinstance(error, BadDataError)))
+        assert (33, False) in said  # CANNOT_READ_ALL_DATA
+        assert not any(is_bad for _, is_bad in said)
+        wire.ends_after = None
+        wire.drop()
+        await store.insert_lines(EVENTS, EVENT_COLUMNS, lines("cut", ids), fresh_token(), ALL_DIFFERENT)
+        rows = await store.rows(f"SELECT count() FROM {EVENTS_ONCE} WHERE project_id = 'cut'")
+        assert rows[0][0] == 50
+        await store.close()
+        for each in wires.values():
+            each.stop()
+        await asyncio.sleep(0.1)
 
 
 @pytest.fixture(scope="module")

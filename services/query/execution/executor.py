@@ -1,8 +1,8 @@
 """Runs a query's SQL in ClickHouse, read only and within its limits."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Awaitable, Sequence
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 from prometheus_client import Histogram
@@ -12,10 +12,18 @@ from services.query.execution.limits import Limits
 from services.query.execution.project_facts import ProjectFacts
 from services.query.sql.events import KEPT, NOT_DELETED, with_border, with_joined_deletions
 from services.query.sql.events import SETTINGS as EVENTS_SETTINGS
-from services.runtime.clickhouse import ClickHouse, LimitExceededError, Parameters, Settings
-from services.runtime.cluster import own_table
+from services.runtime.clickhouse import (
+    ClickHouse,
+    LimitExceededError,
+    Parameters,
+    Settings,
+    StoreError,
+    StoreUnavailableError,
+)
+from services.runtime.cluster import of_each_shard, own_table, settings_within
 from services.runtime.metrics import FormerName
 
+T = TypeVar("T")
 SECONDS = Histogram(
     "headrace_query_duration_seconds",
     "From the start of a query to its result, time in the queue included.",
@@ -25,6 +33,7 @@ SECONDS = Histogram(
 FormerName("headrace_query_seconds", SECONDS, {"query": "question"})
 # How long the store may take to notice its own limit before we stop listening.
 _GRACE_S = 2.0
+_TIMEOUT_EXCEEDED = 159
 
 
 class QueryExecutor:
@@ -68,20 +77,36 @@ class QueryExecutor:
 
     async def rows(self, sql: str, parameters: Parameters) -> list[Sequence[Any]]:
         sql, parameters = await self._filled(sql, parameters)
-        try:
-            async with asyncio.timeout(self._timeout_s):
-                return await self._store.rows(sql, parameters, self._settings)
-        except TimeoutError as error:
-            raise LimitExceededError(f"no answer within {self._timeout_s} s") from error
+        return await self._in_time(self._store.rows(sql, parameters, self._usual()))
 
     async def raw(self, sql: str, parameters: Parameters, fmt: str) -> bytes:
         """The whole answer or an error: ClickHouse would else append an error that comes late to the bytes."""
         sql, parameters = await self._filled(sql, parameters)
+        return await self._in_time(self._store.raw(sql, parameters, {**self._usual(), "wait_end_of_query": 1}, fmt))
+
+    def _usual(self) -> Settings:
+        return {**settings_within(self._store.cluster, self._limits.execution_s), **self._settings}
+
+    async def _in_time(self, answer: Awaitable[T]) -> T:
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await self._store.raw(sql, parameters, {**self._settings, "wait_end_of_query": 1}, fmt)
+                return await answer
         except TimeoutError as error:
-            raise LimitExceededError(f"no answer within {self._timeout_s} s") from error
+            late = LimitExceededError(f"no answer within {self._timeout_s} s")
+            raise await self._reason(late) from error
+        except LimitExceededError as error:
+            if error.code != _TIMEOUT_EXCEEDED:
+                raise
+            raise await self._reason(error) from error
+
+    async def _reason(self, late: LimitExceededError) -> StoreError:
+        """A shard that hangs uses up the time of a query that is not too expensive."""
+        if self._store.cluster:
+            try:
+                await self._store.rows(f"SELECT 1 FROM {of_each_shard(self._store.cluster, 'system.one')}")
+            except StoreUnavailableError as away:
+                return away
+        return late
 
     async def _filled(self, sql: str, parameters: Parameters) -> tuple[str, Parameters]:
         """The statement as this project needs it now."""

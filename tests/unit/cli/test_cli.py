@@ -8,7 +8,10 @@ from typer.testing import CliRunner
 
 from services import __version__
 from services.cli.app import app, main
+from services.cli.store import store_errors
 from services.devstack.child_process import free_port
+from services.runtime.clickhouse import StoreUnavailableError
+from services.runtime.operator_errors import OperatorError
 from tests.deploy.env_file import ROOT
 
 pytestmark = pytest.mark.usefixtures("logs_as_before")
@@ -179,3 +182,13 @@ def test_what_cannot_be_asked_for_is_refused_before_anybody_is_asked(
     ended = Ended(monkeypatch, capsys, command)
     assert len(ended.lines) == 1
     assert says in ended.lines[0]
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [(210, "Is HEADRACE_CLICKHOUSE_URL right"), (279, "A server of the cluster does not answer. Start it")],
+)
+def test_who_does_not_answer(code: int, says: str) -> None:
+    """Where the server at the address answers, and one behind it does not, the address is right."""
+    with pytest.raises(OperatorError, match=says), store_errors():
+        raise StoreUnavailableError("All connection tries failed", code)

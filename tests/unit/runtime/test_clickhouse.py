@@ -19,6 +19,12 @@ from services.runtime.clickhouse import (
 )
 from services.runtime.settings import ClickHouseSettings
 
+# As ClickHouse says that the connection to a shard has ended within a packet.
+_SAYS = "Received ClickHouse exception, code: 33, server response: Code: 33. DB::Exception: "
+_CANNOT_READ = f"{_SAYS}Cannot read all data. Bytes read: 5. Bytes expected: 25"
+_EOF = "Received ClickHouse exception, code: 32, server response: Code: 32. DB::Exception: Attempt to read after eof"
+_FROM_SHARD = ": while receiving packet from 127.0.0.1:34049, local address: 127.0.0.1:49994: Insertion status:"
+
 
 class Driver:
     """What ClickHouse uses of the driver's client: raises `failure`, and remembers the inserts."""
@@ -73,6 +79,15 @@ CALLS: dict[str, Callable[[ClickHouse], Awaitable[object]]] = {
         (DatabaseError("parse", code=27), BadDataError, 27),
         (DatabaseError("data", code=117), BadDataError, 117),
         (DatabaseError("uuid", code=376), BadDataError, 376),
+        (DatabaseError(_CANNOT_READ + _FROM_SHARD, code=33), StoreUnavailableError, 33),
+        (DatabaseError(f"{_CANNOT_READ}: Insertion status:\nWrote", code=33), StoreUnavailableError, 33),
+        (DatabaseError(_EOF + _FROM_SHARD, code=32), StoreUnavailableError, 32),
+        # Rows that say so themselves are bad all the same.
+        (
+            DatabaseError(f"{_CANNOT_READ} (while reading the value of key e: '{_FROM_SHARD}')", code=33),
+            BadDataError,
+            33,
+        ),
         (DatabaseError("parts", code=252), StoreUnavailableError, 252),
         (DatabaseError("read only", code=242), StoreUnavailableError, 242),
         (DatabaseError("keeper", code=999), StoreUnavailableError, 999),

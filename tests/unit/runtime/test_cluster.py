@@ -12,10 +12,13 @@ from services.runtime.cluster import (
     on_replicas,
     own_table,
     replicas_of,
+    settings_within,
     shards_without_majority,
 )
-from services.schema.topology import MAX_LAG_S, Node, Topology, reasons_after, reasons_against
+from services.schema.topology import MAX_LAG_S, Node, Topology, reasons_after, reasons_against, reasons_of_place
 
+_BY_CHANCE = "Distributed('shop', 'headrace', 'events_local', rand())"
+_SHARDS = [(1, 1, 1, "a", 9000), (2, 1, 1, "b", 9000)]
 THREE_AND_TWO = replicas_of([(1, "a", 1), (1, "b", 1), (1, "c", 1), (2, "d", 1), (2, "e", 1)])
 
 
@@ -58,12 +61,13 @@ def _node(number: int, shard: int, replica: int) -> Node:
         {"shard": f"0{shard}", "replica": f"0{replica}"},
         engines,
         [("events_local", False, 0, 2), ("person_ids", False, 0, 4)],
+        _SHARDS,
     )
 
 
 def _topology() -> Topology:
     nodes = [_node(1, 1, 1), _node(2, 1, 2), _node(3, 2, 1), _node(4, 2, 2)]
-    return Topology("shop", ["default", "shop"], [node.replica for node in nodes], nodes)
+    return Topology("shop", ["default", "shop"], [node.replica for node in nodes], nodes, shards=_SHARDS)
 
 
 def _with(**changes: object) -> Callable[[Topology], Topology]:
@@ -91,6 +95,10 @@ def test_a_cluster_as_it_should_be() -> None:
         (_with(macros={}), "host-2:9000 has no <macros> shard, replica"),
         (_with(macros={"shard": "01", "replica": "01"}), "shard 1 have the same macro {replica}"),
         (_with(macros={"shard": "03", "replica": "02"}), "shard 1 say different macros {shard}: 01, 03"),
+        # Of weight, of order, and of fewer shards.
+        (_with(shards=[(1, 2, 1, "a", 9000), (2, 1, 1, "b", 9000)]), "host-2:9000 knows other servers of shop"),
+        (_with(shards=[(1, 1, 1, "b", 9000), (2, 1, 1, "a", 9000)]), "host-2:9000 knows other servers of shop"),
+        (_with(shards=[(1, 1, 1, "a", 9000)]), "host-2:9000 knows other servers of shop"),
     ],
 )
 def test_no_tables_are_made_on_it(change: Callable[[Topology], Topology], says: str) -> None:
@@ -114,6 +122,11 @@ def _engines(**changes: str | None) -> dict[str, str]:
     [
         (_with(engines=_engines(events=None)), "events of host-2:9000 does not show all shards"),
         (_with(engines=_engines(events="Distributed('other', 'headrace')")), "does not show all shards of shop"),
+        (
+            _with(engines=_engines(events=_BY_CHANCE)),
+            "events of host-2:9000 does not send rows to the shard of their event_id",
+        ),
+        (_with(engines=_engines(events_moving="ReplacingMergeTree ORDER BY e")), "host-2:9000 has 1 tables whose rows"),
         (_with(engines=_engines(events_local=None)), "has no table events_local: run `headrace migrate`"),
         (_with(engines=_engines(events_local="ReplacingMergeTree")), "events_local of host-2:9000 does not replicate"),
         (_with(engines=_engines(person_ids=None)), "has no table person_ids"),
@@ -136,3 +149,35 @@ def test_a_replica_that_is_away_is_no_reason_to_refuse() -> None:
     topology = structs.replace(topology, nodes=topology.nodes[1:])
     assert list(reasons_after(topology)) == []
     assert topology.without_majority() == {1: "1 of 2"}
+
+
+_OLD = {"events": "ReplacingMergeTree ORDER BY event", "schema_migrations": "ReplacingMergeTree ORDER BY name"}
+_PUT_ASIDE = {"events_moving": "ReplacingMergeTree ORDER BY event", "schema_migrations": "ReplicatedReplacingMergeTree"}
+
+
+@pytest.mark.parametrize(
+    ("others", "here", "says"),
+    [
+        ({}, {}, None),
+        ({}, _OLD, None),
+        (_OLD, {}, "host-2:9000 has the tables of an installation, and the server that was asked has not"),
+        (_OLD, _OLD, "host-1:9000, host-2:9000 have an installation each"),
+        (_PUT_ASIDE, {"schema_migrations": "ReplicatedReplacingMergeTree"}, "host-2:9000 has the tables"),
+        ({"schema_migrations": "ReplicatedReplacingMergeTree"}, {}, "host-2:9000 has the tables"),
+        ({}, _PUT_ASIDE, None),
+    ],
+)
+def test_tables_are_made_from_the_server_that_has_the_installation(
+    others: dict[str, str], here: dict[str, str], says: str | None
+) -> None:
+    topology = _with(engines=others)(_topology())
+    nodes = [structs.replace(topology.nodes[0], engines=here), topology.nodes[1]]
+    reasons = list(reasons_of_place(structs.replace(topology, nodes=nodes), here))
+    assert (says is None and not reasons) or (len(reasons) == 1 and str(says) in reasons[0])
+
+
+def test_the_silence_of_a_shard_leaves_time_to_do_without_it() -> None:
+    assert settings_within("", 20) == {}
+    usual = cluster_settings("shop")
+    assert settings_within("shop", 20) == {name: usual[name] for name in ("receive_timeout", "handshake_timeout_ms")}
+    assert settings_within("shop", 3) == {"receive_timeout": 1, "handshake_timeout_ms": 500}
