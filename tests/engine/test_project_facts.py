@@ -1,8 +1,6 @@
 """What has expired is in no answer of a service that has just started, nor of one that cannot read the borders."""
 
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,22 +13,13 @@ from services.query.sql.events import EVENTS_ONCE, SHOWN
 from services.runtime.clickhouse import ClickHouse, StoreError, StoreUnavailableError
 from services.runtime.settings import ClickHouseSettings, QuerySettings
 from services.schema.roles import Role
-from tests.support.engine import as_role, send_sql
+from tests.support.engine import as_role, opened_store, send_sql
 from tests.support.histories import store
 from tests.support.oracle import Event, History
 
 KEPT_SINCE = datetime(2024, 2, 9, tzinfo=UTC)
 _SQL = f"SELECT count() FROM {EVENTS_ONCE} WHERE e.project_id = {{project:String}} AND {SHOWN}"
 _OF_PROJECT = {"project": "borders"}
-
-
-@asynccontextmanager
-async def opened(settings: ClickHouseSettings) -> AsyncIterator[ClickHouse]:
-    found = ClickHouse(settings)
-    try:
-        yield found
-    finally:
-        await found.close()
 
 
 def executor(found: ClickHouse) -> QueryExecutor:
@@ -50,19 +39,19 @@ def query_user(clickhouse: ClickHouseSettings) -> ClickHouseSettings:
 
 
 async def test_the_first_answer_waits_for_the_borders(query_user: ClickHouseSettings) -> None:
-    async with opened(query_user) as found:
+    async with opened_store(query_user) as found:
         assert await executor(found).rows(_SQL, _OF_PROJECT) == [(1,)]
         assert await executor(found).raw(_SQL, _OF_PROJECT, "TSV") == b"1\n"
 
 
 async def test_a_statement_that_asks_for_no_border_is_refused(query_user: ClickHouseSettings) -> None:
-    async with opened(query_user) as found:
+    async with opened_store(query_user) as found:
         with pytest.raises(StoreError):
             await found.rows(_SQL, _OF_PROJECT)
 
 
 async def test_without_borders_there_is_no_answer() -> None:
-    async with opened(ClickHouseSettings(clickhouse_url="http://127.0.0.1:1")) as away:
+    async with opened_store(ClickHouseSettings(clickhouse_url="http://127.0.0.1:1")) as away:
         with pytest.raises(StoreUnavailableError):
             await executor(away).rows(_SQL, _OF_PROJECT)
 
@@ -87,7 +76,7 @@ async def test_a_project_with_many_deleted_ids_is_asked_with_a_join(clickhouse: 
             f"generateUUIDv4(), fromUnixTimestamp64Micro({int((now - timedelta(hours=5)).timestamp() * 1e6)}, 'UTC')",
         )
     sql = f"SELECT e.distinct_id FROM {EVENTS_ONCE} WHERE e.project_id = {{project:String}} AND {SHOWN} ORDER BY 1"
-    async with opened(as_role(clickhouse, Role.QUERY)) as found:
+    async with opened_store(as_role(clickhouse, Role.QUERY)) as found:
         facts = ProjectFacts(found, 60)
         await facts.refresh()
         assert (facts.has_many_deleted(few), facts.has_many_deleted(many)) == (False, True)

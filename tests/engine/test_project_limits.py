@@ -4,8 +4,7 @@ import asyncio
 import json
 import random
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
@@ -24,12 +23,11 @@ from services.query.catalog.builder import CatalogBuilder
 from services.query.execution.store_size import StoreSize
 from services.query.expiry import expiry
 from services.query.expiry.expiry import Expiry, Mark
-from services.runtime.clickhouse import ClickHouse
 from services.runtime.cluster import on_replicas, own_table
 from services.runtime.project_limits import ProjectLimits, read_limits, write_limits
 from services.runtime.settings import ClickHouseSettings
 from services.schema.roles import Role
-from tests.support.engine import as_role, own_rows, send_sql
+from tests.support.engine import as_role, opened_store, own_rows, send_sql
 from tests.support.histories import store
 from tests.support.oracle import Event, History
 from tests.support.query_client import QueryClient
@@ -99,23 +97,14 @@ def history(seed: int, events: int = 40) -> list[Event]:
     ]
 
 
-@asynccontextmanager
-async def store_of(settings: ClickHouseSettings) -> AsyncIterator[ClickHouse]:
-    opened = ClickHouse(settings)
-    try:
-        yield opened
-    finally:
-        await opened.close()
-
-
 async def mark(clickhouse: ClickHouseSettings, now: datetime = NOW, default_days: int = 0) -> dict[str, Mark]:
     """As the query service's user, and a service of its own each time."""
-    async with store_of(as_role(clickhouse, Role.QUERY)) as opened:
+    async with opened_store(as_role(clickhouse, Role.QUERY)) as opened:
         return await Expiry(opened, default_days, lambda: now).mark()
 
 
 async def run(clickhouse: ClickHouseSettings, now: datetime = NOW) -> None:
-    async with store_of(as_role(clickhouse, Role.QUERY)) as opened:
+    async with opened_store(as_role(clickhouse, Role.QUERY)) as opened:
         await Expiry(opened, 0, lambda: now).run()
     await mutations_done(clickhouse)
 
@@ -215,7 +204,7 @@ def test_the_catalog_follows(client: QueryClient, clickhouse: ClickHouseSettings
         return sum(answer["properties"]["sample"] for answer in asked)
 
     async def follow() -> AsyncGenerator[int, None]:
-        async with store_of(as_role(clickhouse, Role.QUERY)) as opened:
+        async with opened_store(as_role(clickhouse, Role.QUERY)) as opened:
             builder = CatalogBuilder(opened, 10)
             yield await builder.build()
             await keep(clickhouse, whole, DAYS)
@@ -297,11 +286,11 @@ async def test_what_comes_in_late_is_hidden_and_goes_with_the_next_month(
 
 
 async def test_limits_are_kept_and_changed(clickhouse: ClickHouseSettings) -> None:
-    async with store_of(clickhouse) as opened:
+    async with opened_store(clickhouse) as opened:
         await write_limits(opened, "shop '\\", ProjectLimits(events_day=5, retention_days=None))
         await write_limits(opened, "shop '\\", ProjectLimits(events_day=2**40, retention_days=90))
         await write_limits(opened, "other", ProjectLimits(events_day=0, retention_days=0))
-    async with store_of(as_role(clickhouse, Role.EDGE)) as opened:
+    async with opened_store(as_role(clickhouse, Role.EDGE)) as opened:
         limits = await read_limits(opened)
     assert limits == {"shop '\\": ProjectLimits(2**40, 90), "other": ProjectLimits(0, 0)}
 
@@ -311,7 +300,7 @@ async def test_usage_is_what_edges_counted_and_what_is_stored(
 ) -> None:
     now = datetime.now(UTC)
     project, today = "counted '\\", now.date()
-    async with store_of(as_role(clickhouse, Role.EDGE)) as opened:
+    async with opened_store(as_role(clickhouse, Role.EDGE)) as opened:
         for events in (3, 4):  # two processes
             quotas = Quotas(opened, Usage(), 0, lambda: now)
             for _ in range(2):
@@ -327,9 +316,9 @@ async def test_usage_is_what_edges_counted_and_what_is_stored(
             third.check(project)
     happened = [Event(str(uuid.uuid4()), "a", who, now) for who in ("u1", "u2", "u2")]
     store(clickhouse, {project: History(happened)}, repeats=3)
-    async with store_of(as_role(clickhouse, Role.QUERY)) as opened:
+    async with opened_store(as_role(clickhouse, Role.QUERY)) as opened:
         await CatalogBuilder(opened, 10).build()
-    async with store_of(clickhouse) as opened:
+    async with opened_store(clickhouse) as opened:
         found = await read_usage(opened, project, today, today + timedelta(days=1))
         assert found == [DayOfProject(project=project, day=today, accepted=19, bytes=1401, stored=3, people=2)]
         assert project in {each.project for each in await read_usage(opened, "", today, today + timedelta(days=1))}
@@ -337,7 +326,7 @@ async def test_usage_is_what_edges_counted_and_what_is_stored(
 
 
 async def write_limits_as_admin(clickhouse: ClickHouseSettings, project: str, limits: ProjectLimits) -> None:
-    async with store_of(clickhouse) as opened:
+    async with opened_store(clickhouse) as opened:
         await write_limits(opened, project, limits)
 
 
@@ -346,7 +335,7 @@ async def test_the_size_of_the_tables_and_what_fails_are_metrics(clickhouse: Cli
         return REGISTRY.get_sample_value(f"headrace_query_{metric}", labels)
 
     store(clickhouse, {"large": History(history(4))})
-    async with store_of(as_role(clickhouse, Role.QUERY)) as opened:
+    async with opened_store(as_role(clickhouse, Role.QUERY)) as opened:
         await StoreSize(opened).measure()
         own = own_table(EVENTS, clickhouse.clickhouse_cluster)
         assert sample("store_rows", table=EVENTS) == int(send_sql(clickhouse, f"SELECT count() FROM {own}")) > 0

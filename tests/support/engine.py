@@ -9,7 +9,7 @@ import contextlib
 import os
 import secrets
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import pytest
 from msgspec import Struct
 
 from services.devstack.clickhouse_server import ClickHouseProcess
+from services.runtime.clickhouse import ClickHouse
 from services.runtime.cluster import cluster_settings, on_cluster, own_table
 from services.runtime.settings import ClickHouseSettings
 from services.schema.migrate import migrate
@@ -29,6 +30,15 @@ CLUSTER = "HEADRACE_TEST_CLICKHOUSE_CLUSTER"
 # One for all: to make a client takes longer than the engine takes for a small insert.
 _HTTP = httpx.Client(timeout=60)
 IMAGE = "clickhouse/clickhouse-server:26.8.15.10"  # the one of deploy/compose.yaml
+
+
+@contextlib.asynccontextmanager
+async def opened_store(settings: ClickHouseSettings) -> AsyncIterator[ClickHouse]:
+    opened = ClickHouse(settings)
+    try:
+        yield opened
+    finally:
+        await opened.close()
 
 
 def engine_kind() -> str:

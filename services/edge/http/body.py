@@ -16,7 +16,7 @@ from typing import TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from services.contract.api.encoding import COMPRESSED
+from services.contract.api.encoding import compression_of
 from services.contract.api.errors import ApiError, ErrorCode
 from services.edge.http.inflate import SEND_FEWER, inflate, inflate_some
 from services.edge.http.rate_limit import RateLimit
@@ -229,9 +229,9 @@ def _encoding_of(request: Request, data: bytes) -> str:
     said = (header(request, b"content-encoding") or "").strip().lower()
     if said == "br" and data[:1] not in _NO_BROTLI:
         return said
-    for begin, encoding in COMPRESSED.items():
-        if data.startswith(begin):
-            return encoding
+    encoding = compression_of(data)
+    if encoding is not None:
+        return encoding
     return "deflate" if said == "deflate" and data[:1] not in _BEGIN_OF_TEXT else ""
 
 

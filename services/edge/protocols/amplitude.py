@@ -2,7 +2,7 @@
 HTTP V1, which SDKs of others send."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ from services.edge.protocols.family import (
     none_valid,
     text_of_id,
     time_of,
+    time_or_none,
 )
 from services.edge.protocols.forms import form_of
 from services.edge.protocols.messages import (
@@ -254,12 +255,7 @@ class _Translation:
         self._taken = taken
         self._request_members = request_members
         self._text_keys = TextKeys(parsed.messages, _is_unique)
-        self._sent: datetime | None = None
-        try:
-            sent = time_of(parsed.envelope.client_upload_time)
-        except ApiError:
-            return
-        self._sent = sent if sent is None or sent.tzinfo else sent.replace(tzinfo=UTC)
+        self._sent = time_or_none(parsed.envelope.client_upload_time)
 
     def add(self, event: _Event, payload: Payload) -> None:
         """Raises ApiError."""

@@ -137,6 +137,14 @@ def time_of(value: Raw) -> datetime | None:
     return read_time(value)
 
 
+def time_or_none(value: Raw) -> datetime | None:
+    """As `time_of`; None where it is no time."""
+    try:
+        return time_of(value)
+    except ApiError:
+        return None
+
+
 def basic_of(credentials: str) -> tuple[str, str]:
     """User and password of HTTP Basic, empty where it is none. Some leave the padding out."""
     try:

@@ -11,7 +11,17 @@ from msgspec import Raw, Struct, field
 from services.contract.api.encoding import without_mark
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.repeated_names import first_members
-from services.edge.protocols.family import Answer, Family, Incoming, Parsed, corrected, json_answer, text_of_id, time_of
+from services.edge.protocols.family import (
+    Answer,
+    Family,
+    Incoming,
+    Parsed,
+    corrected,
+    json_answer,
+    text_of_id,
+    time_of,
+    time_or_none,
+)
 from services.edge.protocols.forms import form_of, unpacked
 from services.edge.protocols.messages import (
     FAULTS,
@@ -267,7 +277,7 @@ class _Translation:
         self._taken = taken
         self._key = encode(parsed.key)
         self._sent = parsed.envelope.sent_at
-        self._sent_of_try = _time_or_none(sent_of_try)
+        self._sent_of_try = time_or_none(sent_of_try)
         self._request_members = request_members
         self._library = library
         self._text_keys = TextKeys(parsed.messages, _is_unique)
@@ -392,7 +402,7 @@ class _Translation:
             ago = self._ago(message, properties)
             return (None if ago is None else now - ago), ""
         of_try = self._sent_of_try
-        sent = of_try or _time_or_none(message.sent_at or self._sent)
+        sent = of_try or time_or_none(message.sent_at or self._sent)
         right = corrected(time, sent, now, lambda: bool(of_try) or _library(properties) in _STAMP_EACH_TRY)
         return right, "" if right is time else time.isoformat().replace("+00:00", "Z")
 
@@ -404,7 +414,7 @@ class _Translation:
         ago, sent = timedelta(milliseconds=message.offset), self._sent_of_try
         if sent is None or b'"$time"' not in properties:
             return ago
-        captured = _time_or_none(_decode_fields(properties).get("$time", Raw()))
+        captured = time_or_none(_decode_fields(properties).get("$time", Raw()))
         waited = ago if captured is None else sent - captured
         return max(ago, waited) if waited < _MAX_WAITED else ago
 
@@ -417,13 +427,6 @@ _KINDS = {
     "$merge_dangerously": _Translation.alias,
     "$groupidentify": _Translation.group,
 }
-
-
-def _time_or_none(value: Raw) -> datetime | None:
-    try:
-        return time_of(value)
-    except ApiError:
-        return None
 
 
 def _library(properties: bytes) -> str | None:

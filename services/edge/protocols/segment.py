@@ -29,6 +29,7 @@ from services.edge.protocols.family import (
     json_answer,
     text_of_id,
     time_of,
+    time_or_none,
 )
 from services.edge.protocols.messages import (
     FAULTS,
@@ -225,7 +226,7 @@ class _Translation:
         self._taken = taken
         self._group_type = family.options.group_type
         self._request_members = request_members
-        self._sent = self._read_sent(envelope.sent_at)
+        self._sent = time_or_none(envelope.sent_at)
         self._context = envelope.context
         self._integrations = self._metadata = self._channel = self._identity_context = 0
 
@@ -351,18 +352,12 @@ class _Translation:
     def _time(self, message: _Message, context: Raw) -> tuple[datetime | None, str]:
         """When it happened, and the time as sent, where the client's clock was wrong."""
         time = time_of(message.timestamp) or time_of(message.original_timestamp)
-        sent = (self._read_sent(message.sent_at) if message.sent_at else None) or self._sent
+        sent = (time_or_none(message.sent_at) if message.sent_at else None) or self._sent
         if time is None or sent is None:
             return time, ""
         now = self._taken.now
         right = corrected(time, sent, now, lambda: _library(context) in _STAMP_EACH_TRY)
         return right, "" if right is time else time.isoformat().replace("+00:00", "Z")
-
-    def _read_sent(self, value: Raw) -> datetime | None:
-        try:
-            return time_of(value)
-        except ApiError:
-            return None
 
     def _count_lost(self, message: _Message, kind: str) -> None:
         self._integrations += bytes(message.integrations) not in _NOTHING
