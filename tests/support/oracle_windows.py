@@ -55,12 +55,14 @@ def _quarter(time: datetime) -> datetime:
     return time.astimezone(UTC).replace(minute=time.minute // 15 * 15, second=0, microsecond=0)
 
 
-def months_before(day: date, months: int) -> date:
-    """The same day of an earlier month, or the last that it has."""
-    number = day.year * 12 + day.month - 1 - months
-    for last in (day.day, 30, 29, 28):
-        try:
-            return date(number // 12, number % 12 + 1, min(last, day.day))
-        except ValueError:
-            continue
-    raise AssertionError
+def months_before(end: date, months: int) -> date:
+    """The end of the same days of an earlier month: of all of its days where it has fewer."""
+    first = date(end.year, end.month, 1)
+    for _ in range(months):
+        first = (first - timedelta(days=1)).replace(day=1)
+    at = first
+    for _ in range(end.day - 1):
+        at += timedelta(days=1)
+        if at.month != first.month:
+            break
+    return at
