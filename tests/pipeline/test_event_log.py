@@ -72,6 +72,17 @@ async def change_topic(settings: EdgeSettings, **changed: Any) -> None:
         await admin.close()
 
 
+async def refused_within(log: KafkaEventLog, size: int, limit_s: float) -> str:
+    """Why. A broker follows a setting a moment after it was changed."""
+    until = time.monotonic() + limit_s
+    while time.monotonic() < until:
+        try:
+            await append(log, size)
+        except LogUnavailableError as error:
+            return str(error)
+    raise AssertionError("it was not refused")
+
+
 async def taken_again_within(log: KafkaEventLog, limit_s: float) -> float:
     began_at = time.monotonic()
     while True:
@@ -89,8 +100,7 @@ async def test_a_partition_takes_events_again_after_one_that_was_too_large(
 ) -> None:
     await append(log, SMALL)
     await change_topic(settings, max_message_bytes=20_000)
-    with pytest.raises(LogUnavailableError, match="MessageSizeTooLarge"):
-        await append(log, LARGE)
+    assert "MessageSizeTooLarge" in await refused_within(log, LARGE, 10)
     assert not await log.is_ready()
     await taken_again_within(log, 10)
     assert await log.is_ready()
@@ -109,8 +119,7 @@ async def test_a_partition_takes_events_again_after_a_clock_that_was_wrong(
     with monkeypatch.context() as wrong:
         two_hours_ahead = time.time() + 7200
         wrong.setattr("services.edge.event_log.record_batch.time.time", lambda: two_hours_ahead)
-        with pytest.raises(LogUnavailableError, match="InvalidTimestamp"):
-            await append(log, SMALL)
+        assert "InvalidTimestamp" in await refused_within(log, SMALL, 10)
     await taken_again_within(log, 10)
 
 
