@@ -23,9 +23,9 @@ from tests.fault.stack import Stack
 from tests.fault.watch import Watch
 
 _WARM_UP_S = 2.0
-_DRAIN_TIMEOUT_S = 180.0
-_CATCH_UP_TIMEOUT_S = 240.0
-_NO_PROGRESS_S = 45.0
+_DRAIN_TIMEOUT_S = 360.0
+_CATCH_UP_TIMEOUT_S = 480.0
+_NO_PROGRESS_S = 120.0
 # When all is stored, the last lines of the log may still be repeats.
 _SETTLE_S = 2.0
 

@@ -180,13 +180,13 @@ class Stack:
             if name == topic and int(partition) < PARTITIONS
         }
 
-    async def wait_ready(self, timeout_s: float = 60) -> None:
+    async def wait_ready(self, timeout_s: float = 180) -> None:
         async def all_ready() -> bool:
             return all(await asyncio.gather(*[self.is_ready(s) for s in self.services if s.wanted]))
 
         await until(all_ready, "all services ready", timeout_s)
 
-    async def wait_all_assigned(self, timeout_s: float = 60, but: Service | None = None) -> None:
+    async def wait_all_assigned(self, timeout_s: float = 180, but: Service | None = None) -> None:
         """Until the running workers (without one) have all partitions between them."""
 
         async def covered() -> bool:
@@ -199,7 +199,7 @@ class Stack:
     async def start_broker(self, at: int) -> None:
         await asyncio.to_thread(self.brokers[at].start)
 
-    async def wait_in_sync(self, timeout_s: float = 60) -> None:
+    async def wait_in_sync(self, timeout_s: float = 180) -> None:
         """Until every partition of the topics has all its replicas again: the next broker may die."""
         settings = self.kafka_settings()
         topics = topics_of(settings)
@@ -331,7 +331,7 @@ async def _prepare(stack: Stack, base: Build | None) -> None:
     await ensure_topics_at_last(stack.kafka_settings())
 
 
-async def ensure_topics_at_last(settings: KafkaSettings, timeout_s: float = 30) -> None:
+async def ensure_topics_at_last(settings: KafkaSettings, timeout_s: float = 90) -> None:
     """A cluster that has just formed refuses for a moment."""
     deadline = time.monotonic() + timeout_s
     while True:

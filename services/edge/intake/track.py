@@ -179,9 +179,9 @@ def _take_clean(
     if len(events) > MAX_BATCH_EVENTS or _may_hold_nul(body):
         return None
     properties = [event.properties for event in events]
-    if len(body) > MAX_EVENT_BYTES and _may_hold_large_event(body, events):
-        return None
     joined = b"\n".join(properties)
+    if len(body) > MAX_EVENT_BYTES and _may_hold_large_event(len(body) - len(joined), events, properties):
+        return None
     if may_hold_large_number(joined):
         return None
     if len(events) < _LOOK_AT_ALL_FROM or not all_objects(joined, len(events)):
@@ -209,13 +209,12 @@ def _take_clean(
     return intake
 
 
-def _may_hold_large_event(body: bytes, events: Sequence[TrackEvent]) -> bool:
-    """Whether one of them may have too many bytes: in its properties, or in blanks, its time, and what stands twice."""
-    sizes = [len(event.properties) for event in events]
-    rest = len(body) - sum(sizes)
+def _may_hold_large_event(rest: int, events: Sequence[TrackEvent], properties: Sequence[Raw]) -> bool:
+    """Whether one of them may have too many bytes: in its properties, or in blanks, its time, and what stands twice, which
+    are `rest` bytes of all together."""
     if rest > MAX_EVENT_BYTES // 2:  # of a thousand events names and ids may be as much
         rest -= sum(len(event.event) + len(event.distinct_id) + len(event.idempotency_key or "") for event in events)
-    return max(rest, *sizes) > MAX_EVENT_BYTES // 2
+    return max(rest, *map(len, properties)) > MAX_EVENT_BYTES // 2
 
 
 def _are_keys(keys: Sequence[str | None]) -> bool:

@@ -24,7 +24,7 @@ async def kill_one_broker(scene: Scene) -> None:
     await asyncio.sleep(scene.rng.uniform(1, 5))
     await stack.start_broker(at)
     await stack.wait_in_sync()
-    await until(lambda: scene.load.waiting == 0, "what was refused is accepted", 60)
+    await until(lambda: scene.load.waiting == 0, "what was refused is accepted", 180)
     longest = scene.load.refusals.longest_s
     scene.check(longest < ELECTION_S, f"events were refused for {longest:.1f} s: longer than an election")
 
@@ -79,8 +79,8 @@ async def _kafka_back(scene: Scene) -> None:
         return all(await asyncio.gather(*[stack.is_ready(edge) for edge in stack.edges]))
 
     came_back_at = time.monotonic()
-    await until(ready, "edges ready again", 60)
-    await until(lambda: scene.load.waiting == 0, "what was refused is accepted", 60)
+    await until(ready, "edges ready again", 180)
+    await until(lambda: scene.load.waiting == 0, "what was refused is accepted", 180)
     scene.recoveries_s.append(time.monotonic() - came_back_at)
     await asyncio.sleep(STEADY_S)
     for edge in stack.edges:

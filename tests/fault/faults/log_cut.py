@@ -20,7 +20,7 @@ _PARTITIONS_CUT = 4
 # Few records, all of which another edge may fill in again, or many.
 _LONGEST_CUTS = (3, 60)
 _COMMITTED_S = 2.5
-_BACK_S = 60.0
+_BACK_S = 180.0
 
 Removed = Mapping[int, list[Batch]]
 

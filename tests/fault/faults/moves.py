@@ -42,7 +42,7 @@ async def late_insert(scene: Scene) -> None:
     try:
         await stack.wait_all_assigned(_MOVED_S, but=worker)
         before = await stack.count_stored()
-        await until(lambda: _grown(scene, before), "the successor stores", 30)
+        await until(lambda: _grown(scene, before), "the successor stores", 90)
         await asyncio.sleep(1)
         await stack.sql("SYSTEM STOP MERGES headrace.events")
         await proxy.release()

@@ -102,7 +102,7 @@ async def dead_letters_say_where(scene: Scene) -> None:
         places = {_place(letter.letter.origin) async for letter in read_letters(scene.stack.kafka_settings())}
         return wanted.keys() <= places
 
-    await until(all_there, f"dead letters of {len(wanted)} bad lines", 60)
+    await until(all_there, f"dead letters of {len(wanted)} bad lines", 180)
     listed = await run_headrace(scene.stack.settings, "dead-letters", "list", "--json")
     letters = [msgspec.json.decode(line, type=StoredLetter) for line in listed.splitlines()]
     scene.dead_letters += len(wanted)
