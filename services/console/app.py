@@ -27,6 +27,7 @@ from services.console.pages.sign_in import SignInPages
 from services.console.pages.suggestions import Suggestions
 from services.contract.api.errors import ApiError
 from services.contract.api.root_paths import CONSOLE_PATH
+from services.runtime.connections import Connections
 from services.runtime.http import bug_response, exact_addresses, operation_routes, request_id_of, serve
 from services.runtime.http_metrics import HTTP_ERRORS
 from services.runtime.logs import get_logger
@@ -131,5 +132,5 @@ def main() -> None:
         settings.console_port,
         settings.console_drain_timeout_s,
         _SERVICE,
-        settings.connection_limits(),
+        Connections(settings.connection_limits()),
     )

@@ -21,6 +21,7 @@ from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.root_paths import is_console_path
 from services.contract.api.sdk import sdk_path
+from services.runtime.connections import Connections
 from services.runtime.http import error_response, exact_addresses, exception_handlers, serve
 from services.runtime.logs import get_logger
 from services.runtime.operator_errors import errors_for_operators
@@ -231,7 +232,9 @@ def main() -> None:
     with errors_for_operators():
         start_service(LogSettings, "gateway")
         app = create_app(Gateway(options.edge, options.query, options.console))
-        serve(app, "127.0.0.1", options.port, _DRAIN_TIMEOUT_S, "gateway", HttpSettings().connection_limits())
+        serve(
+            app, "127.0.0.1", options.port, _DRAIN_TIMEOUT_S, "gateway", Connections(HttpSettings().connection_limits())
+        )
 
 
 if __name__ == "__main__":

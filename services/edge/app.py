@@ -31,6 +31,7 @@ from services.runtime.background import in_background
 from services.runtime.byte_budget import ByteBudget
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.clock import utc_now
+from services.runtime.connections import Connections
 from services.runtime.http import exact_addresses, exception_handlers, operation_routes, serve
 from services.runtime.kafka import topics_of
 from services.runtime.keys import KeyCache
@@ -47,8 +48,9 @@ log = get_logger(__name__)
 _RETRY_S = 1.0
 
 
-def create_app(settings: EdgeSettings) -> ASGIApp:
-    """The edge as an ASGI application. Takes requests at once; is ready when Kafka and the keys are there."""
+def create_app(settings: EdgeSettings, connections: Connections | None = None) -> ASGIApp:
+    """The edge as an ASGI application. Takes requests at once; is ready when Kafka and the keys are there. `connections`: those
+    that its requests come on."""
     store = ClickHouse(settings)
     traces = traces_of(settings, "edge")
     topic = topics_of(settings).events
@@ -63,6 +65,7 @@ def create_app(settings: EdgeSettings) -> ASGIApp:
         settings,
         lambda count: _agree(store, known, topic, count),
         more_to_come=bodies.are_under_way,
+        clients=lambda: 0 if connections is None else connections.count,
         trace=None if traces is None else CURRENT.get,
     )
     kept_in: EventLog = event_log if traces is None else TracedLog(event_log, traces)
@@ -177,12 +180,13 @@ def main() -> None:
     keep_large_blocks()
     _collect_rarely()
     _switch_often()
+    connections = Connections(settings.connection_limits())
     log.info("edge_starting", host=settings.edge_host, port=settings.edge_port)
     serve(
-        create_app(settings),
+        create_app(settings, connections),
         settings.edge_host,
         settings.edge_port,
         settings.edge_drain_timeout_s,
         "edge",
-        settings.connection_limits(),
+        connections,
     )

@@ -37,6 +37,7 @@ from services.runtime.background import in_background
 from services.runtime.byte_budget import ByteBudget
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.clock import Clock, utc_now
+from services.runtime.connections import Connections
 from services.runtime.http import exact_addresses, exception_handlers, operation_routes, serve
 from services.runtime.keys import KeyCache
 from services.runtime.logs import get_logger
@@ -139,5 +140,5 @@ def main() -> None:
         settings.query_port,
         settings.query_drain_timeout_s,
         "query",
-        settings.connection_limits(),
+        Connections(settings.connection_limits()),
     )

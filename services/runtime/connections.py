@@ -46,19 +46,24 @@ class Connections:
     """Belongs to one event loop."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
-        self._limits = limits
+        self.limits = limits
         self._count = 0
         self._of_address: Counter[str] = Counter()
         self._waiting: set[Waiting] = set()
         self._look: asyncio.TimerHandle | None = None
 
+    @property
+    def count(self) -> int:
+        """How many there are now."""
+        return self._count
+
     def enter(self, address: str | None) -> bool:
         """Counts a connection; False where it is one too many. Each True is followed by one `leave`."""
-        if self._limits.in_all and self._count >= self._limits.in_all:
+        if self.limits.in_all and self._count >= self.limits.in_all:
             return False
-        if self._limits.of_address and address is not None:
+        if self.limits.of_address and address is not None:
             client = client_of(address)
-            if self._of_address[client] >= self._limits.of_address:
+            if self._of_address[client] >= self.limits.of_address:
                 return False
             self._of_address[client] += 1
         self._count += 1
@@ -66,7 +71,7 @@ class Connections:
 
     def leave(self, address: str | None) -> None:
         self._count -= 1
-        if self._limits.of_address and address is not None:
+        if self.limits.of_address and address is not None:
             client = client_of(address)
             self._of_address[client] -= 1
             if not self._of_address[client]:

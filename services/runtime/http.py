@@ -21,7 +21,7 @@ from services.contract.api.errors import ApiError, ErrorBody, ErrorCode
 from services.contract.api.sdk import sdk_path
 from services.runtime.background import dead_tasks
 from services.runtime.clickhouse import LimitExceededError, StoreError
-from services.runtime.connections import NO_LIMITS, ConnectionLimits, Connections
+from services.runtime.connections import NO_LIMITS, Connections
 from services.runtime.http_metrics import HTTP_ERRORS, count_errors_from_zero
 from services.runtime.http_protocol import bounded_protocol
 from services.runtime.logs import get_logger
@@ -220,17 +220,18 @@ def operation_routes(ready: Callable[[], Awaitable[dict[str, bool]]]) -> list[Ro
 
 
 def serve(
-    app: ASGIApp, host: str, port: int, drain_timeout_s: int, service: str, limits: ConnectionLimits = NO_LIMITS
+    app: ASGIApp, host: str, port: int, drain_timeout_s: int, service: str, connections: Connections | None = None
 ) -> None:
     """Serve until SIGTERM or SIGINT; then take no more, finish what is under way, and return."""
-    _allow_files(limits.in_all)
+    connections = connections or Connections(NO_LIMITS)
+    _allow_files(connections.limits.in_all)
     count_errors_from_zero(service)
     config = uvicorn.Config(
         app,
         host=host,
         port=port,
         loop="uvloop",
-        http=bounded_protocol(Connections(limits), service),
+        http=bounded_protocol(connections, service),
         ws="none",
         lifespan="on",
         access_log=False,

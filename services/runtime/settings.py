@@ -298,6 +298,13 @@ class EdgeSettings(HttpSettings, KafkaSettings, ClickHouseSettings, LogSettings,
     edge_publish_timeout_s: float = Field(
         default=10, gt=0, description="How long a request waits for the brokers' acknowledgement before it answers 503."
     )
+    edge_linger_ms: float = Field(
+        default=10,
+        ge=0,
+        le=20,
+        description="At least so many milliseconds lie between two sends to Kafka, so that small requests share records, unless "
+        "half of the connections wait for one; 0: send at once.",
+    )
     edge_max_pending_bytes: int = Field(
         default=64 * 1024 * 1024,
         ge=1024 * 1024,

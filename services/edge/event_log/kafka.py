@@ -1,8 +1,9 @@
 """The event log on Kafka: puts lines into envelopes, and returns after the acknowledgement of all in-sync replicas.
 
 Each partition has a queue. What is put in queues leaves when no more requests are being read, so that many small
-requests share a record without any of them waiting for a timer. While a queue's records are on their way, what arrives
-gathers and becomes the next record.
+requests share a record. When something has left a moment ago, the next leaves HEADRACE_EDGE_LINGER_MS after it: a few
+requests wait for others, and where they are few in a second, none waits. While a queue's records are on their way, what
+arrives gathers and becomes the next record.
 """
 
 import asyncio
@@ -53,14 +54,19 @@ class KafkaEventLog:
         settings: EdgeSettings,
         agree: Agree,
         more_to_come: Callable[[], bool] = lambda: False,
+        clients: Callable[[], int] = lambda: 0,
         trace: Callable[[], bytes | None] | None = None,
     ) -> None:
         """`agree` says how ids are spread, given the topic's number of partitions. May raise, see `start`.
         `more_to_come`: whether bodies that have arrived are still being read, whose events could share records.
+        `clients`: how many connections there are, one request at a time on each.
         `trace`: of the request that appends, where some are traced."""
         self._settings = settings
         self._agree = agree
         self._more_to_come = more_to_come
+        self._clients = clients
+        self._linger_s = settings.edge_linger_ms / 1000
+        self._launched_at = 0.0
         self._trace = trace
         self._topics: Topics = topics_of(settings)
         self._live = LiveProducer(settings)
@@ -213,7 +219,8 @@ class KafkaEventLog:
 
     def _launch_when_quiet(self, loop: asyncio.AbstractEventLoop, latest: float) -> None:
         """Once in a pass of the loop, which reads whatever has arrived: a pass without events is the end of the rush."""
-        if loop.time() < latest:
+        now = loop.time()
+        if now < latest:
             if self._put_since_last_look:
                 self._put_since_last_look = False
                 loop.call_soon(self._launch_when_quiet, loop, latest)
@@ -221,9 +228,22 @@ class KafkaEventLog:
             if self._more_to_come():
                 loop.call_later(_LOOK_AGAIN_S, self._launch_when_quiet, loop, latest)
                 return
+            # Unless half of those who could send more wait for this: then little more would come.
+            linger_s = self._launched_at + self._linger_s - now
+            if linger_s > 0 and 2 * self._under_way() < self._clients():
+                loop.call_later(linger_s, self._launch_when_quiet, loop, latest)
+                return
+        self._launched_at = now
         self._is_launch_due = False
         for queue in self._queues.values():
             queue.launch()
+
+    def _under_way(self) -> int:
+        """Appends that wait for their acknowledgement, and a few that no longer do."""
+        appends = self._appends
+        while appends and appends[0].done.done():
+            appends.popleft()
+        return len(appends)
 
     @property
     def producer(self) -> AIOKafkaProducer:

@@ -97,11 +97,12 @@ async def agree(count: int) -> Partitioning:
 
 
 class Log(Struct):
-    """`bodies`: whether bodies are still being read."""
+    """`bodies`: whether bodies are still being read; `clients`: how many connections there are."""
 
     log: KafkaEventLog
     producer: MemoryProducer
     bodies: list[bool]
+    clients: list[int]
 
 
 async def ready_log(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Log:
@@ -120,10 +121,10 @@ async def ready_log(monkeypatch: pytest.MonkeyPatch, **settings: Any) -> Log:
     monkeypatch.setattr("services.runtime.kafka.why_unreachable", no_reason)
     monkeypatch.setattr("services.edge.event_log.producer.topic_settings", no_settings)
     monkeypatch.setattr("services.edge.event_log.producer.make_producer", lambda *_, **__: producer)
-    bodies = [False]
-    log = KafkaEventLog(EdgeSettings(**settings), agree, lambda: bodies[0])
+    bodies, clients = [False], [0]
+    log = KafkaEventLog(EdgeSettings(**settings), agree, lambda: bodies[0], lambda: clients[0])
     await log.start()
-    return Log(log, producer, bodies)
+    return Log(log, producer, bodies, clients)
 
 
 @pytest.fixture
@@ -144,6 +145,48 @@ async def settle() -> None:
     """Let everything that can go on go on."""
     for _ in range(20):
         await asyncio.sleep(0)
+
+
+class StandingClock:
+    """The loop's clock stands still, but for what `pass_s` adds. Timers that are due run."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loop = asyncio.get_running_loop()
+        self._now = loop.time()
+        monkeypatch.setattr(loop, "time", lambda: self._now)
+
+    async def pass_s(self, seconds: float) -> None:
+        self._now += seconds
+        await settle()
+
+
+async def records_of_three(kafka: Log, clock: StandingClock) -> list[int]:
+    """Three single events, the second and the third a few milliseconds after the first: how many lie in each record."""
+    of_first = [i for i in fresh_ids(100) if Partitioning(PARTITIONS).partition_of(i) == 0][:3]
+    waiting = []
+    for event_id in of_first:
+        waiting.append(asyncio.create_task(kafka.log.append_events([event_id], lines_for([event_id]))))
+        await clock.pass_s(0.003)
+    await clock.pass_s(0.01)
+    await asyncio.wait_for(asyncio.gather(*waiting), 5)
+    return [len(record.events) for record in kafka.producer.sent]
+
+
+async def test_a_few_requests_wait_for_others(kafka: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka.clients[0] = 5
+    assert await records_of_three(kafka, StandingClock(monkeypatch)) == [1, 2]
+
+
+async def test_none_waits_where_half_of_the_clients_do(kafka: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    kafka.clients[0] = 2
+    assert await records_of_three(kafka, StandingClock(monkeypatch)) == [1, 1, 1]
+
+
+async def test_none_waits_without_a_linger(monkeypatch: pytest.MonkeyPatch) -> None:
+    ready = await ready_log(monkeypatch, edge_linger_ms=0)
+    ready.clients[0] = 5
+    assert await records_of_three(ready, StandingClock(monkeypatch)) == [1, 1, 1]
+    await ready.log.stop()
 
 
 async def test_each_event_is_sent_to_the_partition_of_its_id(kafka: Log) -> None:

@@ -53,7 +53,7 @@ async def traced(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     await ready.log.stop()
     log = KafkaEventLog(EdgeSettings(), agree, trace=CURRENT.get)
     await log.start()
-    edge = Traced(Log(log, ready.producer, [False]), request.param, keys)
+    edge = Traced(Log(log, ready.producer, [False], [0]), request.param, keys)
     yield edge
     await edge.client.aclose()
     await log.stop()
