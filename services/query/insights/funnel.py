@@ -213,7 +213,7 @@ def _histories(project_id: str, spec: FunnelSpec, promoted: Promoted, person: st
         aggregates["first"] = f"minIf(packed, bitTest({mask}, 0))"
         history = "arrayFilter(x -> x >= first, packed_events)"
     if spec.breakdown is not None:
-        given += f", {value_sql(value_text(spec.breakdown, named))} AS value"
+        given += f", {value_sql(spec.breakdown, value_text(spec.breakdown, named))} AS value"
         columns.append("value")
         can_start = f"{mask} != 0" if spec.order == "any" else f"bitTest({mask}, 0)"
         aggregates["starts"] = f"groupArrayIf((packed, value), {can_start})"

@@ -225,7 +225,7 @@ def _units(project_id: str, spec: RetentionSpec, promoted: Promoted, part: _Part
     if spec.breakdown is not None:
         value = "first_value"
         # Of other events no value is looked at, and shards would send it.
-        given += f", if(is_born, {value_sql(value_text(spec.breakdown, named))}, '') AS value, {MOMENT} AS moment"
+        given += f", if(is_born, {value_sql(spec.breakdown, value_text(spec.breakdown, named))}, '') AS value, {MOMENT} AS moment"
         columns += ["value", "moment"]
         aggregates[value] = "argMinIf(value, moment, is_born)"
     when, having = IN_WINDOW, "births > 0"

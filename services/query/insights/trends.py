@@ -32,8 +32,6 @@ _DUPLICATES_DO_NO_HARM = ("people", "min", "max")
 _OF_PEOPLE = ("people", "per_person")
 # What a time bucket without events has; elsewhere there is nothing to measure.
 _OF_NOTHING: dict[Measure, float | int] = {"count": 0, "people": 0, "sum": 0.0}
-# Of the rows of a series' events.
-_VALUE = value_sql("value_text")
 _SUM_DIGITS = 15
 _SUM_ERRORS = 2  # units in the last place by which a compensated sum of decimals may miss their true one
 
@@ -146,7 +144,7 @@ def trend_people_sql(
     is_line = f"= {label_sql(spec.breakdown, line.kind, line.value, named)}"
     if line.kind != "other":
         found, parameters = _people_of_bucket(project_id, spec, series, bucket, promoted)
-        return f"{found} WHERE {_VALUE} {is_line}", parameters | named.values
+        return f"{found} WHERE {value_sql(spec.breakdown, 'value_text')} {is_line}", parameters | named.values
     events, parameters = _events(project_id, spec, series, promoted, with_people=True, ranked=True)
     placed = _placed(spec.breakdown, series, events, ", groupUniqArray(person) AS units")
     where = f"label {is_line}"
@@ -159,8 +157,9 @@ def trend_people_sql(
 def _placed(breakdown: Breakdown, series: Series, events: str, columns: str = "") -> str:
     """Rows (period, value, state, place, label): see placed_sql. `columns`: further aggregates."""
     measure = measure_sql(series.measure, series.percentile)
+    value = value_sql(breakdown, "value_text")
     by_value = (
-        f"SELECT period, {_VALUE} AS value, {measure.state} AS state{columns} FROM ({events}) GROUP BY period, value"
+        f"SELECT period, {value} AS value, {measure.state} AS state{columns} FROM ({events}) GROUP BY period, value"
     )
     return placed_sql(breakdown, by_value, measure.total, measure.by)
 

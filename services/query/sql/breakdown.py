@@ -35,8 +35,10 @@ def value_text(breakdown: Breakdown, parameters: Parameters) -> str:
     return event_group_text(breakdown.group_type, parameters)
 
 
-def value_sql(text: str) -> str:
+def value_sql(breakdown: Breakdown, text: str) -> str:
     """The value, of its text. Once in a SELECT."""
+    if breakdown.group_type is not None:  # a string, or empty
+        return f"if(length({text} AS breakdown_text) > {MAX_BREAKDOWN_CHARS:d}, '{_LONG}', breakdown_text)"
     return _value_sql(text, "breakdown_text", _LONG)
 
 
