@@ -312,7 +312,9 @@ def _incoming(request: Request) -> Incoming:
     client = request.scope.get("client")
     # The gateway writes the address that it has seen behind whatever the client wrote.
     forwarded = headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
-    scheme = headers.get("x-forwarded-proto") or request.scope["scheme"]
+    # Behind several proxies the first of a list is what the client speaks.
+    said = headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+    scheme = said if said in ("http", "https") else request.scope["scheme"]
     return Incoming(
         path=request.scope["path"].removesuffix("/"),
         query=dict(pairs_of(request.scope["query_string"])) if request.scope["query_string"] else {},
