@@ -125,10 +125,14 @@ class PostHog(Family):
     # --- Translation ---
 
     def parse(self, incoming: Incoming) -> Parsed:
+        parsed = self._read(incoming)
+        if incoming.path == "/s":  # a recording: it has the key where events have it, and nothing else that counts
+            parsed.messages = Messages([], list, set())
+        return parsed
+
+    def _read(self, incoming: Incoming) -> Parsed:
         form = form_of(incoming.data)
         text, at_once = text_of(incoming.data if form is None else unpacked(form["data"]))
-        if incoming.path == "/s":
-            return Parsed(Messages([], list, set()), _Envelope(), None, b"")
         if text.lstrip().startswith(b"["):
             return self._parsed(incoming, read_list(text, _Event), _Envelope(), text)
         if at_once:

@@ -291,6 +291,17 @@ async def test_recordings_are_counted_and_dropped(sdk: SdkEdge) -> None:
     assert sdk.is_empty
 
 
+async def test_a_recording_has_the_key_where_the_browser_sdk_writes_it(sdk: SdkEdge) -> None:
+    """Its first one may come before it has read that there are none."""
+    before = lost("posthog", "recording")
+    event = {"event": "$snapshot", "distinct_id": "u", "properties": {"token": KEY, "$snapshot_data": [{"type": 4}]}}
+    for body in (event, [event], {"api_key": KEY, "batch": [event]}):
+        packed = gzip.compress(json.dumps(body).encode())
+        assert (await sdk.client.post("/s/?compression=gzip-js", content=packed)).status_code == 200
+    assert lost("posthog", "recording") - before == 3
+    assert sdk.is_empty
+
+
 async def test_more_events_than_are_taken_are_sent_in_parts(sdk: SdkEdge) -> None:
     """Node's SDK halves what gets a 413."""
     response = await send(sdk, *({**EVENT, "uuid": str(number)} for number in range(5001)))
