@@ -264,6 +264,7 @@ class _Translation:
         if event.event_type == "$groupidentify":
             self._group(event, self._key(event, payload))
             return
+        self._taken.lost["group_properties"] += bytes(event.group_properties) not in _NO_OBJECT
         if distinct_id is None:
             raise ApiError(ErrorCode.MISSING_FIELD, "`user_id` or `device_id` is required.", field="user_id")
         key = self._key(event, payload)

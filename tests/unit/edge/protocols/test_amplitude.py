@@ -90,12 +90,12 @@ async def test_traits_of_any_event(sdk: SdkEdge, traits: dict[str, Any]) -> None
 
 
 async def test_what_has_no_place_is_counted(sdk: SdkEdge) -> None:
-    kinds = ("$add", "$append", "unknown_operation", "unknown_field", "plan", "groups")
+    kinds = ("$add", "$append", "unknown_operation", "unknown_field", "plan", "groups", "group_properties")
     before = [lost("amplitude", kind) for kind in kinds]
     operations = {"$add": {"n": 1}, "$append": {"l": 1}, "$odd": {}, "$set": {"a": 1}}
     event = {**EVENT, "user_properties": operations, "plan": {"branch": "x"}, "colour": 1, "groups": {"c": ["a", "b"]}}
-    await sent_event(sdk, event)
-    assert [lost("amplitude", kind) - was for kind, was in zip(kinds, before, strict=True)] == [1] * 6
+    await sent_event(sdk, {**event, "group_properties": {"$set": {"seats": 4}}})
+    assert [lost("amplitude", kind) - was for kind, was in zip(kinds, before, strict=True)] == [1] * 7
 
 
 @pytest.mark.parametrize(
