@@ -402,3 +402,17 @@ async def test_a_message_is_taken_or_a_dead_letter(sdk: SdkEdge, path: str, body
     assert not sdk.events
     assert not sdk.identity
     assert len(sdk.letters) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "bad", "good"),
+    [
+        ("/track", {"event": "e", "properties": {"distinct_id": "u", "token": 0}}, MIXPANEL),
+        ("/e/", {"event": "e", "distinct_id": "u", "properties": {"token": 0}}, POSTHOG),
+        ("/e/", {"event": "e", "distinct_id": "u", "messageId": 0}, POSTHOG),
+    ],
+)
+async def test_a_key_that_is_no_number_costs_its_message(sdk: SdkEdge, path: str, bad: Any, good: str) -> None:
+    body = f"[{json.dumps(bad).replace(': 0', ': 1e999')},{good}]"
+    assert (await sdk.client.post(path, content=body.encode())).status_code == 200
+    assert [event["event"] for event in sdk.events][-1] == "café 😀"
