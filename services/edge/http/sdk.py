@@ -4,6 +4,7 @@ They lie beside the native calls: a request comes here when it is none of those.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import perf_counter
 from typing import TypeVar
@@ -230,7 +231,8 @@ class SdkCalls:
         await self._held(lambda: self._charge(project_id, count), deadline, project_id, size)
         if events and self._quotas.is_used_up(project_id):
             taken.put_events_aside(PUT_ASIDE)
-        await self._held(lambda: self._append(taken, deadline), deadline, project_id, size)
+        appends = self._appends(taken)
+        await self._held(lambda: self._append(appends, deadline), deadline, project_id, size)
         EVENTS.labels(family.name, "accepted").inc(taken.messages)
         count_rejected(family.name, taken.rejected, project_id)
         if taken.aside:
@@ -241,18 +243,27 @@ class SdkCalls:
     async def _charge(self, project_id: str, messages: int) -> None:
         self._rate_limit.take_many(project_id, messages)
 
-    async def _append(self, taken: Taken, deadline: float) -> None:
-        """Raises ApiError 503 when the log has not taken it by then; it may do so later, and a resend is the same messages."""
+    def _appends(self, taken: Taken) -> deque[Callable[[], Awaitable[None]]]:
+        """What is to be written, in its order."""
+        appends: deque[Callable[[], Awaitable[None]]] = deque()
+        letters = [rejected.dead_letter(taken.project_id, taken.now) for rejected in taken.rejected]
+        if letters := [*letters, *taken.aside]:
+            appends.append(lambda: self._log.append_dead_letters(letters))
+        if taken.identity:
+            appends.append(lambda: self._log.append_identity(taken.identity_ids, taken.identity))
+        if taken.events:
+            appends.append(lambda: self._log.append_events(taken.event_ids, taken.events))
+        return appends
+
+    async def _append(self, appends: deque[Callable[[], Awaitable[None]]], deadline: float) -> None:
+        """Takes away what is in the log: the next attempt is about the rest. Raises ApiError 503 when the log has not taken it
+        by then; it may do so later, and a resend is the same messages."""
         left = deadline - asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(max(_LEAST_S, left)):
-                letters = [rejected.dead_letter(taken.project_id, taken.now) for rejected in taken.rejected]
-                if letters := [*letters, *taken.aside]:
-                    await self._log.append_dead_letters(letters)
-                if taken.identity:
-                    await self._log.append_identity(taken.identity_ids, taken.identity)
-                if taken.events:
-                    await self._log.append_events(taken.event_ids, taken.events)
+                while appends:
+                    await appends[0]()
+                    appends.popleft()
         except LogUnavailableError as error:
             raise unavailable(error) from error
         except TimeoutError as error:

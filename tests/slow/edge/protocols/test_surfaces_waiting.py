@@ -3,7 +3,12 @@
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 
+import pytest
+
+from services.contract.log.envelope import EventLine
+from services.edge.event_log.port import LogUnavailableError
 from tests.unit.edge.protocols.conftest import KEY, OTHER_KEY, SdkEdge
 from tests.unit.edge.protocols.test_surfaces import every_family, holding, send
 
@@ -17,6 +22,25 @@ async def test_a_request_waits_while_the_log_is_away(sdk: SdkEdge, family: str) 
     assert (await send(sdk, family)).status_code == 200
     assert len(sdk.events) == 1
     assert sdk.held.held_bytes == 0
+
+
+@holding(5.0)
+async def test_what_is_in_the_log_is_not_written_again_while_the_rest_waits(
+    sdk: SdkEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of many attempts wrote the dead letters of the request once more."""
+    append, attempts = sdk.log.append_events, iter(range(4))
+
+    async def append_late(ids: Sequence[bytes], lines: Sequence[EventLine]) -> None:
+        if next(attempts) < 3:
+            raise LogUnavailableError("too much waits for the event log already")
+        await append(ids, lines)
+
+    monkeypatch.setattr(sdk.log, "append_events", append_late)
+    track, identify = {"type": "track", "event": "e", "userId": "u"}, {"type": "identify", "userId": "u"}
+    body = {"batch": [track, identify, {"type": "odd"}], "writeKey": KEY}
+    assert (await sdk.client.post("/v1/batch", json=body)).status_code == 200
+    assert (len(sdk.events), len(sdk.identity), len(sdk.letters)) == (1, 1, 1)
 
 
 @every_family
