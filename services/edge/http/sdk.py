@@ -281,8 +281,11 @@ class SdkCalls:
                     return await attempt()
                 except ApiError as error:
                     pause = _pause(error)
-                    if pause is None or asyncio.get_running_loop().time() + pause > deadline:
+                    left = deadline - asyncio.get_running_loop().time()
+                    if pause is None or left <= 0:
                         raise
+                    # Where it will be refused then, too, it waits as well: whoever gives up within a second tries again later.
+                    pause = min(pause, left)
                     if size and not reserved:
                         try:
                             self._held_bytes.reserve(project_id, size)

@@ -10,7 +10,7 @@ import pytest
 from services.contract.log.envelope import EventLine
 from services.edge.event_log.port import LogUnavailableError
 from tests.unit.edge.protocols.conftest import KEY, OTHER_KEY, SdkEdge
-from tests.unit.edge.protocols.test_surfaces import every_family, holding, send
+from tests.unit.edge.protocols.test_surfaces import LIMITED, every_family, holding, send
 
 
 @every_family
@@ -71,6 +71,18 @@ async def test_not_more_is_held_than_there_is_room_for(sdk: SdkEdge) -> None:
 async def test_a_request_waits_for_its_turn_of_a_limit(sdk: SdkEdge) -> None:
     """The bucket holds two."""
     assert [(await send(sdk, "segment")).status_code for _ in range(3)] == [200, 200, 200]
+
+
+@every_family
+@holding(0.5, requests_s=1)
+async def test_who_is_over_a_limit_for_longer_waits_before_it_is_said(sdk: SdkEdge, family: str) -> None:
+    """Some try three times within a second, and Go's without a rest, whatever Retry-After says."""
+    for _ in range(2):
+        await send(sdk, family)
+    started = time.monotonic()
+    assert (await send(sdk, family)).status_code == LIMITED.get(family, 429)
+    assert time.monotonic() - started > 0.4
+    assert (await send(sdk, family)).status_code == 200
 
 
 @holding(3.0, requests_s=1)
