@@ -34,7 +34,7 @@ from services.edge.protocols.forms import pairs_of
 from services.edge.protocols.messages import FAULTS
 from services.edge.protocols.taken import Taken, encode
 from services.runtime.byte_budget import BudgetExceededError, ByteBudget
-from services.runtime.http import authorization_of, bug_response, request_id_of
+from services.runtime.http import authorization_of, bug_response, headers_for_pages, request_id_of
 from services.runtime.http_metrics import HTTP_ERRORS
 from services.runtime.keys import Key, KeyCache, Scope
 
@@ -104,7 +104,7 @@ class SdkCalls:
             response = Response(status_code=204, headers=_preflight(request))
         else:
             response = await self._respond(request, families)
-        response.headers.update(_cors(request))
+        response.headers.update(headers_for_pages(request))
         await response(scope, receive, send)
 
     async def _respond(self, request: Request, families: list[Family]) -> Response:
@@ -375,21 +375,6 @@ def _answer_refused(request: Request, incoming: Incoming, error: ApiError, answe
 def _count(request: Request, code: ErrorCode) -> None:
     HTTP_ERRORS.labels("edge", code.code).inc()
     count_refused_request(request.scope, code)
-
-
-# Some browser SDKs send with credentials, and then a browser reads no answer to `*`. No cookie means anything here.
-
-
-def _cors(request: Request) -> Mapping[str, str]:
-    origin = request.headers.get("origin")
-    if origin is None:
-        return {}
-    return {
-        "access-control-allow-origin": origin,
-        "access-control-allow-credentials": "true",
-        "access-control-expose-headers": "Retry-After, X-Request-Id",
-        "vary": "Origin",
-    }
 
 
 def _preflight(request: Request) -> Mapping[str, str]:
