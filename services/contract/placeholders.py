@@ -5,7 +5,14 @@ import uuid
 
 # Merging one of these would make one person of thousands.
 _WORDS = "null undefined none nil anonymous guest unknown n/a nan true false 0 -1"
-_IDS = frozenset([*_WORDS.split(), "", "[object object]", "object object", "0" * 32, str(uuid.UUID(int=0))])
+# All visitors of a page whose posthog-js keeps no cookies have the last of these.
+_IDS = frozenset(
+    [
+        *_WORDS.split(),
+        *("", "[object object]", "object object", "0" * 32, str(uuid.UUID(int=0))),
+        "$posthog_cookieless",
+    ]
+)
 # With one of these, all of a client's events but one would vanish behind 2xx.
 _KEYS = frozenset(["undefined", "null", "none", "nil", "nan", "[object object]", "{}", "[]", ""])
 # No such key begins with one of these (N and U are missing), whatever is around it: most keys need no closer look.

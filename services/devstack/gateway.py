@@ -22,7 +22,7 @@ from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.root_paths import is_console_path
 from services.contract.api.sdk import sdk_path
 from services.runtime.connections import Connections
-from services.runtime.http import error_response, exact_addresses, exception_handlers, serve
+from services.runtime.http import error_response, exact_addresses, exception_handlers, headers_for_pages, serve
 from services.runtime.logs import get_logger
 from services.runtime.operator_errors import errors_for_operators
 from services.runtime.settings import HttpSettings, LogSettings
@@ -112,7 +112,10 @@ class Gateway:
             log.warning("upstream_unavailable", upstream=upstream.name, reason=repr(error))
             message = f"The {upstream.name} service does not answer now. Send it again, with the same idempotency keys."
             gone = ApiError(upstream.unavailable, message, retry_after_s=_RETRY_AFTER_S)
-            await error_response(request, gone, "gateway")(scope, receive, send)
+            response = error_response(request, gone, "gateway")
+            if upstream is self.edge:
+                response.headers.update(headers_for_pages(request))
+            await response(scope, receive, send)
             return
         except ClientDisconnect:
             return

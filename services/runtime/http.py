@@ -3,7 +3,7 @@
 import re
 import resource
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from threading import Event
 from types import FrameType
 from typing import Any
@@ -88,6 +88,20 @@ def request_id_of(request: Request) -> str:
         return given
     made: str = request.scope.setdefault("request_id", uuid.uuid4().hex)
     return made
+
+
+def headers_for_pages(request: Request) -> Mapping[str, str]:
+    """With which a page can read the answer. Some SDKs send with credentials, and then a browser shows them no answer to
+    `*`; no cookie means anything here."""
+    origin = request.headers.get("origin")
+    if origin is None:
+        return {}
+    return {
+        "access-control-allow-origin": origin,
+        "access-control-allow-credentials": "true",
+        "access-control-expose-headers": "Retry-After, X-Request-Id",
+        "vary": "Origin",
+    }
 
 
 def error_response(request: Request, error: ApiError, service: str) -> Response:

@@ -259,6 +259,11 @@ async def test_a_service_that_is_down() -> None:
             assert answer.json()["error"]["code"] == "log_unavailable"
             assert answer.json()["request_id"]
             assert (await client.get(f"{url}/v1/analytics/query/x")).status_code == 207
+            # Mixpanel's SDK sends with credentials, and drops what it cannot read the answer to.
+            answer = await client.post(f"{url}/track/", content=b"", headers={"origin": "https://shop.example"})
+            assert answer.status_code == 503
+            assert answer.headers["access-control-allow-origin"] == "https://shop.example"
+            assert answer.headers["access-control-allow-credentials"] == "true"
 
 
 @pytest.mark.parametrize(

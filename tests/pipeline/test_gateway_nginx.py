@@ -97,6 +97,17 @@ def test_what_nginx_refuses_has_the_contract_s_shape(port: int, request_text: by
     assert answer["request_id"]
 
 
+@pytest.mark.parametrize("path", [b"/track/", b"/v1/batch", b"/v1/analytics/track"])
+def test_pages_that_send_with_credentials_read_that_nobody_takes_events(port: int, path: bytes) -> None:
+    """Mixpanel's SDK does, and drops what it cannot read the answer to."""
+    request = b"POST " + path + b" HTTP/1.1\r\n" + HOST + b"origin: https://shop.example\r\ncontent-length: 0\r\n\r\n"
+    head, _ = _exchange(port, request)
+    lines = head.lower().split(b"\r\n")
+    assert lines[0].startswith(b"http/1.1 503")
+    for line in (b"access-control-allow-origin: https://shop.example", b"access-control-allow-credentials: true"):
+        assert line in lines
+
+
 def test_a_head_that_does_not_end_is_given_up(port: int) -> None:
     began = time.monotonic()
     assert _exchange(port, b"POST /v1/analytics/track HTTP/1.1\r\nhost: a\r\n") == (b"", b"")

@@ -4,6 +4,7 @@ They lie beside the native calls: a request comes here when it is none of those.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import perf_counter
 from typing import TypeVar
@@ -33,7 +34,7 @@ from services.edge.protocols.forms import pairs_of
 from services.edge.protocols.messages import FAULTS
 from services.edge.protocols.taken import Taken, encode
 from services.runtime.byte_budget import BudgetExceededError, ByteBudget
-from services.runtime.http import authorization_of, bug_response, request_id_of
+from services.runtime.http import authorization_of, bug_response, headers_for_pages, request_id_of
 from services.runtime.http_metrics import HTTP_ERRORS
 from services.runtime.keys import Key, KeyCache, Scope
 
@@ -103,7 +104,7 @@ class SdkCalls:
             response = Response(status_code=204, headers=_preflight(request))
         else:
             response = await self._respond(request, families)
-        response.headers.update(_cors(request))
+        response.headers.update(headers_for_pages(request))
         await response(scope, receive, send)
 
     async def _respond(self, request: Request, families: list[Family]) -> Response:
@@ -230,7 +231,8 @@ class SdkCalls:
         await self._held(lambda: self._charge(project_id, count), deadline, project_id, size)
         if events and self._quotas.is_used_up(project_id):
             taken.put_events_aside(PUT_ASIDE)
-        await self._held(lambda: self._append(taken, deadline), deadline, project_id, size)
+        appends = self._appends(taken)
+        await self._held(lambda: self._append(appends, deadline), deadline, project_id, size)
         EVENTS.labels(family.name, "accepted").inc(taken.messages)
         count_rejected(family.name, taken.rejected, project_id)
         if taken.aside:
@@ -241,18 +243,27 @@ class SdkCalls:
     async def _charge(self, project_id: str, messages: int) -> None:
         self._rate_limit.take_many(project_id, messages)
 
-    async def _append(self, taken: Taken, deadline: float) -> None:
-        """Raises ApiError 503 when the log has not taken it by then; it may do so later, and a resend is the same messages."""
+    def _appends(self, taken: Taken) -> deque[Callable[[], Awaitable[None]]]:
+        """What is to be written, in its order."""
+        appends: deque[Callable[[], Awaitable[None]]] = deque()
+        letters = [rejected.dead_letter(taken.project_id, taken.now) for rejected in taken.rejected]
+        if letters := [*letters, *taken.aside]:
+            appends.append(lambda: self._log.append_dead_letters(letters))
+        if taken.identity:
+            appends.append(lambda: self._log.append_identity(taken.identity_ids, taken.identity))
+        if taken.events:
+            appends.append(lambda: self._log.append_events(taken.event_ids, taken.events))
+        return appends
+
+    async def _append(self, appends: deque[Callable[[], Awaitable[None]]], deadline: float) -> None:
+        """Takes away what is in the log: the next attempt is about the rest. Raises ApiError 503 when the log has not taken it
+        by then; it may do so later, and a resend is the same messages."""
         left = deadline - asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(max(_LEAST_S, left)):
-                letters = [rejected.dead_letter(taken.project_id, taken.now) for rejected in taken.rejected]
-                if letters := [*letters, *taken.aside]:
-                    await self._log.append_dead_letters(letters)
-                if taken.identity:
-                    await self._log.append_identity(taken.identity_ids, taken.identity)
-                if taken.events:
-                    await self._log.append_events(taken.event_ids, taken.events)
+                while appends:
+                    await appends[0]()
+                    appends.popleft()
         except LogUnavailableError as error:
             raise unavailable(error) from error
         except TimeoutError as error:
@@ -270,8 +281,11 @@ class SdkCalls:
                     return await attempt()
                 except ApiError as error:
                     pause = _pause(error)
-                    if pause is None or asyncio.get_running_loop().time() + pause > deadline:
+                    left = deadline - asyncio.get_running_loop().time()
+                    if pause is None or left <= 0:
                         raise
+                    # Where it will be refused then, too, it waits as well: whoever gives up within a second tries again later.
+                    pause = min(pause, left)
                     if size and not reserved:
                         try:
                             self._held_bytes.reserve(project_id, size)
@@ -312,7 +326,9 @@ def _incoming(request: Request) -> Incoming:
     client = request.scope.get("client")
     # The gateway writes the address that it has seen behind whatever the client wrote.
     forwarded = headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
-    scheme = headers.get("x-forwarded-proto") or request.scope["scheme"]
+    # Behind several proxies the first of a list is what the client speaks.
+    said = headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+    scheme = said if said in ("http", "https") else request.scope["scheme"]
     return Incoming(
         path=request.scope["path"].removesuffix("/"),
         query=dict(pairs_of(request.scope["query_string"])) if request.scope["query_string"] else {},
@@ -359,21 +375,6 @@ def _answer_refused(request: Request, incoming: Incoming, error: ApiError, answe
 def _count(request: Request, code: ErrorCode) -> None:
     HTTP_ERRORS.labels("edge", code.code).inc()
     count_refused_request(request.scope, code)
-
-
-# Some browser SDKs send with credentials, and then a browser reads no answer to `*`. No cookie means anything here.
-
-
-def _cors(request: Request) -> Mapping[str, str]:
-    origin = request.headers.get("origin")
-    if origin is None:
-        return {}
-    return {
-        "access-control-allow-origin": origin,
-        "access-control-allow-credentials": "true",
-        "access-control-expose-headers": "Retry-After, X-Request-Id",
-        "vary": "Origin",
-    }
 
 
 def _preflight(request: Request) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ from msgspec import Raw, Struct, field
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.repeated_names import first_members
-from services.edge.intake.lenient import mended
+from services.edge.intake.lenient import mended, read_fields
 from services.edge.protocols.family import (
     Answer,
     Family,
@@ -94,6 +94,7 @@ _V1 = {
     "/identify": (b"identification", "$identify"),
     "/groupidentify": (b"identification", "$groupidentify"),
 }
+_MAX_UNKNOWN = 20
 _LOST = frozenset(["plan", "ingestion_metadata", "partner_id", "extra"])
 
 
@@ -151,7 +152,7 @@ _NOBODY_THROTTLED: dict[str, Any] = {
     "throttled_events": [],
 }
 _KNOWN = frozenset([*_Event.__struct_fields__, *_CONTEXT, *_REVENUE, *_LOST])
-_KNOWN_OF_FORMS = _KNOWN.union(_FormEvent.__struct_encode_fields__)
+_KNOWN_OF = {kind: _KNOWN.union(kind.__struct_encode_fields__) for kind in (_Event, _FormEvent, _GroupOfV1)}
 
 
 class Amplitude(Family):
@@ -248,6 +249,29 @@ def _is_unique(event: _Event) -> bool:
     return is_id(text_of_id(event.insert_id)) or is_exact(bytes(event.time))
 
 
+def _fields_of(event: _Event, text: bytes) -> dict[str, Raw]:
+    """All fields of the event. What nobody knows may hold whatever it does. Raises ApiError."""
+    try:
+        return _decode_fields(mended(text)[0])
+    except FAULTS:
+        found = read_fields(text, _KNOWN_OF[type(event)], _MAX_UNKNOWN, "The message")
+        return {**found.known, **dict.fromkeys(found.unknown, Raw(b'""'))}
+
+
+def _members(fields: dict[str, Raw]) -> dict[str, bytes]:
+    """What stands beside the event's own properties."""
+    members: dict[str, bytes] = {}
+    context = {
+        name: fields[name] for name in _CONTEXT if name in fields and bytes(fields[name]) not in (b"null", b"{}")
+    }
+    if bytes(context.get("ip", b"")) == b'"$remote"':
+        del context["ip"]
+    if context:
+        members["$context"] = encode(context)
+    members.update({name: bytes(fields[name]) for name in _REVENUE if bytes(fields.get(name, b"null")) != b"null"})
+    return members
+
+
 class _Translation:
     """Of one request."""
 
@@ -261,6 +285,8 @@ class _Translation:
         """Raises ApiError."""
         user, device = text_of_id(event.user_id), text_of_id(event.device_id)
         distinct_id = user if user is not None else device
+        fields = _fields_of(event, payload.text)
+        self._count_lost(event, fields)
         if event.event_type == "$groupidentify":
             self._group(event, self._key(event, payload))
             return
@@ -277,7 +303,7 @@ class _Translation:
                 self._taken.group(distinct_id, group_type, group_key, b"{}", time, of_group)
             return
         properties = self._taken.object_of(event.event_properties, "event_properties")
-        members = self._members(event, payload)
+        members = _members(fields)
         if user is not None and device is not None:
             members["$device_id"] = encode(device)
         all_groups = list(self._groups(event.groups))
@@ -302,23 +328,15 @@ class _Translation:
         whose = text_of_id(event.device_id) or text_of_id(event.user_id)
         return self._taken.key_of(f"{whose}:{insert_id}") if whose else insert_id
 
-    def _members(self, event: _Event, payload: Payload) -> dict[str, bytes]:
-        """What stands beside the event's own properties. What nobody knows is counted."""
-        fields = _decode_fields(mended(payload.text)[0])
-        members: dict[str, bytes] = {}
-        context = {
-            name: fields[name] for name in _CONTEXT if name in fields and bytes(fields[name]) not in (b"null", b"{}")
-        }
-        if bytes(context.get("ip", b"")) == b'"$remote"':
-            del context["ip"]
-        if context:
-            members["$context"] = encode(context)
-        members.update({name: bytes(fields[name]) for name in _REVENUE if bytes(fields.get(name, b"null")) != b"null"})
-        for name in fields.keys() - (_KNOWN_OF_FORMS if isinstance(event, _FormEvent) else _KNOWN):
-            self._taken.lost["unknown_field"] += bytes(fields[name]) != b"null"
+    def _count_lost(self, event: _Event, fields: dict[str, Raw]) -> None:
+        """What nobody knows, and what has no place with us."""
+        lost = self._taken.lost
+        for name in fields.keys() - _KNOWN_OF[type(event)]:
+            lost["unknown_field"] += bytes(fields[name]) != b"null"
         for name in _LOST.intersection(fields):
-            self._taken.lost[name] += bytes(fields[name]) not in _NO_OBJECT
-        return members
+            lost[name] += bytes(fields[name]) not in _NO_OBJECT
+        if event.event_type != "$groupidentify":
+            lost["group_properties"] += bytes(event.group_properties) not in _NO_OBJECT
 
     def _group(self, event: _Event, key: str | None) -> None:
         """Of the groups alone: nobody becomes a member."""

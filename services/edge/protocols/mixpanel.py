@@ -17,6 +17,7 @@ from services.edge.protocols.family import (
     json_answer,
     none_valid,
     text_of_id,
+    text_of_raw,
     time_of,
 )
 from services.edge.protocols.forms import form_of, is_json, unpacked
@@ -266,7 +267,7 @@ def _id_of_phone(metadata: Raw) -> str | None:
 
 
 def _text(fields: dict[str, Raw], name: str) -> str | None:
-    return text_of_id(_decode_any(fields[name])) if name in fields else None
+    return text_of_raw(fields[name]) if name in fields else None
 
 
 def _required(value: str | None, name: str) -> str:

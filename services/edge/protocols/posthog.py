@@ -19,6 +19,7 @@ from services.edge.protocols.family import (
     corrected,
     json_answer,
     text_of_id,
+    text_of_raw,
     time_of,
     time_or_none,
 )
@@ -125,10 +126,14 @@ class PostHog(Family):
     # --- Translation ---
 
     def parse(self, incoming: Incoming) -> Parsed:
+        parsed = self._read(incoming)
+        if incoming.path == "/s":  # a recording: it has the key where events have it, and nothing else that counts
+            parsed.messages = Messages([], list, set())
+        return parsed
+
+    def _read(self, incoming: Incoming) -> Parsed:
         form = form_of(incoming.data)
         text, at_once = text_of(incoming.data if form is None else unpacked(form["data"]))
-        if incoming.path == "/s":
-            return Parsed(Messages([], list, set()), _Envelope(), None, b"")
         if text.lstrip().startswith(b"["):
             return self._parsed(incoming, read_list(text, _Event), _Envelope(), text)
         if at_once:
@@ -241,7 +246,7 @@ def _is_unique(event: _Event) -> bool:
 
 
 def _id_of(event: _Event) -> str | None:
-    return text_of_id(_decode_any(event.message_id)) if event.message_id else None
+    return text_of_raw(event.message_id) if event.message_id else None
 
 
 def _token_of(properties: Raw) -> str | None:
@@ -251,7 +256,7 @@ def _token_of(properties: Raw) -> str | None:
     fields = first_members(text)
     for name in _KEYS:
         if name in fields:
-            return text_of_id(_decode_any(fields[name]))
+            return text_of_raw(fields[name])
     return None
 
 
@@ -434,7 +439,7 @@ def _library(properties: bytes) -> str | None:
 
 
 def _text(fields: dict[str, Raw], name: str) -> str | None:
-    return text_of_id(_decode_any(fields[name])) if name in fields else None
+    return text_of_raw(fields[name]) if name in fields else None
 
 
 def _flags(incoming: Incoming) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from typing import Any
 from urllib.parse import urlsplit
 
+from services.contract.api.errors import ApiError, ErrorCode
 from services.edge.protocols.family import Incoming
 
 _OFF = {"enabled": False}
@@ -27,8 +28,11 @@ _LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
 def segment_settings(incoming: Incoming) -> dict[str, Any]:
-    """Everything goes to this address, with the key that was asked for, and nothing is measured."""
-    base = urlsplit(incoming.base_url)
+    """Everything goes to this address, with the key that was asked for, and nothing is measured. Raises ApiError."""
+    try:
+        base = urlsplit(incoming.base_url)
+    except ValueError as error:
+        raise ApiError(ErrorCode.INVALID_REQUEST, f"The header `Host` is no address: {error}.") from error
     # A page over TLS can send to nothing else, but to its own machine. Proxies in between may not say what they end.
     is_secure = incoming.headers.get("origin", "").startswith("https://") and base.hostname not in _LOCAL
     return {

@@ -89,17 +89,26 @@ class Taken:
                 self.reject(message, messages.payload(index))
                 continue
             payload = messages.payload(index)
+            events, identity = len(self.events), len(self.identity)
             try:
                 add(message, payload)
             except ApiError as error:
+                self._give_back(events, identity)
                 self.reject(error, payload)
             except FAULTS as error:
+                self._give_back(events, identity)
                 self.reject(invalid_json(error, "The message"), payload)
             else:
                 self.messages += 1
         self._next = max(self._next, self._now + len(messages.items) * _STEP)
         if messages.unknown:
             self.lost["unknown_field"] += len(messages.unknown)
+
+    def _give_back(self, events: int, identity: int) -> None:
+        """Keep so many: a message is taken or a dead letter, never an event whose traits alone were refused. Its letter
+        could be put back, and the event were there twice."""
+        del self.events[events:], self.event_ids[events:]
+        del self.identity[identity:], self.identity_ids[identity:]
 
     def reject(self, error: ApiError, payload: Payload) -> None:
         self.rejected.append(Rejected(payload.index, error, payload.text))

@@ -7,9 +7,10 @@ import pytest
 from services.contract.placeholders import is_placeholder_id, is_placeholder_key
 
 WORDS = ["null", "undefined", "none", "nil", "anonymous", "guest", "unknown", "n/a", "nan", "true", "false", "0", "-1"]
+NOBODY = ["[object Object]", "{}", "[]", "$posthog_cookieless"]
 
 
-@pytest.mark.parametrize("word", [*WORDS, "[object Object]", "{}", "[]", str(uuid.UUID(int=0)), "0" * 32, ""])
+@pytest.mark.parametrize("word", [*WORDS, *NOBODY, str(uuid.UUID(int=0)), "0" * 32, ""])
 @pytest.mark.parametrize(
     "dress",
     [

@@ -3,9 +3,14 @@
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 
+import pytest
+
+from services.contract.log.envelope import EventLine
+from services.edge.event_log.port import LogUnavailableError
 from tests.unit.edge.protocols.conftest import KEY, OTHER_KEY, SdkEdge
-from tests.unit.edge.protocols.test_surfaces import every_family, holding, send
+from tests.unit.edge.protocols.test_surfaces import LIMITED, every_family, holding, send
 
 
 @every_family
@@ -17,6 +22,25 @@ async def test_a_request_waits_while_the_log_is_away(sdk: SdkEdge, family: str) 
     assert (await send(sdk, family)).status_code == 200
     assert len(sdk.events) == 1
     assert sdk.held.held_bytes == 0
+
+
+@holding(5.0)
+async def test_what_is_in_the_log_is_not_written_again_while_the_rest_waits(
+    sdk: SdkEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of many attempts wrote the dead letters of the request once more."""
+    append, attempts = sdk.log.append_events, iter(range(4))
+
+    async def append_late(ids: Sequence[bytes], lines: Sequence[EventLine]) -> None:
+        if next(attempts) < 3:
+            raise LogUnavailableError("too much waits for the event log already")
+        await append(ids, lines)
+
+    monkeypatch.setattr(sdk.log, "append_events", append_late)
+    track, identify = {"type": "track", "event": "e", "userId": "u"}, {"type": "identify", "userId": "u"}
+    body = {"batch": [track, identify, {"type": "odd"}], "writeKey": KEY}
+    assert (await sdk.client.post("/v1/batch", json=body)).status_code == 200
+    assert (len(sdk.events), len(sdk.identity), len(sdk.letters)) == (1, 1, 1)
 
 
 @every_family
@@ -47,6 +71,18 @@ async def test_not_more_is_held_than_there_is_room_for(sdk: SdkEdge) -> None:
 async def test_a_request_waits_for_its_turn_of_a_limit(sdk: SdkEdge) -> None:
     """The bucket holds two."""
     assert [(await send(sdk, "segment")).status_code for _ in range(3)] == [200, 200, 200]
+
+
+@every_family
+@holding(0.5, requests_s=1)
+async def test_who_is_over_a_limit_for_longer_waits_before_it_is_said(sdk: SdkEdge, family: str) -> None:
+    """Some try three times within a second, and Go's without a rest, whatever Retry-After says."""
+    for _ in range(2):
+        await send(sdk, family)
+    started = time.monotonic()
+    assert (await send(sdk, family)).status_code == LIMITED.get(family, 429)
+    assert time.monotonic() - started > 0.4
+    assert (await send(sdk, family)).status_code == 200
 
 
 @holding(3.0, requests_s=1)

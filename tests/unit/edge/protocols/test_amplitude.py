@@ -89,13 +89,34 @@ async def test_traits_of_any_event(sdk: SdkEdge, traits: dict[str, Any]) -> None
     assert (sdk.identity[0]["kind"], sdk.identity[0]["traits"]) == ("identify", {"a": 1})
 
 
+@pytest.mark.parametrize("kind", ["$identify", "$groupidentify"])
+async def test_what_has_no_place_in_messages_about_people_is_counted(sdk: SdkEdge, kind: str) -> None:
+    kinds = ("unknown_field", "plan")
+    before = [lost("amplitude", name) for name in kinds]
+    event = {**EVENT, "event_type": kind, "groups": {"company": "acme"}, "plan": {"branch": "x"}, "colour": 1}
+    assert (await send(sdk, event)).status_code == 200
+    form = {"api_key": KEY, "identification": json.dumps({**EVENT, "group_type": "company", "group_value": "acme"})}
+    assert (await sdk.client.post("/groupidentify", data=form)).status_code == 200
+    assert [lost("amplitude", name) - was for name, was in zip(kinds, before, strict=True)] == [1, 1]
+
+
+@pytest.mark.parametrize("value", ["NaN", "1e400", "[" * 3000 + "]" * 3000])
+async def test_what_nobody_knows_may_hold_whatever_it_does(sdk: SdkEdge, value: str) -> None:
+    before = lost("amplitude", "unknown_field")
+    events = [{**EVENT, "colour": 0}, {"event_type": "$identify", "user_id": "u1", "colour": 0}]
+    text = json.dumps({"api_key": KEY, "events": events}).replace('"colour": 0', f'"colour": {value}')
+    assert (await sdk.client.post("/2/httpapi", content=text)).json()["events_ingested"] == 2
+    assert (len(sdk.events), len(sdk.identity)) == (1, 1)
+    assert lost("amplitude", "unknown_field") - before == 2
+
+
 async def test_what_has_no_place_is_counted(sdk: SdkEdge) -> None:
-    kinds = ("$add", "$append", "unknown_operation", "unknown_field", "plan", "groups")
+    kinds = ("$add", "$append", "unknown_operation", "unknown_field", "plan", "groups", "group_properties")
     before = [lost("amplitude", kind) for kind in kinds]
     operations = {"$add": {"n": 1}, "$append": {"l": 1}, "$odd": {}, "$set": {"a": 1}}
     event = {**EVENT, "user_properties": operations, "plan": {"branch": "x"}, "colour": 1, "groups": {"c": ["a", "b"]}}
-    await sent_event(sdk, event)
-    assert [lost("amplitude", kind) - was for kind, was in zip(kinds, before, strict=True)] == [1] * 6
+    await sent_event(sdk, {**event, "group_properties": {"$set": {"seats": 4}}})
+    assert [lost("amplitude", kind) - was for kind, was in zip(kinds, before, strict=True)] == [1] * 7
 
 
 @pytest.mark.parametrize(

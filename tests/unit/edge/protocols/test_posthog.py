@@ -145,11 +145,21 @@ async def test_who_is_who(sdk: SdkEdge, event: dict[str, Any], line: dict[str, A
     assert not sdk.events
 
 
-async def test_of_a_placeholder_the_traits_are_taken_and_the_link_is_not(sdk: SdkEdge) -> None:
-    event = {"event": "$identify", "distinct_id": "u1", "properties": {"$anon_distinct_id": "null", "$set": {"a": 1}}}
+@pytest.mark.parametrize("prior", ["null", "$posthog_cookieless"])
+async def test_of_a_placeholder_the_traits_are_taken_and_the_link_is_not(sdk: SdkEdge, prior: str) -> None:
+    event = {"event": "$identify", "distinct_id": "u1", "properties": {"$anon_distinct_id": prior, "$set": {"a": 1}}}
     assert (await send(sdk, event)).status_code == 200
     assert (sdk.identity[0]["kind"], sdk.identity[0]["distinct_id"]) == ("identify", "u1")
     assert [code for code, _ in sdk.letters] == ["illegal_id"]
+
+
+async def test_visitors_without_cookies_are_merged_with_nobody(sdk: SdkEdge) -> None:
+    """They all have one id: the second alias would make one person of two."""
+    for user in ("u1", "u2"):
+        event = {"event": "$create_alias", "distinct_id": "$posthog_cookieless", "properties": {"alias": user}}
+        assert (await send(sdk, event)).status_code == 400
+    assert not sdk.identity
+    assert [code for code, _ in sdk.letters] == ["illegal_id"] * 2
 
 
 @pytest.mark.parametrize(
@@ -288,6 +298,17 @@ async def test_recordings_are_counted_and_dropped(sdk: SdkEdge) -> None:
     assert (await send(sdk, {**EVENT, "event": "$snapshot"})).status_code == 200
     assert (await sdk.client.post(f"/s/?api_key={KEY}", content=b"{}")).status_code == 200
     assert lost("posthog", "recording") - before == 2
+    assert sdk.is_empty
+
+
+async def test_a_recording_has_the_key_where_the_browser_sdk_writes_it(sdk: SdkEdge) -> None:
+    """Its first one may come before it has read that there are none."""
+    before = lost("posthog", "recording")
+    event = {"event": "$snapshot", "distinct_id": "u", "properties": {"token": KEY, "$snapshot_data": [{"type": 4}]}}
+    for body in (event, [event], {"api_key": KEY, "batch": [event]}):
+        packed = gzip.compress(json.dumps(body).encode())
+        assert (await sdk.client.post("/s/?compression=gzip-js", content=packed)).status_code == 200
+    assert lost("posthog", "recording") - before == 3
     assert sdk.is_empty
 
 

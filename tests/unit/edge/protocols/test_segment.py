@@ -597,11 +597,20 @@ async def test_the_settings_lead_everything_here(sdk: SdkEdge) -> None:
         ({"host": "events.shop.example", "origin": "https://shop.example", "x-forwarded-proto": "http"}, "https"),
         ({"host": "127.0.0.1:8000", "origin": "https://shop.example"}, "http"),
         ({"host": "events.shop.example", "origin": "http://shop.example"}, "http"),
+        ({"host": "events.shop.example", "x-forwarded-proto": "https, http"}, "https"),
+        ({"host": "events.shop.example", "x-forwarded-proto": "what,ever"}, "http"),
     ],
 )
 async def test_a_page_over_tls_is_led_to_tls(sdk: SdkEdge, headers: dict[str, str], protocol: str) -> None:
     answer = (await sdk.client.get(f"/v1/projects/{KEY}/settings", headers=headers)).json()
-    assert answer["integrations"]["Segment.io"]["protocol"] == protocol
+    own = answer["integrations"]["Segment.io"]
+    assert (own["protocol"], own["apiHost"]) == (protocol, f"{headers['host']}/v1")
+
+
+@pytest.mark.parametrize("host", ["[", "[::1", "a]b"])
+async def test_a_host_that_is_no_address_leads_nowhere(sdk: SdkEdge, host: str) -> None:
+    response = await sdk.client.get(f"/v1/projects/{KEY}/settings", headers={"host": host})
+    assert (response.status_code, response.json()["code"]) == (400, "invalid_request")
 
 
 @pytest.mark.parametrize("address", ["/sourceConfig", "/sourceConfig/"])

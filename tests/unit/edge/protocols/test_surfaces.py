@@ -371,3 +371,48 @@ async def test_a_form_may_be_escaped_as_latin_1(sdk: SdkEdge, path: str, text: s
     if path == "/track":
         assert (await sdk.client.get(f"{path}?data={escaped}")).status_code == 200
     assert {event["event"] for event in sdk.events} == {"café"}
+
+
+_MANY = {str(number): number for number in range(1001)}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/e/", {"event": "e", "distinct_id": "u", "uuid": "m", "api_key": KEY, "$set": "none"}, 400),
+        ("/e/", {"event": "e", "distinct_id": "u", "api_key": KEY, "properties": {"$set_once": _MANY}}, 400),
+        (
+            "/2/httpapi",
+            {"api_key": KEY, "events": [{"event_type": "e", "user_id": "u", "user_properties": _MANY}]},
+            400,
+        ),
+        (
+            "/2/httpapi",
+            {"api_key": KEY, "events": [{"event_type": "$identify", "user_id": "u", "groups": {"g" * 201: "acme"}}]},
+            400,
+        ),
+        ("/track", {"event": "$merge", "properties": {"token": KEY, "$distinct_ids": ["a", "b", "null"]}}, 200),
+    ],
+)
+async def test_a_message_is_taken_or_a_dead_letter(sdk: SdkEdge, path: str, body: Any, status: int) -> None:
+    """Of one whose second part is wrong the first was kept, and the answer said that nothing was."""
+    response = await sdk.client.post(path, json=body)
+    assert response.status_code == status
+    assert response.text != "1"
+    assert not sdk.events
+    assert not sdk.identity
+    assert len(sdk.letters) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "bad", "good"),
+    [
+        ("/track", {"event": "e", "properties": {"distinct_id": "u", "token": 0}}, MIXPANEL),
+        ("/e/", {"event": "e", "distinct_id": "u", "properties": {"token": 0}}, POSTHOG),
+        ("/e/", {"event": "e", "distinct_id": "u", "messageId": 0}, POSTHOG),
+    ],
+)
+async def test_a_key_that_is_no_number_costs_its_message(sdk: SdkEdge, path: str, bad: Any, good: str) -> None:
+    body = f"[{json.dumps(bad).replace(': 0', ': 1e999')},{good}]"
+    assert (await sdk.client.post(path, content=body.encode())).status_code == 200
+    assert [event["event"] for event in sdk.events][-1] == "café 😀"
