@@ -20,7 +20,7 @@ from services.edge.protocols.family import (
     time_of,
 )
 from services.edge.protocols.forms import form_of, is_json, unpacked
-from services.edge.protocols.messages import Messages, Payload, read_lines, read_list, read_one, text_of
+from services.edge.protocols.messages import FAULTS, Messages, Payload, read_lines, read_list, read_one, text_of
 from services.edge.protocols.taken import Taken, encode, merged, with_members
 from services.edge.protocols.text_keys import TextKeys, is_exact, is_id
 from services.runtime.keys import KEY_PREFIX
@@ -145,7 +145,10 @@ def _token_of(message: Any) -> str | None:
         return message.token
     if not isinstance(message, _Event) or bytes(message.properties)[:1] != b"{":
         return None
-    return _text(first_members(message.properties), "token")
+    try:
+        return _text(first_members(message.properties), "token")
+    except FAULTS:
+        return None  # its fault costs that message alone, when it is looked at
 
 
 class _Translation:
