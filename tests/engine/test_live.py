@@ -279,8 +279,12 @@ def test_texts_are_found_as_they_are_and_not_as_json_has_them(
         "lines": "first\nsecond\t",
         "shares": "100%_sure",
         "both": ["x", "y", {"deep": 'é"'}],
+        "pasted": "one\u2028two",
+        "pasted too": "one\u2028two\u2029three\n",
     }
     calls = [call("identify", who, 3, {"said": said}) for who, said in texts.items()]
+    raw = json.dumps({"said": texts["pasted too"]}, ensure_ascii=False)
+    calls += [Call(str(uuid.uuid4()), "identify", "pasted raw", calls[0].time, raw)]
     escaped = call("identify", "escaped", 3, {})
     calls.append(
         Call(
@@ -301,6 +305,8 @@ def test_texts_are_found_as_they_are_and_not_as_json_has_them(
     assert found("%") == found("_") == ["shares"]
     assert found('É"') == ["both"]
     assert found("://h.no/Å") == ["escaped"]
+    assert found("One\u2028Two") == ["pasted", "pasted raw", "pasted too"]
+    assert found("\u2029") == ["pasted raw", "pasted too"]
     for of_json in ("[", "{", ",", '","', "\\u00e5"):
         assert found(of_json) == []
 
