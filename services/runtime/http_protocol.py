@@ -289,6 +289,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if version != "1.1":
             scope["http_version"] = version
         scope["method"] = parser.get_method().decode("ascii")
+        keep_alive = version != "1.0" and parser.should_keep_alive()
+        if self.expect_100_continue:
+            # HTTP/1.0 knows no such answer. Who waits for it and is answered at once sends no body: what came next would be
+            # taken for it. So the connection closes then, unless the body comes.
+            self.expect_100_continue, keep_alive = version != "1.0", False
         short = len(self.url) <= _SHORT_URL_BYTES
         scope["path"], scope["raw_path"], scope["query_string"] = (_short_url if short else _url)(self.url)
         self.cycle = RequestResponseCycle(
@@ -301,7 +306,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self.server_state.default_headers,
             asyncio.Event(),
             self.expect_100_continue,
-            version != "1.0" and parser.should_keep_alive(),
+            keep_alive,
             self.on_response_complete,
         )
         if before is None or before.response_complete:
@@ -317,6 +322,8 @@ class BoundedHttpProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         self._body_bytes += len(body)
         cycle = self.cycle
+        if self.expect_100_continue:
+            self._body_comes()
         if not cycle.response_complete:
             cycle.body += body
             if len(cycle.body) > HIGH_WATER_LIMIT:
@@ -327,8 +334,15 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         self._in_message = False
         self._since = None
         if not self._is_offer:
+            if self.expect_100_continue:
+                self._body_comes()
             self.cycle.more_body = False
             self.cycle.message_event.set()
+
+    def _body_comes(self) -> None:
+        self.expect_100_continue = False
+        if not self.cycle.response_started:
+            self.cycle.keep_alive = self.parser.should_keep_alive()
 
     # --- The client's part ---
 

@@ -1,6 +1,7 @@
 """Live events: what is stored from now on, once, filtered, soon, in bounds; and single events, people, groups by name."""
 
 import asyncio
+import dataclasses
 import json
 import time
 import uuid
@@ -127,6 +128,20 @@ def test_what_is_stored_from_now_on_once_within_three_seconds(
 
     client.run(follow())
     assert "headrace_query_live_streams 0.0" in client.send("GET", "/metrics").text
+
+
+def test_an_event_is_one_line_of_the_stream(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    project, key = next(client.projects)
+    now = datetime.now(UTC)
+    returns = Event(str(uuid.uuid4()), "e", "u", now - timedelta(days=1), '{"a":\r1,\r\t"b":"\\r\\n"\r}', now)
+
+    async def follow() -> None:
+        async with opened(client, key) as stream:
+            store(clickhouse, {project: History([dataclasses.replace(returns, received=datetime.now(UTC))])})
+            await stream.until(1, 10)
+            assert stream.messages[0][1]["properties"] == {"a": 1, "b": "\r\n"}
+
+    client.run(follow())
 
 
 def test_more_than_are_sent_at_once_leave_a_gap(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
@@ -279,8 +294,12 @@ def test_texts_are_found_as_they_are_and_not_as_json_has_them(
         "lines": "first\nsecond\t",
         "shares": "100%_sure",
         "both": ["x", "y", {"deep": 'é"'}],
+        "pasted": "one\u2028two",
+        "pasted too": "one\u2028two\u2029three\n",
     }
     calls = [call("identify", who, 3, {"said": said}) for who, said in texts.items()]
+    raw = json.dumps({"said": texts["pasted too"]}, ensure_ascii=False)
+    calls += [Call(str(uuid.uuid4()), "identify", "pasted raw", calls[0].time, raw)]
     escaped = call("identify", "escaped", 3, {})
     calls.append(
         Call(
@@ -301,6 +320,8 @@ def test_texts_are_found_as_they_are_and_not_as_json_has_them(
     assert found("%") == found("_") == ["shares"]
     assert found('É"') == ["both"]
     assert found("://h.no/Å") == ["escaped"]
+    assert found("One\u2028Two") == ["pasted", "pasted raw", "pasted too"]
+    assert found("\u2029") == ["pasted raw", "pasted too"]
     for of_json in ("[", "{", ",", '","', "\\u00e5"):
         assert found(of_json) == []
 

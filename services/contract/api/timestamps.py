@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 
 FORMS = "ISO 8601 (2026-11-20T12:34:56Z) or Unix epoch in seconds, milliseconds, microseconds or nanoseconds"
 
-# datetime.fromisoformat takes more than ISO 8601: any character between date and time, even NUL.
+# datetime.fromisoformat takes more than ISO 8601: any character between date and time, even NUL, and offsets of `+00:99`.
 _ISO_8601 = re.compile(
     r"(?P<date>\d{4}-?(?:\d\d-?\d\d|W\d\d(?:-?\d)?))"
-    r"(?:[T ](?P<hour>\d\d)(?P<rest>(?::?\d\d(?::?(?P<second>\d\d)(?:[.,]\d+)?)?)?)(?P<offset>Z|[+-]\d\d(?::?\d\d)?)?)?",
+    r"(?:[T ](?P<hour>\d\d)(?P<rest>(?::?\d\d(?::?(?P<second>\d\d)(?:[.,]\d+)?)?)?)"
+    r"(?P<offset>Z|[+-]\d\d(?::?[0-5]\d)?)?)?",
     re.ASCII | re.IGNORECASE,
 )
 _NUMBER = re.compile(r"(-?)(\d+)(?:\.(\d+))?(?:[eE]([+-]?\d+))?", re.ASCII)

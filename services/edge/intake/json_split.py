@@ -10,6 +10,7 @@ import numpy as np
 _CHUNK_BYTES = 32 * 1024
 _BLANKS = b" \t\r\n"
 _QUOTE, _COMMA = b'",'
+_ESCAPED = b'"\\'  # behind a backslash they are no quote, and no backslash of their own
 _TO_CLOSING = 2  # from a bracket's character to the one that closes it
 _STRUCTURE = np.zeros(256, np.bool_)
 _STRUCTURE[list(b'"{}[],')] = True
@@ -69,7 +70,8 @@ def _borders(text: bytes) -> Iterator[list[int]]:
         chunk = text[at : at + _CHUNK_BYTES]
         if b"\\" in chunk or escaped:
             # What is escaped is no quote; the length stays.
-            chunk = (b"\0" + chunk[1:] if escaped else chunk).replace(b"\\\\", b"\0\0").replace(b'\\"', b"\0\0")
+            chunk = b"\0" + chunk[1:] if escaped and chunk[0] in _ESCAPED else chunk
+            chunk = chunk.replace(b"\\\\", b"\0\0").replace(b'\\"', b"\0\0")
             escaped = chunk.endswith(b"\\")
         chars = np.frombuffer(chunk, np.uint8)
         places = np.flatnonzero(_STRUCTURE[chars])

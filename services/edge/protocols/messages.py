@@ -129,7 +129,11 @@ def refuse_other_keys(messages: Messages[Any], key_of: Callable[[Any], str | Non
     key: str | None = None
     items = list(messages.items)
     for index, message in enumerate(items):
-        own = None if isinstance(message, ApiError) else key_of(message)
+        try:
+            own = None if isinstance(message, ApiError) else key_of(message)
+        except FAULTS as error:
+            items[index] = invalid_json(error, "The message")
+            continue
         key = key or own
         if own and own != key:
             items[index] = ApiError(

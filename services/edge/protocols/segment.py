@@ -392,6 +392,7 @@ def _plain_track(message: _Message) -> tuple[str, str, bytes] | None:
         and properties[:1] == b"{"
         and properties[-2:-1] not in b"{ \t\r"
         and context[:1] == b"{"
+        and context != b"{}"
         and len(properties) + len(context) < MAX_EVENT_BYTES // 2
     ):
         return None

@@ -10,7 +10,7 @@ from xxhash import xxh3_128_hexdigest
 
 from services.contract.api.errors import ApiError
 from services.contract.placeholders import is_placeholder_key
-from services.edge.protocols.messages import Messages, Payload
+from services.edge.protocols.messages import FAULTS, Messages, Payload
 
 # A fraction of a second, or milliseconds that are no whole second. Go leaves zeros at the end out: `.25`. A whole second
 # with zeros behind it is one that an app has rounded, and several events may have it.
@@ -48,6 +48,12 @@ class TextKeys:
     @cached_property
     def _request(self) -> str | None:
         items = self._messages.items
-        if not any(not isinstance(one, ApiError) and self._is_unique(one) for one in items):
+        if not any(not isinstance(one, ApiError) and self._tells(one) for one in items):
             return None
         return xxh3_128_hexdigest(b"\n".join(self._messages.payload(index).text for index in range(len(items))))
+
+    def _tells(self, message: Any) -> bool:
+        try:
+            return self._is_unique(message)
+        except FAULTS:
+            return False  # its fault costs that message alone, when it is looked at

@@ -161,7 +161,9 @@ class LiveRoutes:
             return b""
         lines = [b'event: gap\ndata: {"more_than":%d}\n\n' % MAX_AT_ONCE] if len(events) > MAX_AT_ONCE else []
         for received_us, event in sent.new(events):
-            lines.append(b"id: %d\nevent: event\ndata: %b\n\n" % (received_us, _encode(event)))
+            # A carriage return ends a line of a stream. In JSON it is a blank: in texts it is escaped.
+            data = _encode(event).replace(b"\r", b" ")
+            lines.append(b"id: %d\nevent: event\ndata: %b\n\n" % (received_us, data))
         return b"".join(lines)
 
 

@@ -20,6 +20,8 @@ from services.query.sql.persons import PERSON, join_persons
 SEARCHED_DAYS = 90
 # So many are looked at: a text may stand in a trait of before, or in its name.
 _MAX_CANDIDATES = 1000
+# What ClickHouse escapes, and others do not.
+_WRITTEN = {ord(char): f"\\u{ord(char):04x}" for char in "\u2028\u2029"}
 
 
 def _has(text: str, part: str = "{search:String}") -> str:
@@ -27,11 +29,10 @@ def _has(text: str, part: str = "{search:String}") -> str:
 
 
 def _says_it(column: str) -> str:
-    """Of JSON, what is looked for is in the form that JSON has for it. A text with escapes is read, and so written in that form:
-    there are several, of the same character."""
-    part = "{search_json:String}"
-    said = f"arrayExists(said -> {_has('said.2', part)}, JSONExtractKeysAndValuesRaw({column}))"
-    return f"if(position({column}, '\\\\') > 0, {said}, {_has(column, part)})"
+    """Of JSON, what is looked for is in the form that JSON has for it. A text with escapes is read, and so written in the form
+    that ClickHouse has: there are several, of the same character."""
+    said = f"arrayExists(said -> {_has('said.2', '{search_written:String}')}, JSONExtractKeysAndValuesRaw({column}))"
+    return f"if(position({column}, '\\\\') > 0, {said}, {_has(column, '{search_json:String}')})"
 
 
 # 0: an id begins with it, 1: has it, 2: what was said of the person has it.
@@ -49,7 +50,8 @@ SEARCH_SQL = (
 
 async def search_people(store: QueryExecutor, project_id: str, search: str, limit: int, now_us: int) -> PersonSearch:
     window = TimeWindow(now_us - SEARCHED_DAYS * DAY_US, LATEST_US, parse_zone(None))
-    looked_for = {"search": search, "search_json": json.dumps(search, ensure_ascii=False)[1:-1]}
+    as_json = json.dumps(search, ensure_ascii=False)[1:-1]
+    looked_for = {"search": search, "search_json": as_json, "search_written": as_json.translate(_WRITTEN)}
     rows = await store.rows(SEARCH_SQL, {**window_parameters(project_id, window), **looked_for})
     found: list[ListedPerson] = []
     # Some at a time: most of the first ones are right.

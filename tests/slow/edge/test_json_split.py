@@ -60,6 +60,14 @@ def test_what_is_no_json_is_a_part_like_others(bad: bytes) -> None:
     assert split_items(b'[{"a":1}, ' + bad + b' ,"x"]', 10) == [b'{"a":1}', bad, b'"x"']
 
 
+@pytest.mark.parametrize("chunk", [1, 2, 3, 100])
+def test_a_stray_backslash_hides_no_bracket_wherever_the_text_is_cut(
+    monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    monkeypatch.setattr(json_split, "_CHUNK_BYTES", chunk)
+    assert split_items(rb'[{"a":1\},1\,["x"\],"y"]', 10) == [rb'{"a":1\}', b"1\\", rb'["x"\]', b'"y"']
+
+
 @pytest.mark.parametrize(
     "text",
     [b"", b"[", b"[1", b'["]', b"[1]]", b"[1] x", b"{]}", b"[1}, 2", b'{"a": "b}', b"]", b'["\\"]', b"1, 2", b"[[]"],

@@ -402,6 +402,42 @@ async def test_whoever_waits_for_us_is_not_given_up() -> None:
     assert app.asked == ["GET /a 0 0"] * 4
 
 
+EXPECTING = b"POST /a HTTP/1.1\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n"
+
+
+async def test_who_waits_to_send_a_body_and_is_answered_at_once_is_asked_for_no_more() -> None:
+    """What comes next would be taken for the body."""
+    client = MemoryConnection(refuses)
+    answer = await client.exchange(EXPECTING)
+    assert answer.startswith(b"HTTP/1.1 401 ")
+    assert b"connection: close\r\n" in answer
+    assert client.transport.closed
+
+
+async def test_who_sends_the_body_keeps_the_connection() -> None:
+    asked, at_once = MemoryConnection(Echo()), MemoryConnection(refuses)
+    await asked.send(EXPECTING)
+    await asked.exchange(b"hello")
+    assert asked.transport.written.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 ")
+    await at_once.exchange(EXPECTING + b"hello")
+    assert at_once.transport.written.startswith(b"HTTP/1.1 401 ")
+    for client in (asked, at_once):
+        assert b"connection: close" not in client.transport.written
+        assert not client.transport.closed
+
+
+async def test_http_1_0_knows_no_answer_before_the_answer() -> None:
+    client = MemoryConnection(Echo())
+    answer = await client.exchange(EXPECTING.replace(b"HTTP/1.1", b"HTTP/1.0") + b"hello")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert client.transport.closed
+
+
+async def refuses(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+
 async def slow_to_read(scope: Any, receive: Any, send: Any) -> None:
     await asyncio.sleep(0.8)
     await Echo()(scope, receive, send)

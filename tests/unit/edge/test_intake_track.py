@@ -407,6 +407,9 @@ def test_timestamps_become_utc(timestamp: str, expected: datetime, unknown: byte
         ('"2026-11-20x11:00:00"', "it is not a date and time"),
         ('"٢٠٢٦-11-20T11:00:00Z"', "it is not a date and time"),
         ('"2026-11-20T11:00:00 Europe/Berlin"', "it is not a date and time"),
+        ('"2026-11-20T11:00:00+00:60"', "it is not a date and time"),
+        ('"2026-11-20T11:00:00-0599"', "it is not a date and time"),
+        ('"2026-11-20T11:00:00+24:00"', "it is not a date and time"),
         ('"10000-01-01T00:00:00Z"', "it is not a date and time"),
     ],
 )

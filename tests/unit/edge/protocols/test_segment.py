@@ -73,6 +73,26 @@ async def test_a_track_is_an_event(
     assert (event["project_id"], event["idempotency_key"]) == ("shop", "m1")
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"context": {}},
+        {"context": {}, "anonymousId": "a1"},
+        {"context": {"os": 1}, "anonymousId": "a1"},
+        {"context": None},
+        {"context": {"os": 1}, "userId": None, "anonymousId": "a1"},
+        {},
+    ],
+)
+async def test_a_track_is_the_same_event_in_a_batch_of_any_size(sdk: SdkEdge, fields: dict[str, Any]) -> None:
+    message = {**TRACK, "properties": {"a": 1}, "timestamp": "2026-11-20T11:00:00Z", **fields}
+    alone = await sent_event(sdk, message)
+    await send(sdk, *({**message, "messageId": f"m{number}"} for number in range(30)))
+    assert len(sdk.events) == 31
+    for event in sdk.events:
+        assert (event["distinct_id"], event["properties"]) == (alone["distinct_id"], alone["properties"])
+
+
 @pytest.mark.parametrize("properties", [b"{ }", b"{\t}", b"{     }", b"{\n\n}", b'{"a":1 }'])
 async def test_blanks_in_properties_do_no_harm(sdk: SdkEdge, properties: bytes) -> None:
     body = b'{"batch":[{"type":"track","event":"e","userId":"u","anonymousId":"a","properties":%b}]}' % properties

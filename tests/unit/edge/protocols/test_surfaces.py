@@ -272,6 +272,48 @@ async def test_a_number_that_no_double_holds_costs_its_message_on_whichever_line
     assert [code for code, _ in sdk.letters] == ["invalid_field", "invalid_json"]
 
 
+@pytest.mark.parametrize(
+    ("path", "good", "bad"),
+    [
+        # The first has no id, and no time that is its own: the others are asked whether they tell the request.
+        ("/batch/?token=%b", b'{"event":"e","distinct_id":"u"}', b'{"event":"e","distinct_id":"u","messageId":1e400}'),
+        (
+            "/engage?token=%b",
+            b'{"$distinct_id":"u","$set":{"a":1}}',
+            b'{"$distinct_id":"u","$set":{"a":1},"$mp_metadata":{"$mp_event_id":1e400}}',
+        ),
+        # Nobody but the messages has the key: all are looked through for it.
+        (
+            "/track",
+            b'{"event":"e","properties":{"distinct_id":"u","token":"%b"}}',
+            b'{"event":"e","properties":{"distinct_id":"u","token":1e400}}',
+        ),
+        (
+            "/e/",
+            b'{"event":"e","distinct_id":"u","properties":{"token":"%b"}}',
+            b'{"event":"e","distinct_id":"u","properties":{"token":1e400}}',
+        ),
+        (
+            "/v1/batch?writeKey=%b",
+            b'{"type":"track","event":"e","userId":"u"}',
+            b'{"type":"track","event":"e","userId":"u","context":{"library":{"name":1e400},"groupId":1e400}}',
+        ),
+    ],
+)
+@pytest.mark.parametrize("is_first", [True, False])
+async def test_what_is_read_of_all_messages_at_once_costs_the_one_that_has_a_fault(
+    sdk: SdkEdge, path: str, good: bytes, bad: bytes, is_first: bool
+) -> None:
+    key = KEY.encode()
+    messages = [one.replace(b"%b", key) for one in ((bad, good) if is_first else (good, bad))]
+    body = b"[%b]" % b",".join(messages)
+    if "batch" in path:
+        body = b'{"batch":%b}' % body
+    assert (await sdk.client.post(path.replace("%b", KEY), content=body)).status_code == 200
+    assert len(sdk.events) + len(sdk.identity) == 1
+    assert [payload for _, payload in sdk.letters] == [messages[0 if is_first else 1].decode()]
+
+
 # Of each family: an address, what is before the messages and behind them, and a message.
 BATCHES: dict[str, tuple[str, bytes, bytes, bytes]] = {
     "segment": (
