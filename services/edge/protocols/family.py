@@ -13,7 +13,6 @@ from msgspec import Raw, Struct
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.edge.intake.timestamps import EARLIEST, read_time
-from services.edge.protocols.messages import FAULTS
 from services.edge.protocols.taken import Taken, encode
 
 
@@ -121,15 +120,6 @@ def text_of_id(value: Any) -> str | None:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     return str(value)
-
-
-def text_of_raw(value: Raw) -> str | None:
-    """As `text_of_id`, of JSON. A number that no double holds is none: it costs its own message, and not the request whose
-    key is looked for among its messages."""
-    try:
-        return text_of_id(msgspec.json.decode(value))
-    except FAULTS:
-        return None
 
 
 _NUMBER = re.compile(rb"-?[0-9]{9,19}(?:\.[0-9]+)?")

@@ -17,11 +17,10 @@ from services.edge.protocols.family import (
     json_answer,
     none_valid,
     text_of_id,
-    text_of_raw,
     time_of,
 )
 from services.edge.protocols.forms import form_of, is_json, unpacked
-from services.edge.protocols.messages import Messages, Payload, read_lines, read_list, read_one, text_of
+from services.edge.protocols.messages import FAULTS, Messages, Payload, read_lines, read_list, read_one, text_of
 from services.edge.protocols.taken import Taken, encode, merged, with_members
 from services.edge.protocols.text_keys import TextKeys, is_exact, is_id
 from services.runtime.keys import KEY_PREFIX
@@ -146,7 +145,10 @@ def _token_of(message: Any) -> str | None:
         return message.token
     if not isinstance(message, _Event) or bytes(message.properties)[:1] != b"{":
         return None
-    return _text(first_members(message.properties), "token")
+    try:
+        return _text(first_members(message.properties), "token")
+    except FAULTS:
+        return None  # its fault costs that message alone, when it is looked at
 
 
 class _Translation:
@@ -267,7 +269,7 @@ def _id_of_phone(metadata: Raw) -> str | None:
 
 
 def _text(fields: dict[str, Raw], name: str) -> str | None:
-    return text_of_raw(fields[name]) if name in fields else None
+    return text_of_id(_decode_any(fields[name])) if name in fields else None
 
 
 def _required(value: str | None, name: str) -> str:

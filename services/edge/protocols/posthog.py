@@ -19,7 +19,6 @@ from services.edge.protocols.family import (
     corrected,
     json_answer,
     text_of_id,
-    text_of_raw,
     time_of,
     time_or_none,
 )
@@ -246,7 +245,7 @@ def _is_unique(event: _Event) -> bool:
 
 
 def _id_of(event: _Event) -> str | None:
-    return text_of_raw(event.message_id) if event.message_id else None
+    return text_of_id(_decode_any(event.message_id)) if event.message_id else None
 
 
 def _token_of(properties: Raw) -> str | None:
@@ -256,7 +255,7 @@ def _token_of(properties: Raw) -> str | None:
     fields = first_members(text)
     for name in _KEYS:
         if name in fields:
-            return text_of_raw(fields[name])
+            return text_of_id(_decode_any(fields[name]))
     return None
 
 
@@ -439,7 +438,7 @@ def _library(properties: bytes) -> str | None:
 
 
 def _text(fields: dict[str, Raw], name: str) -> str | None:
-    return text_of_raw(fields[name]) if name in fields else None
+    return text_of_id(_decode_any(fields[name])) if name in fields else None
 
 
 def _flags(incoming: Incoming) -> dict[str, Any]:
