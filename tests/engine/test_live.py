@@ -43,6 +43,7 @@ class Stream:
         self.headers: dict[str, str] = {}
         self._text = ""
         self.messages: list[tuple[str, Any, str]] = []
+        self.last_id = ""
 
     async def send(self, message: Any) -> None:
         if message["type"] == "http.response.start":
@@ -52,6 +53,7 @@ class Stream:
         *whole, self._text = self._text.split("\n\n")
         for one in whole:
             fields = dict(line.split(": ", 1) for line in one.splitlines() if not line.startswith(":"))
+            self.last_id = fields.get("id", self.last_id)
             if "event" in fields:
                 self.messages.append((fields["event"], json.loads(fields["data"]), fields.get("id", "")))
 
@@ -170,6 +172,44 @@ def test_one_that_comes_into_sight_late_is_sent_however_many_came_since(
 
     with patch.object(live, "MAX_AT_ONCE", 3):
         client.run(follow())
+
+
+def test_a_stream_that_breaks_goes_on_behind_what_it_had(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    project, key = next(client.projects)
+
+    def put(*names: str, at_ms: int) -> None:
+        received = [began[0] + timedelta(milliseconds=at_ms + i) for i in range(len(names))]
+        store(clickhouse, {project: History([event(*one) for one in zip(names, "u" * 9, received, strict=False)])})
+
+    began: list[datetime] = []
+
+    async def follow() -> None:
+        async with opened(client, key) as stream:
+            await asyncio.sleep(0.1)
+            last = stream.last_id
+            began.append(datetime.now(UTC))
+        # Nothing had come yet.
+        put("a", "b", at_ms=0)
+        async with opened(client, key, last_event_id=last) as stream:
+            await stream.until(2, 10)
+            put("c", at_ms=50)
+            await stream.until(3, 10)
+            # One that came into sight late does not bring what was received after it again.
+            put("late", at_ms=20)
+            await stream.until(4, 10)
+            assert stream.names() == ["a", "b", "c", "late"]
+            last = stream.last_id
+        put("d", at_ms=60)
+        for _ in range(2):
+            async with opened(client, key, last_event_id=last) as stream:
+                await stream.until(1, 10)
+                await asyncio.sleep(1.5 * live.EVERY_S)
+                assert stream.names() == ["d"]
+        async with opened(client, key, last_event_id=stream.last_id) as stream:
+            await asyncio.sleep(1.5 * live.EVERY_S)
+            assert stream.names() == []
+
+    client.run(follow())
 
 
 def test_an_id_of_the_future_is_none_of_a_stream(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
