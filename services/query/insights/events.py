@@ -10,7 +10,7 @@ from msgspec import UNSET, Raw, Struct
 from services.contract.api.events import MAX_PAGE_EVENTS, EventsQuery, EventsResult, StoredEvent
 from services.contract.repeated_names import readable_object
 from services.query.execution.executor import QueryExecutor
-from services.query.request.cohorts import Rule, parse_cohort
+from services.query.request.cohorts import Rule, as_said, parse_cohort
 from services.query.request.cursor import Position, binding, read_cursor, write_cursor
 from services.query.request.filters import Condition, parse_filter
 from services.query.request.relative_windows import words_of
@@ -72,7 +72,7 @@ class EventsSpec(Struct, frozen=True):
         """What a cursor is bound to."""
         ordered = sorted(repr((c.key, c.operator, c.operand)) for c in self.conditions)
         window = self.words or (self.window.since_us, self.window.until_us)
-        return binding(project_id, window, ordered, self.cohort, self.descending)
+        return binding(project_id, window, ordered, as_said(self.cohort), self.descending)
 
 
 def parse_events(query: EventsQuery, project_id: str) -> EventsSpec:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import CalendarUnit, Cohort, Interval, Window, WindowedQuery
@@ -47,9 +47,15 @@ class Absolute(NamedTuple):
     before: "Absolute | None" = None
 
 
-def words_of(query: WindowedQuery) -> tuple[object, ...]:
+class WordedCohort(Cohort, kw_only=True):
+    """A rule whose window was said in `words`: see `words_of`."""
+
+    words: tuple[object, ...]
+
+
+def words_of(said_in: WindowedQuery | Cohort) -> tuple[object, ...]:
     """What a window in words was called: it stays the same while its times go on."""
-    said = tuple(getattr(query, name) for name in (*_FORMS, "whole_periods", "timezone"))
+    said = tuple(getattr(said_in, name) for name in (*_FORMS, "whole_periods", "timezone"))
     return said if any(said[: len(_FORMS)]) else ()
 
 
@@ -96,13 +102,16 @@ def absolute_cohort(cohort: Cohort, now: datetime, place: str = "cohort") -> Coh
             changes[name] = [absolute_cohort(part, now, f"{place}.{kind}[{i}]") for i, part in enumerate(parts)]
     if cohort.none_of is not None:
         changes["none_of"] = absolute_cohort(cohort.none_of, now, f"{place}.not")
-    if any(getattr(cohort, name) not in (None, False) for name in (*_FORMS, "whole_periods")):
-        try:
-            window, _ = _resolve(cohort, now)
-        except ApiError as error:
-            raise error.within(place) from error
-        changes |= dict.fromkeys((*_FORMS, "whole_periods")) | _times(window)
-    return replace(cohort, **changes) if changes else cohort
+    is_of_events = cohort.did is not None or cohort.did_not is not None
+    if not is_of_events or all(getattr(cohort, name) in (None, False) for name in (*_FORMS, "whole_periods")):
+        return replace(cohort, **changes) if changes else cohort
+    try:
+        window, _ = _resolve(cohort, now)
+    except ApiError as error:
+        raise error.within(place) from error
+    words = words_of(cohort)
+    changes |= dict.fromkeys((*_FORMS, "whole_periods")) | _times(window)
+    return WordedCohort(**{**asdict(cohort), **changes}, words=words)
 
 
 def _with(query: Q, window: TimeWindow) -> Q:

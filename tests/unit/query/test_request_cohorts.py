@@ -2,7 +2,7 @@
 
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import MAX_COHORT_RULES
 from services.query.cohorts.request import parse_saved_cohort
 from services.query.insights.cohort import CohortSpec
-from services.query.insights.registry import parse_query, parse_saved_query
+from services.query.insights.registry import asked, decode_query, parse_query, parse_saved_query
 from services.query.request.cohorts import MAX_COHORT_DEPTH, Did, Every, Has, Not
 from services.query.request.cursor import Position, write_cursor
 from services.query.sql.cohorts import in_cohort
@@ -142,3 +142,31 @@ def test_a_cursor_is_of_one_cohort() -> None:
     with pytest.raises(ApiError) as caught:
         parsed({**DID, "at_least": 2}, cursor=cursor)
     assert caught.value.code is ErrorCode.INVALID_CURSOR
+
+
+@pytest.mark.parametrize("more", [{}, {"last": "30d", "filter": {"event": "a"}}])
+def test_a_walk_over_a_cohort_in_words_goes_on_when_the_hour_or_day_has_ended(more: dict[str, Any]) -> None:
+    kind, now = "events" if more else "cohort", datetime(2026, 3, 18, 13, 59, tzinfo=UTC)
+    rules = [{"did": "a", "last": "24h"}, {"not": {"or": [{"did_not": "b", "this": "week", "whole_periods": True}]}}]
+
+    def spec(cohort: Any, at: datetime, **cursor: str) -> Any:
+        body = json.dumps({"cohort": cohort, **more, **cursor}).encode()
+        return asked(kind, decode_query(kind, body)[0], "p", at).spec
+
+    first = spec({"and": rules}, now)
+    cursor = write_cursor(Position(0, bytes(16)), first.identity("p"))
+    for later in (timedelta(minutes=2), timedelta(days=2)):
+        following = spec({"and": rules}, now + later, cursor=cursor)
+        assert following.after == Position(0, bytes(16))
+        assert following != first
+    for others in ([{**rules[0], "last": "25h"}, rules[1]], [{**rules[0], "exactly": 1}, rules[1]], rules[:1]):
+        with pytest.raises(ApiError) as caught:
+            spec({"and": others}, now, cursor=cursor)
+        assert caught.value.code is ErrorCode.INVALID_CURSOR
+
+
+def test_a_window_in_words_belongs_to_events() -> None:
+    for word, value in (("last", "7d"), ("this", "day"), ("whole_periods", True)):
+        with pytest.raises(ApiError) as caught:
+            parsed({"or": [{"traits": {"person.plan": "pro"}, word: value}]})
+        assert (caught.value.code, caught.value.field) == (ErrorCode.INVALID_FIELD, f"cohort.or[0].{word}")
