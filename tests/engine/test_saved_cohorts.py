@@ -187,6 +187,29 @@ def test_what_is_no_cohort(client: QueryClient, project: tuple[str, str], body: 
     assert (response.status_code, response.json()["error"]["field"]) == (400, field)
 
 
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"did": "pay", **WINDOW}, ""),
+        ({"and": [RULE]}, ""),
+        ({"traits": {"person.a": 1}}, ""),
+        ({"last": "7d"}, ".last"),
+        ({"filter": {"a": 1}}, ".filter"),
+        ({"at_least": 2}, ".at_least"),
+    ],
+)
+def test_nothing_goes_with_a_name(client: QueryClient, project: tuple[str, str], more: Any, field: str) -> None:
+    """Of a rule as of a list: what stands beside the name would be left out, and the answer be another query's."""
+    _, key = project
+    put(client, key, "rule", {"cohort": RULE})
+    put(client, key, "ids", {"ids": ["u1"]})
+    for name in ("rule", "ids"):
+        for kind, query in QUERIES.items():
+            cohort = {"or": [{"saved": name}, {"saved": name, **more}]}
+            response = client.post(f"/query/{kind}", key, {**query, "cohort": cohort})
+            assert (response.status_code, response.json()["error"]["field"]) == (400, f"cohort.or[1]{field}")
+
+
 def test_a_rule_that_has_no_whole_day_yet_is_one(client: QueryClient, project: tuple[str, str]) -> None:
     rule = {"did": "a", "this": "day", "whole_periods": True}
     assert put(client, project[1], "today", {"cohort": rule}).status_code == 200

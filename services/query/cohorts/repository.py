@@ -21,7 +21,7 @@ from services.contract.api.fields import Cohort
 from services.contract.tables import COHORT_IDS, COHORTS
 from services.query.cohorts.request import NewCohort
 from services.query.execution.turns import StoreTurns
-from services.query.request.cohorts import ListedCohort
+from services.query.request.cohorts import ListedCohort, check_saved
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.clock import utc_time
 from services.runtime.logs import get_logger
@@ -170,6 +170,7 @@ def _resolved(cohort: Cohort, rows: dict[str, Sequence[Any]], place: str) -> Coh
         changes["none_of"] = _resolved(cohort.none_of, rows, f"{place}.not")
     if cohort.saved is None:
         return replace(cohort, **changes) if changes else cohort
+    check_saved(cohort, place)
     found = rows.get(cohort.saved)
     if found is None:
         raise ApiError(

@@ -93,6 +93,11 @@ def parse_cohort(cohort: Cohort) -> Rule:
     return rule
 
 
+def check_saved(cohort: Cohort, place: str) -> None:
+    """Of one that names a saved cohort: nothing else goes with it. Raises ApiError."""
+    _parse(cohort, place, 1)
+
+
 def as_said(rule: Rule | None) -> object:
     """What a cursor is bound to: a window in words is its words, which stay the same while its times go on."""
     if isinstance(rule, Did) and rule.words:
