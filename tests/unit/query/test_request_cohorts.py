@@ -147,7 +147,10 @@ def test_a_cursor_is_of_one_cohort() -> None:
 @pytest.mark.parametrize("more", [{}, {"last": "30d", "filter": {"event": "a"}}])
 def test_a_walk_over_a_cohort_in_words_goes_on_when_the_hour_or_day_has_ended(more: dict[str, Any]) -> None:
     kind, now = "events" if more else "cohort", datetime(2026, 3, 18, 13, 59, tzinfo=UTC)
-    rules = [{"did": "a", "last": "24h"}, {"not": {"or": [{"did_not": "b", "this": "week", "whole_periods": True}]}}]
+    rules: list[dict[str, Any]] = [
+        {"did": "a", "last": "24h"},
+        {"not": {"or": [{"did_not": "b", "this": "week", "whole_periods": True}]}},
+    ]
 
     def spec(cohort: Any, at: datetime, **cursor: str) -> Any:
         body = json.dumps({"cohort": cohort, **more, **cursor}).encode()
@@ -170,3 +173,27 @@ def test_a_window_in_words_belongs_to_events() -> None:
         with pytest.raises(ApiError) as caught:
             parsed({"or": [{"traits": {"person.plan": "pro"}, word: value}]})
         assert (caught.value.code, caught.value.field) == (ErrorCode.INVALID_FIELD, f"cohort.or[0].{word}")
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e999", "9" * 5000])
+@pytest.mark.parametrize(
+    ("cohort", "field"),
+    [
+        ('{"did":"a","last":"1d","filter":{"x":%s}}', ".filter"),
+        ('{"or":[{"traits":{"person.a":%s}}]}', ".or[0].traits"),
+        ('{"and":[{"did":"a","last":"1d","at_least":%s}]}', ".and[0].at_least"),
+        ('{"not":{"did":%s}}', ".not.did"),
+        ("%s", ""),
+        ('{"did":"a","last":"1d","colour":%s}', None),
+    ],
+)
+def test_a_number_that_no_double_holds_is_told_by_its_field(cohort: str, field: str | None, number: str) -> None:
+    """Also in a saved one. Unknown fields may hold anything."""
+    body = f'{{"cohort":{cohort % number}}}'.encode()
+    for parse in (lambda: parse_query("cohort", body, "p"), lambda: parse_saved_cohort(body, datetime.now(UTC))):
+        if field is None:
+            parse()
+            continue
+        with pytest.raises(ApiError) as caught:
+            parse()
+        assert caught.value.field == f"cohort{field}"
