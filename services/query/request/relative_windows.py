@@ -14,6 +14,7 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.events import EventsQuery
 from services.contract.api.fields import CalendarUnit, Cohort, Interval, Window, WindowedQuery
 from services.contract.api.timestamps import microseconds
 from services.contract.api.validation import invalid_field
@@ -53,10 +54,22 @@ class WordedCohort(Cohort, kw_only=True):
     words: tuple[object, ...]
 
 
+class WordedEvents(EventsQuery, kw_only=True):
+    """The same of a query whose pages are walked through."""
+
+    words: tuple[object, ...]
+
+
 def words_of(said_in: WindowedQuery | Cohort) -> tuple[object, ...]:
-    """What a window in words was called: it stays the same while its times go on."""
+    """What a window in words was called: it stays the same while its times go on. Of times, where `whole_periods` cuts their
+    end, the times as they were said."""
     said = tuple(getattr(said_in, name) for name in (*_FORMS, "whole_periods", "timezone"))
-    return said if any(said[: len(_FORMS)]) else ()
+    if any(said[: len(_FORMS)]):
+        return said
+    if not said_in.whole_periods or said_in.since is None or said_in.until is None:
+        return ()
+    window = parse_time_window(said_in.since, said_in.until, said_in.timezone)
+    return window.since_us, window.until_us, *said[len(_FORMS) :]
 
 
 def absolute(query: Struct, now: datetime) -> Absolute:
@@ -71,6 +84,8 @@ def absolute(query: Struct, now: datetime) -> Absolute:
         return Absolute(query, None)
     window, shift = _resolve(query, now)
     found = _with(query, window)
+    if isinstance(found, EventsQuery):
+        found = WordedEvents(**asdict(found), words=words_of(query))
     if query.compare is None:
         return Absolute(found, _shown(window))
     if getattr(query, "cursor", None) is not None:

@@ -19,6 +19,8 @@ from services.query.sql.parameters import Parameters
 
 WINDOW = {"since": "2024-01-01", "until": "2024-02-01"}
 DID = {"did": "a", **WINDOW}
+# Ends with the last whole day until its end has come.
+OPEN = {"since": "2026-01-01", "until": "2026-04-01", "whole_periods": True}
 
 
 def parsed(cohort: Any, **more: Any) -> tuple[CohortSpec, list[str]]:
@@ -144,12 +146,13 @@ def test_a_cursor_is_of_one_cohort() -> None:
     assert caught.value.code is ErrorCode.INVALID_CURSOR
 
 
-@pytest.mark.parametrize("more", [{}, {"last": "30d", "filter": {"event": "a"}}])
+@pytest.mark.parametrize("more", [{}, {"last": "30d", "filter": {"event": "a"}}, OPEN])
 def test_a_walk_over_a_cohort_in_words_goes_on_when_the_hour_or_day_has_ended(more: dict[str, Any]) -> None:
     kind, now = "events" if more else "cohort", datetime(2026, 3, 18, 13, 59, tzinfo=UTC)
     rules: list[dict[str, Any]] = [
         {"did": "a", "last": "24h"},
         {"not": {"or": [{"did_not": "b", "this": "week", "whole_periods": True}]}},
+        {"did": "c", **OPEN},
     ]
 
     def spec(cohort: Any, at: datetime, **cursor: str) -> Any:
@@ -162,10 +165,19 @@ def test_a_walk_over_a_cohort_in_words_goes_on_when_the_hour_or_day_has_ended(mo
         following = spec({"and": rules}, now + later, cursor=cursor)
         assert following.after == Position(0, bytes(16))
         assert following != first
-    for others in ([{**rules[0], "last": "25h"}, rules[1]], [{**rules[0], "exactly": 1}, rules[1]], rules[:1]):
+    changed: list[list[dict[str, Any]]] = [
+        [{"last": "25h"}, {"exactly": 1}],
+        [],
+        [{"until": "2026-05-01"}, {"timezone": "Asia/Tokyo"}],
+    ]
+    others = [[*rules[:i], {**rules[i], **one}, *rules[i + 1 :]] for i, some in enumerate(changed) for one in some]
+    for other in (*others, rules[:2]):
         with pytest.raises(ApiError) as caught:
-            spec({"and": others}, now, cursor=cursor)
+            spec({"and": other}, now, cursor=cursor)
         assert caught.value.code is ErrorCode.INVALID_CURSOR
+    if "until" in more:
+        with pytest.raises(ApiError):
+            spec({"and": rules}, now, cursor=cursor, until="2026-05-01")
 
 
 def test_a_window_in_words_belongs_to_events() -> None:
