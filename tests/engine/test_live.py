@@ -13,11 +13,12 @@ from unittest.mock import patch
 import pytest
 
 from services.contract.api.endpoints import BASE_PATH
-from services.contract.tables import DELETED_IDS
+from services.contract.tables import DELETED_IDS, IDENTITY_LOG
+from services.query.execution.project_facts import ProjectFacts
 from services.query.http import live
 from services.runtime import http
 from services.runtime.settings import ClickHouseSettings
-from tests.support.engine import send_sql
+from tests.support.engine import insert_lines, send_sql
 from tests.support.histories import store
 from tests.support.oracle import Event, History
 from tests.support.oracle_people import Call, PeopleHistory
@@ -343,6 +344,45 @@ def test_texts_are_found_as_they_are_and_not_as_json_has_them(
     assert found("://h.no/Å") == ["escaped"]
     for of_json in ("[", "{", ",", '","', "\\u00e5"):
         assert found(of_json) == []
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["few deleted", "many deleted"])
+def test_people_by_an_id_that_a_call_said_to_be_theirs(
+    client: QueryClient, clickhouse: ClickHouseSettings, many: bool
+) -> None:
+    """None of these ids has an event, or traits: a device that became ada's, one whose link did not count, and an alias."""
+    project, key = next(client.projects)
+    said = {
+        "device-1": ("link", "ada"),
+        "device-2": ("link", "eve"),
+        "device-3": ("alias", "ada"),
+        "gone": ("alias", "ada"),
+    }
+    of = {"device-1": "ada", "device-2": "bob", "device-3": "ada", "gone": "ada"}
+    calls = [call("identify", who, 3, {"name": who.title()}) for who in ("ada", "bob", "eve")]
+    store_people(clickhouse, {project: PeopleHistory([], of, calls)})
+    time = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
+    rows = [
+        {"project_id": project, "event_id": str(uuid.uuid4()), "kind": kind, "old_id": old, "distinct_id": user}
+        | {"timestamp": time, "received_at": time, "set_once": "{}"}
+        for old, (kind, user) in said.items()
+    ]
+    insert_lines(clickhouse, IDENTITY_LOG, "\n".join(map(json.dumps, rows)).encode())
+    send_sql(
+        clickhouse,
+        f"INSERT INTO {DELETED_IDS} (project_id, distinct_id, deletion_id, before) SELECT '{project}', 'gone', generateUUIDv4(), now() + 60",
+    )
+
+    def found(text: str) -> list[str]:
+        answer = client.send("GET", f"{BASE_PATH}/persons", key, params={"search": text}).json()
+        return sorted(one["person_id"] for one in answer["people"])
+
+    with patch.object(ProjectFacts, "has_many_deleted", lambda *_: many):
+        assert found("DEVICE-1") == found("evice-3") == ["ada"]
+        assert found("device-2") == ["bob"]
+        assert found("device") == ["ada", "bob"]
+        assert found("gone") == []
+        assert found("eve") == ["eve"]
 
 
 def test_a_group(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
