@@ -5,12 +5,15 @@ import json
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.tables import COHORT_IDS, COHORTS, DELETED_IDS
+from services.query.cohorts import repository
 from services.query.cohorts.repository import SavedCohorts
 from services.query.execution.executor import QueryExecutor
 from services.query.execution.limits import Limits
@@ -166,6 +169,20 @@ def test_kept_listed_and_deleted(client: QueryClient) -> None:
     assert [one["name"] for one in get(client, key).json()["items"]] == ["a"]
     response = client.post("/query/cohort", key, {"cohort": {"saved": "b"}})
     assert (response.status_code, response.json()["error"]["field"]) == (400, "cohort.saved")
+
+
+def test_what_is_saved_last_counts_whatever_the_clocks_say(client: QueryClient) -> None:
+    """Query services have clocks of their own, and a client may meet any of them."""
+    _, key = next(client.projects)
+    clock = iter(range(10**18, 0, -(10**15)))
+    with patch.object(repository, "time", SimpleNamespace(time_ns=lambda: next(clock))):
+        put(client, key, "x", {"ids": ["a"]})
+        put(client, key, "x", {"ids": ["a", "b"]})
+        assert get(client, key, "x").json()["ids"] == 2
+        client.send("DELETE", f"{BASE_PATH}/cohorts/x", key)
+        assert get(client, key, "x").status_code == 404
+        put(client, key, "x", {"cohort": RULE})
+        assert get(client, key, "x").json()["kind"] == "rule"
 
 
 @pytest.mark.parametrize(
