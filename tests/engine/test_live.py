@@ -14,11 +14,12 @@ from unittest.mock import patch
 import pytest
 
 from services.contract.api.endpoints import BASE_PATH
-from services.contract.tables import DELETED_IDS
+from services.contract.tables import DELETED_IDS, IDENTITY_LOG
+from services.query.execution.project_facts import ProjectFacts
 from services.query.http import live
 from services.runtime import http
 from services.runtime.settings import ClickHouseSettings
-from tests.support.engine import send_sql
+from tests.support.engine import insert_lines, send_sql
 from tests.support.histories import store
 from tests.support.oracle import Event, History
 from tests.support.oracle_people import Call, PeopleHistory
@@ -44,6 +45,7 @@ class Stream:
         self.headers: dict[str, str] = {}
         self._text = ""
         self.messages: list[tuple[str, Any, str]] = []
+        self.last_id = ""
 
     async def send(self, message: Any) -> None:
         if message["type"] == "http.response.start":
@@ -53,6 +55,7 @@ class Stream:
         *whole, self._text = self._text.split("\n\n")
         for one in whole:
             fields = dict(line.split(": ", 1) for line in one.splitlines() if not line.startswith(":"))
+            self.last_id = fields.get("id", self.last_id)
             if "event" in fields:
                 self.messages.append((fields["event"], json.loads(fields["data"]), fields.get("id", "")))
 
@@ -185,6 +188,44 @@ def test_one_that_comes_into_sight_late_is_sent_however_many_came_since(
 
     with patch.object(live, "MAX_AT_ONCE", 3):
         client.run(follow())
+
+
+def test_a_stream_that_breaks_goes_on_behind_what_it_had(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    project, key = next(client.projects)
+
+    def put(*names: str, at_ms: int) -> None:
+        received = [began[0] + timedelta(milliseconds=at_ms + i) for i in range(len(names))]
+        store(clickhouse, {project: History([event(*one) for one in zip(names, "u" * 9, received, strict=False)])})
+
+    began: list[datetime] = []
+
+    async def follow() -> None:
+        async with opened(client, key) as stream:
+            await asyncio.sleep(0.1)
+            last = stream.last_id
+            began.append(datetime.now(UTC))
+        # Nothing had come yet.
+        put("a", "b", at_ms=0)
+        async with opened(client, key, last_event_id=last) as stream:
+            await stream.until(2, 10)
+            put("c", at_ms=50)
+            await stream.until(3, 10)
+            # One that came into sight late does not bring what was received after it again.
+            put("late", at_ms=20)
+            await stream.until(4, 10)
+            assert stream.names() == ["a", "b", "c", "late"]
+            last = stream.last_id
+        put("d", at_ms=60)
+        for _ in range(2):
+            async with opened(client, key, last_event_id=last) as stream:
+                await stream.until(1, 10)
+                await asyncio.sleep(1.5 * live.EVERY_S)
+                assert stream.names() == ["d"]
+        async with opened(client, key, last_event_id=stream.last_id) as stream:
+            await asyncio.sleep(1.5 * live.EVERY_S)
+            assert stream.names() == []
+
+    client.run(follow())
 
 
 def test_an_id_of_the_future_is_none_of_a_stream(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
@@ -324,6 +365,45 @@ def test_texts_are_found_as_they_are_and_not_as_json_has_them(
     assert found("\u2029") == ["pasted raw", "pasted too"]
     for of_json in ("[", "{", ",", '","', "\\u00e5"):
         assert found(of_json) == []
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["few deleted", "many deleted"])
+def test_people_by_an_id_that_a_call_said_to_be_theirs(
+    client: QueryClient, clickhouse: ClickHouseSettings, many: bool
+) -> None:
+    """None of these ids has an event, or traits: a device that became ada's, one whose link did not count, and an alias."""
+    project, key = next(client.projects)
+    said = {
+        "device-1": ("link", "ada"),
+        "device-2": ("link", "eve"),
+        "device-3": ("alias", "ada"),
+        "gone": ("alias", "ada"),
+    }
+    of = {"device-1": "ada", "device-2": "bob", "device-3": "ada", "gone": "ada"}
+    calls = [call("identify", who, 3, {"name": who.title()}) for who in ("ada", "bob", "eve")]
+    store_people(clickhouse, {project: PeopleHistory([], of, calls)})
+    time = (datetime.now(UTC) - timedelta(minutes=1)).isoformat()
+    rows = [
+        {"project_id": project, "event_id": str(uuid.uuid4()), "kind": kind, "old_id": old, "distinct_id": user}
+        | {"timestamp": time, "received_at": time, "set_once": "{}"}
+        for old, (kind, user) in said.items()
+    ]
+    insert_lines(clickhouse, IDENTITY_LOG, "\n".join(map(json.dumps, rows)).encode())
+    send_sql(
+        clickhouse,
+        f"INSERT INTO {DELETED_IDS} (project_id, distinct_id, deletion_id, before) SELECT '{project}', 'gone', generateUUIDv4(), now() + 60",
+    )
+
+    def found(text: str) -> list[str]:
+        answer = client.send("GET", f"{BASE_PATH}/persons", key, params={"search": text}).json()
+        return sorted(one["person_id"] for one in answer["people"])
+
+    with patch.object(ProjectFacts, "has_many_deleted", lambda *_: many):
+        assert found("DEVICE-1") == found("evice-3") == ["ada"]
+        assert found("device-2") == ["bob"]
+        assert found("device") == ["ada", "bob"]
+        assert found("gone") == []
+        assert found("eve") == ["eve"]
 
 
 def test_a_group(client: QueryClient, clickhouse: ClickHouseSettings) -> None:

@@ -1,6 +1,7 @@
 """The people behind each number are those that the oracle counts there, and as many as the number says."""
 
 import json
+import uuid
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
@@ -10,11 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from services.contract.api.endpoints import BASE_PATH
 from services.runtime.settings import ClickHouseSettings
 from tests.support import oracle_cohorts, oracle_funnel, oracle_listed
 from tests.support.examples import examples
 from tests.support.histories import NAMES, dense_histories, histories, store, wide_windows
-from tests.support.oracle import History
+from tests.support.oracle import Event, History
 from tests.support.oracle_breakdown import OTHER, line_text
 from tests.support.oracle_people import by_group, folded
 from tests.support.people import people_histories, store_people
@@ -207,6 +209,27 @@ def test_cohorts_with_traits(client: QueryClient, clickhouse: ClickHouseSettings
 def _group_traits(history: Any, key: str) -> dict[str, Any]:
     calls = history.calls_of("group")
     return folded(call for call in calls if (call.group_type, call.group_key) == ("company", key))
+
+
+@pytest.mark.parametrize(
+    "value", ["1e400", "-1e999", "[1e400]", "[" * 1100 + "]" * 1100, '{"a":' * 1100 + "1" + "}" * 1100]
+)
+def test_a_value_that_no_event_can_have_is_not_a_missing_one(
+    client: QueryClient, clickhouse: ClickHouseSettings, value: str
+) -> None:
+    project, key = next(client.projects)
+    event = Event(str(uuid.uuid4()), "a", "u1", datetime(2024, 1, 2, tzinfo=ZONE))
+    store(clickhouse, {project: History([event])})
+    window = '"since":"2024-01-01","until":"2024-01-03","breakdown":"x"'
+    for query in (
+        '"type":"trends","series":[{"event":"a"}]',
+        '"type":"retention","born_event":"a","return_event":"b"',
+        '"type":"funnel","steps":[{"event":"a"},{"event":"b"}]',
+    ):
+        body = f'{{"query":{{{query},{window}}},"cell":{{"line":{{"kind":"value","value":{value}}}}}}}'
+        headers = {"content-type": "application/json"}
+        response = client.send("POST", f"{BASE_PATH}/query/people", key, content=body.encode(), headers=headers)
+        assert response.status_code == 400 or response.json()["count"] == 0, response.text
 
 
 def test_numbers_that_an_answer_does_not_have(client: QueryClient) -> None:

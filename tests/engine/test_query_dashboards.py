@@ -4,12 +4,14 @@ import asyncio
 import json
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from services.contract.api.dashboards import MAX_DASHBOARD_QUERIES, MAX_PAGE_BYTES
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.tables import DASHBOARDS
+from services.query.dashboards.repository import Dashboards
 from services.runtime.settings import ClickHouseSettings
 from tests.support.engine import send_sql
 from tests.support.query_client import QueryClient
@@ -318,6 +320,23 @@ def test_of_many_changes_at_once_one_is_made(client: QueryClient, key: str) -> N
     assert sorted(response.status_code for response in responses) == [200] + [409] * 11
     (made,) = [response.json() for response in responses if response.status_code == 200]
     assert get(client, key, created["dashboard_id"]).json() == made
+
+
+def test_a_change_at_the_same_time_brings_no_deleted_one_back(client: QueryClient, key: str) -> None:
+    created = client.ask("/dashboard/create", key, {"name": "x", "queries": []})
+    dashboard_id = created["dashboard_id"]
+    insert = Dashboards._insert
+
+    async def late(self: Dashboards, row: Any, token: str) -> None:
+        path = f"{BASE_PATH}/dashboard/delete/{dashboard_id}"
+        deleted = await client.http.delete(path, headers={"authorization": f"Bearer {key}"})
+        assert deleted.status_code == 200
+        await insert(self, row, token)
+
+    with patch.object(Dashboards, "_insert", late):
+        changed = put(client, key, dashboard_id, name="y", queries=[], version=created["version"])
+    assert changed.status_code == 404
+    assert get(client, key, dashboard_id).status_code == 404
 
 
 def test_a_change_is_checked_as_a_new_one_is(client: QueryClient, key: str) -> None:

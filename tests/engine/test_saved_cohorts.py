@@ -5,12 +5,15 @@ import json
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.tables import COHORT_IDS, COHORTS, DELETED_IDS
+from services.query.cohorts import repository
 from services.query.cohorts.repository import SavedCohorts
 from services.query.execution.executor import QueryExecutor
 from services.query.execution.limits import Limits
@@ -168,6 +171,20 @@ def test_kept_listed_and_deleted(client: QueryClient) -> None:
     assert (response.status_code, response.json()["error"]["field"]) == (400, "cohort.saved")
 
 
+def test_what_is_saved_last_counts_whatever_the_clocks_say(client: QueryClient) -> None:
+    """Query services have clocks of their own, and a client may meet any of them."""
+    _, key = next(client.projects)
+    clock = iter(range(10**18, 0, -(10**15)))
+    with patch.object(repository, "time", SimpleNamespace(time_ns=lambda: next(clock))):
+        put(client, key, "x", {"ids": ["a"]})
+        put(client, key, "x", {"ids": ["a", "b"]})
+        assert get(client, key, "x").json()["ids"] == 2
+        client.send("DELETE", f"{BASE_PATH}/cohorts/x", key)
+        assert get(client, key, "x").status_code == 404
+        put(client, key, "x", {"cohort": RULE})
+        assert get(client, key, "x").json()["kind"] == "rule"
+
+
 @pytest.mark.parametrize(
     ("body", "field"),
     [
@@ -185,6 +202,29 @@ def test_kept_listed_and_deleted(client: QueryClient) -> None:
 def test_what_is_no_cohort(client: QueryClient, project: tuple[str, str], body: Any, field: str) -> None:
     response = put(client, project[1], "x", body)
     assert (response.status_code, response.json()["error"]["field"]) == (400, field)
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"did": "pay", **WINDOW}, ""),
+        ({"and": [RULE]}, ""),
+        ({"traits": {"person.a": 1}}, ""),
+        ({"last": "7d"}, ".last"),
+        ({"filter": {"a": 1}}, ".filter"),
+        ({"at_least": 2}, ".at_least"),
+    ],
+)
+def test_nothing_goes_with_a_name(client: QueryClient, project: tuple[str, str], more: Any, field: str) -> None:
+    """Of a rule as of a list: what stands beside the name would be left out, and the answer be another query's."""
+    _, key = project
+    put(client, key, "rule", {"cohort": RULE})
+    put(client, key, "ids", {"ids": ["u1"]})
+    for name in ("rule", "ids"):
+        for kind, query in QUERIES.items():
+            cohort = {"or": [{"saved": name}, {"saved": name, **more}]}
+            response = client.post(f"/query/{kind}", key, {**query, "cohort": cohort})
+            assert (response.status_code, response.json()["error"]["field"]) == (400, f"cohort.or[1]{field}")
 
 
 def test_a_rule_that_has_no_whole_day_yet_is_one(client: QueryClient, project: tuple[str, str]) -> None:

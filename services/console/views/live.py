@@ -94,9 +94,11 @@ def events_since(live: LiveFilter, after: str, now: datetime) -> dict[str, Any]:
 
 
 def looked_back(after: str) -> str:
-    """A receipt, in microseconds, some time earlier: what was received before it may come into sight after it."""
-    is_receipt = after.isascii() and after.isdigit() and len(after) < 18
-    return str(max(0, int(after) - _LOOK_BACK_US)) if is_receipt else ""
+    """The receipt of a place in the stream, in microseconds, some time earlier: what was received before it may come into
+    sight after it."""
+    receipt = after.partition("-")[0]
+    is_receipt = receipt.isascii() and receipt.isdigit() and len(receipt) < 18
+    return str(max(0, int(receipt) - _LOOK_BACK_US)) if is_receipt else ""
 
 
 def latest_events(live: LiveFilter, now: datetime) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from services.contract.api.fields import Cohort
 from services.contract.tables import COHORT_IDS, COHORTS
 from services.query.cohorts.request import NewCohort
 from services.query.execution.turns import StoreTurns
-from services.query.request.cohorts import ListedCohort
+from services.query.request.cohorts import ListedCohort, check_saved
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.clock import utc_time
 from services.runtime.logs import get_logger
@@ -37,6 +37,7 @@ _READ = (
     f"SELECT name, rule, list_id, ids, toUnixTimestamp64Micro(updated_at), version FROM {COHORTS} FINAL "
     "WHERE project_id = {project:String} AND NOT deleted"
 )
+_LAST_VERSION = f"SELECT max(version) FROM {COHORTS} WHERE project_id = {{project:String}} AND name = {{name:String}}"
 _ORPHANS = (
     f"SELECT DISTINCT list_id FROM {COHORT_IDS} WHERE added_at < now64(6) - toIntervalHour(1) "
     f"AND list_id NOT IN (SELECT list_id FROM {COHORTS} FINAL WHERE NOT deleted) LIMIT 1000"
@@ -53,7 +54,7 @@ class _Row(Struct, kw_only=True):
     ids: int = 0
     updated_at: datetime
     deleted: bool = False
-    version: int
+    version: int = 0
 
 
 class SavedCohorts:
@@ -73,7 +74,7 @@ class SavedCohorts:
                 f"The project has {MAX_SAVED_COHORTS} saved cohorts; more are not taken. Delete one first.",
                 field="name",
             )
-        row = _Row(project_id=project_id, name=name, updated_at=now, version=time.time_ns())
+        row = _Row(project_id=project_id, name=name, updated_at=now)
         if new.rule is not None:
             row.rule = bytes(new.rule).decode()
         else:
@@ -91,7 +92,7 @@ class SavedCohorts:
 
     async def delete(self, project_id: str, name: str, now: datetime) -> None:
         """Also fine when there is none."""
-        await self._insert(_Row(project_id=project_id, name=name, updated_at=now, deleted=True, version=time.time_ns()))
+        await self._insert(_Row(project_id=project_id, name=name, updated_at=now, deleted=True))
 
     async def put_in(self, project_id: str, query: Q) -> Q:
         """The query with what stands under the names that its cohort speaks of. Raises ApiError for a name that is none."""
@@ -107,6 +108,10 @@ class SavedCohorts:
         )
 
     async def _insert(self, row: _Row) -> None:
+        """In the place of what the name has, whatever the clock was of the service that saved or deleted that."""
+        of_name = {"project": row.project_id, "name": row.name}
+        ((last,),) = await self._turns.run(row.project_id, lambda store: store.rows(_LAST_VERSION, of_name))
+        row.version = max(time.time_ns(), last + 1)
         async with self._turns.turn(row.project_id):
             await self._store.insert_lines(COHORTS, _Row.__struct_fields__, msgspec.json.encode(row) + b"\n")
 
@@ -170,6 +175,7 @@ def _resolved(cohort: Cohort, rows: dict[str, Sequence[Any]], place: str) -> Coh
         changes["none_of"] = _resolved(cohort.none_of, rows, f"{place}.not")
     if cohort.saved is None:
         return replace(cohort, **changes) if changes else cohort
+    check_saved(cohort, place)
     found = rows.get(cohort.saved)
     if found is None:
         raise ApiError(

@@ -23,6 +23,9 @@ from services.runtime.clock import utc_time
 _READ = "dashboard_id, name, queries, toUnixTimestamp64Micro(created_at), toUnixTimestamp64Micro(updated_at), version"
 # Of a page's rows those that it has bytes for, and the first that is too much. A row is more than its two texts.
 _ROW_BYTES = 300
+# A deletion's version is so many higher: a change that was under way at the same time has a lower one, whichever is stored
+# last.
+_DELETION_AHEAD = 1000
 _PAGE_SQL = (
     f"SELECT {_READ}, bytes FROM (SELECT *, length(name) + length(queries) + {_ROW_BYTES:d} AS own_bytes, "
     "sum(own_bytes) OVER (ORDER BY created_at, dashboard_id ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS bytes "
@@ -145,7 +148,7 @@ class Dashboards:
         async with self._turns.turn(project_id):
             await self._store.command(
                 f"INSERT INTO {DASHBOARDS} SELECT * REPLACE "
-                "(true AS deleted, now64(6) AS updated_at, version + 1 AS version) "
+                f"(true AS deleted, now64(6) AS updated_at, version + {_DELETION_AHEAD:d} AS version) "
                 # Unqualified, `deleted` would be the value that replaces it.
                 f"FROM {DASHBOARDS} AS d FINAL WHERE d.project_id = {{project:String}} "
                 "AND d.dashboard_id = {id:String} AND NOT d.deleted",

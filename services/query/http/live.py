@@ -48,29 +48,54 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Sent(Struct):
-    """What a stream has sent: ids by receipt, of the time that is looked back. `newest_us`: the latest receipt; nothing of
-    before `begin_us` is sent."""
+    """What a stream has sent: ids by receipt, of the time that is looked back. `newest_us`: the latest receipt, and
+    `newest_id` the event that has it; nothing of before `begin_us` is sent."""
 
     newest_us: int
     begin_us: int
+    newest_id: str = ""
     ids: OrderedDict[str, int] = msgspec.field(default_factory=OrderedDict)
+
+    @classmethod
+    def of(cls, last_id: str, now_us: int) -> "Sent":
+        """Nothing of before now, but where a client goes on behind the last place that it had: see `place`."""
+        receipt, _, event_id = last_id.partition("-")
+        newest_us = int(receipt) if receipt.isascii() and receipt.isdigit() and len(receipt) < 18 else now_us
+        if newest_us > now_us + LOOK_BACK_US:
+            # No clock of ours: a stream from then on would say nothing.
+            newest_us = now_us
+        begin_us = max(newest_us, now_us - LOOK_BACK_US)
+        sent, newest = cls(begin_us, begin_us), _uuid(event_id)
+        if newest is not None:
+            sent.newest_id = str(newest)
+            sent.ids[sent.newest_id] = begin_us
+        return sent
+
+    @property
+    def place(self) -> str:
+        """Of all that was sent so far. It never goes back: one that came into sight late would else bring others again."""
+        return f"{self.newest_us}-{self.newest_id}" if self.newest_id else str(self.newest_us)
 
     @property
     def since_us(self) -> int:
         return max(self.newest_us - LOOK_BACK_US, self.begin_us)
 
-    def new(self, events: Sequence[tuple[int, StoredEvent]]) -> list[tuple[int, StoredEvent]]:
-        """The last MAX_AT_ONCE of those that were not sent yet; from now on they are. Others stay left out."""
+    def new(self, events: Sequence[tuple[int, StoredEvent]]) -> list[tuple[str, StoredEvent]]:
+        """The last MAX_AT_ONCE of those that were not sent yet, with the place behind each; from now on they are. Others stay
+        left out."""
         fresh = [(received, event) for received, event in events if event.event_id not in self.ids]
         if len(fresh) > MAX_AT_ONCE:
             fresh = fresh[-MAX_AT_ONCE:]
             self.begin_us = fresh[0][0]
+        placed = []
         for received, event in fresh:
             self.ids[event.event_id] = received
-            self.newest_us = max(self.newest_us, received)
+            if received >= self.newest_us:
+                self.newest_us, self.newest_id = received, event.event_id
+            placed.append((self.place, event))
         for event_id in [one for one, received in self.ids.items() if received < self.since_us]:
             del self.ids[event_id]
-        return fresh
+        return placed
 
 
 class LiveRoutes:
@@ -106,23 +131,16 @@ class LiveRoutes:
     async def live(self, request: Request) -> Response:
         project_id = await project_of(request, self._keys)
         conditions = parse_filter(Raw(first_of_each_name((request.query_params.get("filter") or "null").encode())))
-        now_us = microseconds(self._clock())
-        # Nothing of before, but where a client goes on with its stream.
-        last = request.headers.get("last-event-id", "")
-        newest_us = int(last) if last.isascii() and last.isdigit() and len(last) < 18 else now_us
-        if newest_us > now_us + LOOK_BACK_US:
-            # No clock of ours: a stream from then on would say nothing.
-            newest_us = now_us
+        sent = Sent.of(request.headers.get("last-event-id", ""), microseconds(self._clock()))
         if self._streams.total() >= MAX_STREAMS or self._streams[project_id] >= MAX_STREAMS_OF_PROJECT:
             raise ApiError(
                 ErrorCode.RATE_LIMITED,
                 f"At most {MAX_STREAMS_OF_PROJECT} streams of a project are open at once, and {MAX_STREAMS} in all. Close one.",
                 retry_after_s=_RETRY_AFTER_S,
             )
-        begin_us = max(newest_us, now_us - LOOK_BACK_US)
         # Counted before anything is waited for: else many that come at once would all find room.
         self._streams[project_id] += 1
-        return _Stream(self._stream(project_id, conditions, Sent(begin_us, begin_us)), lambda: self._ended(project_id))
+        return _Stream(self._stream(project_id, conditions, sent), lambda: self._ended(project_id))
 
     def _ended(self, project_id: str) -> None:
         self._streams[project_id] -= 1
@@ -132,7 +150,8 @@ class LiveRoutes:
     async def _stream(self, project_id: str, conditions: list[Condition], sent: Sent) -> AsyncIterator[bytes]:
         end, spoke = time.monotonic() + MAX_STREAM_S, time.monotonic()
         with STREAMS.track_inprogress():
-            yield b": live\nretry: 1000\n\n"
+            # With a place from the beginning: a stream that breaks before its first event goes on, too.
+            yield b": live\nretry: 1000\nid: %b\n\n" % sent.place.encode()
             while time.monotonic() < end and not STOPPING.is_set():
                 text = await self._look(project_id, conditions, sent)
                 if text:
@@ -160,10 +179,10 @@ class LiveRoutes:
         except (StoreError, ApiError):
             return b""
         lines = [b'event: gap\ndata: {"more_than":%d}\n\n' % MAX_AT_ONCE] if len(events) > MAX_AT_ONCE else []
-        for received_us, event in sent.new(events):
+        for place, event in sent.new(events):
             # A carriage return ends a line of a stream. In JSON it is a blank: in texts it is escaped.
             data = _encode(event).replace(b"\r", b" ")
-            lines.append(b"id: %d\nevent: event\ndata: %b\n\n" % (received_us, data))
+            lines.append(b"id: %b\nevent: event\ndata: %b\n\n" % (place.encode(), data))
         return b"".join(lines)
 
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from services.contract.api.cohort import MAX_PAGE_PEOPLE, CohortQuery, CohortResult
 from services.query.execution.executor import QueryExecutor
-from services.query.request.cohorts import Rule, parse_cohort
+from services.query.request.cohorts import Rule, as_said, parse_cohort
 from services.query.request.cursor import Position, binding, read_cursor, write_cursor
 from services.query.sql.cohorts import cohort_people
 from services.query.sql.parameters import Parameters, Promoted
@@ -31,7 +31,7 @@ class CohortSpec(Struct, frozen=True):
 
 
 def cohort_identity(project_id: str, rule: Rule) -> bytes:
-    return binding("cohort", project_id, rule)
+    return binding("cohort", project_id, as_said(rule))
 
 
 def parse_cohort_query(query: CohortQuery, project_id: str) -> CohortSpec:

@@ -10,10 +10,10 @@ from msgspec import UNSET, Raw, Struct
 from services.contract.api.events import MAX_PAGE_EVENTS, EventsQuery, EventsResult, StoredEvent
 from services.contract.repeated_names import readable_object
 from services.query.execution.executor import QueryExecutor
-from services.query.request.cohorts import Rule, parse_cohort
+from services.query.request.cohorts import Rule, as_said, parse_cohort
 from services.query.request.cursor import Position, binding, read_cursor, write_cursor
 from services.query.request.filters import Condition, parse_filter
-from services.query.request.relative_windows import words_of
+from services.query.request.relative_windows import WordedEvents
 from services.query.request.time_window import DAY_US, EARLIEST_US, LATEST_US, UTC_ZONE, TimeWindow, window_of
 from services.query.sql.cohorts import in_cohort
 from services.query.sql.conditions import conditions_sql, joins_of
@@ -72,14 +72,15 @@ class EventsSpec(Struct, frozen=True):
         """What a cursor is bound to."""
         ordered = sorted(repr((c.key, c.operator, c.operand)) for c in self.conditions)
         window = self.words or (self.window.since_us, self.window.until_us)
-        return binding(project_id, window, ordered, self.cohort, self.descending)
+        return binding(project_id, window, ordered, as_said(self.cohort), self.descending)
 
 
 def parse_events(query: EventsQuery, project_id: str) -> EventsSpec:
     window = window_of(query)
     conditions, descending = parse_filter(query.filter), query.order == "desc"
     cohort = None if query.cohort is None else parse_cohort(query.cohort)
-    spec = EventsSpec(window, conditions, query.limit or MAX_PAGE_EVENTS, descending, None, cohort, words_of(query))
+    words = query.words if isinstance(query, WordedEvents) else ()
+    spec = EventsSpec(window, conditions, query.limit or MAX_PAGE_EVENTS, descending, None, cohort, words)
     if query.cursor is None:
         return spec
     return msgspec.structs.replace(spec, after=read_cursor(query.cursor, spec.identity(project_id)))

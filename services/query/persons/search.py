@@ -37,11 +37,19 @@ def _says_it(column: str) -> str:
 
 # 0: an id begins with it, 1: has it, 2: what was said of the person has it.
 _RANK = f"multiIf(startsWith(lowerUTF8(e.distinct_id), lowerUTF8({{search:String}})), 0, {_has('e.distinct_id')}, 1, 2)"
+# What a call said to be another id of its person, where no row of the log may be about it. It is whose it is now, whether the
+# call counts or not.
+_PRIOR_IDS = (
+    "SELECT project_id, old_id AS distinct_id, old_hash AS distinct_hash, timestamp, received_at "
+    f"FROM {IDENTITY_LOG} WHERE project_id = {{project:String}} AND old_id != ''"
+)
 SEARCH_SQL = (
     "SELECT who, min(rank) AS best FROM ("
     f"SELECT {PERSON} AS who, {_RANK} AS rank FROM {IDENTITY_LOG} AS e {join_persons(False)} "
     f"WHERE e.project_id = {{project:String}} AND {NOT_DELETED} AND e.distinct_id != '' AND "
     f"({_has('e.distinct_id')} OR (e.kind != 'group' AND ({_says_it('e.traits')} OR {_says_it('e.set_once')}))) UNION ALL "
+    f"SELECT {PERSON} AS who, {_RANK} AS rank FROM ({_PRIOR_IDS}) AS e {join_persons(False)} "
+    f"WHERE {NOT_DELETED} AND {_has('e.distinct_id')} UNION ALL "
     f"SELECT {PERSON} AS who, {_RANK} AS rank FROM {EVENTS_WITH_DUPLICATES} {join_persons(False)} "
     f"WHERE {IN_WINDOW} AND {_has('e.distinct_id')}"
     f") GROUP BY who ORDER BY best, who LIMIT {_MAX_CANDIDATES:d}"

@@ -12,6 +12,7 @@ from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import MAX_COHORT_RULES, Cohort
 from services.contract.api.validation import invalid_field, refuse_nul
 from services.query.request.filters import Condition, parse_filter, parse_filter_of
+from services.query.request.relative_windows import WordedCohort
 from services.query.request.time_window import TimeWindow, parse_time_window
 
 MAX_COHORT_DEPTH = 10
@@ -36,13 +37,15 @@ class ListedCohort(Cohort, kw_only=True):
 
 
 class Did(Struct, frozen=True):
-    """People with `times` (1 or more) such events in the window, or with so many and no more."""
+    """People with `times` (1 or more) such events in the window, or with so many and no more. `words`: what the window was
+    called, where it was said in words."""
 
     event: str
     window: TimeWindow
     conditions: list[Condition]
     times: int
     exactly: bool = False
+    words: tuple[object, ...] = ()
 
 
 class Has(Struct, frozen=True):
@@ -87,6 +90,22 @@ def parse_cohort(cohort: Cohort) -> Rule:
         raise invalid_field(
             "cohort", f"has {count} rules about events and traits; at most {MAX_COHORT_RULES} are taken"
         )
+    return rule
+
+
+def check_saved(cohort: Cohort, place: str) -> None:
+    """Of one that names a saved cohort: nothing else goes with it. Raises ApiError."""
+    _parse(cohort, place, 1)
+
+
+def as_said(rule: Rule | None) -> object:
+    """What a cursor is bound to: a window in words is its words, which stay the same while its times go on."""
+    if isinstance(rule, Did) and rule.words:
+        return rule.event, rule.words, rule.conditions, rule.times, rule.exactly
+    if isinstance(rule, Not):
+        return Not(as_said(rule.rule))  # type: ignore[arg-type]
+    if isinstance(rule, Every | Either):
+        return type(rule)([as_said(part) for part in rule.rules])  # type: ignore[misc]
     return rule
 
 
@@ -164,14 +183,15 @@ def _did(cohort: Cohort, place: str) -> Rule:
         conditions = parse_filter(cohort.filter)
     except ApiError as error:
         raise error.within(place) from error
+    words = cohort.words if isinstance(cohort, WordedCohort) else ()
     bound, times = counts[0] if counts else ("at_least", 1)
     if name == "did_not" or (bound, times) == ("exactly", 0):
         bound, times = "at_most", 0
     if bound == "at_most":
-        return Not(Did(event, window, conditions, times + 1))
+        return Not(Did(event, window, conditions, times + 1, words=words))
     if times == 0:
         raise invalid_field(f"{place}.at_least", "must be 1 or more: everybody did it 0 times or more")
-    return Did(event, window, conditions, times, bound == "exactly")
+    return Did(event, window, conditions, times, bound == "exactly", words)
 
 
 def _traits(traits: Raw, place: str) -> Rule:

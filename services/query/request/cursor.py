@@ -28,8 +28,8 @@ class Position(Struct, frozen=True):
 
 def binding(*parts: object) -> bytes:
     """What a cursor is bound to, as bytes that a version and the one before write alike: in a rolling upgrade a page may
-    come from the one, and the next from the other. 0.1.0 called a time window by another name."""
-    return repr(parts).replace("=TimeWindow(", "=Window(").encode()
+    come from the one, and the next from the other. 0.1.0 called a time window by another name, and its rules had no words."""
+    return repr(parts).replace("=TimeWindow(", "=Window(").replace(", words=()", "").encode()
 
 
 def write_cursor(position: Position, bound_to: bytes) -> str:

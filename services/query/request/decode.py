@@ -3,6 +3,7 @@
 Fields that the type does not know are left out and named in warnings.
 """
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import TypeVar
 
@@ -64,4 +65,7 @@ def _listed_warnings(sent: Mapping[str, Raw], kind: type[Struct]) -> list[str]:
 
 
 def _cohort_warnings(sent: Mapping[str, Raw]) -> list[str]:
-    return _warnings(unknown_fields(msgspec.json.decode(sent["cohort"])), ()) if "cohort" in sent else []
+    if "cohort" not in sent:
+        return []
+    # Its names alone matter here. Python's reader takes any number, so that whoever reads the field says what is wrong.
+    return _warnings(unknown_fields(json.loads(bytes(sent["cohort"]), parse_int=float)), ())

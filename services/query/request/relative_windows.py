@@ -11,9 +11,10 @@ from typing import Any, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
 from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.events import EventsQuery
 from services.contract.api.fields import CalendarUnit, Cohort, Interval, Window, WindowedQuery
 from services.contract.api.timestamps import microseconds
 from services.contract.api.validation import invalid_field
@@ -47,10 +48,28 @@ class Absolute(NamedTuple):
     before: "Absolute | None" = None
 
 
-def words_of(query: WindowedQuery) -> tuple[object, ...]:
-    """What a window in words was called: it stays the same while its times go on."""
-    said = tuple(getattr(query, name) for name in (*_FORMS, "whole_periods", "timezone"))
-    return said if any(said[: len(_FORMS)]) else ()
+class WordedCohort(Cohort, kw_only=True):
+    """A rule whose window was said in `words`: see `words_of`."""
+
+    words: tuple[object, ...]
+
+
+class WordedEvents(EventsQuery, kw_only=True):
+    """The same of a query whose pages are walked through."""
+
+    words: tuple[object, ...]
+
+
+def words_of(said_in: WindowedQuery | Cohort) -> tuple[object, ...]:
+    """What a window in words was called: it stays the same while its times go on. Of times, where `whole_periods` cuts their
+    end, the times as they were said."""
+    said = tuple(getattr(said_in, name) for name in (*_FORMS, "whole_periods", "timezone"))
+    if any(said[: len(_FORMS)]):
+        return said
+    if not said_in.whole_periods or said_in.since is None or said_in.until is None:
+        return ()
+    window = parse_time_window(said_in.since, said_in.until, said_in.timezone)
+    return window.since_us, window.until_us, *said[len(_FORMS) :]
 
 
 def absolute(query: Struct, now: datetime) -> Absolute:
@@ -65,6 +84,8 @@ def absolute(query: Struct, now: datetime) -> Absolute:
         return Absolute(query, None)
     window, shift = _resolve(query, now)
     found = _with(query, window)
+    if isinstance(found, EventsQuery):
+        found = WordedEvents(**asdict(found), words=words_of(query))
     if query.compare is None:
         return Absolute(found, _shown(window))
     if getattr(query, "cursor", None) is not None:
@@ -96,13 +117,16 @@ def absolute_cohort(cohort: Cohort, now: datetime, place: str = "cohort") -> Coh
             changes[name] = [absolute_cohort(part, now, f"{place}.{kind}[{i}]") for i, part in enumerate(parts)]
     if cohort.none_of is not None:
         changes["none_of"] = absolute_cohort(cohort.none_of, now, f"{place}.not")
-    if any(getattr(cohort, name) not in (None, False) for name in (*_FORMS, "whole_periods")):
-        try:
-            window, _ = _resolve(cohort, now)
-        except ApiError as error:
-            raise error.within(place) from error
-        changes |= dict.fromkeys((*_FORMS, "whole_periods")) | _times(window)
-    return replace(cohort, **changes) if changes else cohort
+    is_of_events = cohort.did is not None or cohort.did_not is not None
+    if not is_of_events or all(getattr(cohort, name) in (None, False) for name in (*_FORMS, "whole_periods")):
+        return replace(cohort, **changes) if changes else cohort
+    try:
+        window, _ = _resolve(cohort, now)
+    except ApiError as error:
+        raise error.within(place) from error
+    words = words_of(cohort)
+    changes |= dict.fromkeys((*_FORMS, "whole_periods")) | _times(window)
+    return WordedCohort(**{**asdict(cohort), **changes}, words=words)
 
 
 def _with(query: Q, window: TimeWindow) -> Q:

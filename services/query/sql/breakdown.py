@@ -71,7 +71,8 @@ def label_sql(breakdown: Breakdown, kind: str, value: Raw | UnsetType, parameter
     name = parameters.add("v", "String")
     if breakdown.group_type is not None:
         return f"toJSONString(JSONExtractString({given}, {name}))"
-    return _value_sql(json_text(given, name), "label_text", _NO_LINE)
+    # A value that ClickHouse cannot read is none of an event; its text would be that of a missing one.
+    return f"ifNull(nullIf({_value_sql(json_text(given, name), 'label_text', _NO_LINE)}, ''), '{_NO_LINE}')"
 
 
 def line_of(label: str) -> Line:

@@ -332,7 +332,15 @@ async def test_a_form_that_is_too_large_is_refused(api: FakeApi) -> None:
 
 
 @pytest.mark.parametrize(
-    ("after", "wanted"), [("1800000000000000", "1799999970000000"), ("17", "0"), ("", ""), ("x", ""), ("9" * 18, "")]
+    ("after", "wanted"),
+    [
+        ("1800000000000000", "1799999970000000"),
+        ("1800000000000000-6e5a9c52-0d4c-4e0e-9c36-0b5c3ad3a6a1", "1799999970000000"),
+        ("17", "0"),
+        ("", ""),
+        ("x", ""),
+        ("9" * 18, ""),
+    ],
 )
 def test_streams_look_back(after: str, wanted: str) -> None:
     """An event that was received before the list was made can be stored after it."""

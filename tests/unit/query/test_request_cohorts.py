@@ -2,7 +2,7 @@
 
 import json
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import MAX_COHORT_RULES
 from services.query.cohorts.request import parse_saved_cohort
 from services.query.insights.cohort import CohortSpec
-from services.query.insights.registry import parse_query, parse_saved_query
+from services.query.insights.registry import asked, decode_query, parse_query, parse_saved_query
 from services.query.request.cohorts import MAX_COHORT_DEPTH, Did, Every, Has, Not
 from services.query.request.cursor import Position, write_cursor
 from services.query.sql.cohorts import in_cohort
@@ -19,6 +19,8 @@ from services.query.sql.parameters import Parameters
 
 WINDOW = {"since": "2024-01-01", "until": "2024-02-01"}
 DID = {"did": "a", **WINDOW}
+# Ends with the last whole day until its end has come.
+OPEN = {"since": "2026-01-01", "until": "2026-04-01", "whole_periods": True}
 
 
 def parsed(cohort: Any, **more: Any) -> tuple[CohortSpec, list[str]]:
@@ -142,3 +144,68 @@ def test_a_cursor_is_of_one_cohort() -> None:
     with pytest.raises(ApiError) as caught:
         parsed({**DID, "at_least": 2}, cursor=cursor)
     assert caught.value.code is ErrorCode.INVALID_CURSOR
+
+
+@pytest.mark.parametrize("more", [{}, {"last": "30d", "filter": {"event": "a"}}, OPEN])
+def test_a_walk_over_a_cohort_in_words_goes_on_when_the_hour_or_day_has_ended(more: dict[str, Any]) -> None:
+    kind, now = "events" if more else "cohort", datetime(2026, 3, 18, 13, 59, tzinfo=UTC)
+    rules: list[dict[str, Any]] = [
+        {"did": "a", "last": "24h"},
+        {"not": {"or": [{"did_not": "b", "this": "week", "whole_periods": True}]}},
+        {"did": "c", **OPEN},
+    ]
+
+    def spec(cohort: Any, at: datetime, **cursor: str) -> Any:
+        body = json.dumps({"cohort": cohort, **more, **cursor}).encode()
+        return asked(kind, decode_query(kind, body)[0], "p", at).spec
+
+    first = spec({"and": rules}, now)
+    cursor = write_cursor(Position(0, bytes(16)), first.identity("p"))
+    for later in (timedelta(minutes=2), timedelta(days=2)):
+        following = spec({"and": rules}, now + later, cursor=cursor)
+        assert following.after == Position(0, bytes(16))
+        assert following != first
+    changed: list[list[dict[str, Any]]] = [
+        [{"last": "25h"}, {"exactly": 1}],
+        [],
+        [{"until": "2026-05-01"}, {"timezone": "Asia/Tokyo"}],
+    ]
+    others = [[*rules[:i], {**rules[i], **one}, *rules[i + 1 :]] for i, some in enumerate(changed) for one in some]
+    for other in (*others, rules[:2]):
+        with pytest.raises(ApiError) as caught:
+            spec({"and": other}, now, cursor=cursor)
+        assert caught.value.code is ErrorCode.INVALID_CURSOR
+    if "until" in more:
+        with pytest.raises(ApiError):
+            spec({"and": rules}, now, cursor=cursor, until="2026-05-01")
+
+
+def test_a_window_in_words_belongs_to_events() -> None:
+    for word, value in (("last", "7d"), ("this", "day"), ("whole_periods", True)):
+        with pytest.raises(ApiError) as caught:
+            parsed({"or": [{"traits": {"person.plan": "pro"}, word: value}]})
+        assert (caught.value.code, caught.value.field) == (ErrorCode.INVALID_FIELD, f"cohort.or[0].{word}")
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e999", "9" * 5000])
+@pytest.mark.parametrize(
+    ("cohort", "field"),
+    [
+        ('{"did":"a","last":"1d","filter":{"x":%s}}', ".filter"),
+        ('{"or":[{"traits":{"person.a":%s}}]}', ".or[0].traits"),
+        ('{"and":[{"did":"a","last":"1d","at_least":%s}]}', ".and[0].at_least"),
+        ('{"not":{"did":%s}}', ".not.did"),
+        ("%s", ""),
+        ('{"did":"a","last":"1d","colour":%s}', None),
+    ],
+)
+def test_a_number_that_no_double_holds_is_told_by_its_field(cohort: str, field: str | None, number: str) -> None:
+    """Also in a saved one. Unknown fields may hold anything."""
+    body = f'{{"cohort":{cohort % number}}}'.encode()
+    for parse in (lambda: parse_query("cohort", body, "p"), lambda: parse_saved_cohort(body, datetime.now(UTC))):
+        if field is None:
+            parse()
+            continue
+        with pytest.raises(ApiError) as caught:
+            parse()
+        assert caught.value.field == f"cohort{field}"
