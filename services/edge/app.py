@@ -48,7 +48,7 @@ log = get_logger(__name__)
 _RETRY_S = 1.0
 
 
-def create_app(settings: EdgeSettings, connections: Connections | None = None) -> ASGIApp:
+def create_app(settings: EdgeSettings, connections: Connections) -> ASGIApp:
     """The edge as an ASGI application. Takes requests at once; is ready when Kafka and the keys are there. `connections`: those
     that its requests come on."""
     store = ClickHouse(settings)
@@ -65,7 +65,7 @@ def create_app(settings: EdgeSettings, connections: Connections | None = None) -
         settings,
         lambda count: _agree(store, known, topic, count),
         more_to_come=bodies.are_under_way,
-        clients=lambda: 0 if connections is None else connections.count,
+        clients=lambda: connections.count,
         trace=None if traces is None else CURRENT.get,
     )
     kept_in: EventLog = event_log if traces is None else TracedLog(event_log, traces)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from services.contract.api.events import StoredEvent
+from services.contract.api.events import StoredEvent, receipt_of
 from services.contract.api.timestamps import microseconds
 
 SHOWN_EVENTS = 50
@@ -96,9 +96,8 @@ def events_since(live: LiveFilter, after: str, now: datetime) -> dict[str, Any]:
 def looked_back(after: str) -> str:
     """The receipt of a place in the stream, in microseconds, some time earlier: what was received before it may come into
     sight after it."""
-    receipt = after.partition("-")[0]
-    is_receipt = receipt.isascii() and receipt.isdigit() and len(receipt) < 18
-    return str(max(0, int(receipt) - _LOOK_BACK_US)) if is_receipt else ""
+    receipt_us = receipt_of(after)
+    return "" if receipt_us is None else str(max(0, receipt_us - _LOOK_BACK_US))
 
 
 def latest_events(live: LiveFilter, now: datetime) -> dict[str, Any]:

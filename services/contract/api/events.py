@@ -57,3 +57,10 @@ class EventsResult(WindowedResult, kw_only=True):
     previous: "EventsResult | UnsetType" = UNSET
     partial: Partial | UnsetType = UNSET
     warnings: Warnings | UnsetType = UNSET
+
+
+def receipt_of(place: str) -> int | None:
+    """The time of receipt, in microseconds, of a place in the stream of live events: it alone, or with `-` and an event's id
+    behind it. None where it is no place."""
+    receipt = place.partition("-")[0]
+    return int(receipt) if receipt.isascii() and receipt.isdigit() and len(receipt) < 18 else None

@@ -25,10 +25,8 @@ from services.contract.log.event_ids import fresh_ids, id_of_key, id_of_merge
 from services.contract.placeholders import is_placeholder_id, placeholder_warning
 from services.contract.repeated_names import first_of_each_name
 from services.edge.intake.json_checks import json_object, refuse_nul
-from services.edge.intake.lenient import drop_placeholder_key, read_fields
+from services.edge.intake.lenient import MAX_UNKNOWN, drop_placeholder_key, read_fields
 from services.edge.intake.timestamps import read_time, resolve_time
-
-_MAX_UNKNOWN = 20  # of unknown fields that are named
 
 
 class IdentityIntake(Struct):
@@ -212,7 +210,7 @@ def _decode(body: bytes, kind: type[M]) -> tuple[M, list[str]]:
         raise ApiError(
             ErrorCode.EVENT_TOO_LARGE, f"The message has {len(body)} bytes; at most {MAX_EVENT_BYTES} are taken."
         )
-    fields = read_fields(plain_text(body), frozenset(kind.__struct_fields__), _MAX_UNKNOWN)
+    fields = read_fields(plain_text(body), frozenset(kind.__struct_fields__), MAX_UNKNOWN)
     placeholder = drop_placeholder_key(fields)
     try:
         message = msgspec.json.decode(fields.encode(), type=kind)

@@ -16,6 +16,8 @@ from services.edge.intake.json_split import TooManyPartsError, UnbalancedError, 
 
 # Of a message with more fields than this, one that the decoder refuses, the unknown ones are not told apart.
 MAX_FIELDS = 1000
+# Of the unknown fields of a message so many are named, or counted.
+MAX_UNKNOWN = 20
 
 _decode_fields = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode

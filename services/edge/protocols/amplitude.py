@@ -10,7 +10,7 @@ from msgspec import Raw, Struct, field
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.repeated_names import first_members
-from services.edge.intake.lenient import mended, read_fields
+from services.edge.intake.lenient import MAX_UNKNOWN, mended, read_fields
 from services.edge.protocols.family import (
     Answer,
     Family,
@@ -94,7 +94,6 @@ _V1 = {
     "/identify": (b"identification", "$identify"),
     "/groupidentify": (b"identification", "$groupidentify"),
 }
-_MAX_UNKNOWN = 20
 _LOST = frozenset(["plan", "ingestion_metadata", "partner_id", "extra"])
 
 
@@ -254,7 +253,7 @@ def _fields_of(event: _Event, text: bytes) -> dict[str, Raw]:
     try:
         return _decode_fields(mended(text)[0])
     except FAULTS:
-        found = read_fields(text, _KNOWN_OF[type(event)], _MAX_UNKNOWN, "The message")
+        found = read_fields(text, _KNOWN_OF[type(event)], MAX_UNKNOWN, "The message")
         return {**found.known, **dict.fromkeys(found.unknown, Raw(b'""'))}
 
 

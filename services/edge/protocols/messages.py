@@ -10,14 +10,13 @@ from services.contract.api.encoding import plain_text
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.validation import invalid_json, invalid_message
 from services.edge.intake.json_split import TooManyPartsError, UnbalancedError, split_items, split_members
-from services.edge.intake.lenient import MAX_FIELDS, mended, read_fields
+from services.edge.intake.lenient import MAX_FIELDS, MAX_UNKNOWN, mended, read_fields
 
 # Far more than any SDK sends at once; a batch has as many messages as its vendor's API takes, and is never refused for less.
 MAX_MESSAGES = 5000
 # As for native batches: a body with fewer objects, or fewer bytes, holds so few messages that decoding them first is cheap.
 _COUNT_FROM_BYTES = 512 * 1024
 _COUNT_FROM_OBJECTS = 16_000
-_MAX_UNKNOWN = 20
 
 T = TypeVar("T", bound=Struct)
 FAULTS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -109,7 +108,7 @@ def _read(texts: Sequence[bytes], kind: type[T]) -> Messages[T]:
     items: list[T | ApiError] = []
     for text in texts:
         try:
-            fields = read_fields(text, names, _MAX_UNKNOWN, "The message")
+            fields = read_fields(text, names, MAX_UNKNOWN, "The message")
             items.append(msgspec.json.decode(fields.encode(), type=kind))
             unknown.update(fields.unknown)
         except msgspec.ValidationError as error:

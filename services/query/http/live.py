@@ -20,7 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
-from services.contract.api.events import StoredEvent
+from services.contract.api.events import StoredEvent, receipt_of
 from services.contract.api.timestamps import microseconds
 from services.contract.repeated_names import first_of_each_name
 from services.query.http.answers import Answers
@@ -59,13 +59,12 @@ class Sent(Struct):
     @classmethod
     def of(cls, last_id: str, now_us: int) -> "Sent":
         """Nothing of before now, but where a client goes on behind the last place that it had: see `place`."""
-        receipt, _, event_id = last_id.partition("-")
-        newest_us = int(receipt) if receipt.isascii() and receipt.isdigit() and len(receipt) < 18 else now_us
-        if newest_us > now_us + LOOK_BACK_US:
-            # No clock of ours: a stream from then on would say nothing.
+        newest_us = receipt_of(last_id)
+        # What is ahead is no clock of ours: a stream from then on would say nothing.
+        if newest_us is None or newest_us > now_us + LOOK_BACK_US:
             newest_us = now_us
         begin_us = max(newest_us, now_us - LOOK_BACK_US)
-        sent, newest = cls(begin_us, begin_us), _uuid(event_id)
+        sent, newest = cls(begin_us, begin_us), _uuid(last_id.partition("-")[2])
         if newest is not None:
             sent.newest_id = str(newest)
             sent.ids[sent.newest_id] = begin_us
