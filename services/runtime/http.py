@@ -32,6 +32,7 @@ log = get_logger(__name__)
 # Connections to Kafka and ClickHouse, listening sockets, logs.
 _OTHER_FILES = 256
 REQUEST_ID_HEADER = "x-request-id"
+_REQUEST_ID = REQUEST_ID_HEADER.encode()
 # In a request's scope: its headers as a dict, where no name comes twice. Whoever has made one anyway puts it there.
 HEADERS_BY_NAME = "headrace.headers"
 
@@ -83,17 +84,19 @@ def authorization_of(request: Request) -> str | None:
 
 def request_id_of(request: Request) -> str:
     """The caller's X-Request-Id where it is a sane one, else a new one; the same one however often it is asked."""
-    given = request.headers.get(REQUEST_ID_HEADER, "")
+    given = header(request, _REQUEST_ID) or ""
     if 0 < len(given) <= 128 and given.isprintable() and given.isascii():
         return given
-    made: str = request.scope.setdefault("request_id", uuid.uuid4().hex)
+    made: str | None = request.scope.get("request_id")
+    if made is None:
+        made = request.scope["request_id"] = uuid.uuid4().hex
     return made
 
 
 def headers_for_pages(request: Request) -> Mapping[str, str]:
     """With which a page can read the answer. Some SDKs send with credentials, and then a browser shows them no answer to
     `*`; no cookie means anything here."""
-    origin = request.headers.get("origin")
+    origin = header(request, b"origin")
     if origin is None:
         return {}
     return {

@@ -7,7 +7,7 @@ import msgspec
 from services.contract.log.dead_letter import DeadLetter
 from services.contract.log.envelope import Envelope, EventLine, IdentityLine, merge, pack, unpack
 from services.contract.log.topics import MAX_RECORD_BYTES
-from services.edge.event_log.port import LogUnavailableError
+from services.edge.event_log.port import LogUnavailableError, Packed
 
 # What services/runtime/kafka.py lets a producer send and a topic keep.
 _LARGEST_RECORD_BYTES = 2 * MAX_RECORD_BYTES
@@ -44,7 +44,14 @@ class MemoryEventLog:
         return merge(self._identity).lines.split(b"\n")[:-1]
 
     async def append_events(self, ids: Sequence[bytes], lines: Sequence[EventLine]) -> None:
-        self._events.append(self._record(ids, lines))
+        await self.append_packed(self.pack_events(ids, lines))
+
+    def pack_events(self, ids: Sequence[bytes], lines: Sequence[EventLine]) -> Packed:
+        return [("events", 0, self._record(ids, lines))]
+
+    async def append_packed(self, records: Packed) -> None:
+        self._refuse_if_away()
+        self._events += [envelope for _, _, envelope in records]
 
     async def append_identity(self, ids: Sequence[bytes], lines: Sequence[IdentityLine]) -> None:
         self._identity.append(self._record(ids, lines))

@@ -24,7 +24,7 @@ from services.contract.log.topics import MAX_RECORD_BYTES, Partitioning, Topics
 from services.edge.event_log.loss_watch import watch_for_losses
 from services.edge.event_log.lost_end import LostEnd
 from services.edge.event_log.partition_queue import Append, Part, PartitionQueue, record_bytes
-from services.edge.event_log.port import LogUnavailableError
+from services.edge.event_log.port import LogUnavailableError, Packed
 from services.edge.event_log.producer import LiveProducer
 from services.runtime.background import in_background
 from services.runtime.kafka import Outage, topics_of
@@ -120,17 +120,18 @@ class KafkaEventLog:
                 appends.popleft().fail(TimeoutError("it did not acknowledge in time"))
 
     async def append_events(self, ids: Sequence[bytes], lines: Sequence[EventLine]) -> None:
-        if self._spread is None:
-            raise LogUnavailableError("the event log has not answered yet")
-        acknowledged = self._put(self._envelopes(ids, lines, self._spread))
+        acknowledged = self._put(self.pack_events(ids, lines))
         del ids, lines  # thousands of objects: freed now, their memory is still in the processor's caches
         await acknowledged
 
-    def _envelopes(
-        self, ids: Sequence[bytes], lines: Sequence[EventLine], spread: Partitioning
-    ) -> list[tuple[str, int, Envelope]]:
+    async def append_packed(self, records: Packed) -> None:
+        await self._put(records)
+
+    def pack_events(self, ids: Sequence[bytes], lines: Sequence[EventLine]) -> Packed:
         """The lines by partition, as records of a size that Kafka takes."""
-        topic = self._topics.events
+        spread, topic = self._spread, self._topics.events
+        if spread is None:
+            raise LogUnavailableError("the event log has not answered yet")
         if len(ids) == 1:
             return [(topic, spread.partition_of(ids[0]), pack(ids, lines))]
         by_partition: list[tuple[list[bytes], list[EventLine]]] = [([], []) for _ in range(spread.partitions)]
@@ -188,7 +189,7 @@ class KafkaEventLog:
         now = perf_counter()
         return [queue for queue in self._queues.values() if queue.is_failing(now, limit_s)]
 
-    def _put(self, envelopes: Sequence[tuple[str, int, Envelope]]) -> asyncio.Future[None]:
+    def _put(self, envelopes: Packed) -> asyncio.Future[None]:
         """Put records in their queues; done when all are acknowledged. Raises LogUnavailableError."""
         if self._trace is not None and (trace := self._trace()):
             envelopes = [(topic, at, replace(envelope, trace=trace)) for topic, at, envelope in envelopes]

@@ -20,7 +20,7 @@ from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.sdk import GET_PATHS, POST_PATHS, sdk_path
 from services.contract.api.sdk import LOST as LOST_KINDS
 from services.contract.api.validation import invalid_json
-from services.edge.event_log.port import EventLog, LogUnavailableError
+from services.edge.event_log.port import EventLog, LogUnavailableError, Packed
 from services.edge.http.body import Bodies, Body
 from services.edge.http.direct import SECONDS
 from services.edge.http.quotas import PUT_ASIDE, Quotas
@@ -37,6 +37,7 @@ from services.runtime.byte_budget import BudgetExceededError, ByteBudget
 from services.runtime.http import authorization_of, bug_response, headers_for_pages, request_id_of
 from services.runtime.http_metrics import HTTP_ERRORS
 from services.runtime.keys import Key, KeyCache, Scope
+from services.runtime.whole_answer import send_whole
 
 T = TypeVar("T")
 # Some SDKs give up within a second, and all wait for ten at least: so long a request waits for a log that is away.
@@ -104,7 +105,11 @@ class SdkCalls:
             response = Response(status_code=204, headers=_preflight(request))
         else:
             response = await self._respond(request, families)
-        response.headers.update(headers_for_pages(request))
+        for_pages = headers_for_pages(request)
+        if for_pages or method != "POST":
+            response.headers.update(for_pages)
+        elif send_whole(send, response):
+            return
         await response(scope, receive, send)
 
     async def _respond(self, request: Request, families: list[Family]) -> Response:
@@ -200,12 +205,12 @@ class SdkCalls:
     # --- Keys ---
 
     async def _key_before_body(self, incoming: Incoming, family: Family) -> Key | None:
-        in_headers = family.key_in_headers(incoming)
+        in_headers = incoming.key = family.key_in_headers(incoming)
         if in_headers is not None:
             key = await self._keys.authorize_key(in_headers, Scope.INGEST)
             self._rate_limit.take_request(key.project_id)
             return key
-        in_query = family.key_in_query(incoming)
+        in_query = incoming.key = family.key_in_query(incoming)
         return None if in_query is None else await self._key_elsewhere(in_query)
 
     async def _key_elsewhere(self, token: str) -> Key:
@@ -252,8 +257,21 @@ class SdkCalls:
         if taken.identity:
             appends.append(lambda: self._log.append_identity(taken.identity_ids, taken.identity))
         if taken.events:
-            appends.append(lambda: self._log.append_events(taken.event_ids, taken.events))
+            appends.append(self._append_events(taken))
         return appends
+
+    def _append_events(self, taken: Taken) -> Callable[[], Awaitable[None]]:
+        """Each attempt is about the same records. The lines are let go of at the first one: thousands of objects."""
+        packed: Packed | None = None
+
+        async def append() -> None:
+            nonlocal packed
+            if packed is None:
+                packed = self._log.pack_events(taken.event_ids, taken.events)
+                taken.event_ids, taken.events = [], []
+            await self._log.append_packed(packed)
+
+        return append
 
     async def _append(self, appends: deque[Callable[[], Awaitable[None]]], deadline: float) -> None:
         """Takes away what is in the log: the next attempt is about the rest. Raises ApiError 503 when the log has not taken it
@@ -308,6 +326,8 @@ def _pause(error: ApiError) -> float | None:
 def _refuse_two_keys(request: Request) -> None:
     """Whoever stands in between may take the one or the other. Raises ApiError 401."""
     authorization_of(request)
+    if not request.scope["query_string"]:
+        return
     given = [name for name, _ in request.query_params.multi_items() if name in _KEYS_IN_QUERY]
     if len(given) > 1:
         raise ApiError(ErrorCode.UNAUTHORIZED, "Send one key in the address: it is not clear which of them counts.")

@@ -81,30 +81,28 @@ def too_deep(name: str) -> ApiError:
     )
 
 
-def all_objects(joined: bytes, values: int) -> bool:
-    """Whether each of so many values is an object of legal depth. False also where only a closer look can tell.
+def all_objects(values: Sequence[bytes | Raw], joined: bytes) -> bool:
+    """Whether each of the values is an object of legal depth. False also where only a closer look can tell.
 
-    `joined`: the values with newlines between them. One look at all costs a tenth of one look at each.
+    `joined`: the values with one character between them. One look at all costs a tenth of one look at each.
     """
-    if not joined.startswith(b"{") or joined.endswith(b"\n"):
+    lengths = np.fromiter(map(len, values), np.intp, len(values))
+    if not len(lengths) or not lengths.all():
         return False
+    starts = np.cumsum(lengths + 1) - (lengths + 1)
     text = np.frombuffer(joined, np.uint8)
-    if ((text[:-1] == NEWLINE) & (text[1:] != _CURLY)).any():
+    if (text[starts] != _CURLY).any():
         return False
     # Brackets in strings are counted too: more than the depth, never less.
     is_bracket = text | _CURLY_FROM_SQUARE == _CURLY
-    if np.count_nonzero(is_bracket) - values < MAX_NESTING_LEVELS:
-        return True
-    opened = np.flatnonzero(is_bracket)
-    counts = np.diff(np.searchsorted(opened, np.flatnonzero(text == NEWLINE)), prepend=0, append=len(opened))
-    return bool((counts <= MAX_NESTING_LEVELS).all())
+    return int(np.add.reduceat(is_bracket.view(np.uint8), starts, dtype=np.uint32).max()) <= MAX_NESTING_LEVELS
 
 
 def may_have_one_of(text: bytes, needles: Sequence[bytes]) -> bool:
     """Whether one of these may stand in the text: its first, middle and last characters do, at their distances. A fifth
     of the time of a search."""
     chars = np.frombuffer(text, np.uint8)
-    return any(_may_have(chars, needle) for needle in needles)
+    return any(needle[-1] in text and _may_have(chars, needle) for needle in needles)
 
 
 def _may_have(chars: "np.ndarray[Any, np.dtype[np.uint8]]", needle: bytes) -> bool:

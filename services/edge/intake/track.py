@@ -184,7 +184,7 @@ def _take_clean(
         return None
     if may_hold_large_number(joined):
         return None
-    if len(events) < _LOOK_AT_ALL_FROM or not all_objects(joined, len(events)):
+    if len(events) < _LOOK_AT_ALL_FROM or not all_objects(properties, joined):
         properties = [json_object(p, "properties") for p in properties]
     keys = [event.idempotency_key for event in events]
     if not _are_keys(keys) or (header_key is not None and None in keys):

@@ -24,7 +24,8 @@ class Options(Struct, frozen=True):
 
 
 class Incoming(Struct):
-    """A request. `path` has no slash at its end. `data` is the body, decompressed."""
+    """A request. `path` has no slash at its end. `data` is the body, decompressed. `key`: the project key that its headers
+    or its address have."""
 
     path: str
     query: Mapping[str, str]
@@ -33,6 +34,7 @@ class Incoming(Struct):
     base_url: str = ""
     request_id: str = ""
     data: bytes = b""
+    key: str | None = None
 
 
 class Parsed(Struct):

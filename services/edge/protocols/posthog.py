@@ -151,7 +151,7 @@ class PostHog(Family):
 
     def _parsed(self, incoming: Incoming, messages: Messages[_Event], envelope: Any, text: bytes) -> Parsed:
         """What the events themselves say of a key counts where nothing else does: an app may have a property `token`."""
-        key = self.key_in_headers(incoming) or self.key_in_query(incoming) or envelope.api_key or envelope.token
+        key = incoming.key or envelope.api_key or envelope.token
         return Parsed(messages, envelope, key or refuse_other_keys(messages, _key_of), text)
 
     def take(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> None:

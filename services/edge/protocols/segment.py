@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -44,7 +45,7 @@ from services.edge.protocols.messages import (
     text_of,
 )
 from services.edge.protocols.segment_pages import rudder_config, segment_settings
-from services.edge.protocols.taken import Taken, encode, merged, with_members
+from services.edge.protocols.taken import PlainEvents, Taken, encode, merged, with_members
 
 _Id = str | int | float | None
 _SHORT = {"t": "track", "i": "identify", "p": "page", "s": "screen", "g": "group", "a": "alias"}
@@ -76,7 +77,8 @@ _NOTHING = frozenset([b"", b"null", b"{}", b"[]", b'{"All":true}', b'{"All": tru
 _PLAIN_FROM = 10
 # Where none of these stands in a body, its events are only put together: personal data, groups, names like ours.
 _NOT_PLAIN = (b'traits"', b'groupId"', b'"$')
-
+_CURLY, _BLANKS = ord("{"), b" \t\r\n"
+_first_char = itemgetter(0)
 
 _ABSENT = Raw()
 
@@ -174,8 +176,8 @@ class Segment(Family):
         return self._parsed(incoming, messages, envelope, text)
 
     def _parsed(self, incoming: Incoming, messages: Messages[_Message], envelope: Any, text: bytes) -> Parsed:
-        key = self.key_in_headers(incoming) or self.key_in_query(incoming) or envelope.write_key
-        return Parsed(messages, envelope, key or refuse_other_keys(messages, _key_of), text)
+        key = incoming.key or envelope.write_key or refuse_other_keys(messages, _key_of)
+        return Parsed(messages, envelope, key, text)
 
     def take(self, incoming: Incoming, parsed: Parsed, taken: Taken) -> None:
         kind = _call_of(incoming.path)
@@ -241,28 +243,21 @@ class _Translation:
         return {kind: count for kind, count in counts.items() if count}
 
     def take_plain(self, messages: Sequence[_Message | ApiError], text: bytes) -> Collection[int]:
-        """Takes the tracks of a batch that need no closer look, as most do, all at once; the places of those."""
+        """Takes the tracks of a batch all at once where none of them needs a closer look, as is so in most batches: a look at
+        each costs twice as much. The places of those that were taken."""
         taken, sent = self._taken, self._sent
         if taken.may_hold_odd or self._request_members or (sent is not None and not is_right(sent, taken.now)):
             return ()
         if len(messages) < _PLAIN_FROM or may_have_one_of(text, _NOT_PLAIN):
             return ()
-        values = [one.timestamp for one in messages if isinstance(one, _Message)]
-        times = read_plain_times(values, taken.now) if len(values) == len(messages) else None
-        if times is None:
+        tracks = {i: one for i, one in enumerate(messages) if isinstance(one, _Message) and one.type == "track"}
+        events = _plain_events(tracks.values(), taken.now)
+        if events is None:
             return ()
-        events = []
-        for place, (message, time) in enumerate(zip(messages, times, strict=True)):
-            row = _plain_track(message)  # type: ignore[arg-type]
-            if row is not None:
-                events.append((place, *row, time, message.message_id))  # type: ignore[union-attr]
-        if not events or not all_objects(b"\n".join([event[3] for event in events]), len(events)):
-            return ()
-        taken.plain_events(events)  # type: ignore[arg-type]
-        places = {event[0] for event in events}
-        for place in places:
-            self._count_lost(messages[place], "track")  # type: ignore[arg-type]
-        return places
+        taken.plain_events(tracks, events)
+        for track in tracks.values():
+            self._count_lost(track, "track")
+        return tracks.keys()
 
     def add(self, message: _Message, own_kind: str | None, payload: Payload) -> None:
         """Raises ApiError."""
@@ -373,35 +368,55 @@ def _key_of(message: _Message) -> str | None:
     return message.write_key
 
 
-def _plain_track(message: _Message) -> tuple[str, str, bytes] | None:
-    """Its name, id and properties; None where it needs a closer look."""
-    name, key, user, anonymous = message.event, message.message_id, message.user_id, message.anonymous_id
-    properties, context = bytes(message.properties), bytes(message.context)
-    if user is None:
-        user, anonymous = anonymous, None
-    if not (
-        message.type == "track"
-        and not message.sent_at
-        and isinstance(name, str)
-        and 0 < len(name) <= MAX_EVENT_NAME_CHARS
-        and isinstance(key, str)
-        and 0 < len(key) <= MAX_IDEMPOTENCY_KEY_CHARS
-        and key[0] in FIRST_OF_KEYS
-        and isinstance(user, str)
-        and 0 < len(user) <= MAX_ID_CHARS
-        and properties[:1] == b"{"
-        and properties[-2:-1] not in b"{ \t\r"
-        and context[:1] == b"{"
-        and context != b"{}"
-        and len(properties) + len(context) < MAX_EVENT_BYTES // 2
-    ):
+def _plain_events(tracks: Collection[_Message], now: datetime) -> PlainEvents | None:
+    """None where one of them needs a closer look, or there are none."""
+    names = _texts([one.event for one in tracks], MAX_EVENT_NAME_CHARS)
+    keys = _texts([one.message_id for one in tracks], MAX_IDEMPOTENCY_KEY_CHARS)
+    ids = _texts([one.anonymous_id if one.user_id is None else one.user_id for one in tracks], MAX_ID_CHARS)
+    if not (names and keys and ids) or not FIRST_OF_KEYS.issuperset(map(_first_char, keys)):
         return None
-    if not anonymous:
-        return name, user, b"".join((properties[:-1], b',"$context":', context, b"}"))
-    if not isinstance(anonymous, str) or len(anonymous) > MAX_ID_CHARS:
+    if b"".join([one.sent_at for one in tracks]):
         return None
-    parts = (properties[:-1], b',"$anonymous_id":', encode(anonymous), b',"$context":', context, b"}")
-    return name, user, b"".join(parts)
+    times = read_plain_times([one.timestamp for one in tracks], now)
+    properties = _plain_properties(tracks) if times else None
+    if not times or not properties or not all_objects(properties, b"\n".join(properties)):
+        return None
+    return PlainEvents(names, ids, properties, times, keys)
+
+
+def _texts(values: list[_Id], most: int) -> list[str] | None:
+    """The values, where each is a text of 1 to so many characters."""
+    try:
+        "".join(values)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+    return values if all(values) and max(map(len, values), default=0) <= most else None  # type: ignore[return-value, arg-type]
+
+
+def _plain_properties(tracks: Collection[_Message]) -> list[bytes] | None:
+    """With the context, and with the anonymous id beside a user's. None where one needs a closer look. Its copies are short
+    lived, and so stay in the processor's caches."""
+    texts = []
+    for one in tracks:
+        properties, context, anonymous = bytes(one.properties), one.context, one.anonymous_id
+        if len(context) <= len("{}"):
+            return None
+        if properties == b"{}" or not properties:
+            start = b"{"
+        elif properties[-2:-1] in _BLANKS:
+            return None
+        else:
+            start = properties[:-1] + b","
+        if not anonymous or one.user_id is None:
+            text = b"".join((start, b'"$context":', context, b"}"))
+        elif isinstance(anonymous, str) and len(anonymous) <= MAX_ID_CHARS:
+            text = b"".join((start, b'"$anonymous_id":', encode(anonymous), b',"$context":', context, b"}"))
+        else:
+            return None
+        if text[-1 - len(context)] != _CURLY or len(text) > MAX_EVENT_BYTES:
+            return None
+        texts.append(text)
+    return texts
 
 
 def _may_hold(properties: bytes, members: list[bytes]) -> bool:

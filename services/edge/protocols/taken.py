@@ -1,7 +1,7 @@
 """What becomes of a request of an SDK: our own messages, ready for the log, with the checks that native calls make."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
@@ -33,6 +33,16 @@ M = TypeVar("M", bound=Struct)
 _STEP = timedelta(microseconds=1)
 _STEPS = [timedelta(microseconds=i) for i in range(MAX_MESSAGES)]
 encode = msgspec.json.Encoder().encode
+
+
+class PlainEvents(Struct):
+    """By columns. Names, ids and keys are of legal length, properties are objects of legal depth and size."""
+
+    names: list[str]
+    distinct_ids: list[str]
+    properties: list[bytes]
+    times: list[datetime]
+    keys: list[str]
 
 
 class Taken:
@@ -157,16 +167,25 @@ class Taken:
         """Whether a number in the body may be beyond doubles, or a text have a NUL. If not, `plain_events` can be used."""
         return self._may_hold_large or self._may_hold_nul
 
-    def plain_events(self, events: Sequence[tuple[int, str, str, bytes, datetime, str]]) -> None:
-        """Events that need no closer look, all at once: place in the request, name, id, properties, time, key."""
-        ids = ids_of_keys(self.project_id, [event[5] for event in events])
+    def plain_events(self, places: Collection[int], events: PlainEvents) -> None:
+        """Events that need no closer look, all at once. `places`: in the request."""
+        ids = ids_of_keys(self.project_id, events.keys)
         project_id, now = self.project_id, self._now
         self.event_ids += ids
         self.events += [
-            EventLine(project_id, event_id.hex(), name, distinct_id, time, now + _STEPS[place], Raw(properties), key)
-            for event_id, (place, name, distinct_id, properties, time, key) in zip(ids, events, strict=True)
+            EventLine(project_id, event_id.hex(), name, distinct_id, time, now + _STEPS[place], Raw(text), key)
+            for place, event_id, name, distinct_id, time, text, key in zip(
+                places,
+                ids,
+                events.names,
+                events.distinct_ids,
+                events.times,
+                events.properties,
+                events.keys,
+                strict=True,
+            )
         ]
-        self.messages += len(events)
+        self.messages += len(ids)
 
     def identify(
         self,

@@ -362,6 +362,18 @@ async def test_whatever_the_producer_raises_the_log_is_unavailable(kafka: Log, f
     await kafka.log.append_events([bytes(16)], lines_for([bytes(16)]))
 
 
+async def test_packed_events_can_be_appended_again(kafka: Log) -> None:
+    ids = fresh_ids(20)
+    packed = kafka.log.pack_events(ids, lines_for(ids))
+    kafka.producer.failure = KafkaConnectionError("gone")
+    with pytest.raises(LogUnavailableError):
+        await kafka.log.append_packed(packed)
+    kafka.producer.failure = None
+    before = len(kafka.producer.sent)
+    await kafka.log.append_packed(packed)
+    assert sum(len(record.events) for record in kafka.producer.sent[before:]) == len(ids)
+
+
 async def test_what_waits_for_kafka_is_bounded_and_room_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     kafka = await ready_log(monkeypatch, edge_max_pending_bytes=1024 * 1024)
     kafka.producer.acks = False

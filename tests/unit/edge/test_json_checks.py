@@ -91,7 +91,7 @@ TOO_DEEP = b'{"a":' * 33 + b"1" + b"}" * 33
 )
 def test_one_look_at_all_says_no_more_than_one_at_each(values: list[bytes], all_are: bool) -> None:
     raws = [Raw(value) for value in values]
-    assert all_objects(b"\n".join(values), len(values)) is all_are
+    assert all_objects(raws, b"\n".join(values)) is all_are
     if all_are:
         assert [json_object(raw, "properties") for raw in raws] == raws
 

@@ -3,12 +3,10 @@
 import asyncio
 import json
 import time
-from collections.abc import Sequence
 
 import pytest
 
-from services.contract.log.envelope import EventLine
-from services.edge.event_log.port import LogUnavailableError
+from services.edge.event_log.port import LogUnavailableError, Packed
 from tests.unit.edge.protocols.conftest import KEY, OTHER_KEY, SdkEdge
 from tests.unit.edge.protocols.test_surfaces import LIMITED, every_family, holding, send
 
@@ -29,18 +27,20 @@ async def test_what_is_in_the_log_is_not_written_again_while_the_rest_waits(
     sdk: SdkEdge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each of many attempts wrote the dead letters of the request once more."""
-    append, attempts = sdk.log.append_events, iter(range(4))
+    append, attempts = sdk.log.append_packed, []
 
-    async def append_late(ids: Sequence[bytes], lines: Sequence[EventLine]) -> None:
-        if next(attempts) < 3:
+    async def append_late(records: Packed) -> None:
+        attempts.append(records)
+        if len(attempts) < 4:
             raise LogUnavailableError("too much waits for the event log already")
-        await append(ids, lines)
+        await append(records)
 
-    monkeypatch.setattr(sdk.log, "append_events", append_late)
+    monkeypatch.setattr(sdk.log, "append_packed", append_late)
     track, identify = {"type": "track", "event": "e", "userId": "u"}, {"type": "identify", "userId": "u"}
     body = {"batch": [track, identify, {"type": "odd"}], "writeKey": KEY}
     assert (await sdk.client.post("/v1/batch", json=body)).status_code == 200
     assert (len(sdk.events), len(sdk.identity), len(sdk.letters)) == (1, 1, 1)
+    assert attempts == [attempts[0]] * 4  # each about the same records
 
 
 @every_family

@@ -93,12 +93,38 @@ async def test_a_track_is_the_same_event_in_a_batch_of_any_size(sdk: SdkEdge, fi
         assert (event["distinct_id"], event["properties"]) == (alone["distinct_id"], alone["properties"])
 
 
-@pytest.mark.parametrize("properties", [b"{ }", b"{\t}", b"{     }", b"{\n\n}", b'{"a":1 }'])
-async def test_blanks_in_properties_do_no_harm(sdk: SdkEdge, properties: bytes) -> None:
-    body = b'{"batch":[{"type":"track","event":"e","userId":"u","anonymousId":"a","properties":%b}]}' % properties
-    response = await sdk.client.post("/v1/batch", content=body, auth=(KEY, ""))
+@pytest.mark.parametrize("messages", [1, 30])
+@pytest.mark.parametrize("properties", [b"{ }", b"{\t}", b"{     }", b"{\n\n}", b'{"a":1 }', b"{}"])
+@pytest.mark.parametrize("context", [b"", b',"context":{ }', b',"context":{"a":1 }'])
+async def test_blanks_in_objects_do_no_harm(sdk: SdkEdge, messages: int, properties: bytes, context: bytes) -> None:
+    own = b'"type":"track","event":"e","userId":"u","anonymousId":"a","timestamp":"2026-11-20T11:00:00Z"'
+    batch = [b'{"messageId":"m%d",%b,"properties":%b%b}' % (i, own, properties, context) for i in range(messages)]
+    response = await sdk.client.post("/v1/batch", content=b'{"batch":[%b]}' % b",".join(batch), auth=(KEY, ""))
     assert response.status_code == 200
-    assert sdk.events[0]["properties"] == {**json.loads(properties), "$anonymous_id": "a"}
+    expected = {**json.loads(properties), "$anonymous_id": "a"}
+    if context:
+        expected["$context"] = json.loads(context.partition(b":")[2])
+    found = [{"$context": {}, **event["properties"]} for event in sdk.events]
+    assert found == [{"$context": {}, **expected}] * messages
+
+
+@pytest.mark.parametrize("value", [b"1", b'"x"', b"[1]", b"true", b"null"])
+@pytest.mark.parametrize("name", [b"properties", b"context"])
+async def test_what_is_no_object_is_the_same_in_a_batch_of_any_size(sdk: SdkEdge, name: bytes, value: bytes) -> None:
+    own = b'"type":"track","event":"e","userId":"u","timestamp":"2026-11-20T11:00:00Z"'
+    fields = {b"properties": b'{"a":1}', b"context": b'{"b":1}', name: value}
+    parts = b",".join(b'"%b":%b' % field for field in fields.items())
+    found = []
+    for count in (1, 20):
+        sdk.log.clear()
+        batch = b",".join(b'{"messageId":"m%d",%b,%b}' % (i, own, parts) for i in range(count))
+        response = await sdk.client.post("/v1/batch", content=b'{"batch":[%b]}' % batch, auth=(KEY, ""))
+        events = [event["properties"] for event in sdk.events] if not sdk.is_empty else []
+        codes = [code for code, _ in sdk.letters]
+        assert len(events) + len(codes) == count
+        found.append((response.status_code, *events[:1], *codes[:1]))
+        assert events == events[:1] * len(events)
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize("kind", ["page", "screen"])
