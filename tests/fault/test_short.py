@@ -13,7 +13,7 @@ from tests.fault.scenarios import SCENARIOS, Scenario
 from tests.fault.suite import Options, Stacks, apache_kafka_is_there
 
 SEED = 1
-EVENTS_S = 2000
+EVENTS_S = 1000
 AWAY_S = 10
 
 

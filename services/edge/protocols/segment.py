@@ -250,7 +250,11 @@ class _Translation:
             return ()
         if len(messages) < _PLAIN_FROM or may_have_one_of(text, _NOT_PLAIN):
             return ()
-        tracks = {i: one for i, one in enumerate(messages) if isinstance(one, _Message) and one.type == "track"}
+        tracks = {
+            i: one
+            for i, one in enumerate(messages)
+            if isinstance(one, _Message) and one.type == "track" and not one.sent_at
+        }
         events = _plain_events(tracks.values(), taken.now)
         if events is None:
             return ()
@@ -374,8 +378,6 @@ def _plain_events(tracks: Collection[_Message], now: datetime) -> PlainEvents | 
     keys = _texts([one.message_id for one in tracks], MAX_IDEMPOTENCY_KEY_CHARS)
     ids = _texts([one.anonymous_id if one.user_id is None else one.user_id for one in tracks], MAX_ID_CHARS)
     if not (names and keys and ids) or not FIRST_OF_KEYS.issuperset(map(_first_char, keys)):
-        return None
-    if b"".join([one.sent_at for one in tracks]):
         return None
     times = read_plain_times([one.timestamp for one in tracks], now)
     properties = _plain_properties(tracks) if times else None
