@@ -407,7 +407,7 @@ def _plain_properties(tracks: Collection[_Message]) -> list[bytes] | None:
             return None
         else:
             start = properties[:-1] + b","
-        if not anonymous or one.user_id is None:
+        if anonymous is None or anonymous == "" or one.user_id is None:  # 0 is one
             text = b"".join((start, b'"$context":', context, b"}"))
         elif isinstance(anonymous, str) and len(anonymous) <= MAX_ID_CHARS:
             text = b"".join((start, b'"$anonymous_id":', encode(anonymous), b',"$context":', context, b"}"))

@@ -79,6 +79,8 @@ async def test_a_track_is_an_event(
         {"context": {}},
         {"context": {}, "anonymousId": "a1"},
         {"context": {"os": 1}, "anonymousId": "a1"},
+        {"context": {"os": 1}, "anonymousId": 0},
+        {"context": {"os": 1}, "anonymousId": 7},
         {"context": None},
         {"context": {"os": 1}, "userId": None, "anonymousId": "a1"},
         {},
