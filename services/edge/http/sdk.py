@@ -229,9 +229,6 @@ class SdkCalls:
 
     async def _keep(self, family: Family, taken: Taken, size: int, deadline: float) -> None:
         """Raises ApiError. All of it is in the log when this returns."""
-        for kind, count in taken.lost.items():
-            if count:
-                LOST.labels(family.name, kind).inc(count)
         project_id, count, events = taken.project_id, taken.messages + len(taken.rejected), len(taken.events)
         await self._held(lambda: self._charge(project_id, count), deadline, project_id, size)
         if events and self._quotas.is_used_up(project_id):
@@ -239,6 +236,9 @@ class SdkCalls:
         appends = self._appends(taken)
         await self._held(lambda: self._append(appends, deadline), deadline, project_id, size)
         EVENTS.labels(family.name, "accepted").inc(taken.messages)
+        for kind, lost in taken.lost.items():
+            if lost:
+                LOST.labels(family.name, kind).inc(lost)
         count_rejected(family.name, taken.rejected, project_id)
         if taken.aside:
             count_aside(family.name, len(taken.aside), project_id)

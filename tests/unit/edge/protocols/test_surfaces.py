@@ -17,7 +17,7 @@ from services.contract.repeated_names import first_of_each_name
 from services.edge.protocols import taken
 from services.edge.protocols.families import FAMILIES
 from services.runtime.settings import EdgeSettings
-from tests.unit.edge.protocols.conftest import KEY, OTHER_KEY, SdkEdge
+from tests.unit.edge.protocols.conftest import KEY, OTHER_KEY, SdkEdge, lost
 
 PAGE = "https://shop.example"
 # Of each family: an address, and a body with one event that holds the key.
@@ -66,6 +66,18 @@ async def test_a_limit_is_said_so_that_nothing_is_lost(sdk: SdkEdge, family: str
 
 
 LIMITED = {"posthog": 503}
+
+
+@every_family
+async def test_what_is_lost_is_counted_once_however_often_the_log_was_away(sdk: SdkEdge, family: str) -> None:
+    """An SDK sends what gets a 503 up to ten times."""
+    path, body = CALLS[family]
+    text = json.dumps(body).replace('"m"', '"null"')
+    before = lost(family, "placeholder_key")
+    for available, status in ((False, 503), (False, 503), (True, 200)):
+        sdk.log.available = available
+        assert (await sdk.client.post(path, content=text)).status_code == status
+    assert lost(family, "placeholder_key") - before == 1
 
 
 # Times.
