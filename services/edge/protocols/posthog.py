@@ -319,6 +319,19 @@ class _Translation:
                 members.append(b'"%b":%b' % (name, encode(value)))
         text = with_members(properties, members)
         self._taken.event(message.event, distinct_id, self._taken.object_of(Raw(text), "properties"), time, key, sent)
+        self._traits_beside(message, apart, distinct_id, time, key, payload)
+
+    def _traits_beside(
+        self,
+        message: _Event,
+        apart: dict[str, Raw],
+        distinct_id: str,
+        time: datetime | None,
+        key: str | None,
+        payload: Payload,
+    ) -> None:
+        """Those that a message has which is about something else: any may have them. posthog-js says with the first one that
+        makes a person where that one came from, and never again; an alias may be the first."""
         if apart or message.set_ or message.set_once or message.unset:
             traits, set_once = self._traits(message, apart)
             if traits != b"{}" or set_once != b"{}":
@@ -370,6 +383,7 @@ class _Translation:
             self._taken.alias(distinct_id, alias, key)
         else:
             self._taken.alias(alias, distinct_id, key)
+        self._traits_beside(message, apart, distinct_id, time, key, payload)
 
     def group(
         self,
@@ -386,6 +400,7 @@ class _Translation:
             raise ApiError(ErrorCode.MISSING_FIELD, "`$group_type` and `$group_key` are required.", field="properties")
         traits = self._taken.object_of(apart.get("$group_set", Raw(b"{}")), "$group_set")
         self._taken.group(None, group_type, group_key, traits, time, key)
+        self._traits_beside(message, apart, distinct_id, time, key, payload)
 
     def _traits(self, message: _Event, apart: dict[str, Raw]) -> tuple[bytes, bytes]:
         """What is set and removed, and what is set once; said in the event or in its properties."""

@@ -89,6 +89,14 @@ async def test_traits_of_any_event(sdk: SdkEdge, traits: dict[str, Any]) -> None
     assert (sdk.identity[0]["kind"], sdk.identity[0]["traits"]) == ("identify", {"a": 1})
 
 
+async def test_traits_of_the_person_who_says_those_of_a_group(sdk: SdkEdge) -> None:
+    """Python's SDK takes them beside those of the group."""
+    group = {"event_type": "$groupidentify", "groups": {"company": "acme"}, "group_properties": {"$set": {"seats": 4}}}
+    await send(sdk, {**group, "user_id": "u1", "device_id": "d1", "insert_id": "1", "user_properties": {"a": 1}})
+    lines = [(line["kind"], line.get("distinct_id"), line["traits"]) for line in sdk.identity]
+    assert lines == [("group", None, {"seats": 4}), ("identify", "u1", {"a": 1})]
+
+
 @pytest.mark.parametrize("kind", ["$identify", "$groupidentify"])
 async def test_what_has_no_place_in_messages_about_people_is_counted(sdk: SdkEdge, kind: str) -> None:
     kinds = ("unknown_field", "plan")

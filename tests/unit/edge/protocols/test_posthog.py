@@ -145,6 +145,29 @@ async def test_who_is_who(sdk: SdkEdge, event: dict[str, Any], line: dict[str, A
     assert not sdk.events
 
 
+@pytest.mark.parametrize(
+    ("kind", "properties"),
+    [
+        ("$create_alias", {"alias": "a1"}),
+        ("$merge_dangerously", {"alias": "a1"}),
+        ("$groupidentify", {"$group_type": "company", "$group_key": "acme", "$group_set": {"seats": 4}}),
+    ],
+)
+async def test_traits_beside_an_alias_or_a_group(sdk: SdkEdge, kind: str, properties: dict[str, Any]) -> None:
+    """posthog-js says with the first event that makes a person where that one came from, and never again."""
+    traits = {"$set": {"a": 1}, "$set_once": {"$initial_referrer": "r"}}
+    for event in (
+        {"event": kind, "distinct_id": "u1", "properties": properties, **traits},
+        {"event": kind, "distinct_id": "u1", "properties": {**properties, **traits}},
+    ):
+        sdk.log.clear()
+        assert (await send(sdk, event)).status_code == 200
+        about, person = sdk.identity
+        assert (about["kind"], about.get("traits")) in [("alias", None), ("group", {"seats": 4})]
+        assert (person["kind"], person["distinct_id"], person["traits"]) == ("identify", "u1", {"a": 1})
+        assert person["set_once"] == {"$initial_referrer": "r"}
+
+
 @pytest.mark.parametrize("prior", ["null", "$posthog_cookieless"])
 async def test_of_a_placeholder_the_traits_are_taken_and_the_link_is_not(sdk: SdkEdge, prior: str) -> None:
     event = {"event": "$identify", "distinct_id": "u1", "properties": {"$anon_distinct_id": prior, "$set": {"a": 1}}}
