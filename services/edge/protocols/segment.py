@@ -256,7 +256,7 @@ class _Translation:
             return ()
         taken.plain_events(tracks, events)
         for track in tracks.values():
-            self._count_lost(track, "track")
+            self._count_lost(track)
         return tracks.keys()
 
     def add(self, message: _Message, own_kind: str | None, payload: Payload) -> None:
@@ -293,7 +293,9 @@ class _Translation:
                 f"`type`: `{kind[:50]}` is none of track, page, screen, identify, group, alias.",
                 field="type",
             )
-        self._count_lost(message, kind)
+        self._count_lost(message)
+        if kind in ("identify", "alias", "group"):
+            self._identity_context += _says_more(context, kind)
 
     def _event(
         self,
@@ -354,14 +356,12 @@ class _Translation:
         right = corrected(time, sent, now, lambda: _library(context) in _STAMP_EACH_TRY)
         return right, "" if right is time else time.isoformat().replace("+00:00", "Z")
 
-    def _count_lost(self, message: _Message, kind: str) -> None:
+    def _count_lost(self, message: _Message) -> None:
         self._integrations += bytes(message.integrations) not in _NOTHING
         if message.metadata:
             self._metadata += bytes(message.metadata) not in _NOTHING
         if message.channel:
-            self._channel += 1
-        if kind in ("identify", "alias", "group"):
-            self._identity_context += bytes(message.context) not in _NOTHING
+            self._channel += bytes(message.channel) not in _NOTHING
 
 
 def _key_of(message: _Message) -> str | None:
@@ -437,6 +437,14 @@ def _required(value: Any, name: str) -> str:
     if text is None:
         raise ApiError(ErrorCode.MISSING_FIELD, f"`{name}` is required.", field=name)
     return text
+
+
+def _says_more(context: Raw, kind: str) -> bool:
+    """Whether a message about people has a context of which something is lost. Of an identify the traits are taken."""
+    text = bytes(context)
+    if kind == "identify" and text[:1] == b"{" and b'"traits"' in text:
+        return bool(first_members(text).keys() - {"traits"})
+    return text not in _NOTHING
 
 
 def _library(context: Raw) -> str:

@@ -486,11 +486,46 @@ async def test_what_has_no_place_is_counted(sdk: SdkEdge, field: str, value: Any
     assert lost("segment", kind) - before == 1
 
 
-@pytest.mark.parametrize("value", [{}, None, {"All": True}])
-async def test_what_says_nothing_is_not_counted(sdk: SdkEdge, value: Any) -> None:
-    before = lost("segment", "integrations")
-    await sent_event(sdk, {**TRACK, "integrations": value})
-    assert lost("segment", "integrations") == before
+@pytest.mark.parametrize(
+    ("field", "value", "kind"),
+    [
+        ("integrations", {}, "integrations"),
+        ("integrations", None, "integrations"),
+        ("integrations", {"All": True}, "integrations"),
+        ("channel", None, "channel"),
+    ],
+)
+async def test_what_says_nothing_is_not_counted(sdk: SdkEdge, field: str, value: Any, kind: str) -> None:
+    before = lost("segment", kind)
+    await sent_event(sdk, {**TRACK, field: value})
+    assert lost("segment", kind) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "context", "count"),
+    [
+        ("identify", {"os": 1}, 1),
+        ("identify", {"os": 1, "traits": {"a": 1}}, 1),
+        ("identify", {"traits": {"a": 1}}, 0),  # they are taken
+        ("identify", {}, 0),
+        ("alias", {"os": 1}, 1),
+        ("group", {"os": 1}, 1),
+        ("group", {"traits": {"a": 1}}, 1),
+        ("track", {"os": 1}, 0),
+    ],
+)
+@pytest.mark.parametrize("of_batch", [False, True])
+async def test_the_context_of_messages_about_people_is_counted(
+    sdk: SdkEdge, kind: str, context: dict[str, Any], count: int, of_batch: bool
+) -> None:
+    """Go's SDK says one for the whole batch."""
+    before = lost("segment", "identity_context")
+    message = {"type": kind, "event": "e", "userId": "u1", "previousId": "a1", "groupId": "acme"}
+    if of_batch:
+        await send(sdk, message, context=context)
+    else:
+        await send(sdk, {**message, "context": context})
+    assert lost("segment", "identity_context") - before == count
 
 
 @pytest.mark.parametrize(
