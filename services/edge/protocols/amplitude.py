@@ -345,6 +345,8 @@ class _Translation:
             lost[name] += bytes(fields[name]) not in _NO_OBJECT
         if event.event_type != "$groupidentify":
             lost["group_properties"] += bytes(event.group_properties) not in _NO_OBJECT
+        if event.event_type in ("$identify", "$groupidentify"):
+            lost["event_properties"] += bytes(event.event_properties) not in _NO_OBJECT
 
     def _group(self, event: _Event, key: str | None) -> None:
         """Of the groups alone: nobody becomes a member."""
