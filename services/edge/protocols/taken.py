@@ -99,14 +99,14 @@ class Taken:
                 self.reject(message, messages.payload(index))
                 continue
             payload = messages.payload(index)
-            events, identity = len(self.events), len(self.identity)
+            before = len(self.events), len(self.identity), len(self.rejected)
             try:
                 add(message, payload)
             except ApiError as error:
-                self._give_back(events, identity)
+                self._give_back(*before)
                 self.reject(error, payload)
             except FAULTS as error:
-                self._give_back(events, identity)
+                self._give_back(*before)
                 self.reject(invalid_json(error, "The message"), payload)
             else:
                 self.messages += 1
@@ -114,11 +114,12 @@ class Taken:
         if messages.unknown:
             self.lost["unknown_field"] += len(messages.unknown)
 
-    def _give_back(self, events: int, identity: int) -> None:
-        """Keep so many: a message is taken or a dead letter, never an event whose traits alone were refused. Its letter
-        could be put back, and the event were there twice."""
+    def _give_back(self, events: int, identity: int, rejected: int) -> None:
+        """Keep so many: a message is taken or one dead letter, never an event whose traits alone were refused, nor another
+        letter for its link. Each letter could be put back, and the event were there twice."""
         del self.events[events:], self.event_ids[events:]
         del self.identity[identity:], self.identity_ids[identity:]
+        del self.rejected[rejected:]
 
     def reject(self, error: ApiError, payload: Payload) -> None:
         self.rejected.append(Rejected(payload.index, error, payload.text))

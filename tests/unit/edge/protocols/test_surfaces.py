@@ -446,10 +446,27 @@ _MANY = {str(number): number for number in range(1001)}
             400,
         ),
         ("/track", {"event": "$merge", "properties": {"token": KEY, "$distinct_ids": ["a", "b", "null"]}}, 200),
+        ("/v1/identify", {"userId": "u", "anonymousId": "null", "traits": _MANY, "writeKey": KEY}, 400),
+        (
+            "/e/",
+            {
+                "event": "$identify",
+                "api_key": KEY,
+                "distinct_id": "u",
+                "properties": {"$anon_distinct_id": "null", "$set": _MANY},
+            },
+            400,
+        ),
+        (
+            "/2/httpapi",
+            {"api_key": KEY, "events": [{"event_type": "$identify", "user_id": "u", "device_id": "null", "groups": 1}]},
+            400,
+        ),
     ],
 )
 async def test_a_message_is_taken_or_a_dead_letter(sdk: SdkEdge, path: str, body: Any, status: int) -> None:
-    """Of one whose second part is wrong the first was kept, and the answer said that nothing was."""
+    """Of one whose second part is wrong the first was kept, and the answer said that nothing was. One whose link was refused
+    before became two letters."""
     response = await sdk.client.post(path, json=body)
     assert response.status_code == status
     assert response.text != "1"
