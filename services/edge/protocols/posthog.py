@@ -406,9 +406,7 @@ class _Translation:
         """What is set and removed, and what is set once; said in the event or in its properties."""
         traits = set_once = b"{}"
         for unset in (message.unset, apart.get("$unset", Raw())):
-            names = _decode_any(unset) if unset else None
-            if isinstance(names, list | dict):
-                traits = merged(traits, encode({str(name): None for name in names}))
+            traits = merged(traits, self._taken.unset_of(unset, "$unset"))
         for found in (message.set_, apart.get("$set", Raw())):
             traits = merged(traits, self._taken.object_of(found, "$set"))
         for found in (message.set_once, apart.get("$set_once", Raw())):

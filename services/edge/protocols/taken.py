@@ -255,6 +255,13 @@ class Taken:
             return bytes(json_object(value, name))
         return text
 
+    def unset_of(self, value: Raw, name: str) -> bytes:
+        """The names in a list or an object as traits that are removed, `{}` for none. Raises ApiError for what is neither."""
+        names = msgspec.json.decode(value) if value else None
+        if not isinstance(names, list | dict | None):
+            raise ApiError(ErrorCode.INVALID_FIELD, f"`{name}`: expected a list of names.", field=name)
+        return encode({str(one): None for one in names or ()})
+
     def key_of(self, key: str | None) -> str | None:
         """Any text as an idempotency key. What only broken clients send counts as none; a long one is hashed."""
         if not key or "\0" in key:

@@ -446,6 +446,9 @@ _MANY = {str(number): number for number in range(1001)}
             400,
         ),
         ("/track", {"event": "$merge", "properties": {"token": KEY, "$distinct_ids": ["a", "b", "null"]}}, 200),
+        ("/e/", {"event": "e", "distinct_id": "u", "api_key": KEY, "$unset": "plan"}, 400),
+        ("/engage", {"$token": KEY, "$distinct_id": "u", "$unset": "plan"}, 200),
+        ("/groups", {"$token": KEY, "$group_key": "company", "$group_id": "acme", "$unset": 7}, 200),
         ("/v1/identify", {"userId": "u", "anonymousId": "null", "traits": _MANY, "writeKey": KEY}, 400),
         (
             "/e/",
