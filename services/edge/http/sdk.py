@@ -34,7 +34,7 @@ from services.edge.protocols.forms import pairs_of
 from services.edge.protocols.messages import FAULTS
 from services.edge.protocols.taken import Taken, encode
 from services.runtime.byte_budget import BudgetExceededError, ByteBudget
-from services.runtime.http import authorization_of, bug_response, headers_for_pages, request_id_of
+from services.runtime.http import HEADERS_BY_NAME, authorization_of, bug_response, headers_for_pages, request_id_of
 from services.runtime.http_metrics import HTTP_ERRORS
 from services.runtime.keys import Key, KeyCache, Scope
 from services.runtime.whole_answer import send_whole
@@ -326,6 +326,8 @@ def _pause(error: ApiError) -> float | None:
 def _refuse_two_keys(request: Request) -> None:
     """Whoever stands in between may take the one or the other. Raises ApiError 401."""
     authorization_of(request)
+    if HEADERS_BY_NAME not in request.scope and len(request.headers.getlist("x-write-key")) > 1:
+        raise ApiError(ErrorCode.UNAUTHORIZED, "Send one X-Write-Key header: it is not clear which of them counts.")
     if not request.scope["query_string"]:
         return
     given = [name for name, _ in request.query_params.multi_items() if name in _KEYS_IN_QUERY]

@@ -161,6 +161,13 @@ async def test_answers_and_refusals_may_be_read_by_pages(sdk: SdkEdge, family: s
         assert response.headers["vary"] == "Origin"
 
 
+async def test_two_keys_in_headers_of_jitsu_are_refused(sdk: SdkEdge) -> None:
+    twice = [("x-write-key", f"a:{KEY}"), ("x-write-key", f"b:{OTHER_KEY}")]
+    body = {"event": "e", "userId": "u"}
+    assert (await sdk.client.post("/api/s/track", json=body, headers=twice)).status_code == 401
+    assert (await sdk.client.post("/api/s/track", json=body, headers=twice[:1])).status_code == 200
+
+
 async def test_without_an_origin_there_are_no_such_headers(sdk: SdkEdge) -> None:
     assert "access-control-allow-origin" not in (await send(sdk, "segment")).headers
 
