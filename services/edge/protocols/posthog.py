@@ -42,7 +42,9 @@ _Id = str | int | float | None
 _V1 = frozenset(["/i/v1/analytics/events", "/i/v1/ai/events"])
 _RECORDINGS = frozenset(["$snapshot", "$snapshot_items", "$performance_event"])
 # They stamp each try with its time, posthog-js as `web`; posthog-node keeps the time of the first.
-_STAMP_EACH_TRY = frozenset(["posthog-python", "posthog-server", "posthog-android", "posthog-ios", "web"])
+_STAMP_EACH_TRY = frozenset(
+    ["posthog-python", "posthog-server", "posthog-android", "posthog-ios", "posthog-flutter", "web"]
+)
 _MILLISECONDS = re.compile("[0-9]{13}")
 _MAX_OFFSET_MS = 1e12
 # posthog-js tries for hours; a page may sleep for days meanwhile. Beyond that its `$time` is not what we take it for.

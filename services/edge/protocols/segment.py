@@ -63,8 +63,11 @@ _STAMP_EACH_TRY = frozenset(
         "analytics-android",
         "analytics-ios",
         "analytics-react-native",
+        "@segment/analytics-react-native",
+        "analytics-flutter",  # in local time that says no zone: behind UTC it is a clock that is behind
         "RudderLabs JavaScript SDK",
         "com.rudderstack.sdk.kotlin.android",
+        "rudder-sdk-swift",
     ]
 )
 # They send again each second what gets no 200, and nothing that came after it.

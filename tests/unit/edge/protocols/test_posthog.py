@@ -207,6 +207,7 @@ async def test_times(sdk: SdkEdge, fields: dict[str, Any], sent_at: str | None, 
     [
         ("web", "2026-11-20T11:59:59Z"),
         ("posthog-ios", "2026-11-20T11:59:59Z"),
+        ("posthog-flutter", "2026-11-20T11:59:59Z"),
         ("posthog-node", "2026-11-20T09:00:00Z"),
     ],
 )

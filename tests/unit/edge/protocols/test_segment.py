@@ -353,8 +353,10 @@ async def test_a_message_that_does_not_say_when_it_was_sent_has_the_time_of_its_
         "analytics-android",
         "analytics-ios",
         "analytics-react-native",
+        "@segment/analytics-react-native",
         "com.rudderstack.android.sdk.core",
         "com.rudderstack.sdk.kotlin.android",
+        "rudder-sdk-swift",
         "rudder-ios-library",
     ],
 )
@@ -363,6 +365,16 @@ async def test_a_phone_whose_clock_is_behind(sdk: SdkEdge, library: str) -> None
     message = {**TRACK, "originalTimestamp": "2026-11-20T10:00:00Z", "sentAt": "2026-11-20T10:00:01Z"}
     event = await sent_event(sdk, {**message, "context": {"library": {"name": library}}})
     assert event["timestamp"] == "2026-11-20T11:59:59Z"
+
+
+@pytest.mark.parametrize("hour", ["02", "07", "12", "23"])
+async def test_local_times_that_say_no_zone(sdk: SdkEdge, hour: str) -> None:
+    """Flutter's SDK writes both of its times so. In the Americas each event was some hours too early."""
+    sent_at, library = f"2026-11-20T{hour}:00:01.000123", {"library": {"name": "analytics-flutter"}}
+    message = {**TRACK, "timestamp": f"2026-11-20T{hour}:00:00.000123", "context": library}
+    event = await sent_event(sdk, message, sentAt=sent_at)
+    right = "2026-11-20T12:00:00.000123Z" if hour == "12" else "2026-11-20T11:59:59Z"
+    assert event["timestamp"] == right
 
 
 @pytest.mark.parametrize(
