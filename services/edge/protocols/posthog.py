@@ -87,6 +87,9 @@ class _Event(Struct, gc=False, forbid_unknown_fields=True):
     send_feature_flags: Raw = field(default_factory=Raw)
     disable_geoip: Raw = field(default_factory=Raw, name="$geoip_disable")
     historical_migration: Raw = field(default_factory=Raw)
+    # PHP's SDK says them here, too: what is asked for flags with, and what it has put into the properties itself.
+    groups: Raw = field(default_factory=Raw)
+    own_groups: Raw = field(default_factory=Raw, name="$groups")
 
 
 class _Batch(Struct):

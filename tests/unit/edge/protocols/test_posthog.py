@@ -286,6 +286,16 @@ async def test_an_event_that_is_sent_again_is_the_same_one(sdk: SdkEdge) -> None
     assert len({line["event_id"] for line in sdk.identity}) == 1
 
 
+@pytest.mark.parametrize("groups", [[], {"company": "acme"}])
+async def test_what_php_says_twice_is_not_lost(sdk: SdkEdge, groups: Any) -> None:
+    before = lost("posthog", "unknown_field")
+    library = {"library": "posthog-php", "library_version": "3.6.0", "library_consumer": "LibCurl"}
+    event = {"event": "bought", "distinct_id": "u1", "type": "capture", **library, "groups": [], "$groups": groups}
+    kept = await sent_event(sdk, {**event, "timestamp": "2026-11-20T11:00:00+00:00", "properties": {"$groups": groups}})
+    assert kept["properties"] == {"$groups": groups}
+    assert lost("posthog", "unknown_field") == before
+
+
 ONE = {"event": "bought", "properties": {"distinct_id": "u1", "token": KEY}, "uuid": "1"}
 AS_BASE64 = base64.b64encode(json.dumps(ONE).encode()).decode()
 
