@@ -115,6 +115,9 @@ class _Message(Struct, rename="camel", forbid_unknown_fields=True, gc=False):
     user_properties: Raw = _ABSENT
     options: Raw = _ABSENT
     rudder_id: Raw = _ABSENT
+    # .NET's SDK (Analytics-CSharp) writes all that it has, as a rule null.
+    metrics: Raw = _ABSENT
+    enrichment: Raw = _ABSENT
 
 
 class _Batch(Struct, rename="camel"):
@@ -233,7 +236,7 @@ class _Translation:
         self._request_members = request_members
         self._sent = time_or_none(envelope.sent_at)
         self._context = envelope.context
-        self._integrations = self._metadata = self._channel = self._identity_context = 0
+        self._integrations = self._metadata = self._channel = self._identity_context = self._unknown = 0
 
     @property
     def lost(self) -> dict[str, int]:
@@ -242,6 +245,7 @@ class _Translation:
             "metadata": self._metadata,
             "channel": self._channel,
             "identity_context": self._identity_context,
+            "unknown_field": self._unknown,
         }
         return {kind: count for kind, count in counts.items() if count}
 
@@ -365,6 +369,8 @@ class _Translation:
             self._metadata += bytes(message.metadata) not in _NOTHING
         if message.channel:
             self._channel += bytes(message.channel) not in _NOTHING
+        if message.metrics or message.enrichment:
+            self._unknown += sum(bytes(field) not in _NOTHING for field in (message.metrics, message.enrichment))
 
 
 def _key_of(message: _Message) -> str | None:

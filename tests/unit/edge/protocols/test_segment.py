@@ -484,6 +484,13 @@ async def test_fields_that_nobody_knows_are_counted(sdk: SdkEdge) -> None:
     assert lost("segment", "unknown_field") - before == 1
 
 
+@pytest.mark.parametrize(("value", "count"), [(None, 0), ([{"a": 1}], 1)])
+async def test_what_dotnet_writes_as_null_is_not_lost(sdk: SdkEdge, value: Any, count: int) -> None:
+    before = lost("segment", "unknown_field")
+    await sent_event(sdk, {**TRACK, "enrichment": None, "metrics": value, "_metadata": None})
+    assert lost("segment", "unknown_field") - before == count
+
+
 @pytest.mark.parametrize(
     ("field", "value", "kind"),
     [
