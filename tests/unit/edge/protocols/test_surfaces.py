@@ -101,6 +101,7 @@ def with_time(family: str, time: object) -> dict[str, Any]:
         ("1795165201123", "2026-11-20T09:00:01.123000Z"),
         (1795165201123, "2026-11-20T09:00:01.123000Z"),
         ("2026-11-20T10:00:01+01:00", "2026-11-20T09:00:01Z"),
+        ("2026-11-20T10:00:011234+01:00", "2026-11-20T09:00:01.123400Z"),  # PHP's, of `microtime(true)`
         ("", "2026-11-20T12:00:00Z"),
         (None, "2026-11-20T12:00:00Z"),
     ],
@@ -123,7 +124,9 @@ async def test_a_placeholder_of_an_id_makes_no_two_events_one(sdk: SdkEdge, fami
 
 
 @every_family
-@pytest.mark.parametrize("time", ["soon", "-1795165201", "9" * 30, {}, [], True])
+@pytest.mark.parametrize(
+    "time", ["soon", "2026-11-20T10:00:991234+01:00", "2026-11-20T10:00:011234", "-1795165201", "9" * 30, {}, [], True]
+)
 async def test_what_is_no_time_is_refused(sdk: SdkEdge, family: str, time: object) -> None:
     path, _ = CALLS[family]
     await sdk.client.post(path, json=with_time(family, time))
