@@ -69,6 +69,7 @@ LOST: dict[str, dict[str, str]] = {
         "unknown_operation": "another operation on traits",
         "groups": "of several keys of one type in an event, all but the last",
         "group_properties": "traits of a group in another event than `$groupidentify`",
+        "event_properties": "properties of an `$identify` or `$groupidentify`, which becomes no event",
         **dict.fromkeys(("plan", "ingestion_metadata", "partner_id", "extra"), "a field about Amplitude itself"),
         **_EVERYWHERE,
     },

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from prometheus_client import Gauge
 
 from services.contract.log.dead_letter import DeadLetter
-from services.contract.log.envelope import Envelope, EventLine, IdentityLine, pack
+from services.contract.log.envelope import ID_BYTES, Envelope, EventLine, IdentityLine, pack
 from services.contract.log.marks import identity_partition
 from services.contract.log.topics import MAX_RECORD_BYTES, Partitioning, Topics
 from services.edge.event_log.loss_watch import watch_for_losses
@@ -120,15 +120,25 @@ class KafkaEventLog:
                 appends.popleft().fail(TimeoutError("it did not acknowledge in time"))
 
     async def append_events(self, ids: Sequence[bytes], lines: Sequence[EventLine]) -> None:
-        acknowledged = self._put(self.pack_events(ids, lines))
+        acknowledged = self._put(self._bounded(self.pack_events(ids, lines)))
         del ids, lines  # thousands of objects: freed now, their memory is still in the processor's caches
         await acknowledged
 
     async def append_packed(self, records: Packed) -> None:
-        await self._put(records)
+        await self._put(self._bounded(records))
+
+    def _bounded(self, records: Packed) -> Packed:
+        """Of a size that Kafka takes now: what is appended once more may have been refused as too large."""
+        if len(records) == 1 and len(records[0][2].ids) == ID_BYTES:
+            return records  # a single event
+        topic = self._topics.events
+        most = record_bytes(self.limit_of(topic))
+        if all(_size(envelope) <= most for _, _, envelope in records):
+            return records
+        return [(topic, at, part) for _, at, envelope in records for part in _parts(envelope, most)]
 
     def pack_events(self, ids: Sequence[bytes], lines: Sequence[EventLine]) -> Packed:
-        """The lines by partition, as records of a size that Kafka takes."""
+        """The lines by partition."""
         spread, topic = self._spread, self._topics.events
         if spread is None:
             raise LogUnavailableError("the event log has not answered yet")
@@ -140,10 +150,9 @@ class KafkaEventLog:
             part_ids.append(event_id)
             part_lines.append(line)
         return [
-            (topic, partition, envelope)
+            (topic, partition, pack(part_ids, part_lines))
             for partition, (part_ids, part_lines) in enumerate(by_partition)
             if part_ids
-            for envelope in _bounded(part_ids, part_lines, record_bytes(self.limit_of(topic)))
         ]
 
     async def append_identity(self, ids: Sequence[bytes], lines: Sequence[IdentityLine]) -> None:
@@ -275,10 +284,16 @@ class KafkaEventLog:
             self._launch_soon()
 
 
-def _bounded(ids: list[bytes], lines: list[EventLine], most: int) -> list[Envelope]:
+def _size(envelope: Envelope) -> int:
+    return len(envelope.lines) + len(envelope.ids)
+
+
+def _parts(envelope: Envelope, most: int) -> list[Envelope]:
     """One envelope, or several where one would be larger than a record should be."""
-    envelope = pack(ids, lines)
-    if len(envelope.lines) + len(envelope.ids) <= most or len(lines) == 1:
+    count = len(envelope.ids) // ID_BYTES
+    if _size(envelope) <= most or count == 1:
         return [envelope]
-    half = len(lines) // 2
-    return _bounded(ids[:half], lines[:half], most) + _bounded(ids[half:], lines[half:], most)
+    half = count // 2
+    *first, rest = envelope.lines.split(b"\n", half)
+    before = Envelope(envelope.ids[: half * ID_BYTES], b"\n".join([*first, b""]))
+    return _parts(before, most) + _parts(Envelope(envelope.ids[half * ID_BYTES :], rest), most)

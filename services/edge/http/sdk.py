@@ -34,7 +34,7 @@ from services.edge.protocols.forms import pairs_of
 from services.edge.protocols.messages import FAULTS
 from services.edge.protocols.taken import Taken, encode
 from services.runtime.byte_budget import BudgetExceededError, ByteBudget
-from services.runtime.http import authorization_of, bug_response, headers_for_pages, request_id_of
+from services.runtime.http import HEADERS_BY_NAME, authorization_of, bug_response, headers_for_pages, request_id_of
 from services.runtime.http_metrics import HTTP_ERRORS
 from services.runtime.keys import Key, KeyCache, Scope
 from services.runtime.whole_answer import send_whole
@@ -229,9 +229,6 @@ class SdkCalls:
 
     async def _keep(self, family: Family, taken: Taken, size: int, deadline: float) -> None:
         """Raises ApiError. All of it is in the log when this returns."""
-        for kind, count in taken.lost.items():
-            if count:
-                LOST.labels(family.name, kind).inc(count)
         project_id, count, events = taken.project_id, taken.messages + len(taken.rejected), len(taken.events)
         await self._held(lambda: self._charge(project_id, count), deadline, project_id, size)
         if events and self._quotas.is_used_up(project_id):
@@ -239,6 +236,9 @@ class SdkCalls:
         appends = self._appends(taken)
         await self._held(lambda: self._append(appends, deadline), deadline, project_id, size)
         EVENTS.labels(family.name, "accepted").inc(taken.messages)
+        for kind, lost in taken.lost.items():
+            if lost:
+                LOST.labels(family.name, kind).inc(lost)
         count_rejected(family.name, taken.rejected, project_id)
         if taken.aside:
             count_aside(family.name, len(taken.aside), project_id)
@@ -326,6 +326,8 @@ def _pause(error: ApiError) -> float | None:
 def _refuse_two_keys(request: Request) -> None:
     """Whoever stands in between may take the one or the other. Raises ApiError 401."""
     authorization_of(request)
+    if HEADERS_BY_NAME not in request.scope and len(request.headers.getlist("x-write-key")) > 1:
+        raise ApiError(ErrorCode.UNAUTHORIZED, "Send one X-Write-Key header: it is not clear which of them counts.")
     if not request.scope["query_string"]:
         return
     given = [name for name, _ in request.query_params.multi_items() if name in _KEYS_IN_QUERY]

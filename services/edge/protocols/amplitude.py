@@ -287,14 +287,17 @@ class _Translation:
         fields = _fields_of(event, payload.text)
         self._count_lost(event, fields)
         if event.event_type == "$groupidentify":
-            self._group(event, self._key(event, payload))
+            key = self._key(event, payload)
+            self._group(event, key)
+            if distinct_id is not None:
+                self._traits_beside(event, distinct_id, key, payload)
             return
         if distinct_id is None:
             raise ApiError(ErrorCode.MISSING_FIELD, "`user_id` or `device_id` is required.", field="user_id")
         key = self._key(event, payload)
         time, sent = self._time(event)
-        traits, set_once = self._traits(event.user_properties, "user_properties")
         if event.event_type == "$identify":
+            traits, set_once = self._traits(event.user_properties, "user_properties")
             prior = device if user is not None and device is not None else distinct_id
             self._taken.identify(prior, user, traits, time, key, set_once=set_once, payload=payload)
             for number, (group_type, group_key) in enumerate(self._groups(event.groups)):
@@ -316,7 +319,13 @@ class _Translation:
             Raw(with_members(properties, [*added, *self._request_members])), "event_properties"
         )
         self._taken.event(event.event_type, distinct_id, text, time, key, sent)
+        self._traits_beside(event, distinct_id, key, payload)
+
+    def _traits_beside(self, event: _Event, distinct_id: str, key: str | None, payload: Payload) -> None:
+        """Of the person, in an event or in a message about a group."""
+        traits, set_once = self._traits(event.user_properties, "user_properties")
         if traits != b"{}" or set_once != b"{}":
+            time, _ = self._time(event)
             self._taken.identify(distinct_id, None, traits, time, key, set_once=set_once, payload=payload)
 
     def _key(self, event: _Event, payload: Payload) -> str | None:
@@ -336,6 +345,8 @@ class _Translation:
             lost[name] += bytes(fields[name]) not in _NO_OBJECT
         if event.event_type != "$groupidentify":
             lost["group_properties"] += bytes(event.group_properties) not in _NO_OBJECT
+        if event.event_type in ("$identify", "$groupidentify"):
+            lost["event_properties"] += bytes(event.event_properties) not in _NO_OBJECT
 
     def _group(self, event: _Event, key: str | None) -> None:
         """Of the groups alone: nobody becomes a member."""

@@ -125,6 +125,8 @@ def text_of_id(value: Any) -> str | None:
 
 
 _NUMBER = re.compile(rb"-?[0-9]{9,19}(?:\.[0-9]+)?")
+# PostHog's SDK for PHP, and older ones of Segment and RudderStack, write `microtime` so: no point before the fraction.
+_WITHOUT_POINT = re.compile(rb'("[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})([0-9]+[+-][0-9]{2}:[0-9]{2}")')
 
 
 def time_of(value: Raw) -> datetime | None:
@@ -136,7 +138,13 @@ def time_of(value: Raw) -> datetime | None:
             return None
         if _NUMBER.fullmatch(inner):
             value = Raw(inner)
-    return read_time(value)
+    try:
+        return read_time(value)
+    except ApiError:
+        found = _WITHOUT_POINT.fullmatch(text)
+        if found is None:
+            raise
+        return read_time(Raw(b"%b.%b" % found.groups()))
 
 
 def time_or_none(value: Raw) -> datetime | None:

@@ -219,8 +219,7 @@ class _Translation:
         self._taken.group(None, group_type, group_key, traits, time_of(message.time), key, set_once=set_once)
 
     def _traits(self, message: _Update) -> tuple[bytes, bytes]:
-        names = _decode_any(message.unset) if message.unset else None
-        unset = encode({str(name): None for name in names}) if isinstance(names, list) else b"{}"
+        unset = self._taken.unset_of(message.unset, "$unset")
         return merged(unset, self._taken.object_of(message.set_, "$set")), self._taken.object_of(
             message.set_once, "$set_once"
         )

@@ -42,7 +42,9 @@ _Id = str | int | float | None
 _V1 = frozenset(["/i/v1/analytics/events", "/i/v1/ai/events"])
 _RECORDINGS = frozenset(["$snapshot", "$snapshot_items", "$performance_event"])
 # They stamp each try with its time, posthog-js as `web`; posthog-node keeps the time of the first.
-_STAMP_EACH_TRY = frozenset(["posthog-python", "posthog-server", "posthog-android", "posthog-ios", "web"])
+_STAMP_EACH_TRY = frozenset(
+    ["posthog-python", "posthog-server", "posthog-android", "posthog-ios", "posthog-flutter", "web"]
+)
 _MILLISECONDS = re.compile("[0-9]{13}")
 _MAX_OFFSET_MS = 1e12
 # posthog-js tries for hours; a page may sleep for days meanwhile. Beyond that its `$time` is not what we take it for.
@@ -85,6 +87,9 @@ class _Event(Struct, gc=False, forbid_unknown_fields=True):
     send_feature_flags: Raw = field(default_factory=Raw)
     disable_geoip: Raw = field(default_factory=Raw, name="$geoip_disable")
     historical_migration: Raw = field(default_factory=Raw)
+    # PHP's SDK says them here, too: what is asked for flags with, and what it has put into the properties itself.
+    groups: Raw = field(default_factory=Raw)
+    own_groups: Raw = field(default_factory=Raw, name="$groups")
 
 
 class _Batch(Struct):
@@ -319,6 +324,19 @@ class _Translation:
                 members.append(b'"%b":%b' % (name, encode(value)))
         text = with_members(properties, members)
         self._taken.event(message.event, distinct_id, self._taken.object_of(Raw(text), "properties"), time, key, sent)
+        self._traits_beside(message, apart, distinct_id, time, key, payload)
+
+    def _traits_beside(
+        self,
+        message: _Event,
+        apart: dict[str, Raw],
+        distinct_id: str,
+        time: datetime | None,
+        key: str | None,
+        payload: Payload,
+    ) -> None:
+        """Those that a message has which is about something else: any may have them. posthog-js says with the first one that
+        makes a person where that one came from, and never again; an alias may be the first."""
         if apart or message.set_ or message.set_once or message.unset:
             traits, set_once = self._traits(message, apart)
             if traits != b"{}" or set_once != b"{}":
@@ -370,6 +388,7 @@ class _Translation:
             self._taken.alias(distinct_id, alias, key)
         else:
             self._taken.alias(alias, distinct_id, key)
+        self._traits_beside(message, apart, distinct_id, time, key, payload)
 
     def group(
         self,
@@ -386,14 +405,13 @@ class _Translation:
             raise ApiError(ErrorCode.MISSING_FIELD, "`$group_type` and `$group_key` are required.", field="properties")
         traits = self._taken.object_of(apart.get("$group_set", Raw(b"{}")), "$group_set")
         self._taken.group(None, group_type, group_key, traits, time, key)
+        self._traits_beside(message, apart, distinct_id, time, key, payload)
 
     def _traits(self, message: _Event, apart: dict[str, Raw]) -> tuple[bytes, bytes]:
         """What is set and removed, and what is set once; said in the event or in its properties."""
         traits = set_once = b"{}"
         for unset in (message.unset, apart.get("$unset", Raw())):
-            names = _decode_any(unset) if unset else None
-            if isinstance(names, list | dict):
-                traits = merged(traits, encode({str(name): None for name in names}))
+            traits = merged(traits, self._taken.unset_of(unset, "$unset"))
         for found in (message.set_, apart.get("$set", Raw())):
             traits = merged(traits, self._taken.object_of(found, "$set"))
         for found in (message.set_once, apart.get("$set_once", Raw())):

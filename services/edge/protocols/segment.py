@@ -63,8 +63,11 @@ _STAMP_EACH_TRY = frozenset(
         "analytics-android",
         "analytics-ios",
         "analytics-react-native",
+        "@segment/analytics-react-native",
+        "analytics-flutter",  # in local time that says no zone: behind UTC it is a clock that is behind
         "RudderLabs JavaScript SDK",
         "com.rudderstack.sdk.kotlin.android",
+        "rudder-sdk-swift",
     ]
 )
 # They send again each second what gets no 200, and nothing that came after it.
@@ -112,6 +115,9 @@ class _Message(Struct, rename="camel", forbid_unknown_fields=True, gc=False):
     user_properties: Raw = _ABSENT
     options: Raw = _ABSENT
     rudder_id: Raw = _ABSENT
+    # .NET's SDK (Analytics-CSharp) writes all that it has, as a rule null.
+    metrics: Raw = _ABSENT
+    enrichment: Raw = _ABSENT
 
 
 class _Batch(Struct, rename="camel"):
@@ -230,7 +236,7 @@ class _Translation:
         self._request_members = request_members
         self._sent = time_or_none(envelope.sent_at)
         self._context = envelope.context
-        self._integrations = self._metadata = self._channel = self._identity_context = 0
+        self._integrations = self._metadata = self._channel = self._identity_context = self._unknown = 0
 
     @property
     def lost(self) -> dict[str, int]:
@@ -239,6 +245,7 @@ class _Translation:
             "metadata": self._metadata,
             "channel": self._channel,
             "identity_context": self._identity_context,
+            "unknown_field": self._unknown,
         }
         return {kind: count for kind, count in counts.items() if count}
 
@@ -260,7 +267,7 @@ class _Translation:
             return ()
         taken.plain_events(tracks, events)
         for track in tracks.values():
-            self._count_lost(track, "track")
+            self._count_lost(track)
         return tracks.keys()
 
     def add(self, message: _Message, own_kind: str | None, payload: Payload) -> None:
@@ -297,7 +304,9 @@ class _Translation:
                 f"`type`: `{kind[:50]}` is none of track, page, screen, identify, group, alias.",
                 field="type",
             )
-        self._count_lost(message, kind)
+        self._count_lost(message)
+        if kind in ("identify", "alias", "group"):
+            self._identity_context += _says_more(context, kind)
 
     def _event(
         self,
@@ -358,14 +367,14 @@ class _Translation:
         right = corrected(time, sent, now, lambda: _library(context) in _STAMP_EACH_TRY)
         return right, "" if right is time else time.isoformat().replace("+00:00", "Z")
 
-    def _count_lost(self, message: _Message, kind: str) -> None:
+    def _count_lost(self, message: _Message) -> None:
         self._integrations += bytes(message.integrations) not in _NOTHING
         if message.metadata:
             self._metadata += bytes(message.metadata) not in _NOTHING
         if message.channel:
-            self._channel += 1
-        if kind in ("identify", "alias", "group"):
-            self._identity_context += bytes(message.context) not in _NOTHING
+            self._channel += bytes(message.channel) not in _NOTHING
+        if message.metrics or message.enrichment:
+            self._unknown += sum(bytes(field) not in _NOTHING for field in (message.metrics, message.enrichment))
 
 
 def _key_of(message: _Message) -> str | None:
@@ -409,7 +418,7 @@ def _plain_properties(tracks: Collection[_Message]) -> list[bytes] | None:
             return None
         else:
             start = properties[:-1] + b","
-        if not anonymous or one.user_id is None:
+        if anonymous is None or anonymous == "" or one.user_id is None:  # 0 is one
             text = b"".join((start, b'"$context":', context, b"}"))
         elif isinstance(anonymous, str) and len(anonymous) <= MAX_ID_CHARS:
             text = b"".join((start, b'"$anonymous_id":', encode(anonymous), b',"$context":', context, b"}"))
@@ -439,6 +448,14 @@ def _required(value: Any, name: str) -> str:
     if text is None:
         raise ApiError(ErrorCode.MISSING_FIELD, f"`{name}` is required.", field=name)
     return text
+
+
+def _says_more(context: Raw, kind: str) -> bool:
+    """Whether a message about people has a context of which something is lost. Of an identify the traits are taken."""
+    text = bytes(context)
+    if kind == "identify" and text[:1] == b"{" and b'"traits"' in text:
+        return bool(first_members(text).keys() - {"traits"})
+    return text not in _NOTHING
 
 
 def _library(context: Raw) -> str:

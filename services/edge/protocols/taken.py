@@ -99,14 +99,14 @@ class Taken:
                 self.reject(message, messages.payload(index))
                 continue
             payload = messages.payload(index)
-            events, identity = len(self.events), len(self.identity)
+            before = len(self.events), len(self.identity), len(self.rejected)
             try:
                 add(message, payload)
             except ApiError as error:
-                self._give_back(events, identity)
+                self._give_back(*before)
                 self.reject(error, payload)
             except FAULTS as error:
-                self._give_back(events, identity)
+                self._give_back(*before)
                 self.reject(invalid_json(error, "The message"), payload)
             else:
                 self.messages += 1
@@ -114,11 +114,12 @@ class Taken:
         if messages.unknown:
             self.lost["unknown_field"] += len(messages.unknown)
 
-    def _give_back(self, events: int, identity: int) -> None:
-        """Keep so many: a message is taken or a dead letter, never an event whose traits alone were refused. Its letter
-        could be put back, and the event were there twice."""
+    def _give_back(self, events: int, identity: int, rejected: int) -> None:
+        """Keep so many: a message is taken or one dead letter, never an event whose traits alone were refused, nor another
+        letter for its link. Each letter could be put back, and the event were there twice."""
         del self.events[events:], self.event_ids[events:]
         del self.identity[identity:], self.identity_ids[identity:]
+        del self.rejected[rejected:]
 
     def reject(self, error: ApiError, payload: Payload) -> None:
         self.rejected.append(Rejected(payload.index, error, payload.text))
@@ -253,6 +254,13 @@ class Taken:
         if text[:1] != b"{" or self._may_hold_large or text.count(b"{") + text.count(b"[") > MAX_NESTING_LEVELS:
             return bytes(json_object(value, name))
         return text
+
+    def unset_of(self, value: Raw, name: str) -> bytes:
+        """The names in a list or an object as traits that are removed, `{}` for none. Raises ApiError for what is neither."""
+        names = msgspec.json.decode(value) if value else None
+        if not isinstance(names, list | dict | None):
+            raise ApiError(ErrorCode.INVALID_FIELD, f"`{name}`: expected a list of names.", field=name)
+        return encode({str(one): None for one in names or ()})
 
     def key_of(self, key: str | None) -> str | None:
         """Any text as an idempotency key. What only broken clients send counts as none; a long one is hashed."""

@@ -374,6 +374,19 @@ async def test_packed_events_can_be_appended_again(kafka: Log) -> None:
     assert sum(len(record.events) for record in kafka.producer.sent[before:]) == len(ids)
 
 
+async def test_packed_events_are_appended_again_as_records_that_the_topic_takes_now(kafka: Log) -> None:
+    """A topic may take less by then: the records were refused for that."""
+    ids = [bytes(15) + bytes([i]) for i in range(9)]
+    packed = kafka.log.pack_events(ids, lines_for(ids, b'{"x":"' + b"x" * 2_000 + b'"}'))
+    await kafka.log.append_packed(packed)
+    assert len(kafka.producer.sent) == len(packed)
+    kafka.producer.sent.clear()
+    kafka.log._live.limits = {"headrace.events": 10_000}
+    await kafka.log.append_packed(packed)
+    assert max(len(record.value) for record in kafka.producer.sent) < 10_000
+    assert sum(len(record.events) for record in kafka.producer.sent) == len(ids)
+
+
 async def test_what_waits_for_kafka_is_bounded_and_room_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
     kafka = await ready_log(monkeypatch, edge_max_pending_bytes=1024 * 1024)
     kafka.producer.acks = False

@@ -89,15 +89,25 @@ async def test_traits_of_any_event(sdk: SdkEdge, traits: dict[str, Any]) -> None
     assert (sdk.identity[0]["kind"], sdk.identity[0]["traits"]) == ("identify", {"a": 1})
 
 
+async def test_traits_of_the_person_who_says_those_of_a_group(sdk: SdkEdge) -> None:
+    """Python's SDK takes them beside those of the group."""
+    group = {"event_type": "$groupidentify", "groups": {"company": "acme"}, "group_properties": {"$set": {"seats": 4}}}
+    await send(sdk, {**group, "user_id": "u1", "device_id": "d1", "insert_id": "1", "user_properties": {"a": 1}})
+    lines = [(line["kind"], line.get("distinct_id"), line["traits"]) for line in sdk.identity]
+    assert lines == [("group", None, {"seats": 4}), ("identify", "u1", {"a": 1})]
+
+
 @pytest.mark.parametrize("kind", ["$identify", "$groupidentify"])
 async def test_what_has_no_place_in_messages_about_people_is_counted(sdk: SdkEdge, kind: str) -> None:
-    kinds = ("unknown_field", "plan")
+    """Python's SDK takes properties of the event that says them."""
+    kinds = ("unknown_field", "plan", "event_properties")
     before = [lost("amplitude", name) for name in kinds]
     event = {**EVENT, "event_type": kind, "groups": {"company": "acme"}, "plan": {"branch": "x"}, "colour": 1}
+    event["event_properties"] = {"from": "settings"}
     assert (await send(sdk, event)).status_code == 200
     form = {"api_key": KEY, "identification": json.dumps({**EVENT, "group_type": "company", "group_value": "acme"})}
     assert (await sdk.client.post("/groupidentify", data=form)).status_code == 200
-    assert [lost("amplitude", name) - was for name, was in zip(kinds, before, strict=True)] == [1, 1]
+    assert [lost("amplitude", name) - was for name, was in zip(kinds, before, strict=True)] == [1, 1, 1]
 
 
 @pytest.mark.parametrize("value", ["NaN", "1e400", "[" * 3000 + "]" * 3000])

@@ -145,6 +145,29 @@ async def test_who_is_who(sdk: SdkEdge, event: dict[str, Any], line: dict[str, A
     assert not sdk.events
 
 
+@pytest.mark.parametrize(
+    ("kind", "properties"),
+    [
+        ("$create_alias", {"alias": "a1"}),
+        ("$merge_dangerously", {"alias": "a1"}),
+        ("$groupidentify", {"$group_type": "company", "$group_key": "acme", "$group_set": {"seats": 4}}),
+    ],
+)
+async def test_traits_beside_an_alias_or_a_group(sdk: SdkEdge, kind: str, properties: dict[str, Any]) -> None:
+    """posthog-js says with the first event that makes a person where that one came from, and never again."""
+    traits = {"$set": {"a": 1}, "$set_once": {"$initial_referrer": "r"}}
+    for event in (
+        {"event": kind, "distinct_id": "u1", "properties": properties, **traits},
+        {"event": kind, "distinct_id": "u1", "properties": {**properties, **traits}},
+    ):
+        sdk.log.clear()
+        assert (await send(sdk, event)).status_code == 200
+        about, person = sdk.identity
+        assert (about["kind"], about.get("traits")) in [("alias", None), ("group", {"seats": 4})]
+        assert (person["kind"], person["distinct_id"], person["traits"]) == ("identify", "u1", {"a": 1})
+        assert person["set_once"] == {"$initial_referrer": "r"}
+
+
 @pytest.mark.parametrize("prior", ["null", "$posthog_cookieless"])
 async def test_of_a_placeholder_the_traits_are_taken_and_the_link_is_not(sdk: SdkEdge, prior: str) -> None:
     event = {"event": "$identify", "distinct_id": "u1", "properties": {"$anon_distinct_id": prior, "$set": {"a": 1}}}
@@ -184,6 +207,7 @@ async def test_times(sdk: SdkEdge, fields: dict[str, Any], sent_at: str | None, 
     [
         ("web", "2026-11-20T11:59:59Z"),
         ("posthog-ios", "2026-11-20T11:59:59Z"),
+        ("posthog-flutter", "2026-11-20T11:59:59Z"),
         ("posthog-node", "2026-11-20T09:00:00Z"),
     ],
 )
@@ -260,6 +284,16 @@ async def test_an_event_that_is_sent_again_is_the_same_one(sdk: SdkEdge) -> None
         await send(sdk, {**EVENT, "properties": {"$set": {"a": 1}}})
     assert len({event["event_id"] for event in sdk.events}) == 1
     assert len({line["event_id"] for line in sdk.identity}) == 1
+
+
+@pytest.mark.parametrize("groups", [[], {"company": "acme"}])
+async def test_what_php_says_twice_is_not_lost(sdk: SdkEdge, groups: Any) -> None:
+    before = lost("posthog", "unknown_field")
+    library = {"library": "posthog-php", "library_version": "3.6.0", "library_consumer": "LibCurl"}
+    event = {"event": "bought", "distinct_id": "u1", "type": "capture", **library, "groups": [], "$groups": groups}
+    kept = await sent_event(sdk, {**event, "timestamp": "2026-11-20T11:00:00+00:00", "properties": {"$groups": groups}})
+    assert kept["properties"] == {"$groups": groups}
+    assert lost("posthog", "unknown_field") == before
 
 
 ONE = {"event": "bought", "properties": {"distinct_id": "u1", "token": KEY}, "uuid": "1"}

@@ -79,6 +79,8 @@ async def test_a_track_is_an_event(
         {"context": {}},
         {"context": {}, "anonymousId": "a1"},
         {"context": {"os": 1}, "anonymousId": "a1"},
+        {"context": {"os": 1}, "anonymousId": 0},
+        {"context": {"os": 1}, "anonymousId": 7},
         {"context": None},
         {"context": {"os": 1}, "userId": None, "anonymousId": "a1"},
         {},
@@ -351,8 +353,10 @@ async def test_a_message_that_does_not_say_when_it_was_sent_has_the_time_of_its_
         "analytics-android",
         "analytics-ios",
         "analytics-react-native",
+        "@segment/analytics-react-native",
         "com.rudderstack.android.sdk.core",
         "com.rudderstack.sdk.kotlin.android",
+        "rudder-sdk-swift",
         "rudder-ios-library",
     ],
 )
@@ -361,6 +365,16 @@ async def test_a_phone_whose_clock_is_behind(sdk: SdkEdge, library: str) -> None
     message = {**TRACK, "originalTimestamp": "2026-11-20T10:00:00Z", "sentAt": "2026-11-20T10:00:01Z"}
     event = await sent_event(sdk, {**message, "context": {"library": {"name": library}}})
     assert event["timestamp"] == "2026-11-20T11:59:59Z"
+
+
+@pytest.mark.parametrize("hour", ["02", "07", "12", "23"])
+async def test_local_times_that_say_no_zone(sdk: SdkEdge, hour: str) -> None:
+    """Flutter's SDK writes both of its times so. In the Americas each event was some hours too early."""
+    sent_at, library = f"2026-11-20T{hour}:00:01.000123", {"library": {"name": "analytics-flutter"}}
+    message = {**TRACK, "timestamp": f"2026-11-20T{hour}:00:00.000123", "context": library}
+    event = await sent_event(sdk, message, sentAt=sent_at)
+    right = "2026-11-20T12:00:00.000123Z" if hour == "12" else "2026-11-20T11:59:59Z"
+    assert event["timestamp"] == right
 
 
 @pytest.mark.parametrize(
@@ -470,6 +484,13 @@ async def test_fields_that_nobody_knows_are_counted(sdk: SdkEdge) -> None:
     assert lost("segment", "unknown_field") - before == 1
 
 
+@pytest.mark.parametrize(("value", "count"), [(None, 0), ([{"a": 1}], 1)])
+async def test_what_dotnet_writes_as_null_is_not_lost(sdk: SdkEdge, value: Any, count: int) -> None:
+    before = lost("segment", "unknown_field")
+    await sent_event(sdk, {**TRACK, "enrichment": None, "metrics": value, "_metadata": None})
+    assert lost("segment", "unknown_field") - before == count
+
+
 @pytest.mark.parametrize(
     ("field", "value", "kind"),
     [
@@ -484,11 +505,46 @@ async def test_what_has_no_place_is_counted(sdk: SdkEdge, field: str, value: Any
     assert lost("segment", kind) - before == 1
 
 
-@pytest.mark.parametrize("value", [{}, None, {"All": True}])
-async def test_what_says_nothing_is_not_counted(sdk: SdkEdge, value: Any) -> None:
-    before = lost("segment", "integrations")
-    await sent_event(sdk, {**TRACK, "integrations": value})
-    assert lost("segment", "integrations") == before
+@pytest.mark.parametrize(
+    ("field", "value", "kind"),
+    [
+        ("integrations", {}, "integrations"),
+        ("integrations", None, "integrations"),
+        ("integrations", {"All": True}, "integrations"),
+        ("channel", None, "channel"),
+    ],
+)
+async def test_what_says_nothing_is_not_counted(sdk: SdkEdge, field: str, value: Any, kind: str) -> None:
+    before = lost("segment", kind)
+    await sent_event(sdk, {**TRACK, field: value})
+    assert lost("segment", kind) == before
+
+
+@pytest.mark.parametrize(
+    ("kind", "context", "count"),
+    [
+        ("identify", {"os": 1}, 1),
+        ("identify", {"os": 1, "traits": {"a": 1}}, 1),
+        ("identify", {"traits": {"a": 1}}, 0),  # they are taken
+        ("identify", {}, 0),
+        ("alias", {"os": 1}, 1),
+        ("group", {"os": 1}, 1),
+        ("group", {"traits": {"a": 1}}, 1),
+        ("track", {"os": 1}, 0),
+    ],
+)
+@pytest.mark.parametrize("of_batch", [False, True])
+async def test_the_context_of_messages_about_people_is_counted(
+    sdk: SdkEdge, kind: str, context: dict[str, Any], count: int, of_batch: bool
+) -> None:
+    """Go's SDK says one for the whole batch."""
+    before = lost("segment", "identity_context")
+    message = {"type": kind, "event": "e", "userId": "u1", "previousId": "a1", "groupId": "acme"}
+    if of_batch:
+        await send(sdk, message, context=context)
+    else:
+        await send(sdk, {**message, "context": context})
+    assert lost("segment", "identity_context") - before == count
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from services.contract.repeated_names import first_of_each_name
 from services.edge.protocols import taken
 from services.edge.protocols.families import FAMILIES
 from services.runtime.settings import EdgeSettings
-from tests.unit.edge.protocols.conftest import KEY, OTHER_KEY, SdkEdge
+from tests.unit.edge.protocols.conftest import KEY, OTHER_KEY, SdkEdge, lost
 
 PAGE = "https://shop.example"
 # Of each family: an address, and a body with one event that holds the key.
@@ -68,6 +68,18 @@ async def test_a_limit_is_said_so_that_nothing_is_lost(sdk: SdkEdge, family: str
 LIMITED = {"posthog": 503}
 
 
+@every_family
+async def test_what_is_lost_is_counted_once_however_often_the_log_was_away(sdk: SdkEdge, family: str) -> None:
+    """An SDK sends what gets a 503 up to ten times."""
+    path, body = CALLS[family]
+    text = json.dumps(body).replace('"m"', '"null"')
+    before = lost(family, "placeholder_key")
+    for available, status in ((False, 503), (False, 503), (True, 200)):
+        sdk.log.available = available
+        assert (await sdk.client.post(path, content=text)).status_code == status
+    assert lost(family, "placeholder_key") - before == 1
+
+
 # Times.
 
 
@@ -89,6 +101,7 @@ def with_time(family: str, time: object) -> dict[str, Any]:
         ("1795165201123", "2026-11-20T09:00:01.123000Z"),
         (1795165201123, "2026-11-20T09:00:01.123000Z"),
         ("2026-11-20T10:00:01+01:00", "2026-11-20T09:00:01Z"),
+        ("2026-11-20T10:00:011234+01:00", "2026-11-20T09:00:01.123400Z"),  # PHP's, of `microtime(true)`
         ("", "2026-11-20T12:00:00Z"),
         (None, "2026-11-20T12:00:00Z"),
     ],
@@ -111,7 +124,9 @@ async def test_a_placeholder_of_an_id_makes_no_two_events_one(sdk: SdkEdge, fami
 
 
 @every_family
-@pytest.mark.parametrize("time", ["soon", "-1795165201", "9" * 30, {}, [], True])
+@pytest.mark.parametrize(
+    "time", ["soon", "2026-11-20T10:00:991234+01:00", "2026-11-20T10:00:011234", "-1795165201", "9" * 30, {}, [], True]
+)
 async def test_what_is_no_time_is_refused(sdk: SdkEdge, family: str, time: object) -> None:
     path, _ = CALLS[family]
     await sdk.client.post(path, json=with_time(family, time))
@@ -147,6 +162,13 @@ async def test_answers_and_refusals_may_be_read_by_pages(sdk: SdkEdge, family: s
     ):
         assert response.headers["access-control-allow-origin"] == PAGE
         assert response.headers["vary"] == "Origin"
+
+
+async def test_two_keys_in_headers_of_jitsu_are_refused(sdk: SdkEdge) -> None:
+    twice = [("x-write-key", f"a:{KEY}"), ("x-write-key", f"b:{OTHER_KEY}")]
+    body = {"event": "e", "userId": "u"}
+    assert (await sdk.client.post("/api/s/track", json=body, headers=twice)).status_code == 401
+    assert (await sdk.client.post("/api/s/track", json=body, headers=twice[:1])).status_code == 200
 
 
 async def test_without_an_origin_there_are_no_such_headers(sdk: SdkEdge) -> None:
@@ -434,10 +456,30 @@ _MANY = {str(number): number for number in range(1001)}
             400,
         ),
         ("/track", {"event": "$merge", "properties": {"token": KEY, "$distinct_ids": ["a", "b", "null"]}}, 200),
+        ("/e/", {"event": "e", "distinct_id": "u", "api_key": KEY, "$unset": "plan"}, 400),
+        ("/engage", {"$token": KEY, "$distinct_id": "u", "$unset": "plan"}, 200),
+        ("/groups", {"$token": KEY, "$group_key": "company", "$group_id": "acme", "$unset": 7}, 200),
+        ("/v1/identify", {"userId": "u", "anonymousId": "null", "traits": _MANY, "writeKey": KEY}, 400),
+        (
+            "/e/",
+            {
+                "event": "$identify",
+                "api_key": KEY,
+                "distinct_id": "u",
+                "properties": {"$anon_distinct_id": "null", "$set": _MANY},
+            },
+            400,
+        ),
+        (
+            "/2/httpapi",
+            {"api_key": KEY, "events": [{"event_type": "$identify", "user_id": "u", "device_id": "null", "groups": 1}]},
+            400,
+        ),
     ],
 )
 async def test_a_message_is_taken_or_a_dead_letter(sdk: SdkEdge, path: str, body: Any, status: int) -> None:
-    """Of one whose second part is wrong the first was kept, and the answer said that nothing was."""
+    """Of one whose second part is wrong the first was kept, and the answer said that nothing was. One whose link was refused
+    before became two letters."""
     response = await sdk.client.post(path, json=body)
     assert response.status_code == status
     assert response.text != "1"
