@@ -23,8 +23,8 @@ log = get_logger(__name__)
 _MOVED = "_moved"
 _PLAIN, _REPLICATED = "ReplacingMergeTree", "ReplicatedReplacingMergeTree"
 _HEAD, _UUID = re.compile(r"CREATE TABLE "), re.compile(r"UUID '[0-9a-f-]{36}'")
-# Those that a migration makes for itself.
-_LOCK, _NOT_MOVED = "schema_lock", ("schema_migrations",)
+# Made by a migration for itself.
+_NOT_MOVED = ("schema_migrations",)
 
 
 class LayoutError(OperatorError):
@@ -74,9 +74,9 @@ async def adopt_tables(store: ClickHouse, settings: ClickHouseSettings) -> None:
             log.info("table_sharded", table=table)
     if not any(engines.get(table) == _PLAIN for table in SHARDED):
         return
-    plain = [table for table, engine in engines.items() if engine == _PLAIN and not table.endswith((_MOVED, _LOCK))]
-    # The sharded ones last: by them it is seen that this has not come to its end.
-    for table in sorted(plain, key=lambda table: table in SHARDED):
+    # The sharded ones last: by them it is seen that this has not come to its end. Those that an earlier run has put aside
+    # stay where they are, and so does what is not ours.
+    for table in [table for table in (*WHOLE, *SHARDED) if engines.get(table) == _PLAIN]:
         await store.command(f"RENAME TABLE {database}.{table} TO {database}.{table}{MOVING}")
         log.info("table_put_aside", table=table, name=f"{table}{MOVING}")
 

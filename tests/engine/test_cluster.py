@@ -197,6 +197,32 @@ async def test_tables_are_made_from_the_old_server_alone(tmp_path: Path) -> None
             await agree_with_schema(settings)
 
 
+async def test_a_migration_that_ended_while_it_put_tables_aside_goes_on(tmp_path: Path) -> None:
+    """It put them aside once more, and then knew no table for their rows."""
+    nodes = new_nodes(tmp_path, ("headrace",), [1, 1])
+    with running(nodes) as (front, _):
+        old = ClickHouseSettings(
+            clickhouse_url=nodes[0].url,
+            clickhouse_user=Role.ADMIN.value,
+            clickhouse_password=nodes[0].password(Role.ADMIN),
+        )
+        settings = old.model_copy(update={"clickhouse_url": front.url, "clickhouse_cluster": CLUSTER})
+        await migrate(old)
+        insert_lines(old, EVENTS, lines("before", ids_of(50)))
+        merged = {"project_id": "before", "distinct_id": "a", "person_id": "b", "version": 2**33}
+        insert_lines(old, PERSON_IDS, json.dumps(merged).encode())
+        send_sql(old, "CREATE TABLE of_the_operator (id UInt64) ENGINE = ReplacingMergeTree ORDER BY id")
+        for table in ("identity_log", PERSON_IDS):
+            send_sql(old, f"RENAME TABLE {table} TO {table}_moving")
+        await migrate(settings)
+        assert count(settings, "before") == (50, 50)
+        for node in nodes:
+            only = settings.model_copy(update={"clickhouse_url": node.url})
+            assert send_sql(only, f"SELECT person_id FROM {PERSON_IDS} WHERE project_id = 'before'").strip() == "b"
+        assert "of_the_operator\n" in send_sql(old, "SHOW TABLES")
+        await agree_with_schema(settings)
+
+
 async def test_a_promoted_property_has_its_column_on_all_shards(cluster: Cluster) -> None:
     store = ClickHouse(cluster.settings)
     await insert(cluster.settings, "promoted", ids_of(20))
