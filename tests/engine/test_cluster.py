@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -454,6 +455,26 @@ async def test_ids_of_a_majority_are_all_that_were_acknowledged(
     with pytest.raises(NoMajorityError, match="1 of 3 of shard 1"):
         await MemoryDedupe(store, 7 * 86_400, spread).load({0: AT.timestamp()})
     await store.close()
+
+
+def test_with_one_replica_of_three_away_the_catalog_is_built_and_read(tmp_path: Path) -> None:
+    """It was answered 503, and fell behind for as long as that replica was away."""
+    with running(new_nodes(tmp_path, engine.DATABASES, [3])) as (front, nodes):
+        users = {role: User(role.value, nodes[0].password(role)) for role in Role}
+        with new_database(Server(front.url, users, None, CLUSTER)) as settings:
+            asyncio.run(migrate(settings))
+            with QueryClient.started(settings, projects=1, query_catalog_every_s=0.5) as client:
+                ((project, key),) = client.projects
+                nodes[2].kill()
+                # Without what stands for replication: it writes to all three or none.
+                front.nodes = front.nodes[:2]
+                asyncio.run(insert(settings, project, ids_of(20)))
+                deadline = time.monotonic() + 60
+                while (found := client.ask("/query/catalog", key, {"event": "e"}))["building"] or not found["events"]:
+                    assert time.monotonic() < deadline
+                    client.run(asyncio.sleep(0.2))
+                assert [one["events"] for one in found["events"]] == [20]
+                assert found["properties"]["sample"] == 20
 
 
 async def test_a_shard_is_added_and_nothing_has_to_move(tmp_path: Path) -> None:
