@@ -272,6 +272,8 @@ def test_while_a_shard_is_away_queries_are_503_or_partial(cluster: Cluster, how:
             assert found.json()["partial"] is True
             assert 0 < len(found.json()["events"]) < before
             assert "etag" not in found.headers
+            table = lenient.send("POST", f"{BASE_PATH}/query/events", key, json=WINDOW, headers={"accept": "text/csv"})
+            assert table.headers["x-partial"] == "true"
             with pytest.raises(StoreUnavailableError):
                 asyncio.run(insert(cluster.settings, project, ids))
         finally:
@@ -285,6 +287,8 @@ def test_while_a_shard_is_away_queries_are_503_or_partial(cluster: Cluster, how:
         whole = lenient.ask("/query/events", key, WINDOW)
         assert len(whole["events"]) == before
         assert "partial" not in whole
+        table = lenient.send("POST", f"{BASE_PATH}/query/events", key, json=WINDOW, headers={"accept": "text/csv"})
+        assert "x-partial" not in table.headers
         assert lenient.send("GET", f"{BASE_PATH}/dashboard/list", key).status_code == 200
 
 
