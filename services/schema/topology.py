@@ -4,7 +4,7 @@
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -139,12 +139,19 @@ def distributed_engine(cluster: str, database: str, table: str, column: str) -> 
 async def refuse_topology(store: ClickHouse, settings: ClickHouseSettings) -> None:
     """For migrations. Raises TopologyError, StoreError."""
     database = settings.clickhouse_database
+    before = await _tables(store, database)
     topology = await read_topology(store, settings.clickhouse_cluster, database)
+    # Another migration may be renaming tables meanwhile: what was seen at one time is not seen at another.
+    here = before | await _tables(store, database)
+    _refuse([*reasons_against(topology), *_reasons_of_absence(topology), *reasons_of_place(topology, here)])
+
+
+async def _tables(store: ClickHouse, database: str) -> set[tuple[str, str]]:
+    """Of the server that is asked: names and engines."""
     rows = await store.rows(
         "SELECT name, engine_full FROM system.tables WHERE database = {database:String}", {"database": database}
     )
-    here: dict[str, str] = dict(map(tuple, rows))
-    _refuse([*reasons_against(topology), *_reasons_of_absence(topology), *reasons_of_place(topology, here)])
+    return {(name, engine) for name, engine in rows}
 
 
 async def refuse_cluster(store: ClickHouse, settings: ClickHouseSettings) -> Topology:
@@ -199,14 +206,14 @@ def _reasons_of_absence(topology: Topology) -> Iterator[str]:
         )
 
 
-def reasons_of_place(topology: Topology, here: Mapping[str, str]) -> Iterator[str]:
+def reasons_of_place(topology: Topology, here: Iterable[tuple[str, str]]) -> Iterator[str]:
     """Why tables must not be made from the server that was asked, which has the tables `here`: an installation that is on
     another server would be hidden, or replaced."""
     for kind in (_is_before_cluster, _is_moving, _is_migrated):
         found = [node for node in topology.nodes if any(kind(*table) for table in node.engines.items())]
         if not found:
             continue
-        if not any(kind(*table) for table in here.items()):
+        if not any(kind(*table) for table in here):
             yield (
                 f"{found[0].replica.name} has the tables of an installation, and the server that was asked has not: run "
                 "`headrace migrate` with HEADRACE_CLICKHOUSE_URL of that server"
