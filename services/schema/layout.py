@@ -17,7 +17,7 @@ from services.runtime.cluster import on_cluster, own_table
 from services.runtime.logs import get_logger
 from services.runtime.operator_errors import OperatorError
 from services.runtime.settings import ClickHouseSettings
-from services.schema.topology import MOVING, distributed_engine, read_topology
+from services.schema.topology import MOVING, Topology, distributed_engine, read_topology
 
 log = get_logger(__name__)
 _MOVED = "_moved"
@@ -35,6 +35,7 @@ async def show_sharded(store: ClickHouse, settings: ClickHouseSettings) -> None:
     """One table for all shards, with the columns that they have, the same on every node. Raises StoreError."""
     cluster, database = settings.clickhouse_cluster, settings.clickhouse_database
     topology = await read_topology(store, cluster, database)
+    await _refuse_missing(store, topology)
     for table, column in SHARDED.items():
         own, engine = own_table(table, cluster), distributed_engine(cluster, database, table, column)
         is_other = any(not node.engines.get(table, engine).startswith(engine) for node in topology.nodes)
@@ -60,6 +61,20 @@ async def fill_nodes(store: ClickHouse, settings: ClickHouseSettings) -> None:
         everywhere = f"CREATE TABLE IF NOT EXISTS {database}.{table} {uuid[0]} {on_cluster(cluster)}"
         await store.command(everywhere + definition[uuid.end() :])
         log.info("table_made_on_new_nodes", table=table)
+
+
+async def _refuse_missing(store: ClickHouse, topology: Topology) -> None:
+    """All migrations were applied, and tables are made on other nodes as they are here. Raises LayoutError."""
+    here = await _engines(store, topology.database)
+    for table in (*WHOLE, *[own_table(table, topology.cluster) for table in SHARDED]):
+        if table in here:
+            continue
+        there = [node.replica.name for node in topology.nodes if table in node.engines]
+        if there:
+            mend = f"run `headrace migrate` with HEADRACE_CLICKHOUSE_URL of {there[0]}, which has it"
+        else:
+            mend = "no other server has it: restore it from a backup (docs/how-to/back-up-and-restore.md)"
+        raise LayoutError(f"The table {table} was made, and is not on the server that was asked: {mend}")
 
 
 async def adopt_tables(store: ClickHouse, settings: ClickHouseSettings) -> None:

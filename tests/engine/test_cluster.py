@@ -26,6 +26,7 @@ from services.runtime import cluster as cluster_module
 from services.runtime.clickhouse import BadDataError, ClickHouse, StoreError, StoreUnavailableError
 from services.runtime.settings import ClickHouseSettings
 from services.schema.agreement import agree_with_schema
+from services.schema.layout import LayoutError
 from services.schema.migrate import migrate
 from services.schema.roles import Role
 from services.schema.topology import TopologyError
@@ -154,6 +155,21 @@ async def test_a_shard_without_its_table_is_refused(cluster: Cluster) -> None:
             await agree_with_schema(as_role(cluster.settings, Role.WORKER))
     finally:
         send_sql(only, f"RENAME TABLE {database}.elsewhere TO {database}.{PERSON_IDS}")
+
+
+async def test_a_migration_says_which_server_has_a_table_that_is_not_here(cluster: Cluster) -> None:
+    """Of the asked server's own words no operator learns what to do."""
+    settings, (first, second) = cluster.settings, cluster.nodes
+    definition = send_sql(settings, "SHOW CREATE TABLE cohorts FORMAT TSVRaw")
+    for node, says in (
+        (first, rf"cohorts .* HEADRACE_CLICKHOUSE_URL of .*:{second.config.tcp_port}, which has it"),
+        (second, "no other server has it: restore it from a backup"),
+    ):
+        send_sql(settings.model_copy(update={"clickhouse_url": node.url}), "DROP TABLE cohorts SYNC")
+        with pytest.raises(LayoutError, match=says):
+            await migrate(settings)
+    for node in cluster.nodes:
+        send_sql(settings.model_copy(update={"clickhouse_url": node.url}), definition)
 
 
 async def test_tables_are_made_from_the_old_server_alone(tmp_path: Path) -> None:
