@@ -333,6 +333,30 @@ def test_a_shard_that_hangs_makes_no_query_too_expensive(cluster: Cluster, monke
             os.kill(node.pid, signal.SIGCONT)
 
 
+async def test_a_shard_that_stores_slowly_is_not_given_the_same_rows_for_ever(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it stores, it says nothing; what it was given was taken for lost, and lay there once more with each try."""
+    monkeypatch.setitem(cluster_module._SETTINGS, "function_sleep_max_microseconds_per_block", 0)
+    monkeypatch.setitem(cluster_module._SETTINGS, "receive_timeout", 1)
+    second = cluster.settings.model_copy(update={"clickhouse_url": cluster.nodes[1].url})
+    ids, tries = ids_of(40), 0
+
+    async def attempt() -> None:
+        nonlocal tries
+        tries += 1
+        await insert(cluster.settings, "slow", ids)
+
+    send_sql(second, "ALTER TABLE events_local ADD CONSTRAINT slow CHECK sleepEachRow(0.12) = 0")
+    try:
+        async with asyncio.timeout(60):
+            await until_stored(attempt)
+    finally:
+        send_sql(second, "ALTER TABLE events_local DROP CONSTRAINT slow")
+    assert 1 < tries <= 5
+    assert count(cluster.settings, "slow") == (40, 40)
+
+
 class _Wire:
     """Passes on what comes to `port`; where `ends_after` is set, so many bytes of the server's, and ends the connection."""
 
