@@ -154,6 +154,21 @@ async def _tables(store: ClickHouse, database: str) -> set[tuple[str, str]]:
     return {(name, engine) for name, engine in rows}
 
 
+async def refuse_tables_of_cluster(store: ClickHouse, settings: ClickHouseSettings) -> None:
+    """For who has no cluster in the settings: inserts would be acknowledged by one replica, a deletion would reach one shard,
+    and a definition one server. Raises TopologyError, StoreError."""
+    found = await store.rows(
+        "SELECT name FROM system.tables WHERE database = {database:String} AND name IN {tables:Array(String)} "
+        "AND engine = 'Distributed'",
+        {"database": settings.clickhouse_database, "tables": list(SHARDED)},
+    )
+    for (table,) in found:
+        raise TopologyError(
+            f"{table} lies on the shards of a cluster: set HEADRACE_CLICKHOUSE_CLUSTER to its name for every service and "
+            "command"
+        )
+
+
 async def refuse_cluster(store: ClickHouse, settings: ClickHouseSettings) -> Topology:
     """For services, with tables that are up to date. Shards that are away are no reason. Raises TopologyError, StoreError."""
     topology = await read_topology(store, settings.clickhouse_cluster, settings.clickhouse_database)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from services.cli.store import with_store
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.log.topics import BUCKETS, Partitioning
 from services.contract.tables import EVENT_COLUMNS, EVENTS, PERSON_IDS
@@ -137,6 +138,21 @@ async def test_services_agree_with_it_and_refuse_it_without_the_setting(cluster:
             await agree_with_schema(settings.model_copy(update={"clickhouse_cluster": ""}))
         with pytest.raises(TopologyError, match=r"HEADRACE_CLICKHOUSE_CLUSTER=shops: .* has shop"):
             await agree_with_schema(settings.model_copy(update={"clickhouse_cluster": "shops"}))
+
+
+async def test_no_command_works_on_it_without_the_setting(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A migration was applied to one server, and counted as applied to all."""
+    without = cluster.settings.model_copy(update={"clickhouse_cluster": ""})
+    with pytest.raises(TopologyError, match="set HEADRACE_CLICKHOUSE_CLUSTER"):
+        await migrate(without)
+    for name in ("url", "user", "password", "database"):
+        monkeypatch.setenv(f"HEADRACE_CLICKHOUSE_{name.upper()}", getattr(without, f"clickhouse_{name}"))
+
+    async def work(*_: object) -> None:
+        raise AssertionError
+
+    with pytest.raises(TopologyError, match="set HEADRACE_CLICKHOUSE_CLUSTER"):
+        await asyncio.to_thread(with_store, work)
 
 
 async def test_the_check_says_how_many_servers_answer(cluster: Cluster) -> None:
