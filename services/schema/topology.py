@@ -9,7 +9,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from services.contract.tables import SCHEMA_MIGRATIONS, SHARDED, WHOLE
+from services.contract.tables import EVENTS, SCHEMA_MIGRATIONS, SHARDED, WHOLE
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.cluster import REPLICAS_SQL, Replica, on_replicas, own_table, replicas_of
 from services.runtime.cluster import shards_without_majority as shards_without
@@ -272,9 +272,16 @@ def reasons_after(topology: Topology) -> Iterator[str]:
                     f"{table} of {node.replica.name} is {behind_s} s behind the other replicas: wait until it has caught up, "
                     "or take it out of <remote_servers>"
                 )
-            here = (
-                len(replicas[node.replica.shard]) if table.removesuffix("_local") in SHARDED else len(topology.replicas)
-            )
+            is_sharded = table.removesuffix("_local") in SHARDED
+            here = len(replicas[node.replica.shard]) if is_sharded else len(topology.replicas)
+            others = topology.of_shards()[node.replica.shard] if is_sharded else topology.nodes
+            there = sum(table in each.engines for each in others)
+            # None: Keeper did not say.
+            if 0 < in_keeper < there:
+                yield (
+                    f"Keeper knows {in_keeper} replicas of {table} of {node.replica.name}, and {there} servers have it: they were "
+                    "made apart, and have rows of their own. Keep one of them, and move the others by backup"
+                )
             if in_keeper // 2 + 1 > here:
                 yield (
                     f"Keeper knows {in_keeper} replicas of {table}, the cluster has {here}: no insert would ever have a "
@@ -303,6 +310,8 @@ def _reasons_of_tables(topology: Topology, node: Node, shards: int, replicas: in
     for table in WHOLE:
         if table not in engines:
             yield f"{name} has no table {table}: run `headrace migrate`"
+        elif engines.get(own_table(EVENTS, cluster), "").startswith("Replicated") and _is_plain(table, engines[table]):
+            yield f"{table} of {name} does not replicate: it was made by hand"
         elif shards > 1 and engines[table].split("',")[0].endswith("/{shard}"):
             yield (
                 f"{table} of {name} has rows of its shard alone, as versions before made it: follow "

@@ -146,7 +146,16 @@ def _engines(**changes: str | None) -> dict[str, str]:
             _with(engines=_engines(person_ids="ReplicatedReplacingMergeTree('/t/{uuid}/{shard}', '{replica}')")),
             "person_ids of host-2:9000 has rows of its shard alone",
         ),
+        (
+            _with(engines=_engines(person_ids="ReplacingMergeTree(version)")),
+            "person_ids of host-2:9000 does not replicate",
+        ),
         (_with(copies=[("events_local", True, 0, 2)]), "is read only"),
+        (
+            _with(copies=[("events_local", False, 0, 1)]),
+            "1 replicas of events_local of host-2:9000, and 2 servers have it",
+        ),
+        (_with(copies=[("person_ids", False, 0, 1)]), "1 replicas of person_ids of host-2:9000, and 4 servers have it"),
         (_with(copies=[("events_local", False, MAX_LAG_S + 1, 2)]), "301 s behind the other replicas"),
         (_with(copies=[("events_local", False, 0, 5)]), "Keeper knows 5 replicas of events_local, the cluster has 2"),
         (_with(copies=[("person_ids", False, 0, 8)]), "Keeper knows 8 replicas of person_ids, the cluster has 4"),
@@ -157,8 +166,11 @@ def test_services_do_not_start_on_it(change: Callable[[Topology], Topology], say
 
 
 def test_a_replica_that_is_away_is_no_reason_to_refuse() -> None:
+    """Nor one that was away when the tables were made."""
     topology = _topology()
-    topology = structs.replace(topology, nodes=topology.nodes[1:])
+    copies = [("events_local", False, 0, 1), ("person_ids", False, 0, 3), ("usage", False, 0, 0)]
+    second = structs.replace(topology.nodes[1], copies=copies)
+    topology = structs.replace(topology, nodes=[second, *topology.nodes[2:]])
     assert list(reasons_after(topology)) == []
     assert topology.without_majority() == {1: "1 of 2"}
 
