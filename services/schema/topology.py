@@ -224,6 +224,19 @@ def _reasons_of_absence(topology: Topology) -> Iterator[str]:
 def reasons_of_place(topology: Topology, here: Iterable[tuple[str, str]]) -> Iterator[str]:
     """Why tables must not be made from the server that was asked, which has the tables `here`: an installation that is on
     another server would be hidden, or replaced."""
+    of_cluster = [node for node in topology.nodes if node.engines.get(EVENTS, "").startswith("Distributed")]
+    of_one = [
+        node
+        for node in topology.nodes
+        if any(_is_before_cluster(*table) and _is_plain(*table) for table in node.engines.items())
+    ]
+    if of_cluster and of_one:
+        # Asked of either, tables of the same names would be made apart.
+        yield (
+            f"{of_one[0].replica.name} has an installation of its own, and {of_cluster[0].replica.name} that of the cluster: "
+            "keep one, and move the other by backup"
+        )
+        return
     for kind in (_is_before_cluster, _is_moving, _is_migrated):
         found = [node for node in topology.nodes if any(kind(*table) for table in node.engines.items())]
         if not found:

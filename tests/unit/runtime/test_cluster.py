@@ -189,6 +189,10 @@ _PUT_ASIDE = {"events_moving": "ReplacingMergeTree ORDER BY event", "schema_migr
         (_PUT_ASIDE, {"schema_migrations": "ReplicatedReplacingMergeTree"}, "host-2:9000 has the tables"),
         ({"schema_migrations": "ReplicatedReplacingMergeTree"}, {}, "host-2:9000 has the tables"),
         ({}, _PUT_ASIDE, None),
+        # A server that had joined a cluster with an installation of its own made its tables apart.
+        (_engines(), _OLD, "host-1:9000 has an installation of its own, and host-2:9000 that of the cluster"),
+        (_OLD, _engines(), "host-2:9000 has an installation of its own, and host-1:9000 that of the cluster"),
+        (_engines(), _engines(), None),
     ],
 )
 def test_tables_are_made_from_the_server_that_has_the_installation(
@@ -224,7 +228,9 @@ async def test_tables_that_another_migration_renames_meanwhile_are_here(
     """They were taken for those of another server."""
 
     async def read_topology(*_: object) -> Topology:
-        return _with(engines=seen)(_topology())
+        topology = _topology()
+        empty = [structs.replace(node, engines={}) for node in topology.nodes]
+        return _with(engines=seen)(structs.replace(topology, nodes=empty))
 
     monkeypatch.setattr(topology_module, "read_topology", read_topology)
     await topology_module.refuse_topology(Renaming(before, after), ClickHouseSettings(clickhouse_cluster="shop"))
