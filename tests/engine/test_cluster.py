@@ -160,6 +160,10 @@ async def test_the_check_says_how_many_servers_answer(cluster: Cluster) -> None:
         rows = [row async for row in check_clickhouse("s", as_role(cluster.settings, role), role)]
         assert [row for row in rows if row.state is State.WRONG] == []
         assert [row.says for row in rows if row.what == "cluster shop"] == ["2 of 2 servers answer, shards: 2"]
+        # Without the setting no service would start; the check found nothing wrong.
+        without = as_role(cluster.settings, role).model_copy(update={"clickhouse_cluster": ""})
+        rows = [row async for row in check_clickhouse("s", without, role)]
+        assert [row.what for row in rows if "set HEADRACE_CLICKHOUSE_CLUSTER" in row.says] == ["cluster"]
 
 
 async def test_a_shard_without_its_table_is_refused(cluster: Cluster) -> None:
