@@ -50,11 +50,15 @@ def store_errors() -> Iterator[None]:
 
 def with_store(work: Callable[[ClickHouse, ClickHouseSettings], Awaitable[None]]) -> None:
     """Connect, do the work, and disconnect. Raises OperatorError, and what the work raises."""
+    from services.schema.topology import refuse_tables_of_cluster
+
     settings = tool_settings(ClickHouseSettings)
 
     async def run() -> None:
         store = await ClickHouse.connect(settings)
         try:
+            if not settings.clickhouse_cluster:
+                await refuse_tables_of_cluster(store, settings)
             await work(store, settings)
         finally:
             await store.close()

@@ -21,7 +21,7 @@ from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.runtime.store_version import LOWEST_VERSION
 from services.schema.files import load_migrations
 from services.schema.roles import Role, grants_of, role_name
-from services.schema.topology import TopologyError, refuse_cluster
+from services.schema.topology import TopologyError, refuse_cluster, refuse_tables_of_cluster
 
 # Deletions allow a minute for clocks that differ, the window of ids an hour.
 _CLOCK_WARNING_S = 5.0
@@ -180,8 +180,8 @@ async def check_clickhouse(service: str, settings: ClickHouseSettings, role: Rol
         yield Row(service, "ClickHouse's version", State.WRONG if is_old else State.OK, says)
         yield await _schema(service, store, settings, role)
         yield await _grants(service, store, settings, role)
-        if settings.clickhouse_cluster and role is not Role.EDGE:
-            yield await _cluster(service, store, settings)
+        if role is not Role.EDGE and (row := await _cluster(service, store, settings)):
+            yield row
         ahead_s = (now.replace(tzinfo=UTC) - before - (after - before) / 2).total_seconds()
         yield _clock(service, "clock of ClickHouse", ahead_s)
     except StoreError as error:
@@ -207,9 +207,13 @@ async def _schema(service: str, store: ClickHouse, settings: ClickHouseSettings,
     return Row(service, what, State.OK, "up to date")
 
 
-async def _cluster(service: str, store: ClickHouse, settings: ClickHouseSettings) -> Row:
-    what = f"cluster {settings.clickhouse_cluster}"
+async def _cluster(service: str, store: ClickHouse, settings: ClickHouseSettings) -> Row | None:
+    """None: there is one server, and it is asked as one."""
+    what = f"cluster {settings.clickhouse_cluster}".strip()
     try:
+        if not settings.clickhouse_cluster:
+            await refuse_tables_of_cluster(store, settings)
+            return None
         topology = await refuse_cluster(store, settings)
     except TopologyError as error:
         return Row(service, what, State.WRONG, str(error))

@@ -98,6 +98,7 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now, event_log: Delet
             in_background("deletions", queues.run_forever()),
             in_background("sweep of deletions", sweep.run_forever()),
             in_background("catalog", builder.build_forever()),
+            in_background("lists of cohorts", cohorts.sweep_forever()),
             in_background("expiry", Expiry(store, settings.events_retention_days, clock).run_forever()),
             in_background("size of the store", StoreSize(store).measure_forever()),
         ]

@@ -49,6 +49,8 @@ _LIMIT_CODES = {
     396,  # TOO_MANY_ROWS_OR_BYTES
 }
 _UNKNOWN_IDENTIFIER = 47
+# A server that was asked by another one did not answer in time.
+_SOCKET_TIMEOUT = 209
 _BAD_DATA_CODES = {
     6,  # CANNOT_PARSE_TEXT
     25,  # CANNOT_PARSE_ESCAPE_SEQUENCE
@@ -97,7 +99,7 @@ class StoreUnavailableError(StoreError):
 
 
 class StoreTimeoutError(StoreUnavailableError):
-    """No answer in time."""
+    """No answer in time, of ClickHouse or of a shard that it asked."""
 
 
 class LimitExceededError(StoreError):
@@ -225,7 +227,7 @@ class ClickHouse:
         """A statement without an answer (DDL, small INSERT ... SELECT, KILL)."""
         sql, given = in_short_fields(sql, parameters or {})
         async with self._asking() as client:
-            await client.command(sql, parameters=given, settings={**self._usual, **(settings or {})})
+            await client.command(sql, parameters=given, settings={**self._patient(), **(settings or {})})
 
     async def insert_lines(
         self,
@@ -238,7 +240,7 @@ class ClickHouse:
         """Insert JSON lines, whole or in parts. With a `token`, the same block again under the same token is
         stored once."""
         options: dict[str, Any] = {
-            **self._usual,
+            **self._patient(),
             **{"date_time_input_format": "best_effort", "async_insert": 0},
             **(settings or {}),
         }
@@ -247,6 +249,11 @@ class ClickHouse:
         body = lines if isinstance(lines, bytes) else _pieces(lines)
         async with self._asking() as client:
             await client.raw_insert(table, columns, body, settings=options, fmt="JSONEachRow")
+
+    def _patient(self) -> Settings:
+        """For what writes. A shard says nothing while it stores rows, and must not be given them again and again."""
+        silent_s = self._usual.get("receive_timeout")
+        return {**self._usual, "receive_timeout": silent_s * timeout_multiplier.get()} if silent_s else self._usual
 
     async def ping(self) -> bool:
         try:
@@ -304,6 +311,8 @@ def _translate(error: BaseException, settings: ClickHouseSettings) -> StoreError
         return BadDataError(message, code)
     if code == _UNKNOWN_IDENTIFIER:
         return UnknownColumnError(message, code)
+    if code == _SOCKET_TIMEOUT:
+        return StoreTimeoutError(message, code)
     if code in _UNAVAILABLE_CODES:
         return StoreUnavailableError(message, code)
     return StoreError(message, code)
@@ -339,7 +348,6 @@ _UNAVAILABLE_CODES = {
     74,  # CANNOT_READ_FROM_FILE_DESCRIPTOR
     75,  # CANNOT_WRITE_TO_FILE_DESCRIPTOR
     202,  # TOO_MANY_SIMULTANEOUS_QUERIES
-    209,  # SOCKET_TIMEOUT
     210,  # NETWORK_ERROR
     236,  # ABORTED
     242,  # TABLE_IS_READ_ONLY

@@ -1,14 +1,14 @@
 """Services and tables must know each other: an older service would misread rows of newer ones, and a newer one asks for
 columns that are not there."""
 
-from services.contract.tables import SCHEMA_MIGRATIONS, SHARDED
+from services.contract.tables import SCHEMA_MIGRATIONS
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.logs import get_logger
 from services.runtime.operator_errors import OperatorError
 from services.runtime.retry import retry_until_done
 from services.runtime.settings import ClickHouseSettings
 from services.schema.files import load_migrations
-from services.schema.topology import TopologyError, refuse_cluster
+from services.schema.topology import refuse_cluster, refuse_tables_of_cluster
 
 log = get_logger(__name__)
 _RETRY_S = 1.0
@@ -33,25 +33,11 @@ async def agree_with_schema(settings: ClickHouseSettings) -> None:
             for shard, found in topology.without_majority().items():
                 log.warning("shard_without_quorum", shard=shard, replicas_that_answer=found, reason=topology.silence)
         else:
-            await _refuse_tables_of_cluster(store)
+            await refuse_tables_of_cluster(store, settings)
     except StoreError as error:
         log.warning("schema_not_read", reason=str(error)[:500])
     finally:
         await store.close()
-
-
-async def _refuse_tables_of_cluster(store: ClickHouse) -> None:
-    """Without the setting, inserts would be acknowledged by one replica, and a deletion would reach one shard."""
-    for table in SHARDED:
-        found = await store.rows(
-            "SELECT 1 FROM system.tables WHERE database = currentDatabase() AND name = {table:String} "
-            "AND engine = 'Distributed'",
-            {"table": table},
-        )
-        if found:
-            raise TopologyError(
-                f"{table} lies on the shards of a cluster: set HEADRACE_CLICKHOUSE_CLUSTER to its name for every service"
-            )
 
 
 async def _compare(store: ClickHouse) -> None:

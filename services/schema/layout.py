@@ -17,14 +17,14 @@ from services.runtime.cluster import on_cluster, own_table
 from services.runtime.logs import get_logger
 from services.runtime.operator_errors import OperatorError
 from services.runtime.settings import ClickHouseSettings
-from services.schema.topology import MOVING, distributed_engine, read_topology
+from services.schema.topology import MOVING, Topology, distributed_engine, read_topology
 
 log = get_logger(__name__)
 _MOVED = "_moved"
 _PLAIN, _REPLICATED = "ReplacingMergeTree", "ReplicatedReplacingMergeTree"
 _HEAD, _UUID = re.compile(r"CREATE TABLE "), re.compile(r"UUID '[0-9a-f-]{36}'")
-# Those that a migration makes for itself.
-_LOCK, _NOT_MOVED = "schema_lock", ("schema_migrations",)
+# Made by a migration for itself.
+_NOT_MOVED = ("schema_migrations",)
 
 
 class LayoutError(OperatorError):
@@ -35,6 +35,7 @@ async def show_sharded(store: ClickHouse, settings: ClickHouseSettings) -> None:
     """One table for all shards, with the columns that they have, the same on every node. Raises StoreError."""
     cluster, database = settings.clickhouse_cluster, settings.clickhouse_database
     topology = await read_topology(store, cluster, database)
+    await _refuse_missing(store, topology)
     for table, column in SHARDED.items():
         own, engine = own_table(table, cluster), distributed_engine(cluster, database, table, column)
         is_other = any(not node.engines.get(table, engine).startswith(engine) for node in topology.nodes)
@@ -62,6 +63,20 @@ async def fill_nodes(store: ClickHouse, settings: ClickHouseSettings) -> None:
         log.info("table_made_on_new_nodes", table=table)
 
 
+async def _refuse_missing(store: ClickHouse, topology: Topology) -> None:
+    """All migrations were applied, and tables are made on other nodes as they are here. Raises LayoutError."""
+    here = await _engines(store, topology.database)
+    for table in (*WHOLE, *[own_table(table, topology.cluster) for table in SHARDED]):
+        if table in here:
+            continue
+        there = [node.replica.name for node in topology.nodes if table in node.engines]
+        if there:
+            mend = f"run `headrace migrate` with HEADRACE_CLICKHOUSE_URL of {there[0]}, which has it"
+        else:
+            mend = "no other server has it: restore it from a backup (docs/how-to/back-up-and-restore.md)"
+        raise LayoutError(f"The table {table} was made, and is not on the server that was asked: {mend}")
+
+
 async def adopt_tables(store: ClickHouse, settings: ClickHouseSettings) -> None:
     """Make room for the tables of a cluster, where others have their names. Raises LayoutError, StoreError."""
     cluster, database = settings.clickhouse_cluster, settings.clickhouse_database
@@ -74,9 +89,9 @@ async def adopt_tables(store: ClickHouse, settings: ClickHouseSettings) -> None:
             log.info("table_sharded", table=table)
     if not any(engines.get(table) == _PLAIN for table in SHARDED):
         return
-    plain = [table for table, engine in engines.items() if engine == _PLAIN and not table.endswith((_MOVED, _LOCK))]
-    # The sharded ones last: by them it is seen that this has not come to its end.
-    for table in sorted(plain, key=lambda table: table in SHARDED):
+    # The sharded ones last: by them it is seen that this has not come to its end. Those that an earlier run has put aside
+    # stay where they are, and so does what is not ours.
+    for table in [table for table in (*WHOLE, *SHARDED) if engines.get(table) == _PLAIN]:
         await store.command(f"RENAME TABLE {database}.{table} TO {database}.{table}{MOVING}")
         log.info("table_put_aside", table=table, name=f"{table}{MOVING}")
 

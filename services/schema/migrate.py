@@ -12,7 +12,7 @@ from services.runtime.settings import ClickHouseSettings
 from services.schema.files import Migration, load_migrations, whole_table_engine
 from services.schema.layout import adopt_tables, fill_nodes, move_rows, show_sharded
 from services.schema.lock import migration_lock
-from services.schema.topology import refuse_topology
+from services.schema.topology import refuse_tables_of_cluster, refuse_topology
 
 
 class MigrationError(OperatorError):
@@ -23,7 +23,7 @@ async def migrate(settings: ClickHouseSettings, *, dry_run: bool = False) -> lis
     """Bring the database up to date; the names of the files that were (or, with `dry_run`, would be) applied.
 
     Safe to repeat, and to run from several places at once: one waits for the other. A statement may take as long as a
-    cluster needs. Raises MigrationError when an applied file has changed, StoreError when ClickHouse refuses.
+    cluster needs. Raises MigrationError when an applied file has changed, TopologyError, StoreError when ClickHouse refuses.
     """
     migrations = load_migrations(settings.clickhouse_cluster)
     store = await ClickHouse.connect(settings, database="default")
@@ -31,6 +31,8 @@ async def migrate(settings: ClickHouseSettings, *, dry_run: bool = False) -> lis
     try:
         if settings.clickhouse_cluster:
             await refuse_topology(store, settings)
+        else:
+            await refuse_tables_of_cluster(store, settings)
         pending = await _pending(store, settings, migrations)
         if dry_run:
             return [m.name for m in pending]

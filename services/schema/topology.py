@@ -4,12 +4,12 @@
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from msgspec import Struct
 
-from services.contract.tables import SCHEMA_MIGRATIONS, SHARDED, WHOLE
+from services.contract.tables import EVENTS, SCHEMA_MIGRATIONS, SHARDED, WHOLE
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.cluster import REPLICAS_SQL, Replica, on_replicas, own_table, replicas_of
 from services.runtime.cluster import shards_without_majority as shards_without
@@ -139,12 +139,34 @@ def distributed_engine(cluster: str, database: str, table: str, column: str) -> 
 async def refuse_topology(store: ClickHouse, settings: ClickHouseSettings) -> None:
     """For migrations. Raises TopologyError, StoreError."""
     database = settings.clickhouse_database
+    before = await _tables(store, database)
     topology = await read_topology(store, settings.clickhouse_cluster, database)
+    # Another migration may be renaming tables meanwhile: what was seen at one time is not seen at another.
+    here = before | await _tables(store, database)
+    _refuse([*reasons_against(topology), *_reasons_of_absence(topology), *reasons_of_place(topology, here)])
+
+
+async def _tables(store: ClickHouse, database: str) -> set[tuple[str, str]]:
+    """Of the server that is asked: names and engines."""
     rows = await store.rows(
         "SELECT name, engine_full FROM system.tables WHERE database = {database:String}", {"database": database}
     )
-    here: dict[str, str] = dict(map(tuple, rows))
-    _refuse([*reasons_against(topology), *_reasons_of_absence(topology), *reasons_of_place(topology, here)])
+    return {(name, engine) for name, engine in rows}
+
+
+async def refuse_tables_of_cluster(store: ClickHouse, settings: ClickHouseSettings) -> None:
+    """For who has no cluster in the settings: inserts would be acknowledged by one replica, a deletion would reach one shard,
+    and a definition one server. Raises TopologyError, StoreError."""
+    found = await store.rows(
+        "SELECT name FROM system.tables WHERE database = {database:String} AND name IN {tables:Array(String)} "
+        "AND engine = 'Distributed'",
+        {"database": settings.clickhouse_database, "tables": list(SHARDED)},
+    )
+    for (table,) in found:
+        raise TopologyError(
+            f"{table} lies on the shards of a cluster: set HEADRACE_CLICKHOUSE_CLUSTER to its name for every service and "
+            "command"
+        )
 
 
 async def refuse_cluster(store: ClickHouse, settings: ClickHouseSettings) -> Topology:
@@ -199,14 +221,27 @@ def _reasons_of_absence(topology: Topology) -> Iterator[str]:
         )
 
 
-def reasons_of_place(topology: Topology, here: Mapping[str, str]) -> Iterator[str]:
+def reasons_of_place(topology: Topology, here: Iterable[tuple[str, str]]) -> Iterator[str]:
     """Why tables must not be made from the server that was asked, which has the tables `here`: an installation that is on
     another server would be hidden, or replaced."""
+    of_cluster = [node for node in topology.nodes if node.engines.get(EVENTS, "").startswith("Distributed")]
+    of_one = [
+        node
+        for node in topology.nodes
+        if any(_is_before_cluster(*table) and _is_plain(*table) for table in node.engines.items())
+    ]
+    if of_cluster and of_one:
+        # Asked of either, tables of the same names would be made apart.
+        yield (
+            f"{of_one[0].replica.name} has an installation of its own, and {of_cluster[0].replica.name} that of the cluster: "
+            "keep one, and move the other by backup"
+        )
+        return
     for kind in (_is_before_cluster, _is_moving, _is_migrated):
         found = [node for node in topology.nodes if any(kind(*table) for table in node.engines.items())]
         if not found:
             continue
-        if not any(kind(*table) for table in here.items()):
+        if not any(kind(*table) for table in here):
             yield (
                 f"{found[0].replica.name} has the tables of an installation, and the server that was asked has not: run "
                 "`headrace migrate` with HEADRACE_CLICKHOUSE_URL of that server"
@@ -250,9 +285,16 @@ def reasons_after(topology: Topology) -> Iterator[str]:
                     f"{table} of {node.replica.name} is {behind_s} s behind the other replicas: wait until it has caught up, "
                     "or take it out of <remote_servers>"
                 )
-            here = (
-                len(replicas[node.replica.shard]) if table.removesuffix("_local") in SHARDED else len(topology.replicas)
-            )
+            is_sharded = table.removesuffix("_local") in SHARDED
+            here = len(replicas[node.replica.shard]) if is_sharded else len(topology.replicas)
+            others = topology.of_shards()[node.replica.shard] if is_sharded else topology.nodes
+            there = sum(table in each.engines for each in others)
+            # None: Keeper did not say.
+            if 0 < in_keeper < there:
+                yield (
+                    f"Keeper knows {in_keeper} replicas of {table} of {node.replica.name}, and {there} servers have it: they were "
+                    "made apart, and have rows of their own. Keep one of them, and move the others by backup"
+                )
             if in_keeper // 2 + 1 > here:
                 yield (
                     f"Keeper knows {in_keeper} replicas of {table}, the cluster has {here}: no insert would ever have a "
@@ -281,6 +323,8 @@ def _reasons_of_tables(topology: Topology, node: Node, shards: int, replicas: in
     for table in WHOLE:
         if table not in engines:
             yield f"{name} has no table {table}: run `headrace migrate`"
+        elif engines.get(own_table(EVENTS, cluster), "").startswith("Replicated") and _is_plain(table, engines[table]):
+            yield f"{table} of {name} does not replicate: it was made by hand"
         elif shards > 1 and engines[table].split("',")[0].endswith("/{shard}"):
             yield (
                 f"{table} of {name} has rows of its shard alone, as versions before made it: follow "

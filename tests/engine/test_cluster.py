@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import signal
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
+from services.cli.store import with_store
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.log.topics import BUCKETS, Partitioning
 from services.contract.tables import EVENT_COLUMNS, EVENTS, PERSON_IDS
@@ -25,6 +27,7 @@ from services.runtime import cluster as cluster_module
 from services.runtime.clickhouse import BadDataError, ClickHouse, StoreError, StoreUnavailableError
 from services.runtime.settings import ClickHouseSettings
 from services.schema.agreement import agree_with_schema
+from services.schema.layout import LayoutError
 from services.schema.migrate import migrate
 from services.schema.roles import Role
 from services.schema.topology import TopologyError
@@ -137,11 +140,30 @@ async def test_services_agree_with_it_and_refuse_it_without_the_setting(cluster:
             await agree_with_schema(settings.model_copy(update={"clickhouse_cluster": "shops"}))
 
 
+async def test_no_command_works_on_it_without_the_setting(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A migration was applied to one server, and counted as applied to all."""
+    without = cluster.settings.model_copy(update={"clickhouse_cluster": ""})
+    with pytest.raises(TopologyError, match="set HEADRACE_CLICKHOUSE_CLUSTER"):
+        await migrate(without)
+    for name in ("url", "user", "password", "database"):
+        monkeypatch.setenv(f"HEADRACE_CLICKHOUSE_{name.upper()}", getattr(without, f"clickhouse_{name}"))
+
+    async def work(*_: object) -> None:
+        raise AssertionError
+
+    with pytest.raises(TopologyError, match="set HEADRACE_CLICKHOUSE_CLUSTER"):
+        await asyncio.to_thread(with_store, work)
+
+
 async def test_the_check_says_how_many_servers_answer(cluster: Cluster) -> None:
     for role in (Role.WORKER, Role.QUERY, Role.ADMIN):
         rows = [row async for row in check_clickhouse("s", as_role(cluster.settings, role), role)]
         assert [row for row in rows if row.state is State.WRONG] == []
         assert [row.says for row in rows if row.what == "cluster shop"] == ["2 of 2 servers answer, shards: 2"]
+        # Without the setting no service would start; the check found nothing wrong.
+        without = as_role(cluster.settings, role).model_copy(update={"clickhouse_cluster": ""})
+        rows = [row async for row in check_clickhouse("s", without, role)]
+        assert [row.what for row in rows if "set HEADRACE_CLICKHOUSE_CLUSTER" in row.says] == ["cluster"]
 
 
 async def test_a_shard_without_its_table_is_refused(cluster: Cluster) -> None:
@@ -153,6 +175,21 @@ async def test_a_shard_without_its_table_is_refused(cluster: Cluster) -> None:
             await agree_with_schema(as_role(cluster.settings, Role.WORKER))
     finally:
         send_sql(only, f"RENAME TABLE {database}.elsewhere TO {database}.{PERSON_IDS}")
+
+
+async def test_a_migration_says_which_server_has_a_table_that_is_not_here(cluster: Cluster) -> None:
+    """Of the asked server's own words no operator learns what to do."""
+    settings, (first, second) = cluster.settings, cluster.nodes
+    definition = send_sql(settings, "SHOW CREATE TABLE cohorts FORMAT TSVRaw")
+    for node, says in (
+        (first, rf"cohorts .* HEADRACE_CLICKHOUSE_URL of .*:{second.config.tcp_port}, which has it"),
+        (second, "no other server has it: restore it from a backup"),
+    ):
+        send_sql(settings.model_copy(update={"clickhouse_url": node.url}), "DROP TABLE cohorts SYNC")
+        with pytest.raises(LayoutError, match=says):
+            await migrate(settings)
+    for node in cluster.nodes:
+        send_sql(settings.model_copy(update={"clickhouse_url": node.url}), definition)
 
 
 async def test_tables_are_made_from_the_old_server_alone(tmp_path: Path) -> None:
@@ -195,6 +232,32 @@ async def test_tables_are_made_from_the_old_server_alone(tmp_path: Path) -> None
         await asyncio.to_thread(nodes[1].start)
         with pytest.raises(TopologyError, match="knows other servers of shop than the server that was asked"):
             await agree_with_schema(settings)
+
+
+async def test_a_migration_that_ended_while_it_put_tables_aside_goes_on(tmp_path: Path) -> None:
+    """It put them aside once more, and then knew no table for their rows."""
+    nodes = new_nodes(tmp_path, ("headrace",), [1, 1])
+    with running(nodes) as (front, _):
+        old = ClickHouseSettings(
+            clickhouse_url=nodes[0].url,
+            clickhouse_user=Role.ADMIN.value,
+            clickhouse_password=nodes[0].password(Role.ADMIN),
+        )
+        settings = old.model_copy(update={"clickhouse_url": front.url, "clickhouse_cluster": CLUSTER})
+        await migrate(old)
+        insert_lines(old, EVENTS, lines("before", ids_of(50)))
+        merged = {"project_id": "before", "distinct_id": "a", "person_id": "b", "version": 2**33}
+        insert_lines(old, PERSON_IDS, json.dumps(merged).encode())
+        send_sql(old, "CREATE TABLE of_the_operator (id UInt64) ENGINE = ReplacingMergeTree ORDER BY id")
+        for table in ("identity_log", PERSON_IDS):
+            send_sql(old, f"RENAME TABLE {table} TO {table}_moving")
+        await migrate(settings)
+        assert count(settings, "before") == (50, 50)
+        for node in nodes:
+            only = settings.model_copy(update={"clickhouse_url": node.url})
+            assert send_sql(only, f"SELECT person_id FROM {PERSON_IDS} WHERE project_id = 'before'").strip() == "b"
+        assert "of_the_operator\n" in send_sql(old, "SHOW TABLES")
+        await agree_with_schema(settings)
 
 
 async def test_a_promoted_property_has_its_column_on_all_shards(cluster: Cluster) -> None:
@@ -245,6 +308,8 @@ def test_while_a_shard_is_away_queries_are_503_or_partial(cluster: Cluster, how:
             assert found.json()["partial"] is True
             assert 0 < len(found.json()["events"]) < before
             assert "etag" not in found.headers
+            table = lenient.send("POST", f"{BASE_PATH}/query/events", key, json=WINDOW, headers={"accept": "text/csv"})
+            assert table.headers["x-partial"] == "true"
             with pytest.raises(StoreUnavailableError):
                 asyncio.run(insert(cluster.settings, project, ids))
         finally:
@@ -258,6 +323,8 @@ def test_while_a_shard_is_away_queries_are_503_or_partial(cluster: Cluster, how:
         whole = lenient.ask("/query/events", key, WINDOW)
         assert len(whole["events"]) == before
         assert "partial" not in whole
+        table = lenient.send("POST", f"{BASE_PATH}/query/events", key, json=WINDOW, headers={"accept": "text/csv"})
+        assert "x-partial" not in table.headers
         assert lenient.send("GET", f"{BASE_PATH}/dashboard/list", key).status_code == 200
 
 
@@ -284,6 +351,30 @@ def test_a_shard_that_hangs_makes_no_query_too_expensive(cluster: Cluster, monke
             assert lenient.ask("/query/events", key, WINDOW)["partial"] is True
         finally:
             os.kill(node.pid, signal.SIGCONT)
+
+
+async def test_a_shard_that_stores_slowly_is_not_given_the_same_rows_for_ever(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it stores, it says nothing; what it was given was taken for lost, and lay there once more with each try."""
+    monkeypatch.setitem(cluster_module._SETTINGS, "function_sleep_max_microseconds_per_block", 0)
+    monkeypatch.setitem(cluster_module._SETTINGS, "receive_timeout", 1)
+    second = cluster.settings.model_copy(update={"clickhouse_url": cluster.nodes[1].url})
+    ids, tries = ids_of(40), 0
+
+    async def attempt() -> None:
+        nonlocal tries
+        tries += 1
+        await insert(cluster.settings, "slow", ids)
+
+    send_sql(second, "ALTER TABLE events_local ADD CONSTRAINT slow CHECK sleepEachRow(0.12) = 0")
+    try:
+        async with asyncio.timeout(60):
+            await until_stored(attempt)
+    finally:
+        send_sql(second, "ALTER TABLE events_local DROP CONSTRAINT slow")
+    assert 1 < tries <= 5
+    assert count(cluster.settings, "slow") == (40, 40)
 
 
 class _Wire:
@@ -428,6 +519,26 @@ async def test_ids_of_a_majority_are_all_that_were_acknowledged(
     with pytest.raises(NoMajorityError, match="1 of 3 of shard 1"):
         await MemoryDedupe(store, 7 * 86_400, spread).load({0: AT.timestamp()})
     await store.close()
+
+
+def test_with_one_replica_of_three_away_the_catalog_is_built_and_read(tmp_path: Path) -> None:
+    """It was answered 503, and fell behind for as long as that replica was away."""
+    with running(new_nodes(tmp_path, engine.DATABASES, [3])) as (front, nodes):
+        users = {role: User(role.value, nodes[0].password(role)) for role in Role}
+        with new_database(Server(front.url, users, None, CLUSTER)) as settings:
+            asyncio.run(migrate(settings))
+            with QueryClient.started(settings, projects=1, query_catalog_every_s=0.5) as client:
+                ((project, key),) = client.projects
+                nodes[2].kill()
+                # Without what stands for replication: it writes to all three or none.
+                front.nodes = front.nodes[:2]
+                asyncio.run(insert(settings, project, ids_of(20)))
+                deadline = time.monotonic() + 60
+                while (found := client.ask("/query/catalog", key, {"event": "e"}))["building"] or not found["events"]:
+                    assert time.monotonic() < deadline
+                    client.run(asyncio.sleep(0.2))
+                assert [one["events"] for one in found["events"]] == [20]
+                assert found["properties"]["sample"] == 20
 
 
 async def test_a_shard_is_added_and_nothing_has_to_move(tmp_path: Path) -> None:

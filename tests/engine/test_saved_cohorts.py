@@ -23,7 +23,7 @@ from services.query.insights.registry import INSIGHTS
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.settings import ClickHouseSettings, QuerySettings
 from services.schema.roles import Role
-from tests.support.engine import as_role, send_sql
+from tests.support.engine import as_role, insert_lines, send_sql
 from tests.support.histories import store
 from tests.support.oracle import Event, History
 from tests.support.query_client import QueryClient, insert_keys
@@ -273,6 +273,19 @@ def test_lists_that_no_name_leads_to_go_in_the_end(client: QueryClient, clickhou
             break
         client.run(_moment())
     assert send_sql(clickhouse, left + named) == "new\n"
+
+
+def test_the_service_itself_lets_them_go(clickhouse: ClickHouseSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It never began to: who was on a list that was replaced or deleted stayed on the disk for ever."""
+    line = {"project_id": "p", "list_id": "nobody's", "distinct_id": "a", "added_at": "2026-01-01 00:00:00.000000"}
+    insert_lines(clickhouse, COHORT_IDS, json.dumps(line).encode())
+    monkeypatch.setattr(repository, "SWEEP_EVERY_S", 0.2)
+    with QueryClient.started(clickhouse, projects=1) as client:
+        for _ in range(200):
+            if (left := send_sql(clickhouse, f"SELECT count() FROM {COHORT_IDS} WHERE project_id = 'p'")) == "0\n":
+                break
+            client.run(_moment())
+    assert left == "0\n"
 
 
 async def _moment() -> None:

@@ -36,11 +36,19 @@ async def producer(apache: ApacheKafka) -> AsyncIterator[AIOKafkaProducer]:
         yield producer
 
 
-async def read(apache: ApacheKafka, since_s: float, ends: dict[TopicPartition, int]) -> list[tuple[int, int]]:
+async def read(
+    apache: ApacheKafka,
+    since_s: float,
+    ends: dict[TopicPartition, int],
+    begins: dict[TopicPartition, int] | None = None,
+) -> list[tuple[int, int]]:
     """Partition and offset of each record, in the order of reading."""
     async with asyncio.timeout(TIMEOUT_S):
         found = [
-            records async for records in records_since(KafkaSettings(kafka_bootstrap=apache.bootstrap), since_s, ends)
+            records
+            async for records in records_since(
+                KafkaSettings(kafka_bootstrap=apache.bootstrap), since_s, ends, begins or {}
+            )
         ]
     assert all(len({record.partition for record in records}) == 1 for records in found)
     return [(record.partition, record.offset) for records in found for record in records]
@@ -59,5 +67,7 @@ async def test_from_a_time_up_to_an_offset(apache: ApacheKafka, topic: str, prod
     assert await read(apache, since_s, {first: 5, second: 4}) == [(0, 2), (0, 3), (0, 4), (1, 1), (1, 2), (1, 3)]
     assert await read(apache, 0, {second: 2}) == [(1, 0), (1, 1)]
     assert await read(apache, time.time() + 60, {first: 6, second: 4}) == []
+    assert await read(apache, time.time() + 60, {first: 6, second: 4}, {first: 4}) == [(0, 4), (0, 5)]
+    assert await read(apache, since_s, {first: 4, second: 2}, {first: 1, second: 3}) == [(0, 1), (0, 2), (0, 3), (1, 1)]
     assert await read(apache, since_s, {}) == []
     assert await read(apache, 0, {first: 0}) == []

@@ -25,6 +25,7 @@ from services.contract.api.trends import TrendsResult
 
 PEOPLE = "people"
 _MAX_EVENTS = 50
+_PARTIAL = "A part of the store did not answer: its events are missing here."
 Body = dict[str, Any]
 
 
@@ -135,7 +136,7 @@ def _cohort(body: Body, answer: bytes) -> Shown:
     return Shown(
         size=result.size,
         people=result.people[:_MAX_EVENTS],
-        warnings=[] if result.warnings is UNSET else result.warnings,
+        warnings=_warnings(result),
     )
 
 
@@ -161,7 +162,13 @@ def _more(result: Any, zone: ZoneInfo) -> dict[str, Any]:
     if result.window is not UNSET:
         span = (result.window.since, result.window.until)
         window = (period(result.window.since, "hour", zone), period(result.window.until, "hour", zone))
-    return {"window": window, "span": span, "warnings": [] if result.warnings is UNSET else result.warnings}
+    return {"window": window, "span": span, "warnings": _warnings(result)}
+
+
+def _warnings(result: Any) -> list[str]:
+    """What belongs beside the numbers: without it, those of a part would be taken for all."""
+    said: list[str] = [] if result.warnings is UNSET else result.warnings
+    return said if result.partial is UNSET else [_PARTIAL, *said]
 
 
 _OF_KIND = {

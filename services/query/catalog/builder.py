@@ -60,11 +60,12 @@ _SETTINGS = {
     "priority": 10,
     **EVENTS_SETTINGS,
 }
+_WHO_ANSWERS = {"skip_unavailable_shards": 1}
 
 
 def parts_sql(store: ClickHouse, table: str) -> str:
-    """By month, where the table has months: what a change of its parts changes. On a cluster those of all replicas, of a table
-    that is spread over the shards. What is whole on every node is read where we ask: that server's parts change with it."""
+    """By month, where the table has months: what a change of its parts changes. On a cluster those of all replicas that answer, of
+    a table that is spread over the shards. What is whole on every node is read where we ask: that server's parts change with it."""
     spread = store.cluster if table in SHARDED else ""
     number = "_shard_num" if spread else "0"
     return (
@@ -213,7 +214,8 @@ class CatalogBuilder:
     async def _look(self) -> _Look:
         asked = parts_sql(self._store, EVENTS), parts_sql(self._store, IDENTITY_LOG), DELETED_SQL, EXPIRED_SQL
         async with at_once() as tasks:
-            answers = [tasks.create_task(self._store.rows(sql)) for sql in asked]
+            # A replica that is away has other parts when it is back: then all is compared again.
+            answers = [tasks.create_task(self._store.rows(sql, settings=_WHO_ANSWERS)) for sql in asked]
         return _Look(*[{row[0]: row[1:] for row in answer.result()} for answer in answers])
 
     async def _build_groups(self, projects: Sequence[str], *, others: bool) -> None:

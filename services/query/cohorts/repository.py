@@ -24,6 +24,7 @@ from services.query.execution.turns import StoreTurns
 from services.query.request.cohorts import ListedCohort, check_saved
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.clock import utc_time
+from services.runtime.cluster import rows_of
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
@@ -38,9 +39,10 @@ _READ = (
     "WHERE project_id = {project:String} AND NOT deleted"
 )
 _LAST_VERSION = f"SELECT max(version) FROM {COHORTS} WHERE project_id = {{project:String}} AND name = {{name:String}}"
+# {cohorts}: of all replicas. One that is behind may not know the name of a list, which would be gone everywhere.
 _ORPHANS = (
     f"SELECT DISTINCT list_id FROM {COHORT_IDS} WHERE added_at < now64(6) - toIntervalHour(1) "
-    f"AND list_id NOT IN (SELECT list_id FROM {COHORTS} FINAL WHERE NOT deleted) LIMIT 1000"
+    "AND list_id NOT IN (SELECT list_id FROM {cohorts} FINAL WHERE NOT deleted) LIMIT 1000"
 )
 
 
@@ -124,7 +126,8 @@ class SavedCohorts:
 
     async def sweep(self) -> int:
         """Deletes the lists that no name leads to, and did not lead to an hour ago. How many."""
-        orphans = {list_id for (list_id,) in await self._store.rows(_ORPHANS)}
+        of_all = rows_of(self._store.cluster, self._store.database, COHORTS)
+        orphans = {list_id for (list_id,) in await self._store.rows(_ORPHANS.format(cohorts=of_all))}
         gone = sorted(orphans & self._orphans)
         self._orphans = orphans - set(gone)
         if gone:

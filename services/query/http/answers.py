@@ -86,6 +86,8 @@ class Answers:
         cursor = getattr(content, "next_cursor", UNSET)
         if cursor is not UNSET:
             headers["x-next-cursor"] = cursor
+        if getattr(content, "partial", UNSET) is not UNSET:
+            headers["x-partial"] = "true"
         return _Table(csv_lines(table_of(kind, content)), headers, self._budget, project_id, size)
 
     def _reserve(self, project_id: str, size: int) -> None:

@@ -1,4 +1,4 @@
-"""Reads a stretch of the log beside the consumer group: from a time on, up to an offset."""
+"""Reads a stretch of the log beside the consumer group: from a time or an offset on, up to an offset."""
 
 from collections.abc import AsyncIterator, Mapping
 
@@ -17,9 +17,10 @@ _WAIT_MS = 1000
 
 
 async def records_since(
-    kafka: KafkaSettings, since_s: float, ends: Mapping[TopicPartition, int]
+    kafka: KafkaSettings, since_s: float, ends: Mapping[TopicPartition, int], begins: Mapping[TopicPartition, int]
 ) -> AsyncIterator[list[Record]]:
-    """The records of each partition that were written at `since_s` (Unix time) or later, and lie before its end.
+    """The records of each partition that were written at `since_s` (Unix time) or later, or lie behind its begin, and lie before
+    its end.
 
     In the order of the log, in lists of one partition. What retention deletes meanwhile is left out. Raises KafkaError.
     """
@@ -33,11 +34,12 @@ async def records_since(
     )
     await consumer.start()
     try:
-        begins = await consumer.offsets_for_times(dict.fromkeys(ends, int(since_s * 1000)))
+        written = await consumer.offsets_for_times(dict.fromkeys(ends, int(since_s * 1000)))
         for tp, end in ends.items():
-            begin = begins.get(tp)
-            if begin is not None:
-                async for records in _records_of(consumer, tp, begin.offset, end):
+            of_time = written.get(tp)
+            begin = min(end if of_time is None else of_time.offset, begins.get(tp, end))
+            if begin < end:
+                async for records in _records_of(consumer, tp, begin, end):
                     yield records
     finally:
         await stop_consumer(consumer)

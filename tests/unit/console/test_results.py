@@ -115,6 +115,21 @@ def test_a_page_holds_so_many_numbers_and_no_more() -> None:
     assert len(table.rows[1].cells) == MAX_SIDE
 
 
+@pytest.mark.parametrize(
+    ("kind", "answer"),
+    [
+        ("trends", {"interval": "day", "periods": PERIODS, "complete": [True] * 3, "series": []}),
+        ("cohort", {"size": 3, "people": ["a"]}),
+    ],
+)
+def test_an_answer_of_a_part_of_the_store_says_so(kind: str, answer: Any) -> None:
+    """Its numbers were shown as those of all."""
+    whole = shown(kind, {}, msgspec.json.encode({**answer, "warnings": ["unknown"]}))
+    assert whole.warnings == ["unknown"]
+    part = shown(kind, {}, msgspec.json.encode({**answer, "warnings": ["unknown"], "partial": True}))
+    assert part.warnings == ["A part of the store did not answer: its events are missing here.", "unknown"]
+
+
 def test_a_funnel_s_tile_shows_the_lines_side_by_side() -> None:
     lines = [{"kind": "value", "value": name, "steps": [step(4, None), step(2, 0.5)]} for name in ("a", "b")]
     answer = {"order": "ordered", "steps": [step(8, None), step(4, 0.5)], "breakdown": lines}

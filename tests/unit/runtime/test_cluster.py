@@ -1,11 +1,13 @@
 """A cluster as pure functions see it: who is a majority, what is read from where, and why a topology is refused."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 from msgspec import structs
 
 from services.contract.tables import EVENTS, SHARDED, WHOLE
+from services.runtime.clickhouse import ClickHouse
 from services.runtime.cluster import (
     Replica,
     cluster_settings,
@@ -15,7 +17,17 @@ from services.runtime.cluster import (
     settings_within,
     shards_without_majority,
 )
-from services.schema.topology import MAX_LAG_S, Node, Topology, reasons_after, reasons_against, reasons_of_place
+from services.runtime.settings import ClickHouseSettings
+from services.schema import topology as topology_module
+from services.schema.topology import (
+    MAX_LAG_S,
+    Node,
+    Topology,
+    TopologyError,
+    reasons_after,
+    reasons_against,
+    reasons_of_place,
+)
 
 _BY_CHANCE = "Distributed('shop', 'headrace', 'events_local', rand())"
 _SHARDS = [(1, 1, 1, "a", 9000), (2, 1, 1, "b", 9000)]
@@ -134,7 +146,16 @@ def _engines(**changes: str | None) -> dict[str, str]:
             _with(engines=_engines(person_ids="ReplicatedReplacingMergeTree('/t/{uuid}/{shard}', '{replica}')")),
             "person_ids of host-2:9000 has rows of its shard alone",
         ),
+        (
+            _with(engines=_engines(person_ids="ReplacingMergeTree(version)")),
+            "person_ids of host-2:9000 does not replicate",
+        ),
         (_with(copies=[("events_local", True, 0, 2)]), "is read only"),
+        (
+            _with(copies=[("events_local", False, 0, 1)]),
+            "1 replicas of events_local of host-2:9000, and 2 servers have it",
+        ),
+        (_with(copies=[("person_ids", False, 0, 1)]), "1 replicas of person_ids of host-2:9000, and 4 servers have it"),
         (_with(copies=[("events_local", False, MAX_LAG_S + 1, 2)]), "301 s behind the other replicas"),
         (_with(copies=[("events_local", False, 0, 5)]), "Keeper knows 5 replicas of events_local, the cluster has 2"),
         (_with(copies=[("person_ids", False, 0, 8)]), "Keeper knows 8 replicas of person_ids, the cluster has 4"),
@@ -145,8 +166,11 @@ def test_services_do_not_start_on_it(change: Callable[[Topology], Topology], say
 
 
 def test_a_replica_that_is_away_is_no_reason_to_refuse() -> None:
+    """Nor one that was away when the tables were made."""
     topology = _topology()
-    topology = structs.replace(topology, nodes=topology.nodes[1:])
+    copies = [("events_local", False, 0, 1), ("person_ids", False, 0, 3), ("usage", False, 0, 0)]
+    second = structs.replace(topology.nodes[1], copies=copies)
+    topology = structs.replace(topology, nodes=[second, *topology.nodes[2:]])
     assert list(reasons_after(topology)) == []
     assert topology.without_majority() == {1: "1 of 2"}
 
@@ -165,6 +189,10 @@ _PUT_ASIDE = {"events_moving": "ReplacingMergeTree ORDER BY event", "schema_migr
         (_PUT_ASIDE, {"schema_migrations": "ReplicatedReplacingMergeTree"}, "host-2:9000 has the tables"),
         ({"schema_migrations": "ReplicatedReplacingMergeTree"}, {}, "host-2:9000 has the tables"),
         ({}, _PUT_ASIDE, None),
+        # A server that had joined a cluster with an installation of its own made its tables apart.
+        (_engines(), _OLD, "host-1:9000 has an installation of its own, and host-2:9000 that of the cluster"),
+        (_OLD, _engines(), "host-2:9000 has an installation of its own, and host-1:9000 that of the cluster"),
+        (_engines(), _engines(), None),
     ],
 )
 def test_tables_are_made_from_the_server_that_has_the_installation(
@@ -172,8 +200,42 @@ def test_tables_are_made_from_the_server_that_has_the_installation(
 ) -> None:
     topology = _with(engines=others)(_topology())
     nodes = [structs.replace(topology.nodes[0], engines=here), topology.nodes[1]]
-    reasons = list(reasons_of_place(structs.replace(topology, nodes=nodes), here))
+    reasons = list(reasons_of_place(structs.replace(topology, nodes=nodes), here.items()))
     assert (says is None and not reasons) or (len(reasons) == 1 and str(says) in reasons[0])
+
+
+class Renaming(ClickHouse):
+    """Says the tables of the server that is asked, as they are at the next time."""
+
+    def __init__(self, *tables: dict[str, str]) -> None:
+        super().__init__(ClickHouseSettings(clickhouse_cluster="shop"))
+        self._tables = list(tables)
+
+    async def rows(self, sql: str, parameters: Any = None, settings: Any = None) -> list[Sequence[Any]]:
+        return list(self._tables.pop(0).items())
+
+
+_DONE = {"events": _engines()["events"], "schema_migrations": "ReplicatedReplacingMergeTree"}
+
+
+@pytest.mark.parametrize(
+    ("before", "seen", "after"),
+    [(_OLD, _OLD, _PUT_ASIDE), (_OLD, _PUT_ASIDE, _PUT_ASIDE), (_PUT_ASIDE, _PUT_ASIDE, _DONE), (_OLD, _OLD, _DONE)],
+)
+async def test_tables_that_another_migration_renames_meanwhile_are_here(
+    before: dict[str, str], seen: dict[str, str], after: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were taken for those of another server."""
+
+    async def read_topology(*_: object) -> Topology:
+        topology = _topology()
+        empty = [structs.replace(node, engines={}) for node in topology.nodes]
+        return _with(engines=seen)(structs.replace(topology, nodes=empty))
+
+    monkeypatch.setattr(topology_module, "read_topology", read_topology)
+    await topology_module.refuse_topology(Renaming(before, after), ClickHouseSettings(clickhouse_cluster="shop"))
+    with pytest.raises(TopologyError, match="the server that was asked has not"):
+        await topology_module.refuse_topology(Renaming({}, {}), ClickHouseSettings(clickhouse_cluster="shop"))
 
 
 def test_the_silence_of_a_shard_leaves_time_to_do_without_it() -> None:
