@@ -367,6 +367,22 @@ def test_texts_are_found_as_they_are_and_not_as_json_has_them(
         assert found(of_json) == []
 
 
+@pytest.mark.parametrize("number", ["100.00", "1.10", "1e3", "-0.0", "5.0E-1", "123456.1234567890123", "1" * 30])
+def test_numbers_are_found_as_they_were_sent(client: QueryClient, clickhouse: ClickHouseSettings, number: str) -> None:
+    project, key = next(client.projects)
+    time = datetime.now(UTC) - timedelta(hours=3)
+    texts = {
+        "alone": f'{{"n":{number}}}',
+        "inside": f'{{"n":[{number}]}}',
+        "escapes": f'{{"n":{number},"way":"a\\/b"}}',
+    }
+    calls = [Call(str(uuid.uuid4()), "identify", who, time, text) for who, text in texts.items()]
+    store_people(clickhouse, {project: PeopleHistory([], {}, calls)})
+    answer = client.send("GET", f"{BASE_PATH}/persons", key, params={"search": number})
+    assert sorted(one["person_id"] for one in answer.json()["people"]) == sorted(texts)
+    assert f'"n":{number}' in answer.text
+
+
 @pytest.mark.parametrize("many", [False, True], ids=["few deleted", "many deleted"])
 def test_people_by_an_id_that_a_call_said_to_be_theirs(
     client: QueryClient, clickhouse: ClickHouseSettings, many: bool
