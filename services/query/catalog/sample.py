@@ -43,7 +43,8 @@ def summary(objects: Sequence[Object], search: str, limit: int) -> list[CatalogP
     types: defaultdict[str, Counter[str]] = defaultdict(Counter)
     values: defaultdict[str, Counter[bytes]] = defaultdict(Counter)
     for one in objects:
-        for name, value in _flat(one):
+        # Of a name with dots the property of that very name counts, as in filters, and each name once.
+        for name, value in {**dict(_flat(one)), **one}.items():
             types[name][_TYPES.get(type(value), "null")] += 1
             if not isinstance(value, dict) and len(text := msgspec.json.encode(value)) <= MAX_VALUE_BYTES:
                 values[name][text] += 1
@@ -53,9 +54,12 @@ def summary(objects: Sequence[Object], search: str, limit: int) -> list[CatalogP
 
 
 def _flat(one: Object, before: str = "", level: int = 1) -> Iterator[tuple[str, Any]]:
+    """Without what no query finds: a dot in the name of an object, or inside of one, is taken for the way into another."""
     for name, value in one.items():
+        if level > 1 and "." in name:
+            continue
         yield before + name, value
-        if isinstance(value, dict) and level < _MAX_LEVELS:
+        if isinstance(value, dict) and level < _MAX_LEVELS and "." not in name:
             yield from _flat(value, f"{before}{name}.", level + 1)
 
 
