@@ -76,3 +76,16 @@ def test_names_with_dots_are_those_that_filters_find() -> None:
         ".q": [b"6"],
     }
     assert {(each.share, *each.types.values()) for each in found} == {(1.0, 1.0)}
+
+
+def test_a_number_is_one_value_however_it_is_written() -> None:
+    (found,) = summary([{"n": value} for value in (1, 1.0, 0, -0.0, 1.5, "1", True, 2**64, 1e300)], "", 100)
+    assert {bytes(top.value): top.share * 9 for top in found.top} == {
+        b"1": 2,
+        b"0": 2,
+        b"1.5": 1,
+        b'"1"': 1,
+        b"true": 1,
+        b"18446744073709551616": 1,
+        b"1e300": 1,
+    }
