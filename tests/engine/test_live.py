@@ -18,13 +18,14 @@ from services.contract.tables import DELETED_IDS, IDENTITY_LOG
 from services.query.execution.project_facts import ProjectFacts
 from services.query.http import live
 from services.runtime import http
+from services.runtime.keys import hash_of, revoke_key
 from services.runtime.settings import ClickHouseSettings
-from tests.support.engine import insert_lines, send_sql
+from tests.support.engine import insert_lines, opened_store, send_sql
 from tests.support.histories import store
 from tests.support.oracle import Event, History
 from tests.support.oracle_people import Call, PeopleHistory
 from tests.support.people import store_people
-from tests.support.query_client import QueryClient
+from tests.support.query_client import QueryClient, insert_keys
 
 
 @pytest.fixture(scope="module")
@@ -131,6 +132,28 @@ def test_what_is_stored_from_now_on_once_within_three_seconds(
 
     client.run(follow())
     assert "headrace_query_live_streams 0.0" in client.send("GET", "/metrics").text
+
+
+def test_a_stream_ends_with_its_key(clickhouse: ClickHouseSettings) -> None:
+    """Of two keys of a project, one is revoked."""
+    with QueryClient.started(clickhouse, projects=1, keys_refresh_s=0.05) as client:
+        project, stays = next(client.projects)
+        insert_keys(clickhouse, [(project, "hr_revoked", ["query"])])
+
+        async def follow() -> None:
+            async with opened(client, "hr_revoked") as stream, opened(client, stays) as other:
+                store(clickhouse, {project: History([event("before", "u1", datetime.now(UTC))])})
+                await stream.until(1, 10)
+                async with opened_store(clickhouse) as database:
+                    assert await revoke_key(database, hash_of("hr_revoked")) == 1
+                await asyncio.sleep(1)  # many looks
+                store(clickhouse, {project: History([event("after", "u1", datetime.now(UTC))])})
+                await other.until(2, 10)
+                await asyncio.sleep(0.5)
+                assert (stream.names(), other.names()) == (["before"], ["before", "after"])
+
+        with patch.object(live, "EVERY_S", 0.05):
+            client.run(follow())
 
 
 def test_an_event_is_one_line_of_the_stream(client: QueryClient, clickhouse: ClickHouseSettings) -> None:

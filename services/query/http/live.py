@@ -139,19 +139,28 @@ class LiveRoutes:
             )
         # Counted before anything is waited for: else many that come at once would all find room.
         self._streams[project_id] += 1
-        return _Stream(self._stream(project_id, conditions, sent), lambda: self._ended(project_id))
+        return _Stream(self._stream(request, project_id, conditions, sent), lambda: self._ended(project_id))
 
     def _ended(self, project_id: str) -> None:
         self._streams[project_id] -= 1
         if not self._streams[project_id]:
             del self._streams[project_id]
 
-    async def _stream(self, project_id: str, conditions: list[Condition], sent: Sent) -> AsyncIterator[bytes]:
+    async def _may_read(self, request: Request, project_id: str) -> bool:
+        """Whether the key that a stream was opened with is still one of its project: it may be revoked meanwhile."""
+        try:
+            return await project_of(request, self._keys) == project_id
+        except ApiError:
+            return False
+
+    async def _stream(
+        self, request: Request, project_id: str, conditions: list[Condition], sent: Sent
+    ) -> AsyncIterator[bytes]:
         end, spoke = time.monotonic() + MAX_STREAM_S, time.monotonic()
         with STREAMS.track_inprogress():
             # With a place from the beginning: a stream that breaks before its first event goes on, too.
             yield b": live\nretry: 1000\nid: %b\n\n" % sent.place.encode()
-            while time.monotonic() < end and not STOPPING.is_set():
+            while time.monotonic() < end and not STOPPING.is_set() and await self._may_read(request, project_id):
                 text = await self._look(project_id, conditions, sent)
                 if text:
                     yield text
