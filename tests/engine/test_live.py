@@ -186,6 +186,25 @@ def test_more_than_are_sent_at_once_leave_a_gap(client: QueryClient, clickhouse:
         client.run(follow())
 
 
+def test_more_bytes_than_are_sent_at_once_leave_a_gap(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    """Of events as large as they may be, all together are more than a result may have."""
+    project, key = next(client.projects)
+
+    async def follow() -> None:
+        async with opened(client, key) as stream:
+            now = datetime.now(UTC) + timedelta(seconds=1)
+            many = [event(f"e{i}", "u", now + timedelta(milliseconds=i), text="x" * 500_000) for i in range(40)]
+            store(clickhouse, {project: History(many)})
+            await stream.until(9, 20)
+            assert stream.messages[0][:2] == ("gap", {"more_than": 8})
+            assert stream.names() == [f"e{i}" for i in range(32, 40)]
+            store(clickhouse, {project: History([event("next", "u", now + timedelta(seconds=1))])})
+            await stream.until(10, 20)
+            assert stream.names()[8:] == ["next"]
+
+    client.run(follow())
+
+
 def test_one_that_comes_into_sight_late_is_sent_however_many_came_since(
     client: QueryClient, clickhouse: ClickHouseSettings
 ) -> None:
