@@ -279,3 +279,19 @@ def test_an_empty_project(client: QueryClient) -> None:
     _, key = next(client.projects)
     answer = client.ask("/query/catalog", key, {})
     assert (answer["built_at"], answer["events"], answer["groups"]) == (None, [], [])
+
+
+def test_large_objects_make_samples_smaller(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    """All that are looked at together are more than a result may have."""
+    project, key = next(client.projects)
+    store(clickhouse, {project: History([event("large", f"u{i}", i / 100, text="x" * 300_000) for i in range(90)])})
+    said = json.dumps({"text": "x" * 60_000})
+    calls = [Call(str(uuid.uuid4()), "identify", f"u{i:03d}", START, said) for i in range(400)]
+    calls += [Call(str(uuid.uuid4()), "group", f"u{i}", START, said, "team", f"t{i:03d}") for i in range(400)]
+    store_people(clickhouse, {project: PeopleHistory([], {}, calls)})
+    answer = built(client, key, event="large")
+    assert answer["events"][0]["events"] == 90
+    for sample in (answer["properties"], answer["people"], *answer["groups"]):
+        assert 10 < sample["sample"] < 90
+        (one,) = sample.get("properties") or sample["traits"]
+        assert (one["name"], one["share"]) == ("text", 1.0)

@@ -18,13 +18,14 @@ from services.contract.tables import DELETED_IDS, IDENTITY_LOG
 from services.query.execution.project_facts import ProjectFacts
 from services.query.http import live
 from services.runtime import http
+from services.runtime.keys import hash_of, revoke_key
 from services.runtime.settings import ClickHouseSettings
-from tests.support.engine import insert_lines, send_sql
+from tests.support.engine import insert_lines, opened_store, send_sql
 from tests.support.histories import store
 from tests.support.oracle import Event, History
 from tests.support.oracle_people import Call, PeopleHistory
 from tests.support.people import store_people
-from tests.support.query_client import QueryClient
+from tests.support.query_client import QueryClient, insert_keys
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +134,28 @@ def test_what_is_stored_from_now_on_once_within_three_seconds(
     assert "headrace_query_live_streams 0.0" in client.send("GET", "/metrics").text
 
 
+def test_a_stream_ends_with_its_key(clickhouse: ClickHouseSettings) -> None:
+    """Of two keys of a project, one is revoked."""
+    with QueryClient.started(clickhouse, projects=1, keys_refresh_s=0.05) as client:
+        project, stays = next(client.projects)
+        insert_keys(clickhouse, [(project, "hr_revoked", ["query"])])
+
+        async def follow() -> None:
+            async with opened(client, "hr_revoked") as stream, opened(client, stays) as other:
+                store(clickhouse, {project: History([event("before", "u1", datetime.now(UTC))])})
+                await stream.until(1, 10)
+                async with opened_store(clickhouse) as database:
+                    assert await revoke_key(database, hash_of("hr_revoked")) == 1
+                await asyncio.sleep(1)  # many looks
+                store(clickhouse, {project: History([event("after", "u1", datetime.now(UTC))])})
+                await other.until(2, 10)
+                await asyncio.sleep(0.5)
+                assert (stream.names(), other.names()) == (["before"], ["before", "after"])
+
+        with patch.object(live, "EVERY_S", 0.05):
+            client.run(follow())
+
+
 def test_an_event_is_one_line_of_the_stream(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
     project, key = next(client.projects)
     now = datetime.now(UTC)
@@ -161,6 +184,25 @@ def test_more_than_are_sent_at_once_leave_a_gap(client: QueryClient, clickhouse:
 
     with patch.object(live, "MAX_AT_ONCE", 3):
         client.run(follow())
+
+
+def test_more_bytes_than_are_sent_at_once_leave_a_gap(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    """Of events as large as they may be, all together are more than a result may have."""
+    project, key = next(client.projects)
+
+    async def follow() -> None:
+        async with opened(client, key) as stream:
+            now = datetime.now(UTC) + timedelta(seconds=1)
+            many = [event(f"e{i}", "u", now + timedelta(milliseconds=i), text="x" * 500_000) for i in range(40)]
+            store(clickhouse, {project: History(many)})
+            await stream.until(9, 20)
+            assert stream.messages[0][:2] == ("gap", {"more_than": 8})
+            assert stream.names() == [f"e{i}" for i in range(32, 40)]
+            store(clickhouse, {project: History([event("next", "u", now + timedelta(seconds=1))])})
+            await stream.until(10, 20)
+            assert stream.names()[8:] == ["next"]
+
+    client.run(follow())
 
 
 def test_one_that_comes_into_sight_late_is_sent_however_many_came_since(
@@ -365,6 +407,22 @@ def test_texts_are_found_as_they_are_and_not_as_json_has_them(
     assert found("\u2029") == ["pasted raw", "pasted too"]
     for of_json in ("[", "{", ",", '","', "\\u00e5"):
         assert found(of_json) == []
+
+
+@pytest.mark.parametrize("number", ["100.00", "1.10", "1e3", "-0.0", "5.0E-1", "123456.1234567890123", "1" * 30])
+def test_numbers_are_found_as_they_were_sent(client: QueryClient, clickhouse: ClickHouseSettings, number: str) -> None:
+    project, key = next(client.projects)
+    time = datetime.now(UTC) - timedelta(hours=3)
+    texts = {
+        "alone": f'{{"n":{number}}}',
+        "inside": f'{{"n":[{number}]}}',
+        "escapes": f'{{"n":{number},"way":"a\\/b"}}',
+    }
+    calls = [Call(str(uuid.uuid4()), "identify", who, time, text) for who, text in texts.items()]
+    store_people(clickhouse, {project: PeopleHistory([], {}, calls)})
+    answer = client.send("GET", f"{BASE_PATH}/persons", key, params={"search": number})
+    assert sorted(one["person_id"] for one in answer.json()["people"]) == sorted(texts)
+    assert f'"n":{number}' in answer.text
 
 
 @pytest.mark.parametrize("many", [False, True], ids=["few deleted", "many deleted"])

@@ -162,6 +162,35 @@ def test_answers_are_the_same_with_and_without(
     assert ask(client) == some_parts
 
 
+def test_groups_are_the_same_with_and_without(client: QueryClient, half_written: ClickHouseSettings) -> None:
+    """A property of that very name is no group; a number is a key as it is written."""
+    said = ['{"company":"acme"}', '{"company":-0.0}', '{"company":1e20}', '{"company":["acme"]}', '{"team":"acme"}']
+    texts = [f'{{"$groups":{groups}}}' for groups in said]
+    texts += [f'{{"$groups.company":"other","$groups":{groups}}}' for groups in said] + ['{"$groups.company":"other"}']
+    time = START + timedelta(days=9)
+    events = [Event(str(uuid.uuid4()), "in group", f"u{i}", time, text) for i, text in enumerate(texts)]
+    store(half_written, {"project_0": History(events)})
+    window = {"since": "2024-01-09", "until": "2024-01-11"}
+    counted = {**window, "series": [{"event": None, "measure": "people"}]}
+    asked = [
+        ("trends", {**counted, "breakdown": "group.company"}),
+        ("trends", {**counted, "aggregate_by": "company"}),
+        *[("events", {**window, "filter": {"group.company": key}}) for key in ("acme", "0", "-0", "other")],
+    ]
+
+    def answers(of: QueryClient) -> list[Any]:
+        return [of.ask(f"/query/{kind}", "hr_key_0", body) for kind, body in asked]
+
+    without = answers(client)
+    operate(
+        half_written, [partial(promote, cluster=half_written.clickhouse_cluster, key="$groups.company", new_only=False)]
+    )
+    with QueryClient.started(half_written, projects=1, keys_refresh_s=0.05) as running:
+        eventually(lambda: count_marked(running), bool)
+        assert answers(running) == without
+    assert [len(answer["events"]) for answer in without[2:]] == [2, 2, 0, 0]
+
+
 def test_a_running_service_takes_notice(clickhouse: ClickHouseSettings, client: QueryClient) -> None:
     with QueryClient.started(clickhouse, projects=1, keys_refresh_s=0.05) as running:
         eventually(lambda: count_marked(running), bool)

@@ -204,6 +204,21 @@ def test_what_is_no_cohort(client: QueryClient, project: tuple[str, str], body: 
     assert (response.status_code, response.json()["error"]["field"]) == (400, field)
 
 
+def test_no_rule_makes_the_others_unreadable(client: QueryClient) -> None:
+    _, key = next(client.projects)
+    rule = {**RULE, "note": "x" * 1_000_000}
+    assert put(client, key, "small", {"cohort": RULE}).status_code == 200
+    response = put(client, key, "large", {"cohort": {**RULE, "note": "x" * 20_000_000}})
+    assert (response.status_code, response.json()["error"]["field"]) == (400, "cohort")
+    saved = [put(client, key, f"rule {i}", {"cohort": rule}) for i in range(12)]
+    assert [one.status_code for one in saved] == [200] * 8 + [400] * 4
+    assert saved[-1].json()["error"]["field"] == "cohort"
+    assert put(client, key, "rule 0", {"cohort": rule}).status_code == 200  # in its own place
+    assert put(client, key, "list", {"ids": ["u1"]}).status_code == 200
+    assert len(get(client, key).json()["items"]) == 10
+    assert client.ask("/query/cohort", key, {"cohort": {"saved": "small"}})["size"] == 0
+
+
 @pytest.mark.parametrize(
     ("more", "field"),
     [

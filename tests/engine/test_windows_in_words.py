@@ -101,6 +101,17 @@ def test_a_walk_in_words_goes_on(client: QueryClient, key: str) -> None:
     assert other.json()["error"]["code"] == "invalid_cursor"
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_a_dashboard_whatever_is_asked(client: QueryClient, key: str, kind: str) -> None:
+    body = {**KINDS[kind], "last": "3d"}
+    queries = [{"type": kind, "title": "x", "width": 3, **body}]
+    dashboard_id = client.ask("/dashboard/create", key, {"name": "x", "queries": queries})["dashboard_id"]
+    overrides: list[dict[str, Any]] = [{}, {"last": "2w"}, {"compare": "previous"}, {"whole_periods": True}]
+    for override in overrides:
+        (run,) = client.ask(f"/dashboard/run/{dashboard_id}", key, override)["answers"]
+        assert run["answer"] == client.ask(f"/query/{kind}", key, {**body, **override})
+
+
 def test_of_dashboards_and_of_their_runs(client: QueryClient, key: str) -> None:
     saved = [
         {"type": "trends", **KINDS["trends"], "last": "3d"},

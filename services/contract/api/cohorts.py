@@ -10,6 +10,8 @@ from services.contract.api.ingest import Id
 
 MAX_COHORT_IDS = 1_000_000
 MAX_SAVED_COHORTS = 1000
+# Of a rule, as much as a query may have; of all rules of a project, as they are listed at once.
+MAX_RULE_BYTES, MAX_RULES_BYTES = 1024 * 1024, 8 * 1024 * 1024
 
 
 class CohortSave(Struct, kw_only=True):

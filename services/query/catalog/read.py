@@ -30,6 +30,8 @@ from services.runtime.clock import utc_time
 
 # Of an event so many are looked at, of each of its last days a part; of people and groups so many calls that say traits.
 SAMPLE_EVENTS, SAMPLE_DAYS, SAMPLE_CALLS, SAMPLE_GROUP_TYPES = 500, 5, 2000, 10
+# So many bytes of each sample: large objects make it smaller, and no result too large.
+SAMPLE_BYTES = 4 * 1024 * 1024
 # Among so many calls of a kind: most may say none, and there may be millions.
 SEARCHED_CALLS = 10_000
 _OF_PROJECT = "project_id = {project:String}"
@@ -53,16 +55,27 @@ _FIRST_OF_DAY = (
     "AND toDate(e.timestamp) = {%s:Date} AND e.event = {event:String} "
     f"LIMIT 1 BY e.event_id LIMIT {SAMPLE_EVENTS // SAMPLE_DAYS:d}"
 )
+
+
+def _within(rows: str, size: str) -> str:
+    """The first rows that have SAMPLE_BYTES, with the one that ends them, and how many bytes there are up to each. `size`: SQL of
+    a row's bytes."""
+    so_far = f"sum({size}) OVER (ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS so_far"
+    return f"SELECT * FROM (SELECT *, {so_far} FROM ({rows})) WHERE so_far - ({size}) <= {SAMPLE_BYTES:d}"
+
+
 # What may be shown of them: asked once, for in each day it would cost more than the reading.
-_SAMPLE = f"SELECT e.properties FROM (%s) AS e WHERE {SHOWN} SETTINGS max_threads = 1, max_block_size = 1024"
+_SHOWN_OF_DAYS = f"SELECT e.properties AS properties FROM (%s) AS e WHERE {SHOWN}"
+_SAMPLE = f"{_within(_SHOWN_OF_DAYS, 'length(properties)')} SETTINGS max_threads = 1, max_block_size = 1024"
 
 
 def _calls_with_traits(*searched: str) -> str:
     """Of the calls found in each search. One thread: it stops where enough are found."""
-    return (
+    found = (
         f"SELECT * FROM ({' UNION ALL '.join(searched)}) WHERE traits NOT IN ('', '{{}}') OR set_once NOT IN ('', '{{}}') "
-        f"LIMIT {SAMPLE_CALLS} SETTINGS max_threads = 1, max_block_size = 2048"
+        f"LIMIT {SAMPLE_CALLS}"
     )
+    return f"{_within(found, 'length(traits) + length(set_once)')} SETTINGS max_threads = 1, max_block_size = 2048"
 
 
 def _first_calls(who: str, of_kind: str) -> str:
@@ -138,7 +151,7 @@ async def _properties(
     if days:
         firsts = " UNION ALL ".join(_FIRST_OF_DAY.replace("%s", name) for name in days)
         rows = await store.rows(_SAMPLE.replace("%s", firsts), {**parameters, **days, "event": event})
-        objects = [object_of(text) for (text,) in rows]
+        objects = [object_of(text) for text, _ in rows]
     return CatalogProperties(event=event, sample=len(objects), properties=summary(objects, search, limit))
 
 
@@ -152,8 +165,9 @@ def _event(row: Sequence[Any]) -> CatalogEvent:
 def _traits(rows: Sequence[Sequence[Any]]) -> list[Object]:
     """Of each person or group in the rows."""
     calls: defaultdict[str, dict[Any, tuple[str, str]]] = defaultdict(dict)
-    for who, time, received, event_id, traits, once in rows:
+    for who, time, received, event_id, traits, once, _ in rows:
         calls[who][time, received, event_id] = (traits, once)
-    if len(rows) == SAMPLE_CALLS and len(calls) > 1:
+    is_cut = len(rows) == SAMPLE_CALLS or (rows and rows[-1][-1] > SAMPLE_BYTES)
+    if is_cut and len(calls) > 1:
         calls.popitem()  # there may be more of the last one
     return [folded(said for _, said in sorted(of_one.items())) for of_one in calls.values()]

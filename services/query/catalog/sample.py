@@ -12,6 +12,7 @@ from services.contract.repeated_names import readable_object
 
 # Names in objects in objects are shown with dots, so deep.
 _MAX_LEVELS = 3
+_EXACT_TO = 2.0**53
 _TYPES = {str: "string", bool: "boolean", int: "number", float: "number", list: "array", dict: "object"}
 Object = Mapping[str, Any]
 
@@ -43,19 +44,29 @@ def summary(objects: Sequence[Object], search: str, limit: int) -> list[CatalogP
     types: defaultdict[str, Counter[str]] = defaultdict(Counter)
     values: defaultdict[str, Counter[bytes]] = defaultdict(Counter)
     for one in objects:
-        for name, value in _flat(one):
+        # Of a name with dots the property of that very name counts, as in filters, and each name once.
+        for name, value in {**dict(_flat(one)), **one}.items():
             types[name][_TYPES.get(type(value), "null")] += 1
-            if not isinstance(value, dict) and len(text := msgspec.json.encode(value)) <= MAX_VALUE_BYTES:
+            if not isinstance(value, dict) and len(text := _text(value)) <= MAX_VALUE_BYTES:
                 values[name][text] += 1
     wanted = [name for name in types if search.lower() in name.lower()]
     ordered = sorted(wanted, key=lambda name: (-types[name].total(), name))[:limit]
     return [_property(name, types[name], values[name], len(objects)) for name in ordered]
 
 
+def _text(value: Any) -> bytes:
+    """1 and 1.0 are one value, and so are 0 and -0.0, as in breakdowns."""
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < _EXACT_TO
+    return msgspec.json.encode(int(value) if is_whole else value)
+
+
 def _flat(one: Object, before: str = "", level: int = 1) -> Iterator[tuple[str, Any]]:
+    """Without what no query finds: a dot in the name of an object, or inside of one, is taken for the way into another."""
     for name, value in one.items():
+        if level > 1 and "." in name:
+            continue
         yield before + name, value
-        if isinstance(value, dict) and level < _MAX_LEVELS:
+        if isinstance(value, dict) and level < _MAX_LEVELS and "." not in name:
             yield from _flat(value, f"{before}{name}.", level + 1)
 
 

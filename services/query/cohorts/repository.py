@@ -15,7 +15,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct
 from msgspec.structs import replace
 
-from services.contract.api.cohorts import MAX_SAVED_COHORTS, CohortInfo
+from services.contract.api.cohorts import MAX_RULES_BYTES, MAX_SAVED_COHORTS, CohortInfo
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.fields import Cohort
 from services.contract.tables import COHORT_IDS, COHORTS
@@ -68,13 +68,21 @@ class SavedCohorts:
         self._orphans: set[str] = set()
 
     async def save(self, project_id: str, name: str, new: NewCohort, now: datetime) -> CohortInfo:
-        """In the place of the one that has the name. Raises ApiError where the project has too many."""
-        there = await self.all(project_id)
-        if len(there) >= MAX_SAVED_COHORTS and name not in {one.name for one in there}:
+        """In the place of the one that has the name. Raises ApiError where the project has too many, or too long ones."""
+        others = [one for one in await self.all(project_id) if one.name != name]
+        if len(others) >= MAX_SAVED_COHORTS:
             raise ApiError(
                 ErrorCode.INVALID_FIELD,
                 f"The project has {MAX_SAVED_COHORTS} saved cohorts; more are not taken. Delete one first.",
                 field="name",
+            )
+        # More could not be read at once, and no query that names one would be answered.
+        if new.rule is not None and _rules_bytes(others) + len(bytes(new.rule)) > MAX_RULES_BYTES:
+            raise ApiError(
+                ErrorCode.INVALID_FIELD,
+                f"`cohort`: with it, the project's saved rules would have more than {MAX_RULES_BYTES} bytes. Delete one "
+                "first, or save its ids as a list.",
+                field="cohort",
             )
         row = _Row(project_id=project_id, name=name, updated_at=now)
         if new.rule is not None:
@@ -159,6 +167,10 @@ def _info(row: Sequence[Any], now: datetime | None = None) -> CohortInfo:
         ids=ids if list_id else UNSET,
         updated_at=now or utc_time(updated_us),
     )
+
+
+def _rules_bytes(cohorts: Sequence[CohortInfo]) -> int:
+    return sum(len(bytes(one.cohort)) for one in cohorts if isinstance(one.cohort, Raw))
 
 
 def _names(cohort: Cohort) -> Iterator[str]:

@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 from msgspec import Raw, Struct, field
 
-from services.contract.api.cohorts import MAX_COHORT_IDS
+from services.contract.api.cohorts import MAX_COHORT_IDS, MAX_RULE_BYTES
 from services.contract.api.fields import Cohort
 from services.contract.api.ingest import Id
 from services.contract.api.validation import invalid_field, invalid_message
@@ -47,6 +47,8 @@ def parse_saved_cohort(body: bytes, now: datetime) -> tuple[NewCohort, list[str]
 
 
 def _check_rule(rule: Raw, now: datetime) -> None:
+    if len(bytes(rule)) > MAX_RULE_BYTES:
+        raise invalid_field("cohort", f"has {len(bytes(rule))} bytes; at most {MAX_RULE_BYTES} are taken")
     try:
         cohort = msgspec.json.decode(rule, type=Cohort)
     except msgspec.ValidationError as error:

@@ -79,12 +79,11 @@ class Sent(Struct):
     def since_us(self) -> int:
         return max(self.newest_us - LOOK_BACK_US, self.begin_us)
 
-    def new(self, events: Sequence[tuple[int, StoredEvent]]) -> list[tuple[str, StoredEvent]]:
-        """The last MAX_AT_ONCE of those that were not sent yet, with the place behind each; from now on they are. Others stay
-        left out."""
+    def new(self, events: Sequence[tuple[int, StoredEvent]], *, are_all: bool) -> list[tuple[str, StoredEvent]]:
+        """Those that were not sent yet, with the place behind each; from now on they are. Where they are not all, those before
+        them stay left out."""
         fresh = [(received, event) for received, event in events if event.event_id not in self.ids]
-        if len(fresh) > MAX_AT_ONCE:
-            fresh = fresh[-MAX_AT_ONCE:]
+        if fresh and not are_all:
             self.begin_us = fresh[0][0]
         placed = []
         for received, event in fresh:
@@ -139,19 +138,28 @@ class LiveRoutes:
             )
         # Counted before anything is waited for: else many that come at once would all find room.
         self._streams[project_id] += 1
-        return _Stream(self._stream(project_id, conditions, sent), lambda: self._ended(project_id))
+        return _Stream(self._stream(request, project_id, conditions, sent), lambda: self._ended(project_id))
 
     def _ended(self, project_id: str) -> None:
         self._streams[project_id] -= 1
         if not self._streams[project_id]:
             del self._streams[project_id]
 
-    async def _stream(self, project_id: str, conditions: list[Condition], sent: Sent) -> AsyncIterator[bytes]:
+    async def _may_read(self, request: Request, project_id: str) -> bool:
+        """Whether the key that a stream was opened with is still one of its project: it may be revoked meanwhile."""
+        try:
+            return await project_of(request, self._keys) == project_id
+        except ApiError:
+            return False
+
+    async def _stream(
+        self, request: Request, project_id: str, conditions: list[Condition], sent: Sent
+    ) -> AsyncIterator[bytes]:
         end, spoke = time.monotonic() + MAX_STREAM_S, time.monotonic()
         with STREAMS.track_inprogress():
             # With a place from the beginning: a stream that breaks before its first event goes on, too.
             yield b": live\nretry: 1000\nid: %b\n\n" % sent.place.encode()
-            while time.monotonic() < end and not STOPPING.is_set():
+            while time.monotonic() < end and not STOPPING.is_set() and await self._may_read(request, project_id):
                 text = await self._look(project_id, conditions, sent)
                 if text:
                     yield text
@@ -168,17 +176,17 @@ class LiveRoutes:
         of a busy project."""
         since_us, without = sent.since_us, list(sent.ids)
         try:
-            events = await self._insights.read(
+            events, more = await self._insights.read(
                 project_id,
                 "live",
                 lambda store, promoted: stored_since(
-                    store, project_id, since_us, conditions, MAX_AT_ONCE + 1, promoted, without
+                    store, project_id, since_us, conditions, MAX_AT_ONCE, promoted, without
                 ),
             )
         except (StoreError, ApiError):
             return b""
-        lines = [b'event: gap\ndata: {"more_than":%d}\n\n' % MAX_AT_ONCE] if len(events) > MAX_AT_ONCE else []
-        for place, event in sent.new(events):
+        lines = [b'event: gap\ndata: {"more_than":%d}\n\n' % len(events)] if more else []
+        for place, event in sent.new(events, are_all=not more):
             # A carriage return ends a line of a stream. In JSON it is a blank: in texts it is escaped.
             data = _encode(event).replace(b"\r", b" ")
             lines.append(b"id: %b\nevent: event\ndata: %b\n\n" % (place.encode(), data))

@@ -43,6 +43,8 @@ _SHARED_READING = (
 
 # A page ends early when it has so many bytes. Of an event these are its properties, and more than the rest can be.
 _MAX_PAGE_BYTES = 8 * 1024 * 1024
+# Of what a live stream sends at once. Many streams may be open, and each holds its part until its client has read it.
+_MAX_LIVE_BYTES = 4 * 1024 * 1024
 _BYTES = "(length(e.properties) + 6 * (length(e.event) + 2 * length(e.distinct_id) + length(e.idempotency_key)) + 400)"
 
 
@@ -140,11 +142,16 @@ def events_sql(
         f"{given}SELECT {_COLUMNS}, {is_bounded} AS bounded, {place} AS place, {_BYTES} AS bytes FROM {EVENTS_ONCE} {joins} "
         f"WHERE {IN_WINDOW}{where}{in_bound} ORDER BY {order} LIMIT {{limit:UInt32}}"
     )
+    return f"{_within(found, direction, _MAX_PAGE_BYTES)} {_SHARED_READING}", parameters
+
+
+def _within(found: str, direction: str, max_bytes: int) -> str:
+    """Of rows with `place` and `bytes` the first ones that have so many bytes, one at least, with the number of all."""
     so_far = f"sum(bytes) OVER (ORDER BY place {direction} ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)"
     return (
         f"SELECT * EXCEPT (place, bytes, so_far) FROM (SELECT *, count() OVER () AS in_all, {so_far} AS so_far "
-        f"FROM ({found})) WHERE so_far <= {_MAX_PAGE_BYTES:d} OR so_far = bytes ORDER BY place {direction} {_SHARED_READING}"
-    ), parameters
+        f"FROM ({found})) WHERE so_far <= {max_bytes:d} OR so_far = bytes ORDER BY place {direction}"
+    )
 
 
 def _bound(times_of: str, where: str, descending: bool) -> str:
@@ -191,11 +198,13 @@ async def stored_since(
     limit: int,
     promoted: Promoted,
     without: Sequence[str] = (),
-) -> list[tuple[int, StoredEvent]]:
-    """With the times of their receipt, of which the last so many come, in that order. `without`: ids of events."""
-    rows = await store.rows(*live_sql(project_id, since_us, conditions, limit, promoted, without))
-    people = people_of_rows(await store.rows(*people_sql(project_id, {row[8] for row in rows}))) if rows else {}
-    return [(row[4], _event(row, people)) for row in reversed(rows)]
+) -> tuple[list[tuple[int, StoredEvent]], bool]:
+    """With the times of their receipt, of which the last so many come, in that order, and of these so many bytes; and whether
+    there are more. `without`: ids of events."""
+    rows = await store.rows(*live_sql(project_id, since_us, conditions, limit + 1, promoted, without))
+    page = rows[:limit]
+    people = people_of_rows(await store.rows(*people_sql(project_id, {row[8] for row in page}))) if page else {}
+    return [(row[4], _event(row, people)) for row in reversed(page)], bool(page) and page[0][10] > len(page)
 
 
 def live_sql(
@@ -206,16 +215,21 @@ def live_sql(
     promoted: Promoted,
     without: Sequence[str] = (),
 ) -> tuple[str, dict[str, Any]]:
+    """The last rows first; the last column says how many there are, at most the limit: those that are missing would be too
+    many bytes."""
     named = Parameters("f", promoted)
     where = conditions_sql(conditions, named)
     joins = joins_of(conditions, named)
     # One text: an array of 20,000 takes twice as long to read.
-    return (
-        f"SELECT {_COLUMNS}, false FROM {EVENTS_WITH_DUPLICATES} {joins} WHERE e.project_id = {{project:String}} "
+    found = (
+        f"SELECT {_COLUMNS}, false, (e.received_at, toUInt128(e.event_id)) AS place, {_BYTES} AS bytes "
+        f"FROM {EVENTS_WITH_DUPLICATES} {joins} WHERE e.project_id = {{project:String}} "
         f"AND e.received_at >= fromUnixTimestamp64Micro({{since:Int64}}, 'UTC') AND {SHOWN}{where} "
         "AND e.event_id NOT IN (SELECT toUUIDOrZero(arrayJoin(splitByChar(',', {without:String})))) "
         "ORDER BY e.received_at DESC, toUInt128(e.event_id) DESC LIMIT 1 BY e.event_id LIMIT {limit:UInt32}"
-    ), {"project": project_id, "since": since_us, "limit": limit, "without": ",".join(without), **named.values}
+    )
+    parameters = {"project": project_id, "since": since_us, "limit": limit, "without": ",".join(without)}
+    return _within(found, "DESC", _MAX_LIVE_BYTES), {**parameters, **named.values}
 
 
 def people_sql(project_id: str, distinct_hashes: Iterable[int]) -> tuple[str, dict[str, Any]]:

@@ -29,10 +29,10 @@ def _has(text: str, part: str = "{search:String}") -> str:
 
 
 def _says_it(column: str) -> str:
-    """Of JSON, what is looked for is in the form that JSON has for it. A text with escapes is read, and so written in the form
-    that ClickHouse has: there are several, of the same character."""
+    """Of JSON, what is looked for is in the form that JSON has for it. A text with escapes is read as well, and so written in
+    the form that ClickHouse has: there are several, of the same character. That takes zeros from numbers."""
     said = f"arrayExists(said -> {_has('said.2', '{search_written:String}')}, JSONExtractKeysAndValuesRaw({column}))"
-    return f"if(position({column}, '\\\\') > 0, {said}, {_has(column, '{search_json:String}')})"
+    return f"({_has(column, '{search_json:String}')} OR (position({column}, '\\\\') > 0 AND {said}))"
 
 
 # 0: an id begins with it, 1: has it, 2: what was said of the person has it.
@@ -75,12 +75,14 @@ async def search_people(store: QueryExecutor, project_id: str, search: str, limi
 
 def _says(person: ListedPerson, search: str) -> bool:
     wanted = search.lower()
-    said = (text for value in person.traits.values() for text in _texts(msgspec.json.decode(value)))
+    # Numbers as they were sent, and as answers show them.
+    values = (json.loads(bytes(value), parse_int=str, parse_float=str) for value in person.traits.values())
+    said = (text for value in values for text in _texts(value))
     return wanted in person.person_id.lower() or any(wanted in text.lower() for text in said)
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """A string as it is; whatever is in a list or an object."""
+    """A string as it is, a number as its text; whatever is in a list or an object."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):

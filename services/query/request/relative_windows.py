@@ -85,7 +85,9 @@ def absolute(query: Struct, now: datetime) -> Absolute:
     window, shift = _resolve(query, now)
     found = _with(query, window)
     if isinstance(found, EventsQuery):
-        found = WordedEvents(**asdict(found), words=words_of(query))
+        # Of a dashboard's query without what it alone has: title and width.
+        said = {name: getattr(found, name) for name in EventsQuery.__struct_fields__}
+        found = WordedEvents(**said, words=words_of(query))
     if query.compare is None:
         return Absolute(found, _shown(window))
     if getattr(query, "cursor", None) is not None:

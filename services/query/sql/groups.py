@@ -11,12 +11,9 @@ from xxhash import xxh3_64_hexdigest
 
 from services.contract.tables import IDENTITY_LOG
 from services.query.sql.events import NOT_DELETED
-from services.query.sql.json_text import is_number, is_string, unmarked
 from services.query.sql.parameters import Parameters
 from services.query.sql.persons import PERSON, join_persons
-from services.query.sql.properties import property_column
 
-_OWN = "$groups"
 _NO_KEYS = "('Bool', 'Object', 'Array')"
 # An ASOF join compares one column of at most 128 bits: timestamp, time of receipt, the first bits of a call's id. 52 bits
 # of microseconds last until 2112.
@@ -36,16 +33,12 @@ _EVENT_MOMENT = _moment(str(2**_ID_BITS - 1))
 
 def event_group(group_type: str, parameters: Parameters) -> str:
     """SQL: the key of the group of an event `e`, empty for none. Needs `group_joins` of that type."""
-    own = f"{_OWN}.{group_type}"
-    # A key is a string; numbers are taken as they are written.
-    if own in parameters.promoted and "." not in group_type:
-        text = f"e.{property_column(own)}"
-        key = f"multiIf({is_string(text)}, JSONExtractString({text}), {is_number(text)}, {unmarked(text)}, '')"
-    else:
-        # Without names in the SQL: the same type may be spoken of several times, and what is written twice is worked out once.
-        place = parameters.add(group_type, "String")
-        is_none = f"e.groups = '' OR JSONType(e.groups, {place}) IN {_NO_KEYS}"
-        key = f"if({is_none}, '', JSONExtract(e.groups, {place}, 'String'))"
+    # Also where `$groups.<type>` is promoted: that is a property of that very name first, which is no group. A key is a string;
+    # numbers are taken as they are written. Without names in the SQL: the same type may be spoken of several times, and what
+    # is written twice is worked out once.
+    place = parameters.add(group_type, "String")
+    is_none = f"e.groups = '' OR JSONType(e.groups, {place}) IN {_NO_KEYS}"
+    key = f"if({is_none}, '', JSONExtract(e.groups, {place}, 'String'))"
     # Written once: every server works out the text of a statement, and that of a key is long.
     return f"ifNull(nullIf({key}, ''), {_alias(group_type)}.group_key)"
 

@@ -8,6 +8,7 @@ import pytest
 
 from services.contract.api.catalog import CatalogQuery, CatalogResult
 from services.query.catalog.read import DAYS_SQL, EVENTS_SQL, GROUP_SQL, GROUPS_SQL, PEOPLE_SQL, read_catalog
+from services.query.catalog.sample import summary
 from services.query.execution.executor import QueryExecutor
 from services.runtime.clickhouse import LimitExceededError
 
@@ -60,3 +61,31 @@ async def test_when_one_fails_all_are_stopped(sql: str) -> None:
     with pytest.raises(LimitExceededError):
         await read(store)
     assert store.waiting == set()
+
+
+def test_names_with_dots_are_those_that_filters_find() -> None:
+    one = {"a.b": 1, "a": {"b": 2, "c.d": 3, "c": {"e": 4}}, "x.y": {"z": 5}, "": {"q": 6}}
+    found = summary([one], "", 100)
+    assert {each.name: [bytes(top.value) for top in each.top] for each in found} == {
+        "a.b": [b"1"],
+        "a": [],
+        "a.c": [],
+        "a.c.e": [b"4"],
+        "x.y": [],
+        "": [],
+        ".q": [b"6"],
+    }
+    assert {(each.share, *each.types.values()) for each in found} == {(1.0, 1.0)}
+
+
+def test_a_number_is_one_value_however_it_is_written() -> None:
+    (found,) = summary([{"n": value} for value in (1, 1.0, 0, -0.0, 1.5, "1", True, 2**64, 1e300)], "", 100)
+    assert {bytes(top.value): top.share * 9 for top in found.top} == {
+        b"1": 2,
+        b"0": 2,
+        b"1.5": 1,
+        b'"1"': 1,
+        b"true": 1,
+        b"18446744073709551616": 1,
+        b"1e300": 1,
+    }
