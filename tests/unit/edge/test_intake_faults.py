@@ -104,6 +104,10 @@ FAULTS = {
         None,
     ),
     "a time out of range": (WITH_FIELD % b'"timestamp":1e400', ErrorCode.INVALID_TIMESTAMP, "timestamp"),
+    "no comma behind an unknown field": (WITH_FIELD % b'"zz":1 "properties":{"a":1}', ErrorCode.INVALID_JSON, None),
+    "no comma behind unknown text": (WITH_FIELD % b'"zz":"1"\t"properties" :{"a":1}', ErrorCode.INVALID_JSON, None),
+    "no colon beside an unknown field": (WITH_FIELD % b'"zz":1,"properties" {"a":1}', ErrorCode.INVALID_JSON, None),
+    "no quotes beside an unknown field": (WITH_FIELD % b'"zz":1,properties:{"a":1}', ErrorCode.INVALID_JSON, None),
     "a key that is a number": (WITH_FIELD % b'"idempotency_key":1e400', ErrorCode.INVALID_FIELD, None),
 }
 
@@ -124,6 +128,11 @@ UNKNOWN = {
     "half a pair": b'"\\ud83d"',
     "bad UTF-8": b'"\xff"',
     "no JSON at all": b"(function(){})",
+    "a call with text": b'new Date("2026-11-20")',
+    "a call with an object": b'f({"a":1})',
+    "a time without quotes": b"2026-11-20T12:00:00Z",
+    "a comma in a number": b"1,5",
+    "many colons": b"a" + b":b" * 90,
 }
 
 
