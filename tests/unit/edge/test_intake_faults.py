@@ -11,6 +11,7 @@ import pytest
 import zstandard
 
 from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.ingest import MAX_EVENT_BYTES
 from services.contract.log.envelope import pack
 from services.contract.log.event_ids import id_of_key
 from services.edge.intake.identity import IdentityIntake, take_alias, take_group, take_identify
@@ -110,6 +111,21 @@ FAULTS = {
     "no quotes beside an unknown field": (WITH_FIELD % b'"zz":1,properties:{"a":1}', ErrorCode.INVALID_JSON, None),
     "a key that is a number": (WITH_FIELD % b'"idempotency_key":1e400', ErrorCode.INVALID_FIELD, None),
 }
+
+
+@BOTH
+@pytest.mark.parametrize("over", [-1, 0, 1, 900])
+def test_the_size_of_an_event_counts_to_the_byte(call: str, over: int) -> None:
+    properties = b'{"x":"%s"}' % (b"x" * (MAX_EVENT_BYTES // 2 - 8))
+    event = b'{"event":"%s","distinct_id":"%s","idempotency_key":"%s","properties":%s' % (
+        b"e" * 200,
+        b"d" * 512,
+        b"k" * 256,
+        properties,
+    )
+    event += b" " * (MAX_EVENT_BYTES + over - len(event) - 1) + b"}"
+    intake = take(call, [event])
+    assert (len(intake.lines), len(intake.rejected)) == ((0, 1) if over > 0 else (1, 0))
 
 
 @BOTH
