@@ -166,6 +166,18 @@ def test_unknown_fields_are_skipped_whatever_they_hold(value: bytes) -> None:
     assert warning in identify.warnings
 
 
+@pytest.mark.parametrize(
+    "body",
+    [b"{events:[%s]}", b"{'events':[%s]}", b'{"zz":1 "events":[%s]}', b'{"zz":"a""events":[%s]}', b'{"events"[%s]}'],
+)
+def test_events_that_no_parser_finds_are_not_said_to_be_missing(body: bytes) -> None:
+    with pytest.raises(ApiError, match=r"The body is not valid JSON: .* \(byte \d+\)") as refused:
+        take_batch(body % (GOOD % 1), "shop", NOW)
+    assert refused.value.code is ErrorCode.INVALID_JSON
+    with pytest.raises(ApiError, match="`events` is required"):
+        take_batch(b'{"zz":NaN}', "shop", NOW)
+
+
 def test_an_unknown_field_of_any_name_is_named() -> None:
     body = b'{"event":"e","distinct_id":"u","":1,"a\\nb":2,"\\ud83d":3}'
     assert "unknown field `\ufffd` ignored" in take_track(body, "shop", NOW).warnings
