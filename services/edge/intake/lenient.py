@@ -72,8 +72,9 @@ def mended(text: bytes) -> tuple[bytes, bool]:
 
 
 def _members(text: bytes) -> dict[str, bytes] | None:
+    """None also where a known field may be lost between unknown ones."""
     try:
-        return split_members(text, MAX_FIELDS) if text.lstrip().startswith(b"{") else None
+        return split_members(text, MAX_FIELDS, nothing_lost=True) if text.lstrip().startswith(b"{") else None
     except (UnbalancedError, TooManyPartsError):
         return None
 

@@ -62,6 +62,7 @@ def batch_by_event(body: bytes, project_id: str, now: datetime, header_key: str 
     body = plain_text(body)
     members = _members(_in_brackets(body, b"{"))
     if "events" not in members:
+        _members(body, nothing_lost=True)  # it may be there, without its quotes or the comma before it
         raise ApiError(ErrorCode.MISSING_FIELD, "`events` is required.", field="events")
     items = _items(_in_brackets(members["events"], b"[", "events"), body)
     one = _OneByOne(project_id, now, header_key)
@@ -150,9 +151,9 @@ class _OneByOne:
             self.intake.warn(f"unknown field `{name[:100]}` ignored")
 
 
-def _members(body: bytes) -> dict[str, bytes]:
+def _members(body: bytes, *, nothing_lost: bool = False) -> dict[str, bytes]:
     try:
-        return split_members(body, MAX_FIELDS)
+        return split_members(body, MAX_FIELDS, nothing_lost=nothing_lost)
     except UnbalancedError as error:
         raise _why(body) from error
     except TooManyPartsError as error:

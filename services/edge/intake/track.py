@@ -12,7 +12,15 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from services.contract.api.errors import ApiError
-from services.contract.api.ingest import MAX_BATCH_EVENTS, MAX_EVENT_BYTES, Batch, TrackEvent
+from services.contract.api.ingest import (
+    MAX_BATCH_EVENTS,
+    MAX_EVENT_BYTES,
+    MAX_EVENT_NAME_CHARS,
+    MAX_ID_CHARS,
+    MAX_IDEMPOTENCY_KEY_CHARS,
+    Batch,
+    TrackEvent,
+)
 from services.contract.log.dead_letter import DeadLetter, Origin, payload_text
 from services.contract.log.envelope import EventLine
 from services.contract.log.event_ids import fresh_ids, id_of_key, ids_of_keys
@@ -23,6 +31,8 @@ from services.edge.intake.timestamps import read_plain_times, read_time, resolve
 MAX_WARNINGS = 20
 # From so many events on, one look at all properties costs less than one look at each.
 _LOOK_AT_ALL_FROM = 20
+# Of what an event may have beside its name and its ids: so much is its properties, so much the rest.
+_HALF_EVENT_BYTES = (MAX_EVENT_BYTES - MAX_EVENT_NAME_CHARS - MAX_ID_CHARS - MAX_IDEMPOTENCY_KEY_CHARS) // 2
 # A body with fewer objects, or fewer bytes, holds so few events that decoding them before they are counted is cheap.
 _COUNT_FROM_BYTES = 512 * 1024
 _COUNT_FROM_OBJECTS = 16_000
@@ -212,9 +222,9 @@ def _take_clean(
 def _may_hold_large_event(rest: int, events: Sequence[TrackEvent], properties: Sequence[Raw]) -> bool:
     """Whether one of them may have too many bytes: in its properties, or in blanks, its time, and what stands twice, which
     are `rest` bytes of all together."""
-    if rest > MAX_EVENT_BYTES // 2:  # of a thousand events names and ids may be as much
+    if rest > _HALF_EVENT_BYTES:  # of a thousand events names and ids may be as much
         rest -= sum(len(event.event) + len(event.distinct_id) + len(event.idempotency_key or "") for event in events)
-    return max(rest, *map(len, properties)) > MAX_EVENT_BYTES // 2
+    return max(rest, *map(len, properties)) > _HALF_EVENT_BYTES
 
 
 def _are_keys(keys: Sequence[str | None]) -> bool:

@@ -127,6 +127,16 @@ def test_a_long_truncated_body_is_refused(encoding: str) -> None:
 
 
 @EVERY_ENCODING
+def test_a_truncated_body_that_nothing_makes_smaller_is_refused(encoding: str) -> None:
+    """What is short, or random, stands in it as it is, without a mark where it ends."""
+    for text in (b'{"event":"x","distinct_id":"u"}', random.Random(2).randbytes(2000)):
+        whole = COMPRESS[encoding](text)
+        assert inflate(whole, encoding, LIMIT) == text
+        for size in range(1, len(whole)):
+            assert refusal(whole[:size], encoding).code is ErrorCode.INVALID_ENCODING
+
+
+@EVERY_ENCODING
 @pytest.mark.parametrize("garbage", [b"x", b"{}", b"x" * 100_000])
 def test_garbage_behind_the_end_is_refused(encoding: str, garbage: bytes) -> None:
     assert refusal(COMPRESS[encoding](TEXT) + garbage, encoding).code is ErrorCode.INVALID_ENCODING

@@ -11,6 +11,7 @@ import pytest
 import zstandard
 
 from services.contract.api.errors import ApiError, ErrorCode
+from services.contract.api.ingest import MAX_EVENT_BYTES
 from services.contract.log.envelope import pack
 from services.contract.log.event_ids import id_of_key
 from services.edge.intake.identity import IdentityIntake, take_alias, take_group, take_identify
@@ -104,8 +105,27 @@ FAULTS = {
         None,
     ),
     "a time out of range": (WITH_FIELD % b'"timestamp":1e400', ErrorCode.INVALID_TIMESTAMP, "timestamp"),
+    "no comma behind an unknown field": (WITH_FIELD % b'"zz":1 "properties":{"a":1}', ErrorCode.INVALID_JSON, None),
+    "no comma behind unknown text": (WITH_FIELD % b'"zz":"1"\t"properties" :{"a":1}', ErrorCode.INVALID_JSON, None),
+    "no colon beside an unknown field": (WITH_FIELD % b'"zz":1,"properties" {"a":1}', ErrorCode.INVALID_JSON, None),
+    "no quotes beside an unknown field": (WITH_FIELD % b'"zz":1,properties:{"a":1}', ErrorCode.INVALID_JSON, None),
     "a key that is a number": (WITH_FIELD % b'"idempotency_key":1e400', ErrorCode.INVALID_FIELD, None),
 }
+
+
+@BOTH
+@pytest.mark.parametrize("over", [-1, 0, 1, 900])
+def test_the_size_of_an_event_counts_to_the_byte(call: str, over: int) -> None:
+    properties = b'{"x":"%s"}' % (b"x" * (MAX_EVENT_BYTES // 2 - 8))
+    event = b'{"event":"%s","distinct_id":"%s","idempotency_key":"%s","properties":%s' % (
+        b"e" * 200,
+        b"d" * 512,
+        b"k" * 256,
+        properties,
+    )
+    event += b" " * (MAX_EVENT_BYTES + over - len(event) - 1) + b"}"
+    intake = take(call, [event])
+    assert (len(intake.lines), len(intake.rejected)) == ((0, 1) if over > 0 else (1, 0))
 
 
 @BOTH
@@ -124,6 +144,11 @@ UNKNOWN = {
     "half a pair": b'"\\ud83d"',
     "bad UTF-8": b'"\xff"',
     "no JSON at all": b"(function(){})",
+    "a call with text": b'new Date("2026-11-20")',
+    "a call with an object": b'f({"a":1})',
+    "a time without quotes": b"2026-11-20T12:00:00Z",
+    "a comma in a number": b"1,5",
+    "many colons": b"a" + b":b" * 90,
 }
 
 
@@ -139,6 +164,18 @@ def test_unknown_fields_are_skipped_whatever_they_hold(value: bytes) -> None:
     identify = take_identify(b'{"zz":%s,"distinct_id":"u"}' % value, "shop", NOW, None)
     assert identify.lines
     assert warning in identify.warnings
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{events:[%s]}", b"{'events':[%s]}", b'{"zz":1 "events":[%s]}', b'{"zz":"a""events":[%s]}', b'{"events"[%s]}'],
+)
+def test_events_that_no_parser_finds_are_not_said_to_be_missing(body: bytes) -> None:
+    with pytest.raises(ApiError, match=r"The body is not valid JSON: .* \(byte \d+\)") as refused:
+        take_batch(body % (GOOD % 1), "shop", NOW)
+    assert refused.value.code is ErrorCode.INVALID_JSON
+    with pytest.raises(ApiError, match="`events` is required"):
+        take_batch(b'{"zz":NaN}', "shop", NOW)
 
 
 def test_an_unknown_field_of_any_name_is_named() -> None:
