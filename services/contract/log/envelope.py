@@ -73,6 +73,16 @@ class Envelope(Struct, frozen=True):
     lines: bytes
     trace: bytes = b""
 
+    @property
+    def count(self) -> int:
+        """How many lines."""
+        return len(self.ids) // ID_BYTES
+
+    @property
+    def size(self) -> int:
+        """Bytes of ids and lines."""
+        return len(self.ids) + len(self.lines)
+
     def headers(self) -> list[tuple[str, bytes]]:
         headers = [(IDS_HEADER, self.ids)]
         return [*headers, (TRACE_HEADER, self.trace)] if self.trace else headers

@@ -129,12 +129,10 @@ class KafkaEventLog:
 
     def _bounded(self, records: Packed) -> Packed:
         """Of a size that Kafka takes now: what is appended once more may have been refused as too large."""
-        if len(records) == 1 and len(records[0][2].ids) == ID_BYTES:
+        if len(records) == 1 and records[0][2].count == 1:
             return records  # a single event
         topic = self._topics.events
         most = record_bytes(self.limit_of(topic))
-        if all(_size(envelope) <= most for _, _, envelope in records):
-            return records
         return [(topic, at, part) for _, at, envelope in records for part in _parts(envelope, most)]
 
     def pack_events(self, ids: Sequence[bytes], lines: Sequence[EventLine]) -> Packed:
@@ -204,7 +202,7 @@ class KafkaEventLog:
             envelopes = [(topic, at, replace(envelope, trace=trace)) for topic, at, envelope in envelopes]
         size = 0
         for _, _, envelope in envelopes:
-            size += len(envelope.lines) + len(envelope.ids)
+            size += envelope.size
         if self._pending_bytes and self._pending_bytes + size > self._settings.edge_max_pending_bytes:
             raise LogUnavailableError("too much waits for the event log already")
         self._pending_bytes += size
@@ -215,7 +213,7 @@ class KafkaEventLog:
             queue = self._queues.get((topic, partition))
             if queue is None:
                 queue = self._queues[topic, partition] = PartitionQueue(self, topic, partition)
-            queue.add(Part(envelope, append, len(envelope.lines) + len(envelope.ids)))
+            queue.add(Part(envelope, append, envelope.size))
         self._put_since_last_look = True
         self._launch_soon()
         return append.done
@@ -284,16 +282,11 @@ class KafkaEventLog:
             self._launch_soon()
 
 
-def _size(envelope: Envelope) -> int:
-    return len(envelope.lines) + len(envelope.ids)
-
-
 def _parts(envelope: Envelope, most: int) -> list[Envelope]:
     """One envelope, or several where one would be larger than a record should be."""
-    count = len(envelope.ids) // ID_BYTES
-    if _size(envelope) <= most or count == 1:
+    if envelope.size <= most or envelope.count == 1:
         return [envelope]
-    half = count // 2
+    half = envelope.count // 2
     *first, rest = envelope.lines.split(b"\n", half)
     before = Envelope(envelope.ids[: half * ID_BYTES], b"\n".join([*first, b""]))
     return _parts(before, most) + _parts(Envelope(envelope.ids[half * ID_BYTES :], rest), most)

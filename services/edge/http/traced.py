@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.contract.log.dead_letter import DeadLetter
-from services.contract.log.envelope import ID_BYTES, EventLine, IdentityLine
+from services.contract.log.envelope import EventLine, IdentityLine
 from services.edge.event_log.port import EventLog, Packed
 from services.runtime.http import call_of
 from services.runtime.traces import CURRENT, PRODUCER, SERVER, Traces
@@ -64,7 +64,7 @@ class TracedLog:
         return self._log.pack_events(ids, lines)
 
     async def append_packed(self, records: Packed) -> None:
-        with self._span("append events", sum(len(envelope.ids) // ID_BYTES for _, _, envelope in records)):
+        with self._span("append events", sum(envelope.count for _, _, envelope in records)):
             await self._log.append_packed(records)
 
     async def append_identity(self, ids: Sequence[bytes], lines: Sequence[IdentityLine]) -> None:

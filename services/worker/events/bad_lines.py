@@ -43,7 +43,7 @@ def lines_of(records: list[Record], envelopes: list[Envelope], duplicates: Mask)
                 lines.lines.append(line)
                 lines.ids.append(envelope.ids[i * ID_BYTES : (i + 1) * ID_BYTES])
                 lines.origins.append(_origin(record, i))
-        at += len(envelope.ids) // ID_BYTES
+        at += envelope.count
     return lines
 
 

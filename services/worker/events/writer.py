@@ -18,7 +18,7 @@ import numpy as np
 from prometheus_client import Counter, Histogram
 
 from services.contract.log.dead_letter import DeadLetter
-from services.contract.log.envelope import ID_BYTES, Envelope
+from services.contract.log.envelope import Envelope
 from services.contract.log.marks import MARK_IDS_CHANGED, MARKS
 from services.contract.log.topics import Partitioning
 from services.contract.tables import EVENT_COLUMNS, EVENTS
@@ -123,7 +123,7 @@ class EventWriter:
         letter, as `bad` does. The ids that are stored."""
         # All lines again, also the duplicates: one whose first is bad is no duplicate.
         good, bad_lines = find_bad(
-            lines_of(records, envelopes, np.zeros(sum(len(e.ids) for e in envelopes) // ID_BYTES, np.bool_))
+            lines_of(records, envelopes, np.zeros(sum(envelope.count for envelope in envelopes), np.bool_))
         )
         ids = ids_from_bytes(b"".join(good.ids))
         good = good.where(~await until_stored(lambda: self._dedupe.duplicates(ids)))
@@ -135,7 +135,7 @@ class EventWriter:
 
     def _check_places(self, records: list[Record], envelopes: list[Envelope], ids: Ids) -> None:
         """Each id in the partition that it belongs to: in another one, nobody knows whether it is stored."""
-        counts = [len(envelope.ids) // ID_BYTES for envelope in envelopes]
+        counts = [envelope.count for envelope in envelopes]
         found = np.repeat(np.array([record.partition for record in records], np.uint64), counts)
         wrong = np.flatnonzero(partitions_of(ids, self._spread) != found)
         if len(wrong):
@@ -192,9 +192,8 @@ def _without(envelopes: list[Envelope], duplicates: Mask) -> list[bytes]:
     parts = []
     at = 0
     for envelope in envelopes:
-        count = len(envelope.ids) // ID_BYTES
-        drop = duplicates[at : at + count]
-        at += count
+        drop = duplicates[at : at + envelope.count]
+        at += envelope.count
         if not drop.any():
             parts.append(envelope.lines)
         elif not drop.all():
