@@ -313,7 +313,18 @@ class _Translation:
         translate = _KINDS.get(message.event)
         if translate is not None:
             translate(self, message, apart, distinct_id, time, key, payload)
-            return
+        else:
+            self._event(message, distinct_id, properties, time, key, sent)
+        # Any may have traits beside what it is about. posthog-js says with the first one that makes a person where that one
+        # came from, and never again; an alias may be the first.
+        if message.event not in _ABOUT_TRAITS and (apart or message.set_ or message.set_once or message.unset):
+            traits, set_once = self._traits(message, apart)
+            if traits != b"{}" or set_once != b"{}":
+                self._taken.identify(distinct_id, None, traits, time, key, set_once=set_once, payload=payload)
+
+    def _event(
+        self, message: _Event, distinct_id: str, properties: bytes, time: datetime | None, key: str | None, sent: str
+    ) -> None:
         members = list(self._request_members)
         for name, value in (
             (b"$session_id", message.session_id),
@@ -324,23 +335,6 @@ class _Translation:
                 members.append(b'"%b":%b' % (name, encode(value)))
         text = with_members(properties, members)
         self._taken.event(message.event, distinct_id, self._taken.object_of(Raw(text), "properties"), time, key, sent)
-        self._traits_beside(message, apart, distinct_id, time, key, payload)
-
-    def _traits_beside(
-        self,
-        message: _Event,
-        apart: dict[str, Raw],
-        distinct_id: str,
-        time: datetime | None,
-        key: str | None,
-        payload: Payload,
-    ) -> None:
-        """Those that a message has which is about something else: any may have them. posthog-js says with the first one that
-        makes a person where that one came from, and never again; an alias may be the first."""
-        if apart or message.set_ or message.set_once or message.unset:
-            traits, set_once = self._traits(message, apart)
-            if traits != b"{}" or set_once != b"{}":
-                self._taken.identify(distinct_id, None, traits, time, key, set_once=set_once, payload=payload)
 
     def _is_property(self, name: str, value: Raw) -> bool:
         return name not in _NOT_PROPERTIES and (name not in _KEYS or bytes(value) != self._key)
@@ -388,7 +382,6 @@ class _Translation:
             self._taken.alias(distinct_id, alias, key)
         else:
             self._taken.alias(alias, distinct_id, key)
-        self._traits_beside(message, apart, distinct_id, time, key, payload)
 
     def group(
         self,
@@ -405,7 +398,6 @@ class _Translation:
             raise ApiError(ErrorCode.MISSING_FIELD, "`$group_type` and `$group_key` are required.", field="properties")
         traits = self._taken.object_of(apart.get("$group_set", Raw(b"{}")), "$group_set")
         self._taken.group(None, group_type, group_key, traits, time, key)
-        self._traits_beside(message, apart, distinct_id, time, key, payload)
 
     def _traits(self, message: _Event, apart: dict[str, Raw]) -> tuple[bytes, bytes]:
         """What is set and removed, and what is set once; said in the event or in its properties."""
@@ -449,6 +441,7 @@ _KINDS = {
     "$merge_dangerously": _Translation.alias,
     "$groupidentify": _Translation.group,
 }
+_ABOUT_TRAITS = frozenset(["$identify", "$set", "$set_once"])
 
 
 def _library(properties: bytes) -> str | None:
