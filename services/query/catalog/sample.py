@@ -9,10 +9,10 @@ from msgspec import Raw
 
 from services.contract.api.catalog import MAX_TOP_VALUES, MAX_VALUE_BYTES, CatalogProperty, CatalogValue
 from services.contract.repeated_names import readable_object
+from services.query.sql.json_text import INEXACT_FROM
 
 # Names in objects in objects are shown with dots, so deep.
 _MAX_LEVELS = 3
-_EXACT_TO = 2.0**53
 _TYPES = {str: "string", bool: "boolean", int: "number", float: "number", list: "array", dict: "object"}
 Object = Mapping[str, Any]
 
@@ -56,7 +56,7 @@ def summary(objects: Sequence[Object], search: str, limit: int) -> list[CatalogP
 
 def _text(value: Any) -> bytes:
     """1 and 1.0 are one value, and so are 0 and -0.0, as in breakdowns."""
-    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < _EXACT_TO
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < INEXACT_FROM
     return msgspec.json.encode(int(value) if is_whole else value)
 
 
