@@ -54,6 +54,15 @@ class Cluster:
         self.front, self.nodes, self.settings = front, nodes, settings
 
 
+def as_admin(url: str, node: ClickHouseProcess, cluster: str = CLUSTER) -> ClickHouseSettings:
+    return ClickHouseSettings(
+        clickhouse_url=url,
+        clickhouse_cluster=cluster,
+        clickhouse_user=Role.ADMIN.value,
+        clickhouse_password=node.password(Role.ADMIN),
+    )
+
+
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that tests do not wait long for a server that has stopped."""
@@ -196,12 +205,7 @@ async def test_tables_are_made_from_the_old_server_alone(tmp_path: Path) -> None
     """Asked of another server, a migration replaced the table that had the events."""
     nodes = new_nodes(tmp_path, ("headrace",), [1, 1])
     with running(nodes) as (front, _):
-        old = ClickHouseSettings(
-            clickhouse_url=nodes[0].url,
-            clickhouse_user=Role.ADMIN.value,
-            clickhouse_password=nodes[0].password(Role.ADMIN),
-        )
-        settings = old.model_copy(update={"clickhouse_url": front.url, "clickhouse_cluster": CLUSTER})
+        old, settings = as_admin(nodes[0].url, nodes[0], cluster=""), as_admin(front.url, nodes[0])
         await migrate(old)
         insert_lines(old, EVENTS, lines("before", ids_of(50)))
         front.first = 1
@@ -238,12 +242,7 @@ async def test_a_migration_that_ended_while_it_put_tables_aside_goes_on(tmp_path
     """It put them aside once more, and then knew no table for their rows."""
     nodes = new_nodes(tmp_path, ("headrace",), [1, 1])
     with running(nodes) as (front, _):
-        old = ClickHouseSettings(
-            clickhouse_url=nodes[0].url,
-            clickhouse_user=Role.ADMIN.value,
-            clickhouse_password=nodes[0].password(Role.ADMIN),
-        )
-        settings = old.model_copy(update={"clickhouse_url": front.url, "clickhouse_cluster": CLUSTER})
+        old, settings = as_admin(nodes[0].url, nodes[0], cluster=""), as_admin(front.url, nodes[0])
         await migrate(old)
         insert_lines(old, EVENTS, lines("before", ids_of(50)))
         merged = {"project_id": "before", "distinct_id": "a", "person_id": "b", "version": 2**33}
@@ -429,12 +428,7 @@ async def test_a_connection_that_ends_within_a_packet_is_a_shard_that_is_away(tm
     with running(nodes) as (front, _):
         for each in wires.values():
             await each.start()
-        settings = ClickHouseSettings(
-            clickhouse_url=front.url,
-            clickhouse_cluster=CLUSTER,
-            clickhouse_user=Role.ADMIN.value,
-            clickhouse_password=nodes[0].password(Role.ADMIN),
-        )
+        settings = as_admin(front.url, nodes[0])
         await migrate(settings)
         wire, ids = wires[nodes[1].config.tcp_port], ids_of(50)
         store, said = ClickHouse(settings), set()
@@ -469,12 +463,7 @@ async def test_ids_of_a_majority_are_all_that_were_acknowledged(
     replicas: tuple[Everywhere, list[ClickHouseProcess]],
 ) -> None:
     front, nodes = replicas
-    admin = ClickHouseSettings(
-        clickhouse_url=front.url,
-        clickhouse_cluster=CLUSTER,
-        clickhouse_user=Role.ADMIN.value,
-        clickhouse_password=nodes[0].password(Role.ADMIN),
-    )
+    admin = as_admin(front.url, nodes[0])
     for node in nodes:
         only = admin.model_copy(update={"clickhouse_url": node.url, "clickhouse_cluster": ""})
         send_sql(only, "CREATE DATABASE headrace", database="default")
@@ -547,12 +536,7 @@ async def test_a_shard_is_added_and_nothing_has_to_move(tmp_path: Path) -> None:
     assert both[0] is not None
     nodes[0].join(structs.replace(both[0], shards=both[0].shards[:1]))
     front = Everywhere([nodes[0].url])
-    settings = ClickHouseSettings(
-        clickhouse_url=front.url,
-        clickhouse_cluster=CLUSTER,
-        clickhouse_user=Role.ADMIN.value,
-        clickhouse_password=nodes[0].password(Role.ADMIN),
-    )
+    settings = as_admin(front.url, nodes[0])
     before, after = ids_of(200), ids_of(200)
     store = ClickHouse(settings)
     try:
