@@ -41,8 +41,9 @@ _HOLD = (
     "SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0"
 )
 LISTEN = f"SYSTEM START LISTEN HTTP; SYSTEM START LISTEN TCP; {_HOLD}"
-_COUNT_OTHERS = "SELECT count() FROM system.processes WHERE query_id != queryID() AND user != ''"
-_KILL = "KILL QUERY WHERE true ASYNC"
+_OTHERS = "WHERE query_id != queryID() AND user != ''"
+_COUNT_OTHERS = f"SELECT count() FROM system.processes {_OTHERS}"
+_KILL_OTHERS = f"KILL QUERY {_OTHERS} ASYNC"
 # It is the server's default format of answers, too; with others, clients cannot read the server's version.
 FORMAT = "TabSeparated"
 _ENDING = {signal.SIGTERM, signal.SIGINT}
@@ -75,8 +76,9 @@ def main(arguments: list[str]) -> int:
 
 
 def serve(data_dir: Path, port: int) -> None:
-    """Until SIGTERM or SIGINT; then what is running has five seconds to end.
+    """Until SIGTERM or SIGINT; then what is running has five seconds to end, and the process ends: this never returns.
 
+    The engine is not asked to end by itself: it has crashed doing so just after its start. What it acknowledged survives.
     The data are in `engine`, the configuration is in `config` of the directory. Raises EngineError.
     """
     os.chdir(data_dir / "config")
@@ -89,7 +91,8 @@ def serve(data_dir: Path, port: int) -> None:
     signal.sigwait(_ENDING)
     if engine.reason:
         raise EngineError(_with_version(f"ClickHouse's engine does not serve: {engine.reason}"))
-    _end(engine, administrator)
+    _end(administrator)
+    os._exit(0)
 
 
 def _keep_to_own_files(data_dir: Path) -> None:
@@ -124,16 +127,16 @@ class _Engine(threading.Thread):
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
 
-def _end(engine: _Engine, administrator: "_Administrator") -> None:
-    """End the statement, and what has not ended in time. Raises EngineError."""
+def _end(administrator: "_Administrator") -> None:
+    """Wait until nothing is running, and end what has not ended in time. Raises EngineError."""
     begun = time.monotonic()
-    while engine.is_alive():
+    while administrator.ask(_COUNT_OTHERS) not in ("0\n", None):
         waited = time.monotonic() - begun
-        if administrator.ask(_COUNT_OTHERS) == "0\n" or waited > _PATIENCE_S:
-            administrator.ask(_KILL)
-        engine.join(0.1)
         if waited > _END_S:
-            raise EngineError(f"ClickHouse's engine did not end within {_END_S:g} s")
+            raise EngineError(f"what was running did not end within {_END_S:g} s")
+        if waited > _PATIENCE_S:
+            administrator.ask(_KILL_OTHERS)
+        time.sleep(0.1)
 
 
 class _Administrator:
@@ -141,12 +144,15 @@ class _Administrator:
         self._port = port
         self._headers = {"Authorization": f"Basic {base64.b64encode(f'admin:{password}'.encode()).decode()}"}
 
-    def ask(self, sql: str) -> str:
-        """The server's answer; nothing when it does not listen, for it does not yet or no longer."""
+    def ask(self, sql: str) -> str | None:
+        """The server's answer; nothing when it gives none in time. None: nobody listens."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
-        with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
-            connection.request("POST", "/", sql, self._headers)
-            return connection.getresponse().read().decode(errors="replace")
+        try:
+            with contextlib.closing(connection), contextlib.suppress(TimeoutError, http.client.HTTPException):
+                connection.request("POST", "/", sql, self._headers)
+                return connection.getresponse().read().decode(errors="replace")
+        except OSError:
+            return None
         return ""
 
 
