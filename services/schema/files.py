@@ -15,6 +15,8 @@ from services.runtime.cluster import on_cluster, own_table
 
 _OF_SHARD = "'/clickhouse/tables/{uuid}/{shard}', '{replica}'"
 _OF_ALL = "'/clickhouse/tables/{uuid}', '{shard}_{replica}'"
+# Rows a granule of the sharded tables. It cannot be changed in a table that is there, which keeps the 8,192 it was made with.
+_GRANULARITY = 2048
 _TABLE = re.compile(r"(CREATE TABLE IF NOT EXISTS|ALTER TABLE) (\w+) ")
 
 
@@ -40,8 +42,8 @@ def whole_table_engine(cluster: str) -> str:
 
 def _read(name: str, text: str, cluster: str) -> Migration:
     sql = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--"))
-    statements = [_render(s.strip(), cluster) for s in sql.split(";\n") if s.strip()]
-    return Migration(name, hashlib.sha256(text.encode()).hexdigest(), [s.rstrip(";") for s in statements])
+    statements = [_render(s.strip().rstrip(";"), cluster) for s in sql.split(";\n") if s.strip()]
+    return Migration(name, hashlib.sha256(text.encode()).hexdigest(), statements)
 
 
 def _render(statement: str, cluster: str) -> str:
@@ -51,6 +53,8 @@ def _render(statement: str, cluster: str) -> str:
     statement = _with_engine(statement, cluster, _OF_SHARD if table in SHARDED else _OF_ALL)
     window = "replicated_deduplication_window" if cluster else "non_replicated_deduplication_window"
     statement = statement.replace("{deduplication_window}", window)
+    if table in SHARDED and statement.startswith("CREATE"):
+        statement += f", index_granularity = {_GRANULARITY}"
     # Keeper tells the other replicas of a table, wherever they are; of settings it tells nobody.
     tells_itself = table not in SHARDED and statement.startswith("ALTER") and "MODIFY SETTING" not in statement
     return statement.replace("{on_cluster}", "" if tells_itself else on_cluster(cluster))

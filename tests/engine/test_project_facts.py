@@ -7,6 +7,7 @@ import pytest
 
 from services.contract.tables import EXPIRED
 from services.query.execution.executor import QueryExecutor
+from services.query.execution.fingerprint import Fingerprints
 from services.query.execution.limits import Limits
 from services.query.execution.project_facts import MANY_DELETED_IDS, ProjectFacts
 from services.query.sql.events import EVENTS_ONCE, SHOWN
@@ -83,3 +84,37 @@ async def test_a_project_with_many_deleted_ids_is_asked_with_a_join(clickhouse: 
         asked = QueryExecutor(found, Limits.of(QuerySettings()), facts)
         for project in (few, many):
             assert await asked.rows(sql, {"project": project}) == [("back",), ("else",), ("foreign",)]
+
+
+async def test_a_deletion_hides_from_the_next_answer_on(clickhouse: ClickHouseSettings) -> None:
+    """Also in a project that had none before, and none of another project's are looked at for it."""
+    first, second = "first-deletion", "no-deletion"
+    now = datetime.now(UTC)
+    for project in (first, second):
+        events = [Event(str(uuid.uuid4()), "a", who, now - timedelta(days=2), "{}") for who in ("gone", "else")]
+        store(clickhouse, {project: History(events)})
+    sql = f"SELECT e.distinct_id FROM {EVENTS_ONCE} WHERE e.project_id = {{project:String}} AND {SHOWN} ORDER BY 1"
+    async with opened_store(as_role(clickhouse, Role.QUERY)) as found:
+        facts, fingerprints = ProjectFacts(found, 60), Fingerprints(found)
+        asked = QueryExecutor(found, Limits.of(QuerySettings()), facts)
+
+        async def of(project: str) -> tuple[bool, list[str]]:
+            fingerprint = await fingerprints.read(None)
+            assert fingerprint is not None
+            none = await facts.nothing_deleted(project, fingerprint.deletions)
+            rows = await (asked.where_nothing_is_deleted() if none else asked).rows(sql, {"project": project})
+            return none, [who for (who,) in rows]
+
+        assert [await of(project) for project in (first, second)] == [(True, ["else", "gone"])] * 2
+        send_sql(
+            clickhouse,
+            "INSERT INTO deleted_ids (project_id, distinct_id, deletion_id, before) "
+            f"VALUES ('{first}', 'gone', generateUUIDv4(), now64(6))",
+        )
+        assert await of(first) == (False, ["else"])
+        assert await of(second) == (True, ["else", "gone"])
+
+
+async def test_where_deletions_cannot_be_read_they_are_looked_for() -> None:
+    async with opened_store(ClickHouseSettings(clickhouse_url="http://127.0.0.1:1")) as away:
+        assert not await ProjectFacts(away, 60).nothing_deleted("p", 1)

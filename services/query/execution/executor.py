@@ -1,6 +1,7 @@
 """Runs a query's SQL in ClickHouse, read only and within its limits."""
 
 import asyncio
+import copy
 from collections.abc import Awaitable, Sequence
 from typing import Any, TypeVar
 
@@ -10,7 +11,7 @@ from prometheus_client import Histogram
 from services.contract.tables import EVENTS
 from services.query.execution.limits import Limits
 from services.query.execution.project_facts import ProjectFacts
-from services.query.sql.events import KEPT, NOT_DELETED, with_border, with_joined_deletions
+from services.query.sql.events import KEPT, NOT_DELETED, with_border, with_joined_deletions, without_deletions
 from services.query.sql.events import SETTINGS as EVENTS_SETTINGS
 from services.runtime.clickhouse import (
     ClickHouse,
@@ -43,6 +44,7 @@ class QueryExecutor:
         self._store = store
         self._limits = limits
         self._facts = facts
+        self._nothing_deleted = False
         self.memory_bytes = limits.memory_bytes
         self._timeout_s = limits.execution_s + _GRACE_S
         self._settings: Settings = {
@@ -67,8 +69,14 @@ class QueryExecutor:
 
     def without_missing_shards(self) -> "QueryExecutor":
         """The same, and what a shard would have said that is away is left out."""
-        executor = QueryExecutor(self._store, self._limits, self._facts)
+        executor = copy.copy(self)
         executor._settings = {**self._settings, "skip_unavailable_shards": 1}
+        return executor
+
+    def where_nothing_is_deleted(self) -> "QueryExecutor":
+        """The same, for a project that is known to have no deletion."""
+        executor = copy.copy(self)
+        executor._nothing_deleted = True
         return executor
 
     def with_memory(self, memory_bytes: int) -> "QueryExecutor":
@@ -112,6 +120,8 @@ class QueryExecutor:
         """The statement as this project needs it now."""
         if KEPT in sql:
             sql, parameters = with_border(sql, parameters, await self._facts.kept_since_us(parameters["project"]))
-        if NOT_DELETED in sql and self._facts.has_many_deleted(parameters["project"]):
+        if self._nothing_deleted:
+            sql = without_deletions(sql)
+        elif NOT_DELETED in sql and self._facts.has_many_deleted(parameters["project"]):
             sql = with_joined_deletions(sql)
         return sql, parameters

@@ -6,6 +6,7 @@ Events lie in months: an answer about past months does not depend on the parts o
 
 from collections.abc import Collection
 
+from msgspec import Struct
 from xxhash import xxh3_128
 
 from services.contract.tables import COHORT_IDS, COHORTS, DELETED_IDS, EVENTS, IDENTITY_LOG, PERSON_IDS
@@ -23,10 +24,18 @@ Months = Collection[int] | None
 _TABLES = (COHORT_IDS, COHORTS, DELETED_IDS, IDENTITY_LOG, PERSON_IDS)
 # One row, of a short text: every answer waits for it, and on a cluster each server works the text out.
 _SQL = (
-    "SELECT count(), sum(cityHash64(hash_of_all_files)) FROM {parts} WHERE database = {{database:String}} AND active "
+    f"SELECT count(), sum(cityHash64(hash_of_all_files) AS hash), sumIf(hash, table = '{DELETED_IDS}') "
+    "FROM {parts} WHERE database = {{database:String}} AND active "
     "AND (table IN {{tables:Array(String)}} OR table = {{events:String}}{of_months})"
 )
 _OF_MONTHS = " AND partition IN {months:Array(String)}"
+
+
+class Fingerprint(Struct, frozen=True):
+    """`deletions`: of the deleted ids of all projects alone; 0 where there are none."""
+
+    of_all: bytes
+    deletions: int
 
 
 def fingerprint_sql(cluster: str, months: Months) -> str:
@@ -46,7 +55,7 @@ class Fingerprints:
         self._store = store
         self._said = False
 
-    async def read(self, months: Months) -> bytes | None:
+    async def read(self, months: Months) -> Fingerprint | None:
         """None where nothing can be said, for instance because a replica is away: then nothing is kept."""
         parameters = {
             "database": self._store.database,
@@ -62,4 +71,4 @@ class Fingerprints:
             self._said = True
             return None
         self._said = False
-        return xxh3_128(repr(rows).encode()).digest()
+        return Fingerprint(xxh3_128(repr(rows).encode()).digest(), rows[0][2])

@@ -46,9 +46,12 @@ class PeopleRoutes:
         spec = parse_people(sent, found, query, project_id)
         named = [*warnings, *(f"query: {warning}" for warning in of_query)]
 
-        async def list_people() -> PeopleResult:
+        async def list_people(nothing_deleted: bool) -> PeopleResult:
             result = await self._insights.read(
-                project_id, "people", lambda store, promoted: run_people(store, project_id, spec, promoted)
+                project_id,
+                "people",
+                lambda store, promoted: run_people(store, project_id, spec, promoted),
+                nothing_deleted,
             )
             result.warnings = named or UNSET
             return result

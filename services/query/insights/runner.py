@@ -59,7 +59,11 @@ class InsightRunner:
         """As `run`, encoded; kept from before where the data are still the same. `known`: tags of what the client has."""
         key = key_of(project_id, asked, list(warnings), now)
         return await self.kept(
-            project_id, key, months_read(asked), lambda: self.run(project_id, asked, warnings), known
+            project_id,
+            key,
+            months_read(asked),
+            lambda undeleted: self.run(project_id, asked, warnings, undeleted),
+            known,
         )
 
     async def kept(
@@ -67,14 +71,16 @@ class InsightRunner:
         project_id: str,
         key: bytes,
         months: Months,
-        make: Callable[[], Awaitable[Result]],
+        make: Callable[[bool], Awaitable[Result]],
         known: Collection[str] = (),
     ) -> Answer:
-        """What `make` gives, encoded. Its tag says what the data were before: should they change while it is made, no later
-        fingerprint is equal, so that it is not given again."""
-        before = await self._fingerprints.read(months)
-        if before is None:
-            return Answer(_encode(await make()))
+        """What `make` gives, encoded; it is told whether the project is known to have no deletion, see `read`. Its tag says what
+        the data were before: should they change while it is made, no later fingerprint is equal, so that it is not given
+        again."""
+        fingerprint = await self._fingerprints.read(months)
+        if fingerprint is None:
+            return Answer(_encode(await make(False)))
+        before = fingerprint.of_all
         # Promoted properties say what the text says; should one not, it is another answer. The border is the one that the
         # statements are given, which may be older than the fingerprint.
         border = await self._facts.kept_since_us(project_id)
@@ -86,7 +92,7 @@ class InsightRunner:
         if body is not None:
             return Answer(body, tag)
         read_without = self._read_without_columns
-        result = await make()
+        result = await make(await self._facts.nothing_deleted(project_id, fingerprint.deletions))
         body = _encode(result)
         is_other = self._read_without_columns != read_without or await self._facts.kept_since_us(project_id) != border
         if is_other or getattr(result, "partial", UNSET) is not UNSET:
@@ -94,12 +100,17 @@ class InsightRunner:
         self._kept.put(key, before, body)
         return Answer(body, tag)
 
-    async def run(self, project_id: str, asked: Asked, warnings: Sequence[str] = ()) -> Result:
+    async def run(
+        self, project_id: str, asked: Asked, warnings: Sequence[str] = (), nothing_deleted: bool = False
+    ) -> Result:
         """The result of a query, with what was ignored of its body. Raises ApiError, StoreError."""
         insight = INSIGHTS[asked.kind]
         try:
             result: Result = await self.read(
-                project_id, asked.kind, lambda store, promoted: insight.run(store, project_id, asked.spec, promoted)
+                project_id,
+                asked.kind,
+                lambda store, promoted: insight.run(store, project_id, asked.spec, promoted),
+                nothing_deleted,
             )
         except StoreUnavailableError:
             if not self._skip_shards:
@@ -113,16 +124,27 @@ class InsightRunner:
         if asked.window is not None:
             result.window = asked.window
         if asked.before is not None:
-            result.previous = await self.run(project_id, asked.before)
+            result.previous = await self.run(project_id, asked.before, (), nothing_deleted)
             if result.previous.partial is not UNSET:
                 result.partial = True
         result.warnings = list(warnings) or UNSET
         return result
 
-    async def read(self, project_id: str, name: str, work: Callable[[QueryExecutor, Promoted], Awaitable[T]]) -> T:
-        """What `work` gives in the project's turn, with the properties that have a column; it may be called again."""
+    async def read(
+        self,
+        project_id: str,
+        name: str,
+        work: Callable[[QueryExecutor, Promoted], Awaitable[T]],
+        nothing_deleted: bool = False,
+    ) -> T:
+        """What `work` gives in the project's turn, with the properties that have a column; it may be called again.
+
+        `nothing_deleted`: so it was when this was asked. A deletion that comes meanwhile is one of the next query.
+        """
 
         async def run(store: QueryExecutor) -> T:
+            if nothing_deleted:
+                store = store.where_nothing_is_deleted()
             try:
                 return await work(store, self._columns.keys)
             except UnknownColumnError:

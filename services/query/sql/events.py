@@ -57,6 +57,12 @@ NONE_EXPIRED = (
 SHOWN = f"{NOT_DELETED}{KEPT}"
 
 
+def without_deletions(sql: str) -> str:
+    """A statement that says the same, for a project of which nothing was ever deleted. The condition costs 4 ms before a row
+    is read, wherever it stands."""
+    return sql.replace(NOT_DELETED, "true")
+
+
 def with_border(sql: str, parameters: Parameters, since_us: int) -> tuple[str, Parameters]:
     """The statement without holes, of a project whose events are kept since then; 0: all of them."""
     if not since_us:

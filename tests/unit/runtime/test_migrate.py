@@ -36,6 +36,12 @@ def test_a_statement_is_ready_to_run(cluster: str) -> None:
         assert set(re.findall(r"\{\w+[^}]*\}", statement)) <= {"{uuid}", "{shard}", "{replica}"}
 
 
+@FORMS
+def test_a_new_table_of_events_has_small_granules(cluster: str) -> None:
+    granules = {s.split()[5]: s.partition("index_granularity = ")[2] for s in statements(cluster) if s.startswith("CREATE")}
+    assert granules["events_local" if cluster else "events"] == "2048"
+
+
 def test_one_server_has_plain_tables() -> None:
     for statement in statements(""):
         assert "ON CLUSTER" not in statement
