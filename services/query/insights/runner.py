@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
+from time import monotonic
 from typing import TypeVar
 
 import msgspec
@@ -21,6 +22,8 @@ from services.runtime.clickhouse import StoreUnavailableError, UnknownColumnErro
 
 T = TypeVar("T")
 
+# How long what was read before a query is taken for true.
+_STILL_SO_S = 1.0
 _encode = msgspec.json.Encoder().encode
 
 
@@ -139,11 +142,12 @@ class InsightRunner:
     ) -> T:
         """What `work` gives in the project's turn, with the properties that have a column; it may be called again.
 
-        `nothing_deleted`: so it was when this was asked. A deletion that comes meanwhile is one of the next query.
+        `nothing_deleted`: so it was when this was asked. Whoever has waited for the turn looks for deletions again.
         """
+        asked_at = monotonic()
 
         async def run(store: QueryExecutor) -> T:
-            if nothing_deleted:
+            if nothing_deleted and monotonic() - asked_at < _STILL_SO_S:
                 store = store.where_nothing_is_deleted()
             try:
                 return await work(store, self._columns.keys)
