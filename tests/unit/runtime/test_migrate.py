@@ -38,7 +38,9 @@ def test_a_statement_is_ready_to_run(cluster: str) -> None:
 
 @FORMS
 def test_a_new_table_of_events_has_small_granules(cluster: str) -> None:
-    granules = {s.split()[5]: s.partition("index_granularity = ")[2] for s in statements(cluster) if s.startswith("CREATE")}
+    granules = {
+        s.split()[5]: s.partition("index_granularity = ")[2] for s in statements(cluster) if s.startswith("CREATE")
+    }
     assert granules["events_local" if cluster else "events"] == "2048"
 
 
