@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from unittest.mock import patch
+from urllib.parse import quote
 
 import pytest
 
@@ -476,5 +477,18 @@ def test_a_group(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
     found = client.send("GET", f"{BASE_PATH}/groups/company/a/b", key).json()
     assert (found["traits"], found["members"], found["people"]) == ({"city": "Oslo", "seats": 5}, 2, ["u1", "u4"])
     assert found["first_seen"] < found["last_seen"]
+    assert client.send("GET", f"{BASE_PATH}/groups/company/a%2Fb", key).json() == found
     for path in ("company/nothing", "nothing/a/b"):
+        assert client.send("GET", f"{BASE_PATH}/groups/{path}", key).status_code == 404
+
+
+def test_a_group_of_a_type_with_a_slash(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
+    project, key = next(client.projects)
+    types = ["a/b", "/", "a//b", "x%2Fy", "ü?"]
+    calls = [dataclasses.replace(call("group", f"u{i}", 9, {}, "k/1"), group_type=kind) for i, kind in enumerate(types)]
+    store_people(clickhouse, {project: PeopleHistory([], {}, calls)})
+    for i, kind in enumerate(types):
+        found = client.send("GET", f"{BASE_PATH}/groups/{quote(kind, safe='')}/{quote('k/1', safe='')}", key).json()
+        assert (found["group_type"], found["group_key"], found["people"]) == (kind, "k/1", [f"u{i}"])
+    for path in ("a/b", "a", "a%2Fb", "", "/"):
         assert client.send("GET", f"{BASE_PATH}/groups/{path}", key).status_code == 404

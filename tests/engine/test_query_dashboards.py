@@ -339,6 +339,29 @@ def test_a_change_at_the_same_time_brings_no_deleted_one_back(client: QueryClien
     assert get(client, key, dashboard_id).status_code == 404
 
 
+def test_a_change_that_is_overtaken_was_made(client: QueryClient, key: str) -> None:
+    created = client.ask("/dashboard/create", key, {"name": "x", "queries": []})
+    path = f"{BASE_PATH}/dashboard/update/{created['dashboard_id']}"
+    insert, next_one = Dashboards._insert, [{"name": "z", "queries": QUERIES[:1], "version": 2}]
+
+    async def overtaken(self: Dashboards, row: Any, token: str) -> None:
+        await insert(self, row, token)
+        if next_one:
+            body = next_one.pop()
+            changed = await client.http.put(path, headers={"authorization": f"Bearer {key}"}, json=body)
+            assert changed.json()["version"] == 3
+
+    with patch.object(Dashboards, "_insert", overtaken):
+        changed = put(client, key, created["dashboard_id"], name="y", queries=QUERIES[2:], version=1)
+    assert changed.status_code == 200
+    made, now = changed.json(), get(client, key, created["dashboard_id"]).json()
+    assert made == {**now, "name": "y", "queries": QUERIES[2:], "version": 2, "updated_at": made["updated_at"]}
+    assert (now["name"], now["version"]) == ("z", 3)
+    assert made["updated_at"] < now["updated_at"]
+    # Another one of the same version was not made.
+    assert put(client, key, created["dashboard_id"], name="w", queries=[], version=1).status_code == 409
+
+
 def test_a_change_is_checked_as_a_new_one_is(client: QueryClient, key: str) -> None:
     created = client.ask("/dashboard/create", key, {"name": "x", "queries": []})
     for body, field in (

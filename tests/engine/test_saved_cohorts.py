@@ -3,7 +3,7 @@
 import asyncio
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -305,3 +305,33 @@ def test_the_service_itself_lets_them_go(clickhouse: ClickHouseSettings, monkeyp
 
 async def _moment() -> None:
     await asyncio.sleep(0.1)
+
+
+def test_slow_uploads_hold_up_no_rule_of_others(client: QueryClient) -> None:
+    (_, slow), (_, other) = next(client.projects), next(client.projects)
+
+    async def race() -> None:
+        go_on, begun = asyncio.Event(), []
+
+        async def body() -> AsyncIterator[bytes]:
+            yield b'{"ids": ["a"'
+            begun.append(True)
+            await go_on.wait()
+            yield b"]}"
+
+        def save(key: str, name: str, **sent: Any) -> Any:
+            headers = {"authorization": f"Bearer {key}"}
+            return client.http.put(f"{BASE_PATH}/cohorts/{name}", headers=headers, **sent)
+
+        uploads = [asyncio.create_task(save(slow, f"long {i}", content=body())) for i in range(2)]
+        async with asyncio.timeout(10):
+            while len(begun) < 2:  # noqa: ASYNC110 (nobody tells us)
+                await asyncio.sleep(0.01)
+        for small in ({"cohort": RULE}, {"ids": ["u1"]}):
+            assert (await save(other, "small", json=small)).status_code == 200
+        long = await save(other, "long", json={"ids": [f"{i:0100}" for i in range(11_000)]})
+        assert (long.status_code, long.headers["retry-after"]) == (429, "5")
+        go_on.set()
+        assert [(await upload).status_code for upload in uploads] == [200, 200]
+
+    client.run(race())

@@ -15,7 +15,7 @@ from services.console.queries.asked import Asked, asked_of
 from services.console.queries.cells import CELL, read_cell, said_of
 from services.console.queries.kinds import KINDS, Kind
 from services.console.queries.params import Pairs, Params
-from services.console.queries.windows import all_again
+from services.console.queries.windows import as_counted, said_again
 from services.console.results.numbers import shown
 from services.contract.api.people import PeopleResult
 from services.contract.api.root_paths import CONSOLE_PATH
@@ -59,7 +59,7 @@ class BehindPages:
             columns=_columns([traits for _, traits in rows]),
             group_type=None if result.groups is msgspec.UNSET else asked.body and asked.body.get("aggregate_by"),
             trait=_trait,
-            builder=f"{CONSOLE_PATH}/{kind.page}?{Params(all_again(said)).query()}",
+            builder=f"{CONSOLE_PATH}/{kind.page}?{Params(said_again(said)).query()}",
             csv=_address(kind, said, which, "people.csv"),
             more=None
             if result.next_cursor is msgspec.UNSET
@@ -79,7 +79,7 @@ class BehindPages:
 
 
 def _query(kind: Kind, visit: Visit) -> tuple[Asked, dict[str, Any] | None]:
-    asked = asked_of(kind, _said(visit))
+    asked = asked_of(kind, as_counted(_said(visit)))
     if asked.body is None:
         return asked, None
     body: dict[str, Any] = {"query": {"type": kind.name, **asked.body}, "cell": read_cell(visit.query.get(CELL, ""))}

@@ -1,7 +1,7 @@
 """When: `range=last:30d`, `range=all`, or `since` and `until` <-> the window of an API body."""
 
 import math
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 from services.console.queries.params import Pairs, Params
@@ -105,10 +105,33 @@ def all_as_dated(pairs: Pairs) -> Pairs:
     return [*kept, ("range", ":".join((ALL_TIME, *(times.get(name, "") for name in _TIMES))))]
 
 
-def all_again(pairs: Pairs) -> Pairs:
-    return [
-        (name, ALL_TIME if name == "range" and value.startswith(f"{ALL_TIME}:") else value) for name, value in pairs
-    ]
+def as_answered(pairs: Pairs, span: tuple[datetime, datetime]) -> Pairs:
+    """A window in words with the times that it had when a number was counted: after midnight the words mean others."""
+    if not _is_in_words(pairs):
+        return pairs
+    texts = (time.isoformat().replace("+00:00", "Z") for time in span)
+    return [*_without_times(pairs), *zip(_TIMES, texts, strict=True)]
+
+
+def as_counted(pairs: Pairs) -> Pairs:
+    """Those times in the place of the words."""
+    if not _is_in_words(pairs) or not set(_TIMES) <= {name for name, _ in pairs}:
+        return pairs
+    return [pair for pair in pairs if pair[0] not in ("range", "whole")]
+
+
+def said_again(pairs: Pairs) -> Pairs:
+    """Words and all time, as they were said before a number was counted."""
+    kept = _without_times(pairs) if _is_in_words(pairs) else pairs
+    return [(name, ALL_TIME if name == "range" and value.startswith(f"{ALL_TIME}:") else value) for name, value in kept]
+
+
+def _is_in_words(pairs: Pairs) -> bool:
+    return any(name == "range" and value.partition(":")[0] in _WORDS for name, value in pairs)
+
+
+def _without_times(pairs: Pairs) -> Pairs:
+    return [pair for pair in pairs if pair[0] not in _TIMES]
 
 
 def write_window(body: dict[str, Any]) -> Pairs:

@@ -35,10 +35,11 @@ Timezone = Annotated[
 Last = Annotated[
     str,
     Meta(
-        pattern=r"^[1-9][0-9]{0,3}(h|d|w|mo|months?)$",
         description="The last so many whole hours (`h`), days (`d`), weeks (`w`) or months (`mo`, `months`) of the time zone, and "
         "the current one up to its hour or day: `7d` begins with the midnight seven days before today's.",
         examples=["30d", "24h", "3months"],
+        # Not checked here: whoever reads it says what is wrong with it in words.
+        extra_json_schema={"pattern": r"^[1-9][0-9]{0,3}(h|d|w|mo|months?)$"},
     ),
 ]
 CalendarUnit = Literal["day", "week", "month", "quarter", "year"]

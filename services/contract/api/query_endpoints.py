@@ -176,7 +176,14 @@ QUERY_CALLS = (
         scope="query",
         errors=(*_READ, ErrorCode.NOT_FOUND),
         parameters=(
-            _parameter("group_type", "path", "Type of the group.", type="string", minLength=1, maxLength=200),
+            _parameter(
+                "group_type",
+                "path",
+                "Type of the group; a slash in it is `%2F`.",
+                type="string",
+                minLength=1,
+                maxLength=200,
+            ),
             _parameter("group_key", "path", "Key of the group.", type="string", minLength=1, maxLength=512),
         ),
     ),

@@ -1,13 +1,17 @@
 """Turns what the JSON decoder says into errors that a client can act on."""
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import msgspec
+from msgspec import inspect
 
 from services.contract.api.errors import ApiError, ErrorCode
 
 _AT = re.compile(r" - at `\$\.?(.*?)`$")
 _MISSING = re.compile(r"^Object missing required field `(.+?)`")
+_NO_WORD, _STEP = "Invalid enum value", re.compile(r"[^.\[\]]+")
 _TRUNCATED, _ENDS_EARLY = "Input data was truncated", "it is empty, or ends before its last bracket. Send all of it"
 _TYPE_NAMES = {"str": "string", "int": "integer", "float": "number", "bool": "boolean"}
 
@@ -25,8 +29,11 @@ def invalid_json(error: Exception, subject: str = "The body") -> ApiError:
     return ApiError(ErrorCode.INVALID_JSON, f"{subject} is not valid JSON: {_lower_first(reason)}.")
 
 
-def invalid_message(error: msgspec.ValidationError, at: str = "", subject: str = "The body") -> ApiError:
-    """The field that has the wrong type or size, and what was expected. `at` is the path of the decoded value."""
+def invalid_message(
+    error: msgspec.ValidationError, at: str = "", subject: str = "The body", kind: Any = None
+) -> ApiError:
+    """The field that has the wrong type or size, and what was expected. `at` is the path of the decoded value. `kind`: its
+    type, where it has fields that take some words alone."""
     text = str(error)
     found = _AT.search(text)
     path = found.group(1) if found else ""
@@ -37,7 +44,37 @@ def invalid_message(error: msgspec.ValidationError, at: str = "", subject: str =
         return ApiError(ErrorCode.MISSING_FIELD, f"`{field}` is required.", field=field)
     field = _join(at, path)
     place = f"`{field}`" if field else subject
+    taken = _words(kind, path) if reason.startswith(_NO_WORD) else []
+    if taken:
+        return ApiError(ErrorCode.INVALID_FIELD, f"{place} must be one of {', '.join(taken)}.", field=field or None)
     return ApiError(ErrorCode.INVALID_FIELD, f"{place}: {_plain(reason)}.", field=field or None)
+
+
+def _words(kind: Any, path: str) -> list[str]:
+    """Those that a field of a type takes."""
+    found = [inspect.type_info(kind)]
+    for step in _STEP.findall(path):
+        found = [inner for one in found for inner in _inner(one, step)]
+    return [str(word) for one in found for plain in _plain_types(one) for word in getattr(plain, "values", ())]
+
+
+def _inner(of: inspect.Type, step: str) -> Iterator[inspect.Type]:
+    for one in _plain_types(of):
+        if isinstance(one, inspect.StructType):
+            yield from (field.type for field in one.fields if field.encode_name == step)
+        elif isinstance(one, inspect.ListType):
+            yield one.item_type
+
+
+def _plain_types(of: inspect.Type) -> Iterator[inspect.Type]:
+    """Without what is said about a type, and each of several."""
+    if isinstance(of, inspect.Metadata):
+        yield from _plain_types(of.type)
+    elif isinstance(of, inspect.UnionType):
+        for one in of.types:
+            yield from _plain_types(one)
+    else:
+        yield of
 
 
 def _join(*parts: str) -> str:

@@ -52,7 +52,7 @@ def _check_rule(rule: Raw, now: datetime) -> None:
     try:
         cohort = msgspec.json.decode(rule, type=Cohort)
     except msgspec.ValidationError as error:
-        raise invalid_message(error, "cohort") from error
+        raise invalid_message(error, "cohort", kind=Cohort) from error
     if any(_saved(cohort)):
         raise invalid_field("cohort", "names a saved cohort; a saved one is made of rules alone")
     parse_cohort(absolute_cohort(at_any_time(cohort), now))

@@ -17,7 +17,7 @@ from services.query.cohorts.repository import SavedCohorts
 from services.query.cohorts.request import parse_saved_cohort
 from services.query.execution.executor import SECONDS
 from services.query.http.answers import Answers
-from services.query.http.requests import project_of, query_body
+from services.query.http.requests import MAX_BODY_BYTES, project_of, query_body
 from services.runtime.clock import Clock
 from services.runtime.http import json_response
 from services.runtime.keys import KeyCache
@@ -50,20 +50,23 @@ class CohortRoutes:
     async def save(self, request: Request) -> Response:
         project_id = await project_of(request, self._keys)
         name = _name(request)
+        if _is_small(request):
+            return await self._save(request, project_id, name, MAX_BODY_BYTES)
         if self._uploads.locked():
             raise ApiError(
                 ErrorCode.RATE_LIMITED,
-                f"{_UPLOADS_AT_ONCE} cohorts are being saved already. Send it again later.",
+                f"{_UPLOADS_AT_ONCE} long lists are being saved already. Send it again later.",
                 retry_after_s=_RETRY_AFTER_S,
             )
         async with self._uploads:
-            body = await query_body(
-                request, MAX_UPLOAD_BYTES, "Save the list as several cohorts, and join them with `or`."
-            )
-            new, warnings = await asyncio.to_thread(parse_saved_cohort, body, self._clock())
-            del body
-            with SECONDS.labels("cohort_save").time():
-                saved = await self._cohorts.save(project_id, name, new, self._clock())
+            return await self._save(request, project_id, name, MAX_UPLOAD_BYTES)
+
+    async def _save(self, request: Request, project_id: str, name: str, max_bytes: int) -> Response:
+        body = await query_body(request, max_bytes, "Save the list as several cohorts, and join them with `or`.")
+        new, warnings = await asyncio.to_thread(parse_saved_cohort, body, self._clock())
+        del body
+        with SECONDS.labels("cohort_save").time():
+            saved = await self._cohorts.save(project_id, name, new, self._clock())
         saved.warnings = warnings or UNSET
         return self._answers.json(project_id, saved)
 
@@ -94,3 +97,9 @@ def _name(request: Request) -> str:
     if not 1 <= len(name) <= MAX_COHORT_NAME_CHARS or "\0" in name:
         raise invalid_field("name", f"must have 1 to {MAX_COHORT_NAME_CHARS} characters, none of them NUL")
     return name
+
+
+def _is_small(request: Request) -> bool:
+    """Whether it says to be no larger than any query: it waits for no slow upload, whosever that is."""
+    said = request.headers.get("content-length", "")
+    return said.isdecimal() and len(said) <= len(str(MAX_BODY_BYTES)) and int(said) <= MAX_BODY_BYTES

@@ -1,5 +1,7 @@
 """The calls about single people, and about deleting: HTTP only."""
 
+from urllib.parse import unquote
+
 from msgspec import UNSET
 from msgspec.structs import replace
 from starlette.requests import Request
@@ -27,6 +29,7 @@ from services.runtime.keys import KeyCache, Scope
 
 _MAX_SEARCH_CHARS = 200
 _FOUND_PEOPLE = 20
+_GROUPS = "/groups/"
 
 
 class PersonRoutes:
@@ -44,7 +47,7 @@ class PersonRoutes:
         # Ids may have slashes in them.
         return [
             Route(f"{BASE_PATH}/persons", self.search, methods=["GET"]),
-            Route(f"{BASE_PATH}/groups/{{group_type}}/{{group_key:path}}", self.group, methods=["GET"]),
+            Route(f"{BASE_PATH}{_GROUPS}{{group_type:path}}/{{group_key:path}}", self.group, methods=["GET"]),
             Route(f"{BASE_PATH}/persons/{{distinct_id:path}}", self.person, methods=["GET"]),
             Route(f"{BASE_PATH}/privacy/delete", self.delete, methods=["POST"]),
             Route(f"{BASE_PATH}/privacy/delete/{{deletion_id}}", self.deletion, methods=["GET"]),
@@ -85,7 +88,7 @@ class PersonRoutes:
 
     async def group(self, request: Request) -> Response:
         project_id = await project_of(request, self._keys)
-        group_type, key = request.path_params["group_type"], request.path_params["group_key"]
+        group_type, key = _group_of(request)
         with SECONDS.labels("group").time():
             found = (
                 None
@@ -112,3 +115,10 @@ class PersonRoutes:
         if deletion is None:
             raise ApiError(ErrorCode.NOT_FOUND, "This project has no such deletion.")
         return json_response(deletion)
+
+
+def _group_of(request: Request) -> tuple[str, str]:
+    """Type and key, of the address as it was sent: the first slash parts them, and one in a type is written `%2F`."""
+    address: str = request.scope["raw_path"].decode("ascii", "replace")
+    group_type, _, key = address.partition(_GROUPS)[2].partition("/")
+    return unquote(group_type), unquote(key)

@@ -94,7 +94,8 @@ def _cell(value: Any) -> Any:
         text = value
     else:
         text = msgspec.json.encode(value).decode()
-    return f"'{text}" if text.startswith(_FORMULAS) else text
+    # Some programs drop NUL when they read it.
+    return f"'{text}" if text.lstrip("\0").startswith(_FORMULAS) else text
 
 
 def _name(names: str | list[str] | UnsetType | None) -> Any:

@@ -40,7 +40,7 @@ def decode(body: bytes, kind: type[T], known: Collection[str] | None = ()) -> tu
         inside = _listed_warnings(sent, kind) + _cohort_warnings(sent)
         return value, (mended + _warnings(sent, {*kind.__struct_fields__, *known}) + inside)[:MAX_WARNINGS]
     except msgspec.ValidationError as error:
-        raise invalid_message(error) from error
+        raise invalid_message(error, kind=kind) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise invalid_json(error) from error
 

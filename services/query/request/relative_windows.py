@@ -199,7 +199,9 @@ def _in_words(said: Any, zone: ZoneInfo, now: datetime) -> tuple[TimeWindow, Shi
 def _last(text: str) -> tuple[int, str]:
     found = _LAST.fullmatch(text)
     if found is None:
-        raise invalid_field("last", "must be a number with h, d, w or months behind it, such as `30d`")
+        raise invalid_field(
+            "last", "must be a number from 1 to 9999 with h, d, w, mo or months behind it, such as `30d`"
+        )
     return int(found[1]), found[2]
 
 

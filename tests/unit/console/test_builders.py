@@ -245,10 +245,10 @@ async def test_people_behind_a_number(api: FakeApi) -> None:
         hidden = re.findall(
             r'<input type="hidden" name="([^"]*)" value="([^"]*)">', page.text.partition('class="numbers"')[2]
         )
-        pairs = [(name, html.unescape(value)) for name, value in hidden if name[:2] in ("s.", "ra")]
+        pairs = [(name, html.unescape(value)) for name, value in hidden if name[:2] in ("s.", "ra", "si", "un")]
         answer = await client.get(f"/console/trends/people?{urlencode([*pairs, ('cell', html.unescape(which[1]))])}")
         assert asked(api)["/query/people"] == {
-            "query": {"type": "trends", "series": [{"event": "a"}], "last": "7d"},
+            "query": {"type": "trends", "series": [{"event": "a"}], **TRENDS["window"]},
             "cell": {"bucket": 0, "line": {"kind": "value", "value": EVIL}},
         }
         more = re.search(r'href="(/console/trends/people\?[^"]*cursor[^"]*)"', answer.text)
@@ -256,6 +256,7 @@ async def test_people_behind_a_number(api: FakeApi) -> None:
         await client.get(html.unescape(more[1]))
         assert asked(api)["/query/people"]["cursor"] == "c+1"
     assert "1\u202f200 people" in answer.text
+    assert 'href="/console/trends?s.0.event=a&amp;range=last%3A7d"' in answer.text
     assert "<script>alert" not in answer.text
     assert "Sun 1 Mar 2026" in answer.text
     assert f"/console/person?{urlencode({'id': EVIL})}" in answer.text

@@ -1,5 +1,6 @@
 """The address of a page holds the whole query: body -> address -> body is the same."""
 
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -14,11 +15,13 @@ from services.console.queries.params import Params
 from services.console.queries.places import place_of
 from services.console.queries.titles import title_of
 from services.console.queries.windows import (
-    all_again,
     all_as_dated,
+    as_answered,
+    as_counted,
     dated,
     lasting,
     read_window,
+    said_again,
     said_range,
     says_all_time,
     write_window,
@@ -106,7 +109,21 @@ def test_people_are_those_of_all_time_as_it_was() -> None:
     pairs = [("born", "a"), ("range", "custom"), ("since", "2024-01-04"), ("until", "2024-06-30")]
     assert all_as_dated(pairs) == [("born", "a"), ("range", "all:2024-01-04:2024-06-30")]
     assert read_window(Params(all_as_dated(pairs))) == {"since": "2024-01-04", "until": "2024-06-30"}
-    assert all_again(all_as_dated(pairs)) == [("born", "a"), ("range", "all")]
+    assert said_again(all_as_dated(pairs)) == [("born", "a"), ("range", "all")]
+
+
+def test_people_are_those_of_the_words_when_they_were_counted() -> None:
+    pairs = [("born", "a"), ("range", "last:7d"), ("tz", "Asia/Tokyo"), ("whole", "1")]
+    span = datetime(2026, 3, 1, 15, tzinfo=UTC), datetime(2026, 3, 8, 15, tzinfo=UTC)
+    answered = as_answered(pairs, span)
+    # A page that shows it again, and one that is asked for again, say words.
+    assert read_window(Params(answered)) == {"last": "7d", "timezone": "Asia/Tokyo", "whole_periods": True}
+    assert as_answered(answered, span) == answered
+    assert said_again(answered) == pairs
+    times = {"since": "2026-03-01T15:00:00Z", "until": "2026-03-08T15:00:00Z", "timezone": "Asia/Tokyo"}
+    assert read_window(Params(as_counted(answered))) == times
+    for other in (pairs, [("range", "all")], [("range", "custom"), ("since", "2026-03-01"), ("until", "2026-03-02")]):
+        assert as_counted(other) == other
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """What the decoder says becomes something that a client can act on: which field, what was expected, where."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 import pytest
@@ -84,6 +84,28 @@ def test_a_message_names_the_field_and_what_was_expected(
 def test_the_path_begins_where_the_value_was_found(text: str, field: str, message: str) -> None:
     error = message_error(text, at="query")
     assert (error.field, error.message) == (field, message)
+
+
+Size = Annotated[Literal["s", "m"], Meta(description="How large.")]
+
+
+class Node(Struct, rename={"all_of": "and"}):
+    size: Size | None = None
+    all_of: list["Node"] | None = None
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('{"size": "xl"}', "size"),
+        ('{"and": [{}, {"and": [{"size": "' + "x" * 10_000 + '"}]}]}', "and[1].and[0].size"),
+    ],
+)
+def test_a_field_that_takes_some_words_says_which(text: str, place: str) -> None:
+    with pytest.raises(msgspec.ValidationError) as invalid:
+        msgspec.json.decode(text, type=Node)
+    error = invalid_message(invalid.value, kind=Node)
+    assert (error.field, error.message) == (place, f"`{place}` must be one of m, s.")
 
 
 def test_the_subject_is_what_the_message_is_called() -> None:

@@ -153,6 +153,11 @@ def test_the_rules_of_a_cohort_have_words_too() -> None:
     [
         ({"last": "7d", "this": "day"}, ErrorCode.INVALID_FIELD, "this"),
         ({"last": "7d", "since": 1}, ErrorCode.INVALID_FIELD, "last"),
+        ({"last": "7"}, ErrorCode.INVALID_FIELD, "last"),
+        ({"last": "0d"}, ErrorCode.INVALID_FIELD, "last"),
+        ({"last": "1m"}, ErrorCode.INVALID_FIELD, "last"),
+        ({"last": "٧d"}, ErrorCode.INVALID_FIELD, "last"),
+        ({"last": "7d\n"}, ErrorCode.INVALID_FIELD, "last"),
         ({"since": 1, "compare": "previous"}, ErrorCode.MISSING_FIELD, "until"),
         ({"until": 1, "whole_periods": True}, ErrorCode.MISSING_FIELD, "since"),
         ({"last": "7d", "timezone": "Berlin"}, ErrorCode.INVALID_TIMEZONE, "timezone"),

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -100,6 +101,26 @@ def test_events_and_people() -> None:
     ]
     people = PeopleResult(count=1, people=[ListedPerson(person_id="u\n1", traits={"age": Raw(b"-3")})])
     assert read("people", people)[1:] == [["person", "u\n1", '{"age":-3}']]
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ("=1", "'=1"),
+        ("\0\0=1", "'\0\0=1"),
+        ("＝1", "'＝1"),
+        ("\r=1", "'\r=1"),
+        ("a=1", "a=1"),
+        ("a\0=1", "a\0=1"),
+        (-1, "-1"),
+        ("-1", "'-1"),
+        ([-1], "[-1]"),
+    ],
+)
+def test_no_text_is_a_formula(value: Any, cell: str) -> None:
+    answer = trends(1)
+    answer.series[0].lines[0].value = Raw(json.dumps(value).encode())
+    assert read("trends", answer)[1][4] == cell
 
 
 @pytest.mark.parametrize(
