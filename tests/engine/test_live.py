@@ -294,6 +294,14 @@ def test_of_many_that_come_at_once_so_many_are_opened(client: QueryClient) -> No
         assert client.run(follow()) == [200] * live.MAX_STREAMS_OF_PROJECT + [429] * 5
 
 
+def test_whoever_asks_for_the_head_alone_takes_no_place(client: QueryClient) -> None:
+    _, key = next(client.projects)
+    for _ in range(live.MAX_STREAMS_OF_PROJECT + 1):
+        answer = client.send("HEAD", f"{BASE_PATH}/events/live", key)
+        assert (answer.status_code, answer.content) == (200, b"")
+        assert answer.headers["content-type"].startswith("text/event-stream")
+
+
 def test_streams_are_bounded_and_end_with_the_service(client: QueryClient) -> None:
     _, key = next(client.projects)
     _, other = next(client.projects)

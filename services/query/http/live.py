@@ -44,6 +44,8 @@ LOOK_BACK_US = 120 * SECOND_US
 _KEEP_ALIVE_S = 10.0
 _RETRY_AFTER_S = 10
 
+_TYPE = "text/event-stream"
+_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -136,6 +138,8 @@ class LiveRoutes:
                 f"At most {MAX_STREAMS_OF_PROJECT} streams of a project are open at once, and {MAX_STREAMS} in all. Close one.",
                 retry_after_s=_RETRY_AFTER_S,
             )
+        if request.method == "HEAD":
+            return Response(media_type=_TYPE, headers=_HEADERS)
         # Counted before anything is waited for: else many that come at once would all find room.
         self._streams[project_id] += 1
         return _Stream(self._stream(request, project_id, conditions, sent), lambda: self._ended(project_id))
@@ -197,8 +201,7 @@ class _Stream(StreamingResponse):
     """Says when it has ended, also where its client has gone before its first part."""
 
     def __init__(self, parts: AsyncIterator[bytes], ended: Callable[[], None]) -> None:
-        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        super().__init__(parts, media_type="text/event-stream", headers=headers)
+        super().__init__(parts, media_type=_TYPE, headers=_HEADERS)
         self._ended = ended
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
