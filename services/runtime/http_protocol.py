@@ -242,7 +242,7 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._ignore_upgrade(bytes(data[upgrade.args[0] :]))
         except httptools.HttpParserError as error:
             cause = error.__context__
-            self._refuse(cause if isinstance(cause, ApiError) else _invalid_request())
+            self._refuse(cause if isinstance(cause, ApiError) else _invalid_request(error))
 
     def _ignore_upgrade(self, rest: bytes) -> None:
         """For the parser a request that offers another protocol ends with its head. It is read again without the offer."""
@@ -457,8 +457,9 @@ class BoundedHttpProtocol(HttpToolsProtocol):
 def _url(url: bytes) -> tuple[str, bytes, bytes]:
     """Its path, that as it was sent, and what stands behind the question mark."""
     parsed = httptools.parse_url(url)
-    path: str = parsed.path.decode("ascii")
-    return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""
+    raw_path: bytes = parsed.path or b"/"  # of `http://host` there is none
+    path = raw_path.decode("ascii")
+    return unquote(path) if "%" in path else path, raw_path, parsed.query or b""
 
 
 _short_url = lru_cache(maxsize=256)(_url)
@@ -481,9 +482,12 @@ def _head_too_large() -> ApiError:
     )
 
 
-def _invalid_request() -> ApiError:
+def _invalid_request(error: httptools.HttpParserError) -> ApiError:
+    # What it says of an address that our own part of it could not read is about that part.
+    reason = "" if isinstance(error, httptools.HttpParserCallbackError) else f" ({error})"
     return ApiError(
-        ErrorCode.INVALID_REQUEST, "This is no request that HTTP/1.1 allows. Look at its head and its length."
+        ErrorCode.INVALID_REQUEST,
+        f"This is no request that HTTP/1.1 allows{reason}. Look at its first line, its headers and its length.",
     )
 
 

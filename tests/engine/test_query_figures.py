@@ -208,6 +208,14 @@ def test_the_top_values_are_those_with_the_largest_measure(
     assert [line.get("value", line["kind"]) for line in answered["lines"]] == [first, "other"]
 
 
+def test_of_sums_that_no_double_tells_apart_the_larger_comes_first(
+    client: QueryClient, clickhouse: ClickHouseSettings
+) -> None:
+    texts = ['{"c":"a","n":9007199254740992}', '{"c":"b","n":9007199254740992}', '{"c":"b","n":1}']
+    project = Project(client, clickhouse, *(event("e", "u", timedelta(hours=i), text) for i, text in enumerate(texts)))
+    assert list(project.measured("sum", breakdown="c").items()) == [("b", 2**53 + 1), ("a", 2**53)]
+
+
 def test_values_without_a_number_come_last(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
     texts = ['{"c":"none"}'] * 9 + ['{"c":"less","n":-5}', '{"c":"more","n":-2}']
     project = Project(client, clickhouse, *(event("e", "u", timedelta(hours=i), text) for i, text in enumerate(texts)))
@@ -235,6 +243,15 @@ def test_values_without_a_number_come_last(client: QueryClient, clickhouse: Clic
         (["1000000.1", "-1000000"], "sum", 0.1),
         (["1", "0", "0"], "avg", 1 / 3),
         (["9007199254740991"], "sum", 9007199254740991),
+        (["9007199254740992", "1"], "sum", 9007199254740993),
+        (["-9007199254740993"], "sum", -9007199254740993),
+        (["9007199254740993"] * 3, "avg", 9007199254740993),
+        (["9223372036854775807", "18446744073709551615", "2"], "sum", 27670116110564327424),
+        (["1795178096123456789", "1795178096123456788"], "avg", 1795178096123456788.5),
+        (["10000000000000000", "1", "-10000000000000000"], "sum", 1),
+        (["9007199254740992", "0.5", "0.5"], "sum", 9007199254740992.0),
+        (["12345678901234.56", "1", "0.01"], "sum", 12345678901235.57),
+        (["9" * 60, "1"], "sum", 1e60),
         (["1e308", "1e308"], "sum", None),
         (["5e-324", "5e-324"], "sum", 1e-323),
         (["1e-7", "2e-7"], "sum", 3e-7),

@@ -4,7 +4,7 @@ import re
 
 from services.contract.api.errors import ApiError, ErrorCode
 
-_BOM = b"\xef\xbb\xbf"
+_MARKS = re.compile(rb"(?:\xef\xbb\xbf)+")
 COMPRESSED = {
     b"\x1f\x8b": "gzip",
     b"\x28\xb5\x2f\xfd": "zstd",
@@ -63,8 +63,9 @@ def refuse_wide_characters(body: bytes) -> None:
 
 
 def without_mark(body: bytes) -> bytes:
-    """The body without a byte order mark."""
-    return body.removeprefix(_BOM)
+    """The body without a byte order mark, or several: whoever puts one before a text may find one there."""
+    marks = _MARKS.match(body)
+    return body[marks.end() :] if marks else body
 
 
 def halves_replaced(text: bytes) -> bytes:

@@ -20,6 +20,7 @@ from services.query.request.time_window import TimeWindow, window_of
 from services.query.sql.breakdown import label_sql, line_of, placed_sql, value_sql, value_text
 from services.query.sql.event_filter import event_filter_sql
 from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW, window_parameters
+from services.query.sql.json_text import INEXACT_FROM
 from services.query.sql.measures import EXTREMES, SUMS, measure_sql, measured_value
 from services.query.sql.parameters import Parameters, Promoted
 from services.query.sql.segment import segment_sql
@@ -233,10 +234,10 @@ def _number(measure: Measure, found: Any) -> float | int | None:
     """A number as it is answered, of what the store found; None where there is nothing to measure, or no such double."""
     if measure in EXTREMES:
         return _exact(*found)
-    number, scale = found if measure in SUMS else (found, 0.0)
-    if number is None or not isfinite(number):
-        return None
-    return _rounded(number, scale) if measure in SUMS else number
+    if measure in SUMS:
+        fractions, scale, whole, count = found
+        return _sum(fractions, scale, whole, 1 if measure == "sum" else count)
+    return found if found is not None and isfinite(found) else None
 
 
 def _exact(number: float | None, integer: int) -> float | int | None:
@@ -244,6 +245,16 @@ def _exact(number: float | None, integer: int) -> float | int | None:
     if number is None:
         return None
     return integer if integer and float(integer) == number else number + 0.0  # -0.0 is 0.0
+
+
+def _sum(fractions: float, scale: float, whole: int, by: int) -> float | int | None:
+    """The sum of fractions and whole numbers by a count; `scale` is the sum of their absolute values."""
+    if by == 0 or not isfinite(fractions):
+        return None
+    if fractions:
+        return _rounded((fractions + whole) / by, scale / by)
+    # Integers are divided to the nearest double.
+    return whole // by if whole % by == 0 and abs(whole) >= INEXACT_FROM * by else whole / by
 
 
 def _rounded(number: float, scale: float) -> float:

@@ -106,6 +106,11 @@ def double(text: str) -> str:
     return f"if({is_large(text)}, JSONExtractFloat(concat({digits(text)}, 'e0')), JSONExtractFloat({text}))"
 
 
+def whole_number(text: str) -> str:
+    """A whole number of up to 64 bits, and what ClickHouse writes as one of a larger double; else 0."""
+    return f"if({is_large(text)}, toInt128(0), toInt128OrZero({text}))"
+
+
 def inexact_integer(text: str, number: str) -> str:
     """The whole number where doubles are too coarse for all of them, else 0. `number`: its double."""
     return (

@@ -6,7 +6,7 @@ from services.contract.api.trends import Measure
 from services.query.request.filters import Condition, property_name
 from services.query.sql.breakdown import OVER_VALUE
 from services.query.sql.groups import event_group
-from services.query.sql.json_text import double, inexact_integer, is_number
+from services.query.sql.json_text import INEXACT_FROM, double, inexact_integer, is_number, whole_number
 from services.query.sql.parameters import Parameters
 from services.query.sql.persons import PERSON
 from services.query.sql.properties import event_property
@@ -15,7 +15,9 @@ from services.query.sql.traits import group_values, person_values
 EXTREMES = ("min", "max")
 SUMS = ("sum", "avg")
 _NUMERIC = is_number("text")
-_SUMS_STATE = f"sumKahanIfState(number, {_NUMERIC}), sumIf(abs(number), {_NUMERIC})"
+# Whole numbers are summed by themselves: their sum may need more digits than a double has.
+_FRACTIONS = f"sumKahanIfState(if(whole = 0, number, 0.), {_NUMERIC})"
+_SUMS_STATE = f"{_FRACTIONS}, sumIf(abs(number), {_NUMERIC}), sumIf(whole, {_NUMERIC}), countIf({_NUMERIC})"
 
 
 class Measured(Struct, frozen=True):
@@ -33,6 +35,8 @@ def measured_value(trait: Condition | None, key: str | None, measure: Measure, p
     columns = f", {text} AS text, {double('text')} AS number"
     if measure in EXTREMES:
         columns += f", {inexact_integer('text', 'number')} AS integer"
+    elif measure in SUMS:
+        columns += f", {whole_number('text')} AS whole"
     return Measured(columns, "" if trait is None else _trait_join(trait, parameters))
 
 
@@ -49,7 +53,8 @@ def _trait_join(trait: Condition, parameters: Parameters) -> str:
 
 class MeasureSql(Struct, frozen=True):
     """`state` aggregates events. `merged` is the number of several states, `total` that of all states of a value, of which
-    `by` is compared. Of sums the number is (it, the same of the absolute values), of extremes (double, integer or 0)."""
+    `by` is compared. Of sums the number is (sum of fractions, of absolute values, of whole numbers, count), of extremes
+    (double, integer or 0)."""
 
     state: str
     merged: str
@@ -61,7 +66,11 @@ def measure_sql(measure: Measure, percentile: float) -> MeasureSql:
     """`percentile` from 0 to 1."""
     state, by = _state(measure, percentile), "total"
     if measure in SUMS:
-        by = "total.1"
+        by = "total.1 + toFloat64(total.3)"
+        if measure == "avg":
+            by = f"({by}) / nullIf(total.4, 0)"
+        else:
+            by += f" DESC, if(total.1 = 0 AND abs(total.3) >= {INEXACT_FROM:d}, total.3, toInt128(0))"
     elif measure in EXTREMES:
         by = "total.1 DESC NULLS LAST, if(toFloat64(total.2) = total.1, total.2, toInt128(0))"
     return MeasureSql(state, _merged(measure, percentile), _merged(measure, percentile, f" {OVER_VALUE}"), by)
@@ -77,10 +86,8 @@ def _state(measure: Measure, percentile: float) -> str:
             return "(count(), uniqExactState(person))"
         case "percentile":
             return f"quantileExactInclusiveOrNullIfState({percentile!r})(number, {_NUMERIC})"
-        case "sum":
+        case "sum" | "avg":
             return f"({_SUMS_STATE})"
-        case "avg":
-            return f"({_SUMS_STATE}, countIf({_NUMERIC}))"
     # Beside the extreme, that of the integers which doubles are too coarse for. OrNull: of no number there is none.
     exact = f"{measure}IfState(integer, {_NUMERIC} AND integer != 0)"
     return f"({measure}OrNullIfState(number, {_NUMERIC}), {exact})"
@@ -97,9 +104,7 @@ def _merged(measure: Measure, percentile: float, over: str = "") -> str:
             return f"sum(state.1){over} / uniqExactMerge(state.2){over}"
         case "percentile":
             return f"quantileExactInclusiveOrNullIfMerge({percentile!r})(state){over}"
-        case "sum":
-            return f"(sumKahanIfMerge(state.1){over}, sum(state.2){over})"
-        case "avg":
-            counted = f"nullIf(sum(state.3){over}, 0)"
-            return f"(sumKahanIfMerge(state.1){over} / {counted}, sum(state.2){over} / {counted})"
+        case "sum" | "avg":
+            sums = ", ".join(f"sum(state.{part}){over}" for part in (2, 3, 4))
+            return f"(sumKahanIfMerge(state.1){over}, {sums})"
     return f"({measure}OrNullIfMerge(state.1){over}, {measure}IfMerge(state.2){over})"

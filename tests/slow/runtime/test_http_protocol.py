@@ -172,7 +172,7 @@ INVALID = [
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     b"GET /a HTTP/9.9\r\n\r\n",
-    b"GET http://host HTTP/1.1\r\n\r\n",
+    b"GET http://host#part HTTP/1.1\r\n\r\n",
     b"GET /\xff\xfe HTTP/1.1\r\n\r\n",
     b"GET /a HTTP/1.1\r\nno colon\r\n\r\n",
     b"GET /a HTTP/1.1\r\nx: a\x00b\r\n\r\n",
@@ -190,6 +190,30 @@ async def test_what_is_no_http_is_refused_in_the_one_shape(sent: bytes) -> None:
     client = MemoryConnection(app)
     assert refusal(await client.exchange(sent)) == (400, "invalid_request")
     assert app.asked == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "says"),
+    [
+        (b"post /a HTTP/1.1\r\n\r\n", "method"),
+        (b"GET /a b HTTP/1.1\r\n\r\n", "Expected HTTP/"),
+        (b"GET /\xc3\xa4 HTTP/1.1\r\n\r\n", "url path"),
+        (b"GET /a HTTP/1.1\r\nx: a\x00b\r\n\r\n", "header value"),
+        (b"POST /a HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\n", "Duplicate Content-Length"),
+        (b"POST /a HTTP/1.1\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n", "Transfer-Encoding"),
+        (b"POST /a HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "chunk size"),
+    ],
+)
+async def test_a_refusal_says_what_is_wrong_with_the_request(sent: bytes, says: str) -> None:
+    answer = await MemoryConnection(Echo()).exchange(sent)
+    assert says in json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["message"]
+
+
+@pytest.mark.parametrize("query", [b"", b"?a=b"])
+async def test_an_address_with_a_host_and_no_path_is_that_of_the_root(query: bytes) -> None:
+    app = Echo()
+    await MemoryConnection(app).exchange(b"GET http://host%b HTTP/1.1\r\n\r\n" % query)
+    assert app.asked == ["GET / 0 0"]
 
 
 async def test_a_proxy_s_method_is_not_taken() -> None:

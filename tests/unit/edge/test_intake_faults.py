@@ -191,8 +191,9 @@ def test_a_batch_of_faults_alone_rejects_each(events: list[bytes]) -> None:
 # Encodings.
 
 
-def test_a_byte_order_mark_is_skipped() -> None:
-    bom = b"\xef\xbb\xbf"
+@pytest.mark.parametrize("marks", [1, 2, 3])
+def test_byte_order_marks_are_skipped_in_all_calls_alike(marks: int) -> None:
+    bom = b"\xef\xbb\xbf" * marks
     assert len(take_track(bom + GOOD % 1, "shop", NOW).lines) == 1
     assert len(take_track(bom + b"[" + GOOD % 1 + b"]", "shop", NOW).lines) == 1
     assert len(take_batch(bom + b'{"events":[%s]}' % (GOOD % 1), "shop", NOW).lines) == 1

@@ -23,8 +23,9 @@ def request(key: str | None) -> Request:
     return Request({"type": "http", "headers": headers})
 
 
-def test_a_byte_order_mark_is_skipped() -> None:
-    mark = b"\xef\xbb\xbf"
+@pytest.mark.parametrize("marks", [1, 2])
+def test_byte_order_marks_are_skipped(marks: int) -> None:
+    mark = b"\xef\xbb\xbf" * marks
     assert decode_query("events", mark + b"{%s}" % WINDOW)[1] == []
     assert parse_privacy_delete(mark + b'{"distinct_id":"u"}')[0].distinct_id == "u"
     assert parse_dashboard(mark + b'{"name":"a","queries":[]}', "p")[0].name == "a"
