@@ -132,10 +132,10 @@ def test_a_rule_is_too_deep_before_anything_walks_all_of_it(wrapped: str) -> Non
 def test_a_mebibyte_of_rules_is_refused_soon() -> None:
     some = {"and": [{"and": [{"and": [{"did": "a"}] * 20}] * 20}] * 20}
     body = json.dumps({"cohort": {"or": [some] * 9}}, separators=(",", ":")).encode()
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(ApiError):
         parse_query("cohort", body, "p")
-    assert time.monotonic() - began < 5  # with the fields looked up for each rule it took 30 s
+    assert time.process_time() - began < 5  # with the fields looked up for each rule it took 30 s
 
 
 def test_a_cursor_is_of_one_cohort() -> None:
