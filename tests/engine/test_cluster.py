@@ -27,8 +27,9 @@ from services.runtime import cluster as cluster_module
 from services.runtime.clickhouse import BadDataError, ClickHouse, StoreError, StoreUnavailableError
 from services.runtime.settings import ClickHouseSettings
 from services.schema.agreement import agree_with_schema
+from services.schema.files import load_migrations
 from services.schema.layout import LayoutError
-from services.schema.migrate import migrate
+from services.schema.migrate import migrate, steps_ahead
 from services.schema.roles import Role
 from services.schema.topology import TopologyError
 from services.worker.consumer.store_restarts import StoreRestarts
@@ -215,8 +216,12 @@ async def test_tables_are_made_from_the_old_server_alone(tmp_path: Path) -> None
             await migrate(settings)
         assert send_sql(old, f"SELECT count() FROM {EVENTS}").strip() == "50"
         front.first = 0
+        # It said that the tables were up to date.
+        assert (await steps_ahead(settings))[-1].startswith("move the rows of one server to the cluster: identity_log, ")
+        assert len(await steps_ahead(settings)) == len(load_migrations()) + 1
         await migrate(settings)
         assert count(settings, "before") == (50, 50)
+        assert await steps_ahead(settings) == []
         # By then all have them.
         front.first = 1
         assert await migrate(settings) == []
@@ -227,6 +232,7 @@ async def test_tables_are_made_from_the_old_server_alone(tmp_path: Path) -> None
         )
         with pytest.raises(TopologyError, match="does not send rows to the shard of their event_id"):
             await agree_with_schema(settings)
+        assert await steps_ahead(settings) == ["make the table events anew, which shows all shards"]
         await migrate(settings)
         await agree_with_schema(settings)
         place = nodes[1].config.place
@@ -250,6 +256,8 @@ async def test_a_migration_that_ended_while_it_put_tables_aside_goes_on(tmp_path
         send_sql(old, "CREATE TABLE of_the_operator (id UInt64) ENGINE = ReplacingMergeTree ORDER BY id")
         for table in ("identity_log", PERSON_IDS):
             send_sql(old, f"RENAME TABLE {table} TO {table}_moving")
+        *_, last = await steps_ahead(settings)
+        assert last.startswith("move the rows of one server to the cluster: identity_log, person_ids, ")
         await migrate(settings)
         assert count(settings, "before") == (50, 50)
         for node in nodes:
@@ -549,7 +557,10 @@ async def test_a_shard_is_added_and_nothing_has_to_move(tmp_path: Path) -> None:
         for node in nodes:
             await asyncio.to_thread(node.start)
         front.nodes = [node.url for node in nodes]
+        *_, last = await steps_ahead(settings)
+        assert last.startswith(f"make tables on 127.0.0.1:{nodes[1].config.tcp_port}: identity_log, ")
         await migrate(settings)
+        assert await steps_ahead(settings) == []
         await store.insert_lines(EVENTS, EVENT_COLUMNS, lines("p", after), fresh_token(), ALL_DIFFERENT)
         assert count(settings, "p") == (400, 400)
         first, second = await look_at_shards(store)
