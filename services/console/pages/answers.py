@@ -29,7 +29,7 @@ async def answer_of(visit: Visit, asked: Asked) -> Answered:
     body = of.body or {}
     try:
         answer = await visit.api.send("POST", f"/query/{kind}", body)
-        return Answered(asked, of, shown(kind, body, answer))
+        return Answered(asked, of, shown(kind, body, answer.content))
     except AnswerError as error:
         if error.status == 401:
             raise
