@@ -26,6 +26,8 @@ _LOOKS = (
     ("replicas", "table, is_readonly, absolute_delay, total_replicas"),
     ("clusters", "shard_num, shard_weight, replica_num, host_name, port"),
 )
+# How a server ends a connection of one that it takes for a stranger: as the bytes come that it has not read.
+_ENDINGS = ("Attempt to read after eof", "Connection reset by peer", "Broken pipe")
 # Of a table whose rows an earlier migration has put aside, and has not moved yet.
 MOVING = "_moving"
 
@@ -108,7 +110,7 @@ async def _silence(store: ClickHouse, cluster: str) -> str:
         await store.rows(f"SELECT 1 FROM {on_replicas(cluster, 'system.one')}")
     except StoreError as error:
         text = " ".join((str(error).partition("Log:")[2] or str(error)).split())[:300]
-        if "Attempt to read after eof" in text:
+        if any(ending in text for ending in _ENDINGS):
             text += " (has it another <secret>, or no cluster of this name?)"
         return text
     return ""
@@ -304,6 +306,13 @@ def reasons_after(topology: Topology) -> Iterator[str]:
 
 def _reasons_of_tables(topology: Topology, node: Node, shards: int, replicas: int) -> Iterator[str]:
     cluster, name, engines = topology.cluster, node.replica.name, node.engines
+    if not engines:
+        # Tables that a user has no right to see are as if they were not there.
+        yield (
+            f"{name} has no table of {topology.database}, or our user may see none: run `headrace migrate`; where that changes "
+            "nothing, give the user its role on that server too (docs/how-to/clickhouse-rights.md)"
+        )
+        return
     if moving := sum(table.endswith(MOVING) for table in engines):
         yield (
             f"{name} has {moving} tables whose rows are not moved yet: run `headrace migrate` again, with "

@@ -217,7 +217,9 @@ async def test_tables_are_made_from_the_old_server_alone(tmp_path: Path) -> None
         assert send_sql(old, f"SELECT count() FROM {EVENTS}").strip() == "50"
         front.first = 0
         # It said that the tables were up to date.
-        assert (await steps_ahead(settings))[-1].startswith("move the rows of one server to the cluster: identity_log, ")
+        assert (await steps_ahead(settings))[-1].startswith(
+            "move the rows of one server to the cluster: identity_log, "
+        )
         assert len(await steps_ahead(settings)) == len(load_migrations()) + 1
         await migrate(settings)
         assert count(settings, "before") == (50, 50)
@@ -265,6 +267,32 @@ async def test_a_migration_that_ended_while_it_put_tables_aside_goes_on(tmp_path
             assert send_sql(only, f"SELECT person_id FROM {PERSON_IDS} WHERE project_id = 'before'").strip() == "b"
         assert "of_the_operator\n" in send_sql(old, "SHOW TABLES")
         await agree_with_schema(settings)
+
+
+async def test_of_a_server_that_shows_our_user_nothing_it_is_said(tmp_path: Path) -> None:
+    """A new server's users were forgotten. It was advised to migrate, for each table once, and there was nothing to migrate.
+    Of a server that takes ours for a stranger nothing was said, but that it should be started."""
+    nodes = new_nodes(tmp_path, ("headrace",), [1, 1])
+    with running(nodes) as (front, _):
+        settings, place = as_admin(front.url, nodes[0]), nodes[1].config.place
+        await migrate(settings)
+        await asyncio.to_thread(nodes[1].stop)
+        assert place is not None
+        nodes[1].config = structs.replace(nodes[1].config, databases=("other",))
+        await asyncio.to_thread(nodes[1].start)
+        worker = {"clickhouse_user": Role.WORKER.value, "clickhouse_password": nodes[0].password(Role.WORKER)}
+        with pytest.raises(TopologyError) as raised:
+            await agree_with_schema(settings.model_copy(update=worker))
+        assert "has no table of headrace, or our user may see none: run `headrace migrate`; where" in str(raised.value)
+        assert str(raised.value).count("headrace migrate") == 1
+        for other in ({"secret": "0" * 32}, {"cluster": "shops"}):
+            await asyncio.to_thread(nodes[1].stop)
+            nodes[1].join(structs.replace(place, **other))
+            await asyncio.to_thread(nodes[1].start)
+            with pytest.raises(TopologyError, match=r"has it another <secret>, or no cluster of this name\?"):
+                await migrate(settings)
+            rows = [row async for row in check_clickhouse("s", settings, Role.ADMIN)]
+            assert "has it another <secret>" in next(row.says for row in rows if row.state is State.WRONG)
 
 
 async def test_a_promoted_property_has_its_column_on_all_shards(cluster: Cluster) -> None:

@@ -54,7 +54,9 @@ class FakeApi:
         ):
             return _refused(403, "forbidden")
         status, body = self.answers.get((request.method, path.partition("?")[0]), self.default)
-        return _refused(status, "not_found") if body is None else httpx.Response(status, json=body, headers=self.headers)
+        return (
+            _refused(status, "not_found") if body is None else httpx.Response(status, json=body, headers=self.headers)
+        )
 
 
 def _refused(status: int, code: str) -> httpx.Response:

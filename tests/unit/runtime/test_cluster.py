@@ -142,6 +142,7 @@ def _engines(**changes: str | None) -> dict[str, str]:
         (_with(engines=_engines(events_local=None)), "has no table events_local: run `headrace migrate`"),
         (_with(engines=_engines(events_local="ReplacingMergeTree")), "events_local of host-2:9000 does not replicate"),
         (_with(engines=_engines(person_ids=None)), "has no table person_ids"),
+        (_with(engines={}), "host-2:9000 has no table of headrace, or our user may see none"),
         (
             _with(engines=_engines(person_ids="ReplicatedReplacingMergeTree('/t/{uuid}/{shard}', '{replica}')")),
             "person_ids of host-2:9000 has rows of its shard alone",
