@@ -10,6 +10,7 @@ from typing import Any
 from msgspec import Struct
 
 from services.contract.tables import EVENTS, SCHEMA_MIGRATIONS, SHARDED, WHOLE
+from services.runtime.at_once import at_once
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.cluster import REPLICAS_SQL, Replica, on_replicas, own_table, replicas_of
 from services.runtime.cluster import shards_without_majority as shards_without
@@ -83,7 +84,10 @@ async def read_topology(store: ClickHouse, cluster: str, database: str) -> Topol
         "WHERE cluster = {cluster:String} ORDER BY shard_num, replica_num",
         {"cluster": cluster},
     )
-    said = {table: await _look(store, cluster, database, table, columns) for table, columns in _LOOKS}
+    async with at_once() as tasks:
+        # Each waits for a server that hangs.
+        looks = {table: tasks.create_task(_look(store, cluster, database, table, columns)) for table, columns in _LOOKS}
+    said = {table: look.result() for table, look in looks.items()}
     to_all = await store.rows(
         "SELECT count() FROM system.clusters WHERE cluster = {cluster:String} AND internal_replication = 0",
         {"cluster": cluster},
