@@ -11,17 +11,18 @@ from msgspec import Struct
 
 from services.contract.tables import EVENTS, SCHEMA_MIGRATIONS, SHARDED, WHOLE
 from services.runtime.at_once import at_once
-from services.runtime.clickhouse import ClickHouse, StoreError
+from services.runtime.clickhouse import ClickHouse, StoreError, is_older
 from services.runtime.cluster import REPLICAS_SQL, Replica, on_replicas, own_table, replicas_of
 from services.runtime.cluster import shards_without_majority as shards_without
 from services.runtime.operator_errors import OperatorError
 from services.runtime.settings import ClickHouseSettings
+from services.runtime.store_version import LOWEST_VERSION
 
 # Keeper gives a replica's new rows to the others within milliseconds.
 MAX_LAG_S = 300
 # Of each replica, by its number: the names and values of its rows. One that has none is in the first.
 _LOOKS = (
-    ("one", "dummy"),
+    ("one", "version()"),
     ("macros", "macro, substitution"),
     ("tables", "name, engine_full"),
     ("replicas", "table, is_readonly, absolute_delay, total_replicas"),
@@ -46,6 +47,7 @@ class Node(Struct, frozen=True):
     engines: dict[str, str]
     copies: list[tuple[str, bool, int, int]]
     shards: Sequence[Sequence[Any]] = ()
+    version: str = ""
 
 
 class Topology(Struct, frozen=True):
@@ -99,6 +101,7 @@ async def read_topology(store: ClickHouse, cluster: str, database: str) -> Topol
             dict(said["tables"][replica.number]),
             [(row[0], bool(row[1]), int(row[2]), int(row[3])) for row in said["replicas"][replica.number]],
             sorted(map(tuple, said["clusters"][replica.number])),
+            said["one"][replica.number][0][0],
         )
         for replica in replicas
         if replica.number in said["one"]
@@ -198,6 +201,8 @@ def reasons_against(topology: Topology) -> Iterator[str]:
     if topology.writes_to_all and len(topology.replicas) > len({replica.shard for replica in topology.replicas}):
         yield f"Replicas of {cluster} would be written to one by one: set <internal_replication>true</...> for each shard"
     for node in topology.nodes:
+        if node.version and is_older(node.version, LOWEST_VERSION):
+            yield f"{node.replica.name} is ClickHouse {node.version}: upgrade it to {'.'.join(map(str, LOWEST_VERSION))} or newer"
         if node.shards != topology.shards:
             # Equal ids would go to different shards, and a query would miss some: each server counts by its own.
             yield (

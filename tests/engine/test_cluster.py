@@ -25,13 +25,14 @@ from services.operations.shards import look_at_shards
 from services.query.sql.events import EVENTS_ONCE
 from services.runtime import cluster as cluster_module
 from services.runtime.clickhouse import BadDataError, ClickHouse, StoreError, StoreUnavailableError
+from services.runtime.cluster import on_replicas
 from services.runtime.settings import ClickHouseSettings
 from services.schema.agreement import agree_with_schema
 from services.schema.files import load_migrations
 from services.schema.layout import LayoutError
 from services.schema.migrate import migrate, steps_ahead
 from services.schema.roles import Role
-from services.schema.topology import TopologyError
+from services.schema.topology import TopologyError, read_topology
 from services.worker.consumer.store_restarts import StoreRestarts
 from services.worker.dedupe.clickhouse import stored_ids
 from services.worker.dedupe.ids import ids_from_bytes
@@ -163,6 +164,18 @@ async def test_no_command_works_on_it_without_the_setting(cluster: Cluster, monk
 
     with pytest.raises(TopologyError, match="set HEADRACE_CLICKHOUSE_CLUSTER"):
         await asyncio.to_thread(with_store, work)
+
+
+async def test_each_server_says_its_version(cluster: Cluster) -> None:
+    """One that is older than it may be was looked at only where it was the one that is asked."""
+    store = ClickHouse(as_role(cluster.settings, Role.WORKER))
+    topology = await read_topology(store, CLUSTER, cluster.settings.clickhouse_database)
+    ((version,),) = await store.rows("SELECT version()")
+    # As each has worked it out: that is so of all that a server says of itself.
+    ports = await store.rows(f"SELECT tcpPort(), version() FROM {on_replicas(CLUSTER, 'system.one')}")
+    await store.close()
+    assert [node.version for node in topology.nodes] == [version, version]
+    assert {port for port, _ in ports} == {node.config.tcp_port for node in cluster.nodes}
 
 
 async def test_the_check_says_how_many_servers_answer(cluster: Cluster) -> None:

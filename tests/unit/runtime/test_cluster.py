@@ -111,6 +111,7 @@ def test_a_cluster_as_it_should_be() -> None:
         (_with(shards=[(1, 2, 1, "a", 9000), (2, 1, 1, "b", 9000)]), "host-2:9000 knows other servers of shop"),
         (_with(shards=[(1, 1, 1, "b", 9000), (2, 1, 1, "a", 9000)]), "host-2:9000 knows other servers of shop"),
         (_with(shards=[(1, 1, 1, "a", 9000)]), "host-2:9000 knows other servers of shop"),
+        (_with(version="26.7.3.1"), "host-2:9000 is ClickHouse 26.7.3.1: upgrade it to 26.8 or newer"),
     ],
 )
 def test_no_tables_are_made_on_it(change: Callable[[Topology], Topology], says: str) -> None:
