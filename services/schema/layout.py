@@ -53,7 +53,7 @@ async def steps_to_make(store: ClickHouse, settings: ClickHouseSettings) -> list
     await _refuse_missing(store, topology)
     for table, column in SHARDED.items():
         if await _is_shown_otherwise(store, topology, table, distributed_engine(cluster, database, table, column)):
-            steps.append(f"make the table {table} anew, which shows all shards")
+            steps.append(f"replace the table {table} by one that shows all shards")
     for node in topology.nodes:
         if missing := [table for table in _wanted(cluster) if table not in node.engines]:
             steps.append(f"make tables on {node.replica.name}: {', '.join(missing)}")

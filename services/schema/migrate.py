@@ -42,7 +42,7 @@ async def steps_ahead(settings: ClickHouseSettings) -> list[str]:
     migrations = load_migrations(settings.clickhouse_cluster)
     async with _connected(settings) as store:
         pending = await _pending(store, settings, migrations)
-        moved, is_of_one_server = [], False
+        moved, is_of_one_server = list[str](), False
         if settings.clickhouse_cluster:
             moved, is_of_one_server = await tables_to_move(store, settings)
         if is_of_one_server:

@@ -247,7 +247,7 @@ async def test_tables_are_made_from_the_old_server_alone(tmp_path: Path) -> None
         )
         with pytest.raises(TopologyError, match="does not send rows to the shard of their event_id"):
             await agree_with_schema(settings)
-        assert await steps_ahead(settings) == ["make the table events anew, which shows all shards"]
+        assert await steps_ahead(settings) == ["replace the table events by one that shows all shards"]
         await migrate(settings)
         await agree_with_schema(settings)
         place = nodes[1].config.place
