@@ -13,8 +13,14 @@ from services.runtime.environment import Settings, read_settings
 from services.runtime.operator_errors import OperatorError, print_error
 from services.runtime.settings import ClickHouseSettings, unknown_settings
 
-# ALL_CONNECTION_TRIES_FAILED
-_SHARD_IS_AWAY = 279
+# Of a server that ours has asked: it is away, says nothing, or has ended the connection.
+_SHARD_IS_AWAY = {
+    32,  # ATTEMPT_TO_READ_AFTER_EOF
+    33,  # CANNOT_READ_ALL_DATA
+    209,  # SOCKET_TIMEOUT
+    210,  # NETWORK_ERROR
+    279,  # ALL_CONNECTION_TRIES_FAILED
+}
 S = TypeVar("S", bound=Settings)
 
 
@@ -36,13 +42,15 @@ def advice_on_address(variable: str) -> str:
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Adds to a failure to reach ClickHouse where its address is set. Raises OperatorError."""
+    """Adds to a failure to reach ClickHouse where its address is set. With a code, the one at the address has answered. Raises
+    OperatorError."""
     try:
         yield
     except StoreUnavailableError as error:
-        if error.code == _SHARD_IS_AWAY:
-            # The one at the address answers.
+        if error.code in _SHARD_IS_AWAY:
             raise OperatorError(f"A server of the cluster does not answer. Start it, and try again. {error}") from error
+        if error.code is not None:
+            raise OperatorError(f"ClickHouse cannot do it now. Try again. {error}") from error
         raise OperatorError(
             f"ClickHouse does not answer. {advice_on_address('HEADRACE_CLICKHOUSE_URL')} {error}"
         ) from error

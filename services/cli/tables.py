@@ -10,6 +10,7 @@ from services.cli.store import store_errors, tool_settings, with_store
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.settings import ClickHouseSettings
 from services.schema.migrate import migrate as apply_migrations
+from services.schema.migrate import steps_ahead
 from services.schema.roles import roles_sql
 
 app = typer.Typer()
@@ -17,7 +18,7 @@ app = typer.Typer()
 
 @app.command(rich_help_panel="Operation")
 def migrate(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be applied.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
 ) -> None:
     """Create or update the tables in ClickHouse. Safe to repeat.
 
@@ -25,10 +26,13 @@ def migrate(
     """
     settings = tool_settings(ClickHouseSettings)
     with store_errors():
-        names = asyncio.run(apply_migrations(settings, dry_run=dry_run))
-    for name in names:
-        say(f"{'would apply' if dry_run else 'applied'} {name}")
-    if not names:
+        if dry_run:
+            said = [f"would {step}" for step in asyncio.run(steps_ahead(settings))]
+        else:
+            said = [f"applied {name}" for name in asyncio.run(apply_migrations(settings))]
+    for line in said:
+        say(line)
+    if not said:
         say("the tables are up to date")
 
 

@@ -220,8 +220,11 @@ async def _cluster(service: str, store: ClickHouse, settings: ClickHouseSettings
     answers = f"{len(topology.nodes)} of {len(topology.replicas)} servers answer, shards: {len(topology.of_shards())}"
     if missing := topology.without_majority():
         away = ", ".join(f"{found} of shard {shard}" for shard, found in missing.items())
-        return Row(service, what, State.WRONG, f"{answers}; too few for inserts: {away}")
+        said = f". Said was: {topology.silence}" if topology.silence else ""
+        return Row(service, what, State.WRONG, f"{answers}; too few for inserts: {away}{said}")
     is_whole = len(topology.nodes) == len(topology.replicas)
+    if not is_whole and topology.silence:
+        answers += f". Said was: {topology.silence}"
     return Row(service, what, State.OK if is_whole else State.WARNING, answers)
 
 

@@ -303,8 +303,8 @@ def _translate(error: BaseException, settings: ClickHouseSettings) -> StoreError
         return StoreUnavailableError(tls_advice(error, "HEADRACE_CLICKHOUSE_") or message + _tls_hint(error, settings))
     if _CUT_OFF.match(message):
         return StoreUnavailableError(message, code)
-    if advice := _ADVICE.get(code):
-        return StoreError(f"{advice} [{message}]", code)
+    if code in _ADVICE:
+        return StoreError(f"{_advice(code, message)} [{message}]", code)
     if code in _LIMIT_CODES:
         return LimitExceededError(message, code)
     if code in _BAD_DATA_CODES:
@@ -335,6 +335,21 @@ _ADVICE = {
     "(docs/how-to/clickhouse-rights.md)",
     516: "ClickHouse refuses the log-in: are HEADRACE_CLICKHOUSE_USER and HEADRACE_CLICKHOUSE_PASSWORD right?",
 }
+# The same, of a server that was asked by ours: there are users and roles of its own.
+_ADVICE_ELSEWHERE = {
+    497: "{server} does not allow this to our user, and ours does: give the user its role on every server of the cluster "
+    "(docs/how-to/clickhouse-rights.md)",
+    516: "{server} does not know our user, and ours does: make the user on every server of the cluster, with its role "
+    "(docs/how-to/clickhouse-rights.md)",
+}
+_ELSEWHERE = re.compile(r"DB::Exception: Received from (\S+?)\. DB::Exception")
+
+
+def _advice(code: int, message: str) -> str:
+    elsewhere = _ELSEWHERE.search(message)
+    return _ADVICE[code] if elsewhere is None else _ADVICE_ELSEWHERE[code].format(server=elsewhere[1])
+
+
 # A connection between two servers that ended within a packet: the code alone says that rows cannot be read. From the
 # beginning of the message, for further on it may have text of the rows.
 _CUT_OFF = re.compile(

@@ -31,6 +31,35 @@ class LayoutError(OperatorError):
     """The tables that are there cannot be taken over; the message says what to do."""
 
 
+async def tables_to_move(store: ClickHouse, settings: ClickHouseSettings) -> tuple[list[str], bool]:
+    """Those of one server whose rows are not in the cluster's tables yet, put aside or not; and whether the cluster has no
+    tables of its own yet. Raises StoreError."""
+    engines = await _engines(store, settings.clickhouse_database)
+    aside, in_place = [t.removesuffix(MOVING) for t in engines if t.endswith(MOVING)], _of_one_server(engines)
+    return [table for table in (*WHOLE, *SHARDED) if table in {*aside, *in_place}], bool(in_place)
+
+
+async def steps_to_make(store: ClickHouse, settings: ClickHouseSettings) -> list[str]:
+    """What tables of a cluster, to which all migrations were applied, would become, in words after "would". Raises LayoutError,
+    StoreError."""
+    cluster, database = settings.clickhouse_cluster, settings.clickhouse_database
+    topology, engines = await read_topology(store, cluster, database), await _engines(store, database)
+    steps = []
+    for table in SHARDED:
+        own = own_table(table, cluster)
+        if _is_of_one_shard(engines, table, own):
+            await _refuse_several_shards(store, cluster)
+            return [f"call the table {table} {own}, and show it as {table} on all servers"]
+    await _refuse_missing(store, topology)
+    for table, column in SHARDED.items():
+        if await _is_shown_otherwise(store, topology, table, distributed_engine(cluster, database, table, column)):
+            steps.append(f"replace the table {table} by one that shows all shards")
+    for node in topology.nodes:
+        if missing := [table for table in _wanted(cluster) if table not in node.engines]:
+            steps.append(f"make tables on {node.replica.name}: {', '.join(missing)}")
+    return steps
+
+
 async def show_sharded(store: ClickHouse, settings: ClickHouseSettings) -> None:
     """One table for all shards, with the columns that they have, the same on every node. Raises StoreError."""
     cluster, database = settings.clickhouse_cluster, settings.clickhouse_database
@@ -38,11 +67,17 @@ async def show_sharded(store: ClickHouse, settings: ClickHouseSettings) -> None:
     await _refuse_missing(store, topology)
     for table, column in SHARDED.items():
         own, engine = own_table(table, cluster), distributed_engine(cluster, database, table, column)
-        is_other = any(not node.engines.get(table, engine).startswith(engine) for node in topology.nodes)
-        if is_other or await _columns(store, database, table) != await _columns(store, database, own):
+        if await _is_shown_otherwise(store, topology, table, engine):
             await store.command(
                 f"CREATE OR REPLACE TABLE {database}.{table} {on_cluster(cluster)} AS {database}.{own} ENGINE = {engine}"
             )
+
+
+async def _is_shown_otherwise(store: ClickHouse, topology: Topology, table: str, engine: str) -> bool:
+    own, database = own_table(table, topology.cluster), topology.database
+    if any(not node.engines.get(table, engine).startswith(engine) for node in topology.nodes):
+        return True
+    return await _columns(store, database, table) != await _columns(store, database, own)
 
 
 async def fill_nodes(store: ClickHouse, settings: ClickHouseSettings) -> None:
@@ -50,8 +85,7 @@ async def fill_nodes(store: ClickHouse, settings: ClickHouseSettings) -> None:
     of the path by which replicas find each other. Raises StoreError."""
     cluster, database = settings.clickhouse_cluster, settings.clickhouse_database
     topology = await read_topology(store, cluster, database)
-    wanted = [*WHOLE, *[own_table(table, cluster) for table in SHARDED], *SHARDED]
-    for table in [table for table in wanted if any(table not in node.engines for node in topology.nodes)]:
+    for table in [table for table in _wanted(cluster) if any(table not in node.engines for node in topology.nodes)]:
         ((definition,),) = await store.rows(
             f"SHOW CREATE TABLE {database}.{table}", settings={"show_table_uuid_in_table_create_query_if_not_nil": 1}
         )
@@ -61,6 +95,11 @@ async def fill_nodes(store: ClickHouse, settings: ClickHouseSettings) -> None:
         everywhere = f"CREATE TABLE IF NOT EXISTS {database}.{table} {uuid[0]} {on_cluster(cluster)}"
         await store.command(everywhere + definition[uuid.end() :])
         log.info("table_made_on_new_nodes", table=table)
+
+
+def _wanted(cluster: str) -> list[str]:
+    """On every node."""
+    return [*WHOLE, *[own_table(table, cluster) for table in SHARDED], *SHARDED]
 
 
 async def _refuse_missing(store: ClickHouse, topology: Topology) -> None:
@@ -83,17 +122,25 @@ async def adopt_tables(store: ClickHouse, settings: ClickHouseSettings) -> None:
     engines = await _engines(store, database)
     for table in SHARDED:
         own = own_table(table, cluster)
-        if engines.get(table) == _REPLICATED and own not in engines:
+        if _is_of_one_shard(engines, table, own):
             await _refuse_several_shards(store, cluster)
             await store.command(f"RENAME TABLE {database}.{table} TO {database}.{own} {on_cluster(cluster)}")
             log.info("table_sharded", table=table)
-    if not any(engines.get(table) == _PLAIN for table in SHARDED):
-        return
-    # The sharded ones last: by them it is seen that this has not come to its end. Those that an earlier run has put aside
-    # stay where they are, and so does what is not ours.
-    for table in [table for table in (*WHOLE, *SHARDED) if engines.get(table) == _PLAIN]:
+    for table in _of_one_server(engines):
         await store.command(f"RENAME TABLE {database}.{table} TO {database}.{table}{MOVING}")
         log.info("table_put_aside", table=table, name=f"{table}{MOVING}")
+
+
+def _is_of_one_shard(engines: dict[str, str], table: str, own: str) -> bool:
+    return engines.get(table) == _REPLICATED and own not in engines
+
+
+def _of_one_server(engines: dict[str, str]) -> list[str]:
+    """The sharded ones last: by them it is seen that putting them aside has not come to its end. Those that an earlier run has
+    put aside stay where they are, and so does what is not ours."""
+    if not any(engines.get(table) == _PLAIN for table in SHARDED):
+        return []
+    return [table for table in (*WHOLE, *SHARDED) if engines.get(table) == _PLAIN]
 
 
 async def move_rows(store: ClickHouse, settings: ClickHouseSettings) -> None:

@@ -3,6 +3,9 @@
 What they become on a cluster: `files.py`, `layout.py`.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from services.contract.log.topics import BUCKETS, NO_BUCKETS
 from services.contract.tables import EVENTS, PARTITIONING, SCHEMA_MIGRATIONS
 from services.runtime.clickhouse import MAX_TIMEOUT_MULTIPLIER, ClickHouse, timeout_multiplier
@@ -10,7 +13,7 @@ from services.runtime.cluster import on_cluster
 from services.runtime.operator_errors import OperatorError
 from services.runtime.settings import ClickHouseSettings
 from services.schema.files import Migration, load_migrations, whole_table_engine
-from services.schema.layout import adopt_tables, fill_nodes, move_rows, show_sharded
+from services.schema.layout import adopt_tables, fill_nodes, move_rows, show_sharded, steps_to_make, tables_to_move
 from services.schema.lock import migration_lock
 from services.schema.topology import refuse_tables_of_cluster, refuse_topology
 
@@ -19,13 +22,43 @@ class MigrationError(OperatorError):
     """The database and the files do not agree; the message says what to do."""
 
 
-async def migrate(settings: ClickHouseSettings, *, dry_run: bool = False) -> list[str]:
-    """Bring the database up to date; the names of the files that were (or, with `dry_run`, would be) applied.
+async def migrate(settings: ClickHouseSettings) -> list[str]:
+    """Bring the database up to date; the names of the files that were applied.
 
     Safe to repeat, and to run from several places at once: one waits for the other. A statement may take as long as a
     cluster needs. Raises MigrationError when an applied file has changed, TopologyError, StoreError when ClickHouse refuses.
     """
     migrations = load_migrations(settings.clickhouse_cluster)
+    async with _connected(settings) as store:
+        pending = await _pending(store, settings, migrations)
+        if pending or settings.clickhouse_cluster:
+            pending = await _apply_pending(store, settings, migrations)
+        await _keep_spread(store, settings)
+        return [m.name for m in pending]
+
+
+async def steps_ahead(settings: ClickHouseSettings) -> list[str]:
+    """What `migrate` would do, in words after "would"; nothing is changed. Raises as it does."""
+    migrations = load_migrations(settings.clickhouse_cluster)
+    async with _connected(settings) as store:
+        pending = await _pending(store, settings, migrations)
+        moved, is_of_one_server = list[str](), False
+        if settings.clickhouse_cluster:
+            moved, is_of_one_server = await tables_to_move(store, settings)
+        if is_of_one_server:
+            # The cluster's tables are made of them all.
+            pending = migrations
+        steps = [f"apply {m.name}" for m in pending]
+        if moved:
+            steps.append(f"move the rows of one server to the cluster: {', '.join(moved)}")
+        elif settings.clickhouse_cluster and not pending:
+            steps += await steps_to_make(store, settings)
+        return steps
+
+
+@asynccontextmanager
+async def _connected(settings: ClickHouseSettings) -> AsyncIterator[ClickHouse]:
+    """With all the time that a statement may take. Raises TopologyError, StoreError."""
     store = await ClickHouse.connect(settings, database="default")
     usual = timeout_multiplier.set(MAX_TIMEOUT_MULTIPLIER)
     try:
@@ -33,13 +66,7 @@ async def migrate(settings: ClickHouseSettings, *, dry_run: bool = False) -> lis
             await refuse_topology(store, settings)
         else:
             await refuse_tables_of_cluster(store, settings)
-        pending = await _pending(store, settings, migrations)
-        if dry_run:
-            return [m.name for m in pending]
-        if pending or settings.clickhouse_cluster:
-            pending = await _apply_pending(store, settings, migrations)
-        await _keep_spread(store, settings)
-        return [m.name for m in pending]
+        yield store
     finally:
         timeout_multiplier.reset(usual)
         await store.close()

@@ -10,22 +10,26 @@ from typing import Any
 from msgspec import Struct
 
 from services.contract.tables import EVENTS, SCHEMA_MIGRATIONS, SHARDED, WHOLE
-from services.runtime.clickhouse import ClickHouse, StoreError
+from services.runtime.at_once import at_once
+from services.runtime.clickhouse import ClickHouse, StoreError, is_older
 from services.runtime.cluster import REPLICAS_SQL, Replica, on_replicas, own_table, replicas_of
 from services.runtime.cluster import shards_without_majority as shards_without
 from services.runtime.operator_errors import OperatorError
 from services.runtime.settings import ClickHouseSettings
+from services.runtime.store_version import LOWEST_VERSION
 
 # Keeper gives a replica's new rows to the others within milliseconds.
 MAX_LAG_S = 300
 # Of each replica, by its number: the names and values of its rows. One that has none is in the first.
 _LOOKS = (
-    ("one", "dummy"),
+    ("one", "version()"),
     ("macros", "macro, substitution"),
     ("tables", "name, engine_full"),
     ("replicas", "table, is_readonly, absolute_delay, total_replicas"),
     ("clusters", "shard_num, shard_weight, replica_num, host_name, port"),
 )
+# How a server ends a connection of one that it takes for a stranger: as the bytes come that it has not read.
+_ENDINGS = ("Attempt to read after eof", "Connection reset by peer", "Broken pipe")
 # Of a table whose rows an earlier migration has put aside, and has not moved yet.
 MOVING = "_moving"
 
@@ -43,6 +47,7 @@ class Node(Struct, frozen=True):
     engines: dict[str, str]
     copies: list[tuple[str, bool, int, int]]
     shards: Sequence[Sequence[Any]] = ()
+    version: str = ""
 
 
 class Topology(Struct, frozen=True):
@@ -81,7 +86,10 @@ async def read_topology(store: ClickHouse, cluster: str, database: str) -> Topol
         "WHERE cluster = {cluster:String} ORDER BY shard_num, replica_num",
         {"cluster": cluster},
     )
-    said = {table: await _look(store, cluster, database, table, columns) for table, columns in _LOOKS}
+    async with at_once() as tasks:
+        # Each waits for a server that hangs.
+        looks = {table: tasks.create_task(_look(store, cluster, database, table, columns)) for table, columns in _LOOKS}
+    said = {table: look.result() for table, look in looks.items()}
     to_all = await store.rows(
         "SELECT count() FROM system.clusters WHERE cluster = {cluster:String} AND internal_replication = 0",
         {"cluster": cluster},
@@ -93,6 +101,7 @@ async def read_topology(store: ClickHouse, cluster: str, database: str) -> Topol
             dict(said["tables"][replica.number]),
             [(row[0], bool(row[1]), int(row[2]), int(row[3])) for row in said["replicas"][replica.number]],
             sorted(map(tuple, said["clusters"][replica.number])),
+            said["one"][replica.number][0][0],
         )
         for replica in replicas
         if replica.number in said["one"]
@@ -108,7 +117,7 @@ async def _silence(store: ClickHouse, cluster: str) -> str:
         await store.rows(f"SELECT 1 FROM {on_replicas(cluster, 'system.one')}")
     except StoreError as error:
         text = " ".join((str(error).partition("Log:")[2] or str(error)).split())[:300]
-        if "Attempt to read after eof" in text:
+        if any(ending in text for ending in _ENDINGS):
             text += " (has it another <secret>, or no cluster of this name?)"
         return text
     return ""
@@ -192,6 +201,8 @@ def reasons_against(topology: Topology) -> Iterator[str]:
     if topology.writes_to_all and len(topology.replicas) > len({replica.shard for replica in topology.replicas}):
         yield f"Replicas of {cluster} would be written to one by one: set <internal_replication>true</...> for each shard"
     for node in topology.nodes:
+        if node.version and is_older(node.version, LOWEST_VERSION):
+            yield f"{node.replica.name} is ClickHouse {node.version}: upgrade it to {'.'.join(map(str, LOWEST_VERSION))} or newer"
         if node.shards != topology.shards:
             # Equal ids would go to different shards, and a query would miss some: each server counts by its own.
             yield (
@@ -304,6 +315,13 @@ def reasons_after(topology: Topology) -> Iterator[str]:
 
 def _reasons_of_tables(topology: Topology, node: Node, shards: int, replicas: int) -> Iterator[str]:
     cluster, name, engines = topology.cluster, node.replica.name, node.engines
+    if not engines:
+        # Tables that a user has no right to see are as if they were not there.
+        yield (
+            f"{name} has no table of {topology.database}, or our user may see none: run `headrace migrate`; where that changes "
+            "nothing, give the user its role on that server too (docs/how-to/clickhouse-rights.md)"
+        )
+        return
     if moving := sum(table.endswith(MOVING) for table in engines):
         yield (
             f"{name} has {moving} tables whose rows are not moved yet: run `headrace migrate` again, with "

@@ -25,12 +25,14 @@ from services.operations.shards import look_at_shards
 from services.query.sql.events import EVENTS_ONCE
 from services.runtime import cluster as cluster_module
 from services.runtime.clickhouse import BadDataError, ClickHouse, StoreError, StoreUnavailableError
+from services.runtime.cluster import on_replicas
 from services.runtime.settings import ClickHouseSettings
 from services.schema.agreement import agree_with_schema
+from services.schema.files import load_migrations
 from services.schema.layout import LayoutError
-from services.schema.migrate import migrate
+from services.schema.migrate import migrate, steps_ahead
 from services.schema.roles import Role
-from services.schema.topology import TopologyError
+from services.schema.topology import TopologyError, read_topology
 from services.worker.consumer.store_restarts import StoreRestarts
 from services.worker.dedupe.clickhouse import stored_ids
 from services.worker.dedupe.ids import ids_from_bytes
@@ -164,6 +166,18 @@ async def test_no_command_works_on_it_without_the_setting(cluster: Cluster, monk
         await asyncio.to_thread(with_store, work)
 
 
+async def test_each_server_says_its_version(cluster: Cluster) -> None:
+    """One that is older than it may be was looked at only where it was the one that is asked."""
+    store = ClickHouse(as_role(cluster.settings, Role.WORKER))
+    topology = await read_topology(store, CLUSTER, cluster.settings.clickhouse_database)
+    ((version,),) = await store.rows("SELECT version()")
+    # As each has worked it out: that is so of all that a server says of itself.
+    ports = await store.rows(f"SELECT tcpPort(), version() FROM {on_replicas(CLUSTER, 'system.one')}")
+    await store.close()
+    assert [node.version for node in topology.nodes] == [version, version]
+    assert {port for port, _ in ports} == {node.config.tcp_port for node in cluster.nodes}
+
+
 async def test_the_check_says_how_many_servers_answer(cluster: Cluster) -> None:
     for role in (Role.WORKER, Role.QUERY, Role.ADMIN):
         rows = [row async for row in check_clickhouse("s", as_role(cluster.settings, role), role)]
@@ -215,8 +229,14 @@ async def test_tables_are_made_from_the_old_server_alone(tmp_path: Path) -> None
             await migrate(settings)
         assert send_sql(old, f"SELECT count() FROM {EVENTS}").strip() == "50"
         front.first = 0
+        # It said that the tables were up to date.
+        assert (await steps_ahead(settings))[-1].startswith(
+            "move the rows of one server to the cluster: identity_log, "
+        )
+        assert len(await steps_ahead(settings)) == len(load_migrations()) + 1
         await migrate(settings)
         assert count(settings, "before") == (50, 50)
+        assert await steps_ahead(settings) == []
         # By then all have them.
         front.first = 1
         assert await migrate(settings) == []
@@ -227,6 +247,7 @@ async def test_tables_are_made_from_the_old_server_alone(tmp_path: Path) -> None
         )
         with pytest.raises(TopologyError, match="does not send rows to the shard of their event_id"):
             await agree_with_schema(settings)
+        assert await steps_ahead(settings) == ["replace the table events by one that shows all shards"]
         await migrate(settings)
         await agree_with_schema(settings)
         place = nodes[1].config.place
@@ -250,6 +271,8 @@ async def test_a_migration_that_ended_while_it_put_tables_aside_goes_on(tmp_path
         send_sql(old, "CREATE TABLE of_the_operator (id UInt64) ENGINE = ReplacingMergeTree ORDER BY id")
         for table in ("identity_log", PERSON_IDS):
             send_sql(old, f"RENAME TABLE {table} TO {table}_moving")
+        *_, last = await steps_ahead(settings)
+        assert last.startswith("move the rows of one server to the cluster: identity_log, person_ids, ")
         await migrate(settings)
         assert count(settings, "before") == (50, 50)
         for node in nodes:
@@ -257,6 +280,32 @@ async def test_a_migration_that_ended_while_it_put_tables_aside_goes_on(tmp_path
             assert send_sql(only, f"SELECT person_id FROM {PERSON_IDS} WHERE project_id = 'before'").strip() == "b"
         assert "of_the_operator\n" in send_sql(old, "SHOW TABLES")
         await agree_with_schema(settings)
+
+
+async def test_of_a_server_that_shows_our_user_nothing_it_is_said(tmp_path: Path) -> None:
+    """A new server's users were forgotten. It was advised to migrate, for each table once, and there was nothing to migrate.
+    Of a server that takes ours for a stranger nothing was said, but that it should be started."""
+    nodes = new_nodes(tmp_path, ("headrace",), [1, 1])
+    with running(nodes) as (front, _):
+        settings, place = as_admin(front.url, nodes[0]), nodes[1].config.place
+        await migrate(settings)
+        await asyncio.to_thread(nodes[1].stop)
+        assert place is not None
+        nodes[1].config = structs.replace(nodes[1].config, databases=("other",))
+        await asyncio.to_thread(nodes[1].start)
+        worker = {"clickhouse_user": Role.WORKER.value, "clickhouse_password": nodes[0].password(Role.WORKER)}
+        with pytest.raises(TopologyError) as raised:
+            await agree_with_schema(settings.model_copy(update=worker))
+        assert "has no table of headrace, or our user may see none: run `headrace migrate`; where" in str(raised.value)
+        assert str(raised.value).count("headrace migrate") == 1
+        for other in ({"secret": "0" * 32}, {"cluster": "shops"}):
+            await asyncio.to_thread(nodes[1].stop)
+            nodes[1].join(structs.replace(place, **other))
+            await asyncio.to_thread(nodes[1].start)
+            with pytest.raises(TopologyError, match=r"has it another <secret>, or no cluster of this name\?"):
+                await migrate(settings)
+            rows = [row async for row in check_clickhouse("s", settings, Role.ADMIN)]
+            assert "has it another <secret>" in next(row.says for row in rows if row.state is State.WRONG)
 
 
 async def test_a_promoted_property_has_its_column_on_all_shards(cluster: Cluster) -> None:
@@ -549,7 +598,10 @@ async def test_a_shard_is_added_and_nothing_has_to_move(tmp_path: Path) -> None:
         for node in nodes:
             await asyncio.to_thread(node.start)
         front.nodes = [node.url for node in nodes]
+        *_, last = await steps_ahead(settings)
+        assert last.startswith(f"make tables on 127.0.0.1:{nodes[1].config.tcp_port}: identity_log, ")
         await migrate(settings)
+        assert await steps_ahead(settings) == []
         await store.insert_lines(EVENTS, EVENT_COLUMNS, lines("p", after), fresh_token(), ALL_DIFFERENT)
         assert count(settings, "p") == (400, 400)
         first, second = await look_at_shards(store)

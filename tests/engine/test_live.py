@@ -39,6 +39,17 @@ def event(name: str, who: str, received: datetime, **properties: Any) -> Event:
     return Event(str(uuid.uuid4()), name, who, received - timedelta(days=1), json.dumps(properties), received)
 
 
+def at_once(settings: ClickHouseSettings, events: list[Event]) -> list[Event]:
+    """The same with ids of one shard: an insert comes into sight on one shard after the other, and a stream may look between."""
+    shards = "(SELECT greatest(1, sum(shard_weight)) FROM system.clusters WHERE cluster = '{}')"
+    ids = send_sql(
+        settings,
+        f"SELECT generateUUIDv4(number) AS id FROM numbers({1000 * len(events):d}) "
+        f"WHERE sipHash64(id) % {shards.format(settings.clickhouse_cluster)} = 0 LIMIT {len(events):d}",
+    ).split()
+    return [dataclasses.replace(one, event_id=event_id) for one, event_id in zip(events, ids, strict=True)]
+
+
 class Stream:
     """What came of a stream, message by message: (event, data, id)."""
 
@@ -113,7 +124,7 @@ def test_what_is_stored_from_now_on_once_within_three_seconds(
         async with opened(client, key) as stream, opened(client, key, 'filter={"n":{"gte":2}}') as filtered:
             assert stream.headers["content-type"].startswith("text/event-stream")
             began = time.monotonic()
-            fresh = [event(f"e{i}", "u1", datetime.now(UTC), n=i) for i in range(3)]
+            fresh = at_once(clickhouse, [event(f"e{i}", "u1", datetime.now(UTC), n=i) for i in range(3)])
             store(clickhouse, {project: History(fresh), other: History([event("foreign", "u1", now)])}, repeats=2)
             await stream.until(3, 10)
             assert time.monotonic() - began < 3
@@ -178,10 +189,37 @@ def test_more_than_are_sent_at_once_leave_a_gap(client: QueryClient, clickhouse:
         async with opened(client, key) as stream:
             now = datetime.now(UTC) + timedelta(seconds=1)
             many = [event(f"e{i}", "u", now + timedelta(milliseconds=i)) for i in range(7)]
-            store(clickhouse, {project: History(many)})
+            store(clickhouse, {project: History(at_once(clickhouse, many))})
             await stream.until(4, 10)
             assert stream.messages[0][:2] == ("gap", {"more_than": 3})
             assert stream.names() == ["e4", "e5", "e6"]
+
+    with patch.object(live, "MAX_AT_ONCE", 3):
+        client.run(follow())
+
+
+def test_what_comes_into_sight_in_parts_comes_once_or_is_a_gap(
+    client: QueryClient, clickhouse: ClickHouseSettings
+) -> None:
+    """As the rows of an insert do, where there are shards."""
+    project, key = next(client.projects)
+
+    async def follow() -> None:
+        for parts in ((1, 3, 4, 6), (0, 2, 5)), ((0, 5), (1, 2, 3, 4, 6)):
+            now = datetime.now(UTC) + timedelta(seconds=1)
+            many = [event(f"e{i}", "u", now + timedelta(milliseconds=i)) for i in range(7)]
+            async with opened(client, key) as stream:
+                for part in parts:
+                    had = len(stream.messages)
+                    store(clickhouse, {project: History(at_once(clickhouse, [many[i] for i in part]))})
+                    await stream.until(had + 1, 10)
+                await asyncio.sleep(1.5 * live.EVERY_S)
+                said = [data["event"] if kind == "event" else kind for kind, data, _ in stream.messages]
+                if len(parts[0]) > 3:
+                    # What is behind the first one that came after the gap is not lost.
+                    assert said == ["gap", "e3", "e4", "e6", "e5"]
+                else:
+                    assert said == ["e0", "e5", "gap", "e3", "e4", "e6"]
 
     with patch.object(live, "MAX_AT_ONCE", 3):
         client.run(follow())
@@ -195,7 +233,7 @@ def test_more_bytes_than_are_sent_at_once_leave_a_gap(client: QueryClient, click
         async with opened(client, key) as stream:
             now = datetime.now(UTC) + timedelta(seconds=1)
             many = [event(f"e{i}", "u", now + timedelta(milliseconds=i), text="x" * 500_000) for i in range(40)]
-            store(clickhouse, {project: History(many)})
+            store(clickhouse, {project: History(at_once(clickhouse, many))})
             await stream.until(9, 20)
             assert stream.messages[0][:2] == ("gap", {"more_than": 8})
             assert stream.names() == [f"e{i}" for i in range(32, 40)]
@@ -214,16 +252,16 @@ def test_one_that_comes_into_sight_late_is_sent_however_many_came_since(
     async def follow() -> None:
         async with opened(client, key) as stream:
             now = datetime.now(UTC) + timedelta(seconds=1)
-            some = [event(f"e{i}", "u", now + timedelta(milliseconds=i)) for i in range(9)]
+            some = at_once(clickhouse, [event(f"e{i}", "u", now + timedelta(milliseconds=i)) for i in range(9)])
             for i in range(0, 9, 3):
                 store(clickhouse, {project: History(some[i : i + 3])}, repeats=2)
                 await stream.until(i + 3, 10)
             late = [event(f"late{i}", "u", now + timedelta(microseconds=500 + i)) for i in range(2)]
-            store(clickhouse, {project: History(late)}, repeats=2)
+            store(clickhouse, {project: History(at_once(clickhouse, late))}, repeats=2)
             await stream.until(11, 10)
             # With a gap, what was left out stays so.
             many = [event(f"m{i}", "u", now + timedelta(seconds=1, milliseconds=i)) for i in range(7)]
-            store(clickhouse, {project: History(many)})
+            store(clickhouse, {project: History(at_once(clickhouse, many))})
             await stream.until(15, 10)
             await asyncio.sleep(2.5 * live.EVERY_S)
             assert stream.names() == [*(f"e{i}" for i in range(9)), "late0", "late1", "m4", "m5", "m6"]
@@ -238,7 +276,8 @@ def test_a_stream_that_breaks_goes_on_behind_what_it_had(client: QueryClient, cl
 
     def put(*names: str, at_ms: int) -> None:
         received = [began[0] + timedelta(milliseconds=at_ms + i) for i in range(len(names))]
-        store(clickhouse, {project: History([event(*one) for one in zip(names, "u" * 9, received, strict=False)])})
+        events = [event(*one) for one in zip(names, "u" * 9, received, strict=False)]
+        store(clickhouse, {project: History(at_once(clickhouse, events))})
 
     began: list[datetime] = []
 

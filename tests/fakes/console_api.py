@@ -35,6 +35,7 @@ class FakeApi:
         }
         # Of all other calls.
         self.default: tuple[int, Any] = (404, None)
+        self.headers: dict[str, str] = {}
         self.down = False
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
@@ -53,7 +54,9 @@ class FakeApi:
         ):
             return _refused(403, "forbidden")
         status, body = self.answers.get((request.method, path.partition("?")[0]), self.default)
-        return _refused(status, "not_found") if body is None else httpx.Response(status, json=body)
+        return (
+            _refused(status, "not_found") if body is None else httpx.Response(status, json=body, headers=self.headers)
+        )
 
 
 def _refused(status: int, code: str) -> httpx.Response:

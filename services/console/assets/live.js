@@ -114,6 +114,7 @@ function say(kind, text) {
 
 // A project has ten streams. Where none is free, the same is asked for every two seconds.
 const EVERY_MS = 2000;
+const EVERY = "Events show every two seconds.";
 let last = body.dataset.after;
 let stream = null;
 let asking = null;
@@ -142,11 +143,15 @@ function listen() {
 
 function askInstead() {
   stop();
-  state.textContent = "Events show every two seconds.";
+  state.textContent = EVERY;
   asking = setInterval(async () => {
     const answer = await ask(address("/since" + body.dataset.filter));
-    if (answer.ok) for (const event of await answer.json()) add(event);
-    else state.textContent = "The API does not answer now. This page goes on asking.";
+    if (!answer.ok) state.textContent = "The API does not answer now. This page goes on asking.";
+    else {
+      const isPart = answer.headers.has("x-partial");
+      state.textContent = isPart ? "A part of the store did not answer: its events are missing here." : EVERY;
+      for (const event of await answer.json()) add(event);
+    }
   }, EVERY_MS);
 }
 

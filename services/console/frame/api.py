@@ -96,12 +96,14 @@ class KeyedApi:
                 502, "internal_error", "The API answered in a way that the console does not know."
             ) from None
 
-    async def send(self, method: str, path: str, body: Any = msgspec.UNSET, accept: str = "application/json") -> bytes:
+    async def send(
+        self, method: str, path: str, body: Any = msgspec.UNSET, accept: str = "application/json"
+    ) -> httpx.Response:
         """The answer as it is: CSV, JSON to show."""
         response = await self._send(method, BASE_PATH + path, body, accept)
         if response.status_code >= 400:
             raise problem_of(response.status_code, response.content)
-        return response.content
+        return response
 
     def stream(self, path: str, params: Params, last_event_id: str) -> AbstractAsyncContextManager[httpx.Response]:
         """The open answer: what comes is passed on as it comes."""

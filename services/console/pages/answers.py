@@ -32,7 +32,7 @@ async def answer_of(visit: Visit, asked: Asked) -> Answered:
     body = of.body or {}
     try:
         answer = await visit.api.send("POST", f"/query/{kind}", body)
-        found = shown(kind, body, answer)
+        found = shown(kind, body, answer.content)
         return Answered(asked, _as_answered(of, found), found)
     except AnswerError as error:
         if error.status == 401:

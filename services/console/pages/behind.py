@@ -73,9 +73,9 @@ class BehindPages:
         asked, body = _query(kind, visit)
         if body is None:
             return _to_builder(asked)
-        content = await visit.api.send("POST", _PEOPLE, {**body, "limit": 1000}, "text/csv")
+        answer = await visit.api.send("POST", _PEOPLE, {**body, "limit": 1000}, "text/csv")
         headers = {**page_headers(), "content-disposition": 'attachment; filename="people.csv"'}
-        return Response(content, headers=headers, media_type="text/csv")
+        return Response(answer.content, headers=headers, media_type="text/csv")
 
 
 def _query(kind: Kind, visit: Visit) -> tuple[Asked, dict[str, Any] | None]:

@@ -27,6 +27,7 @@ from services.contract.api.root_paths import CONSOLE_PATH
 
 # What stands in the part of the form that is folded: a field that is wrong opens it.
 _MORE = ("week_start", "top", "mode", "min", "people_of_step", "gap", "compare", "tz", "whole")
+_PARTIAL = "x-partial"
 
 
 class BuilderPages:
@@ -96,11 +97,15 @@ class BuilderPages:
         if asked.body is None:
             return RedirectResponse(f"{CONSOLE_PATH}/{kind.page}?{asked.address}", 303, page_headers())
         body = (await exact(visit, asked)).body or {}
-        content = await visit.api.send("POST", f"/query/{kind.name}", body, media_type)
+        answer = await visit.api.send("POST", f"/query/{kind.name}", body, media_type)
         headers = page_headers()
         if media_type == "text/csv":
-            headers["content-disposition"] = f'attachment; filename="{kind.page}.csv"'
-        return Response(content, headers=headers, media_type=media_type)
+            # A table has no place to say it, and who opens the file sees no header.
+            is_part = _PARTIAL in answer.headers
+            name = f"{kind.page}-partial.csv" if is_part else f"{kind.page}.csv"
+            headers["content-disposition"] = f'attachment; filename="{name}"'
+            headers |= {_PARTIAL: "true"} if is_part else {}
+        return Response(answer.content, headers=headers, media_type=media_type)
 
     async def save_cohort(self, visit: Visit) -> Response:
         """Under a name, in the place of what has it."""

@@ -8,6 +8,7 @@ from services.console.frame.curl import curl_line
 from services.console.frame.frame import Frame, Visit, query_of
 from services.console.frame.headers import page_headers
 from services.console.pages.people import next_page
+from services.console.results.result import missing_of
 from services.console.views.people import Window, groups_body, time_line_body
 from services.contract.api.catalog import CatalogResult
 from services.contract.api.events import EventsResult
@@ -68,6 +69,7 @@ class GroupPages:
             "group.html",
             group=group,
             events=events.events,
+            missing=missing_of(events),
             more=next_page(visit, window, events),
             curl=curl_line(visit.base_url, "GET", path),
             events_curl=curl_line(visit.base_url, "POST", "/query/events", body),

@@ -12,6 +12,7 @@ from services.console.frame.api import AnswerError, part, problem_of
 from services.console.frame.curl import curl_line
 from services.console.frame.frame import Frame, Visit, is_for_script, query_of
 from services.console.frame.headers import page_headers
+from services.console.results.result import missing_of
 from services.console.views.live import (
     OPERATORS,
     RECENT,
@@ -53,12 +54,12 @@ class LivePages:
     async def live(self, visit: Visit) -> Response:
         live, now = LiveFilter.of(visit.query), utc_now()
         body = recent_events(live, now)
-        problem, events, is_old, names = None, list[StoredEvent](), False, list[str]()
+        problem, found, is_old, names = None, EventsResult(events=[]), False, list[str]()
         try:
-            events = (await visit.api.post("/query/events", body, EventsResult)).events
-            if not events:
+            found = await visit.api.post("/query/events", body, EventsResult)
+            if not found.events:
                 body, is_old = latest_events(live, now), True
-                events = (await visit.api.post("/query/events", body, EventsResult)).events
+                found = await visit.api.post("/query/events", body, EventsResult)
             catalog = await visit.api.post("/query/catalog", {"limit": 200}, CatalogResult)
             names = [event.event for event in catalog.events]
         except AnswerError as error:
@@ -71,7 +72,8 @@ class LivePages:
             live=live,
             operators=OPERATORS,
             names=names,
-            events=newest_first(events),
+            events=newest_first(found.events),
+            missing=missing_of(found),
             is_old=is_old,
             recent=RECENT,
             problem=problem,
@@ -110,9 +112,10 @@ class LivePages:
     async def since(self, visit: Visit) -> Response:
         """What was received since `after`, for a page that has no stream; some of it again."""
         body = events_since(LiveFilter.of(visit.query), visit.query.get("after", ""), utc_now())
-        events = (await visit.api.post("/query/events", body, EventsResult)).events
-        text = msgspec.json.encode(sorted(events, key=lambda event: event.received_at))
-        return Response(text, headers=page_headers(), media_type="application/json")
+        found = await visit.api.post("/query/events", body, EventsResult)
+        text = msgspec.json.encode(sorted(found.events, key=lambda event: event.received_at))
+        headers = page_headers() | ({"x-partial": "true"} if missing_of(found) else {})
+        return Response(text, headers=headers, media_type="application/json")
 
     async def send_test(self, visit: Visit) -> Response:
         await visit.api.post("/track", TEST_EVENT, Accepted)

@@ -11,6 +11,7 @@ from services.console.frame.api import AnswerError, Params, part
 from services.console.frame.curl import curl_line
 from services.console.frame.frame import Frame, Visit, own_address, query_of
 from services.console.frame.headers import page_headers
+from services.console.results.result import missing_of
 from services.console.views.live import LiveFilter, latest_events
 from services.console.views.people import (
     FOUND_PEOPLE,
@@ -61,9 +62,15 @@ class PeoplePages:
 
     async def _seen_last(self, visit: Visit) -> Response:
         body = latest_events(LiveFilter(), utc_now())
-        events = (await visit.api.post("/query/events", body, EventsResult)).events
-        curl = curl_line(visit.base_url, "POST", "/query/events", body)
-        return self._frame.show(visit, "people_seen.html", search="", events=seen_last(events), curl=curl)
+        found = await visit.api.post("/query/events", body, EventsResult)
+        return self._frame.show(
+            visit,
+            "people_seen.html",
+            search="",
+            events=seen_last(found.events),
+            missing=missing_of(found),
+            curl=curl_line(visit.base_url, "POST", "/query/events", body),
+        )
 
     async def person(self, visit: Visit) -> Response:
         path, back = f"/persons/{part(visit.query.get('id', ''))}", _list_before(visit)
@@ -81,6 +88,7 @@ class PeoplePages:
             person=person,
             back=back,
             events=events.events,
+            missing=missing_of(events),
             more=more,
             shown_ids=SHOWN_IDS,
             curl=curl_line(visit.base_url, "GET", path),

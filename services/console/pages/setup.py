@@ -1,12 +1,15 @@
 """/console/setup: how to send, and whether something has come in."""
 
+from typing import Any
+
 from starlette.responses import Response
 from starlette.routing import Route
 
 from services.console.frame.frame import Frame, Visit
+from services.console.results.result import missing_of
 from services.console.views.live import LiveFilter, latest_events
 from services.console.views.setup import SDK_KEY, snippets
-from services.contract.api.events import EventsResult, StoredEvent
+from services.contract.api.events import EventsResult
 from services.runtime.clock import utc_now
 
 
@@ -27,15 +30,15 @@ class SetupPages:
             snippets=snippets(visit.base_url, visit.session.key if has_key else ""),
             has_key=has_key,
             sdk_key=SDK_KEY,
-            event=await _latest(visit),
+            **await _latest(visit),
         )
 
     async def check(self, visit: Visit) -> Response:
         """The check alone, for the page's script."""
-        return self._frame.show(visit, "setup_check.html", event=await _latest(visit))
+        return self._frame.show(visit, "setup_check.html", **await _latest(visit))
 
 
-async def _latest(visit: Visit) -> StoredEvent | None:
+async def _latest(visit: Visit) -> dict[str, Any]:
     body = {**latest_events(LiveFilter(), utc_now()), "limit": 1}
-    events = (await visit.api.post("/query/events", body, EventsResult)).events
-    return events[0] if events else None
+    found = await visit.api.post("/query/events", body, EventsResult)
+    return {"event": found.events[0] if found.events else None, "missing": missing_of(found)}

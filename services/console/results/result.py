@@ -25,7 +25,7 @@ from services.contract.api.trends import TrendsResult
 
 PEOPLE = "people"
 _MAX_EVENTS = 50
-_PARTIAL = "A part of the store did not answer: its events are missing here."
+PARTIAL = "A part of the store did not answer: its events are missing here."
 Body = dict[str, Any]
 
 
@@ -168,7 +168,12 @@ def _more(result: Any, zone: ZoneInfo) -> dict[str, Any]:
 def _warnings(result: Any) -> list[str]:
     """What belongs beside the numbers: without it, those of a part would be taken for all."""
     said: list[str] = [] if result.warnings is UNSET else result.warnings
-    return said if result.partial is UNSET else [_PARTIAL, *said]
+    return [*missing_of(result), *said]
+
+
+def missing_of(result: Any) -> list[str]:
+    """What to say of an answer that a part of the store is missing in."""
+    return [] if result.partial is UNSET else [PARTIAL]
 
 
 _OF_KIND = {

@@ -186,9 +186,14 @@ def test_what_cannot_be_asked_for_is_refused_before_anybody_is_asked(
 
 @pytest.mark.parametrize(
     ("code", "says"),
-    [(210, "Is HEADRACE_CLICKHOUSE_URL right"), (279, "A server of the cluster does not answer. Start it")],
+    [
+        (None, "Is HEADRACE_CLICKHOUSE_URL right"),
+        (202, "ClickHouse cannot do it now"),
+        (210, "A server of the cluster does not answer. Start it"),
+        (279, "A server of the cluster does not answer. Start it"),
+    ],
 )
-def test_who_does_not_answer(code: int, says: str) -> None:
+def test_who_does_not_answer(code: int | None, says: str) -> None:
     """Where the server at the address answers, and one behind it does not, the address is right."""
     with pytest.raises(OperatorError, match=says), store_errors():
         raise StoreUnavailableError("All connection tries failed", code)

@@ -143,6 +143,13 @@ async def test_what_is_asked_is_what_the_address_says(api: FakeApi) -> None:
         json = await client.get(html.unescape(raw[1]))
     assert [body for _, _, body in api.asked] == [expected, expected]
     assert csv.headers["content-disposition"] == 'attachment; filename="trends.csv"'
+    assert "x-partial" not in csv.headers
+    # A table has no place to say that a part of the store is missing.
+    api.headers = {"x-partial": "true"}
+    async with browser(api) as client:
+        csv = await client.get(html.unescape(table[1]))
+    assert csv.headers["content-disposition"] == 'attachment; filename="trends-partial.csv"'
+    assert csv.headers["x-partial"] == "true"
     assert json.json() == TRENDS
 
 

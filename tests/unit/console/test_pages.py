@@ -293,6 +293,27 @@ async def test_a_page_without_a_stream_asks_for_what_came_since(api: FakeApi) ->
     assert filter_of(api) == {"event": "buy"}
 
 
+@pytest.mark.parametrize("path", ["live", "people", "person?id=x", "group?type=t&key=k", "setup", "setup/check"])
+async def test_a_list_of_events_says_that_a_part_of_the_store_is_missing(api: FakeApi, path: str) -> None:
+    """It looked like all that was there, or like nothing."""
+    answers(api, f"/console/{path}")
+    said = "A part of the store did not answer: its events are missing here."
+    for events, partial in (([EVENT], {}), ([EVENT], {"partial": True}), ([], {"partial": True})):
+        api.answers[("POST", "/query/events")] = (200, {"events": events, **partial})
+        async with browser(api) as client:
+            page = (await client.get(f"/console/{path}")).text
+        # What has come in has come in.
+        is_said = bool(partial) and not (events and path.startswith("setup"))
+        assert (said in page) == is_said
+
+
+async def test_a_page_without_a_stream_is_told_what_is_missing(api: FakeApi) -> None:
+    async with browser(api) as client:
+        assert "x-partial" not in (await client.get("/console/live/since?after=1")).headers
+        api.answers[("POST", "/query/events")] = (200, {"events": [EVENT], "partial": True})
+        assert (await client.get("/console/live/since?after=1")).headers["x-partial"] == "true"
+
+
 @pytest.mark.parametrize(
     ("public", "wanted"), [("", "http://console.test"), ("https://e.shop.example/", "https://e.shop.example")]
 )

@@ -114,6 +114,32 @@ async def test_a_failure_is_of_its_kind(
     assert str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("code", "text", "says"),
+    [
+        (516, "Code: 516. DB::Exception: query: Authentication failed", "are HEADRACE_CLICKHOUSE_USER and"),
+        (497, "Code: 497. DB::Exception: query: Not enough privileges", "give it the role that"),
+        (
+            516,
+            "Code: 516. DB::Exception: Received from shard-2:9000. DB::Exception: query: Authentication failed",
+            "shard-2:9000 does not know our user, and ours does",
+        ),
+        (
+            497,
+            "Code: 497. DB::Exception: Received from [::1]:9000. DB::Exception: query: Not enough privileges",
+            "[::1]:9000 does not allow this to our user, and ours does",
+        ),
+    ],
+)
+async def test_of_a_refusal_it_is_said_whose_it_is(
+    connect: Callable[[Driver], ClickHouse], code: int, text: str, says: str
+) -> None:
+    """Of a user that another server of the cluster does not know, the password of ours was doubted."""
+    with pytest.raises(StoreError) as raised:
+        await connect(Driver(DatabaseError(text, code=code))).rows("SELECT 1")
+    assert says in str(raised.value)
+
+
 async def test_an_insert_carries_its_token(connect: Callable[[Driver], ClickHouse]) -> None:
     driver = Driver(None)
     store = connect(driver)

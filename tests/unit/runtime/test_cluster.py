@@ -111,6 +111,7 @@ def test_a_cluster_as_it_should_be() -> None:
         (_with(shards=[(1, 2, 1, "a", 9000), (2, 1, 1, "b", 9000)]), "host-2:9000 knows other servers of shop"),
         (_with(shards=[(1, 1, 1, "b", 9000), (2, 1, 1, "a", 9000)]), "host-2:9000 knows other servers of shop"),
         (_with(shards=[(1, 1, 1, "a", 9000)]), "host-2:9000 knows other servers of shop"),
+        (_with(version="26.7.3.1"), "host-2:9000 is ClickHouse 26.7.3.1: upgrade it to 26.8 or newer"),
     ],
 )
 def test_no_tables_are_made_on_it(change: Callable[[Topology], Topology], says: str) -> None:
@@ -142,6 +143,7 @@ def _engines(**changes: str | None) -> dict[str, str]:
         (_with(engines=_engines(events_local=None)), "has no table events_local: run `headrace migrate`"),
         (_with(engines=_engines(events_local="ReplacingMergeTree")), "events_local of host-2:9000 does not replicate"),
         (_with(engines=_engines(person_ids=None)), "has no table person_ids"),
+        (_with(engines={}), "host-2:9000 has no table of headrace, or our user may see none"),
         (
             _with(engines=_engines(person_ids="ReplicatedReplacingMergeTree('/t/{uuid}/{shard}', '{replica}')")),
             "person_ids of host-2:9000 has rows of its shard alone",
