@@ -178,10 +178,11 @@ class PostHog(Family):
         refused = {rejected.index: rejected.error.message for rejected in taken.rejected}
         results: dict[str, dict[str, str]] = {}
         for index, message in enumerate(parsed.messages.items):
-            if isinstance(message, _Event) and message.uuid:
+            uuid = message.uuid if isinstance(message, _Event) else _uuid_in(parsed.messages.payload(index).text)
+            if uuid:
                 details = refused.get(index)
                 result = {"result": "ok"} if details is None else {"result": "drop", "details": details}
-                results[message.uuid] = results[_canonical(message.uuid)] = result
+                results[uuid] = results[_canonical(uuid)] = result
         return json_answer({"results": results})
 
     def refuse(self, incoming: Incoming, error: ApiError) -> Answer:
@@ -218,6 +219,15 @@ class PostHog(Family):
 
 def _key_of(event: _Event) -> str | None:
     return event.api_key or event.token or _token_of(event.properties)
+
+
+def _uuid_in(text: bytes) -> str | None:
+    """Of an event that could not be read: an SDK takes one that has no answer for a stored one."""
+    try:
+        uuid = _decode_any(members_of(text).get("uuid", b"null"))
+    except (ApiError, *FAULTS):
+        return None
+    return uuid if isinstance(uuid, str) else None
 
 
 def _canonical(uuid: str) -> str:

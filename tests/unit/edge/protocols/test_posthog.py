@@ -444,6 +444,21 @@ async def test_capture_v1_answers_to_a_uuid_in_its_canonical_form_too(sdk: SdkEd
     assert results[uuid] == results["0190a1b2-c3d4-7e5f-8123-456789abcdef"] == {"result": "ok"}
 
 
+@pytest.mark.parametrize("member", ['"properties":{"a":NaN}', '"session_id":5', '"event":null'])
+async def test_capture_v1_answers_to_an_event_that_cannot_be_read(sdk: SdkEdge, member: str) -> None:
+    """Python's SDK takes one that has no answer for a stored one; Go's tells the app nothing of it."""
+    body = b'{"batch":[%b,{"distinct_id":"u1","uuid":"2",%b},5,{"uuid":[]}]}' % (
+        json.dumps({**EVENT, "uuid": "1"}).encode(),
+        member.encode(),
+    )
+    response = await sdk.client.post("/i/v1/analytics/events", content=body, headers=V1_HEADERS)
+    assert response.status_code == 200
+    results = response.json()["results"]
+    assert {uuid: one["result"] for uuid, one in results.items()} == {"1": "ok", "2": "drop"}
+    assert results["2"]["details"]
+    assert len(sdk.letters) == 3
+
+
 async def test_capture_v1_refuses_in_texts(sdk: SdkEdge) -> None:
     headers = {**V1_HEADERS, "authorization": "Bearer hr_unknown"}
     answer = (await sdk.client.post("/i/v1/analytics/events", content=V1_GO, headers=headers)).json()
