@@ -168,6 +168,22 @@ def chunks_unbounded() -> None:
     transport.CHUNK_BYTES = 2**62
 
 
+def one_never_committed() -> None:
+    """The worker stores a partition's records, and never commits them."""
+    from services.worker.consumer.transport import ChunkConsumer
+
+    acknowledge = ChunkConsumer.ack
+
+    def ack(self: ChunkConsumer, message: Any) -> bool:
+        if message.partition != 1:
+            return acknowledge(self, message)
+        message.acked = True
+        self._unacked_messages.discard(message)
+        return False
+
+    ChunkConsumer.ack = ack  # type: ignore[method-assign]
+
+
 def no_known_keys() -> None:
     """Edges keep no keys anywhere."""
     from services.runtime.keys import Key
@@ -194,6 +210,7 @@ BUILDS: dict[str, Callable[[], None]] = {
     "own-offsets": own_offsets,
     "no-names": no_names,
     "chunks-unbounded": chunks_unbounded,
+    "one-never-committed": one_never_committed,
     "no-known-keys": no_known_keys,
 }
 

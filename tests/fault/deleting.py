@@ -84,7 +84,20 @@ class Round:
                         return answer.status == 200 and (await answer.json())["state"] == "done"
                 return False
 
-            await until(is_done, f"the deletion {deletion_id} is done", DONE_WITHIN_S)
+            try:
+                await until(is_done, f"the deletion {deletion_id} is done", DONE_WITHIN_S)
+            except TimeoutError as error:
+                raise TimeoutError(f"{error}; {await self._what_it_waits_for(deletion_id)}") from error
+
+    async def _what_it_waits_for(self, deletion_id: str) -> str:
+        stack = self.scene.stack
+        rows = await stack.sql(
+            f"SELECT * FROM headrace.deletions WHERE deletion_id = '{deletion_id}' FORMAT JSONEachRow"
+        )
+        mutations = await stack.sql(
+            "SELECT table, parts_to_do, latest_fail_reason FROM system.mutations WHERE NOT is_done FORMAT JSONEachRow"
+        )
+        return f"rows {rows.decode()}, mutations {mutations.decode()}, not committed {await stack.uncommitted()}"
 
     async def fill_again(self) -> None:
         """The keys of the window are free."""

@@ -26,6 +26,7 @@ _WARM_UP_S = 2.0
 _DRAIN_TIMEOUT_S = 360.0
 _CATCH_UP_TIMEOUT_S = 480.0
 _NO_PROGRESS_S = 120.0
+_COMMITTED_WITHIN_S = 120.0
 # When all is stored, the last lines of the log may still be repeats.
 _SETTLE_S = 2.0
 
@@ -87,6 +88,7 @@ async def run_scenario(stack: Stack, scenario: Scenario, plan: Plan) -> Report:
         load_s = time.monotonic() - began_at
         scene.failures += await _drained(sending, load)
         scene.failures += await _caught_up(stack, ledger)
+        scene.failures += await _committed(stack)
         await asyncio.sleep(_SETTLE_S)
         await watch.walk(time.time() - 3600, time.time() + 3600)
     try:
@@ -257,4 +259,20 @@ async def _caught_up(stack: Stack, ledger: Ledger) -> list[str]:
         await until(stored_all, "all accepted events stored", _CATCH_UP_TIMEOUT_S)
     except TimeoutError as error:
         return [str(error)]
+    return []
+
+
+async def _committed(stack: Stack) -> list[str]:
+    """Waits until all that is stored is committed: a worker that only stores would read it again for ever."""
+    behind: dict[str, str] = {}
+
+    async def all_committed() -> bool:
+        nonlocal behind
+        behind = await stack.uncommitted()
+        return not behind
+
+    try:
+        await until(all_committed, "all committed", _COMMITTED_WITHIN_S)
+    except TimeoutError:
+        return [f"stored and not committed within {_COMMITTED_WITHIN_S:g} s: {behind}"]
     return []

@@ -59,7 +59,6 @@ SCENARIOS = {
         ),
         Scenario("store", "ClickHouse slow, refusing, timing out after it stored, cut off", STORE, short=4),
         Scenario("store-lost-its-tail", "ClickHouse without what it acknowledged last", TAIL, short=1),
-        Scenario("months", "batches with dates in many months, torn apart", MONTHS, short=4),
         Scenario("store-away", "ClickHouse away for long under load", AWAY, times=1, short=1, beside=True),
         Scenario(
             "kafka-away", "kill -9 of the only broker; Kafka hanging, then back", KAFKA_AWAY, durable=True, short=3
@@ -72,6 +71,8 @@ SCENARIOS = {
         Scenario("deletions", "people and windows deleted, merged and filled again", DELETIONS, short=1),
         Scenario("big-bodies", "what could fill a process: its memory stays bounded", BIG_BODIES, short=1),
         Scenario("keys-and-restarts", "keys made and revoked; edges that start without ClickHouse", KEYS, short=1),
+        # Hundreds of months: each deletion and each start of ClickHouse behind it goes through a thousand parts.
+        Scenario("months", "batches with dates in many months, torn apart", MONTHS, short=4),
         Scenario("shards", "one of two shards killed, stalled, cut off from the other", SHARDS, short=2, shards=2),
         Scenario("poison", "bad lines of a foreign producer, then a flood", POISON, last=AFTER_POISON, short=3),
         # With as many workers as partitions, on a stack of its own: the group remembers a member with a name when it has gone.

@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import numpy as np
+from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
@@ -20,10 +21,11 @@ from services.devstack.broker import ApacheKafka, EmbeddedBroker, find_kafka_jar
 from services.devstack.clickhouse_server import ClickHouseProcess
 from services.query.sql.events import EVENTS_ONCE
 from services.runtime.clickhouse import ClickHouse
-from services.runtime.kafka import topics_of
+from services.runtime.kafka import admin_client, count_partitions, topics_of
 from services.runtime.kafka_rights import Client
 from services.runtime.kafka_topics import ensure_topics
 from services.runtime.keys import Scope, create_key, new_key
+from services.runtime.log_reader import LogReader
 from services.runtime.settings import ClickHouseSettings, KafkaSettings
 from services.schema.migrate import migrate
 from services.schema.roles import Role
@@ -212,6 +214,29 @@ class Stack:
             return all(len(p["isr"]) == len(p["replicas"]) for topic in described for p in topic["partitions"])
 
         await until(in_sync, "all replicas in sync", timeout_s)
+
+    async def uncommitted(self) -> dict[str, str]:
+        """By partition, what the workers have committed of how much, where that is not all."""
+        settings = self.kafka_settings()
+        topics = topics_of(settings)
+        behind = {}
+        try:
+            async with admin_client(settings) as admin, LogReader.connected(settings) as reader:
+                asked = [
+                    TopicPartition(topic, partition)
+                    for topic in (topics.events, topics.identity)
+                    for partition in range(await count_partitions(settings, topic))
+                ]
+                committed = await admin.list_consumer_group_offsets(
+                    self.settings["HEADRACE_WORKER_GROUP"], partitions=asked
+                )
+                for tp, bounds in (await reader.bounds(asked)).items():
+                    at = committed[tp].offset if tp in committed else -1
+                    if max(at, bounds.start) < bounds.end:
+                        behind[f"{tp.topic}/{tp.partition}"] = f"{at} of {bounds.end}"
+        except (KafkaError, OSError, TimeoutError) as error:
+            return {"every partition": repr(error)}
+        return behind
 
     async def kill_clickhouse(self) -> None:
         self.clickhouse_wanted = False

@@ -8,6 +8,7 @@ and leads to the same place.
 
 import asyncio
 import struct
+import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -220,6 +221,8 @@ class ChunkThread(driver.AIOKafkaConsumerThread):
                     return False
                 log.warning("not_committed_yet", reason=repr(error))
             else:
+                # Faust says of a partition that nobody has committed for minutes that something is wrong.
+                self.tp_last_committed_at.update(dict.fromkeys(commits, time.monotonic()))
                 return True
             if self.should_stop:
                 return False

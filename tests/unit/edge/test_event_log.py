@@ -543,6 +543,8 @@ async def test_a_partition_that_refuses_or_hangs_is_failing_until_it_takes_a_rec
     ready.producer.acks = False
     with pytest.raises(LogUnavailableError):
         await ready.log.append_events([bytes(16)], lines_for([bytes(16)]))
+    # The record was sent a moment after it was appended, and its time begins then.
+    await asyncio.sleep(0.2)
     assert failing_partitions() == 1
     ready.producer.sent[-1].ack.set_result(Taken(7))
     await settle()

@@ -1,8 +1,9 @@
 """Chunks as Faust's messages: what is fetched together is one message, and only what was acknowledged is committed."""
 
+import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, cast
-from unittest.mock import Mock
+from unittest.mock import AsyncMock, Mock
 
 import cramjam
 import faust
@@ -130,6 +131,15 @@ async def test_a_chunk_counts_from_what_was_committed_when_the_log_has_lost_its_
     consumer.read(500, 501).ack(consumer)
     await consumer.commit()
     assert consumer.committed == {PARTITION: 502}
+
+
+async def test_a_commit_is_noted_for_the_watch_over_partitions_that_stand_still(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    thread = consumer._chunks
+    monkeypatch.setattr(thread, "_consumer", Mock(commit=AsyncMock(), assignment=lambda: {PARTITION}))
+    assert await thread._commit({PARTITION: 3})
+    assert thread.tp_last_committed_at[PARTITION] == pytest.approx(time.monotonic(), abs=30)
 
 
 async def test_partitions_where_nothing_comes_do_not_hold_up_the_others_for_long(consumer: Consumer) -> None:
