@@ -2,7 +2,7 @@
 
 import asyncio
 import copy
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from msgspec.structs import replace
@@ -13,8 +13,10 @@ from services.query.execution.limits import Limits
 from services.query.execution.project_facts import ProjectFacts
 from services.query.sql.events import KEPT, NOT_DELETED, with_border, with_joined_deletions, without_deletions
 from services.query.sql.events import SETTINGS as EVENTS_SETTINGS
+from services.query.sql.groups import with_calls_by_person
 from services.runtime.clickhouse import (
     ClickHouse,
+    GuardError,
     LimitExceededError,
     Parameters,
     Settings,
@@ -84,13 +86,27 @@ class QueryExecutor:
         return QueryExecutor(self._store, replace(self._limits, memory_bytes=memory_bytes), self._facts)
 
     async def rows(self, sql: str, parameters: Parameters) -> list[Sequence[Any]]:
-        sql, parameters = await self._filled(sql, parameters)
-        return await self._in_time(self._store.rows(sql, parameters, self._usual()))
+        async def ask(sql: str, parameters: Parameters) -> list[Sequence[Any]]:
+            return await self._in_time(self._store.rows(sql, parameters, self._usual()))
+
+        return await self._asked(sql, parameters, ask)
 
     async def raw(self, sql: str, parameters: Parameters, fmt: str) -> bytes:
         """The whole answer or an error: ClickHouse would else append an error that comes late to the bytes."""
-        sql, parameters = await self._filled(sql, parameters)
-        return await self._in_time(self._store.raw(sql, parameters, {**self._usual(), "wait_end_of_query": 1}, fmt))
+
+        async def ask(sql: str, parameters: Parameters) -> bytes:
+            settings = {**self._usual(), "wait_end_of_query": 1}
+            return await self._in_time(self._store.raw(sql, parameters, settings, fmt))
+
+        return await self._asked(sql, parameters, ask)
+
+    async def _asked(self, sql: str, parameters: Parameters, ask: Callable[[str, Parameters], Awaitable[T]]) -> T:
+        """As this project needs the statement now; once more where it finds that it needs another one."""
+        try:
+            return await ask(*await self._filled(sql, parameters))
+        except GuardError:
+            self._facts.found_many_calls(parameters["project"])
+            return await ask(*await self._filled(sql, parameters))
 
     def _usual(self) -> Settings:
         return {**settings_within(self._store.cluster, self._limits.execution_s), **self._settings}
@@ -124,4 +140,6 @@ class QueryExecutor:
             sql = without_deletions(sql)
         elif NOT_DELETED in sql and self._facts.has_many_deleted(parameters["project"]):
             sql = with_joined_deletions(sql)
+        if self._store.cluster and not self._facts.has_many_calls(parameters.get("project", "")):
+            sql = with_calls_by_person(sql)
         return sql, parameters

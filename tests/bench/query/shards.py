@@ -18,7 +18,7 @@ from msgspec import Struct
 from rich.console import Console
 from rich.table import Table
 
-from services.contract.tables import EVENTS, PERSON_IDS
+from services.contract.tables import EVENTS, IDENTITY_LOG, PERSON_IDS
 from services.runtime.settings import ClickHouseSettings
 from services.schema.migrate import migrate
 from services.schema.roles import Role
@@ -79,6 +79,7 @@ def served_by(shards: int, history: History) -> Iterator[Served]:
             count = min(_BLOCK_EVENTS, history.events - first)
             send_sql(admin, history.insert_events(EVENTS, first, count))
         send_sql(admin, history.insert_merges(PERSON_IDS, history.ids, MERGED_PERCENT))
+        send_sql(admin, history.insert_groups(IDENTITY_LOG))
         send_sql(admin, f"OPTIMIZE TABLE {own_rows(admin, EVENTS)} FINAL")
         # Queries go to one server, as they do in production; only what Keeper would do goes by the front.
         direct = {"clickhouse_url": nodes[0].url}
