@@ -233,7 +233,8 @@ def _said_encoding(request: Request, first: str) -> str:
 
 def _encoding_of(request: Request, data: bytes) -> str:
     """How a body is compressed, by its first bytes. Brotli and raw deflate have none that tell."""
-    said = (header(request, b"content-encoding") or "").strip().lower()
+    given = header(request, b"content-encoding")
+    said = _said_encoding(request, given) if given else ""
     if said == "br" and data[:1] not in _NO_BROTLI:
         return said
     encoding = compression_of(data)

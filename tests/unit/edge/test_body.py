@@ -285,6 +285,14 @@ async def test_lines_of_the_encoding_header_are_one_list(lines: list[str]) -> No
     assert await read_body(sent, LIMIT) == TEXT
 
 
+async def test_lines_of_the_encoding_header_are_one_list_for_sdks_too() -> None:
+    sent = request([COMPRESS["br"](TEXT)])
+    sent.scope["headers"] = [(b"content-encoding", b"identity"), (b"content-encoding", b"br")]
+    bodies = Bodies(LIMIT, ByteBudget(64 * 1024 * 1024), RateLimit(0))
+    with await bodies.read_as_sent(sent, "shop") as body:
+        assert body.data == TEXT
+
+
 async def test_several_encodings_are_refused() -> None:
     sent = request([gzip.compress(zlib.compress(TEXT))])
     sent.scope["headers"] = [(b"content-encoding", b"deflate"), (b"content-encoding", b"gzip")]
