@@ -71,6 +71,11 @@ def header(request: Request, name: bytes) -> str | None:
     return None
 
 
+def listed_header(request: Request, name: str) -> str:
+    """Of a header that is a list: those of several lines are one, as HTTP says."""
+    return ",".join(request.headers.getlist(name))
+
+
 def authorization_of(request: Request) -> str | None:
     """The Authorization header. Raises ApiError 401 for two: whoever stands in between may take the one or the other."""
     if HEADERS_BY_NAME in request.scope:

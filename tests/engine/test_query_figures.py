@@ -249,7 +249,11 @@ def test_values_without_a_number_come_last(client: QueryClient, clickhouse: Clic
         (["9223372036854775807", "18446744073709551615", "2"], "sum", 27670116110564327424),
         (["1795178096123456789", "1795178096123456788"], "avg", 1795178096123456788.5),
         (["10000000000000000", "1", "-10000000000000000"], "sum", 1),
-        (["9007199254740992", "0.5", "0.5"], "sum", 9007199254740992.0),
+        (["9007199254740992", "0.5", "0.5"], "sum", 9007199254740993),
+        (["1000000000000000", "0.1", "-1000000000000000"], "sum", 0.1),
+        (["1000000000000000", "0.3", "-1000000000000000"], "avg", 0.1),
+        (["9007199254740993", "0.5"], "sum", 9007199254740994.0),
+        (["1e300", "1", "-1e300"], "sum", 1),
         (["12345678901234.56", "1", "0.01"], "sum", 12345678901235.57),
         (["9" * 60, "1"], "sum", 1e60),
         (["1e308", "1e308"], "sum", None),
@@ -314,6 +318,9 @@ def test_doubles_are_found_as_they_were_sent(client: QueryClient, clickhouse: Cl
         (found,) = project.ask("events", filter={"n": float(text)})["events"]
         assert found["properties"]["n"] == float(text)
     assert len(project.ask("events", filter={"n": {"contains": 2.095124104687433e16}})["events"]) == 1
+    project = with_numbers(client, clickhouse, [f"[-{2**63}.0]", f"[{2**64}.0]", f"[-{2**63 + 1}]"])
+    for member, found in ((-(2**63), 1), (-(2.0**63), 2), (2.0**64, 1), (-(2**63) - 1, 2)):
+        assert len(project.ask("events", filter={"n": {"contains": member}})["events"]) == found, member
 
 
 @pytest.mark.parametrize("number", ["1e20", "100000000000000000000.0", "12345678901234567890.5", "9007199254740992.0"])
@@ -328,12 +335,15 @@ def test_a_double_is_neither_less_nor_more_than_itself(
 
 def test_a_double_and_its_digits_are_one_line(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
     large = ["1e20", "1E+20", str(10**20), f"-{2**63 + 1}", str(2**64), f'"{10**20}"']
-    project = with_numbers(client, clickhouse, large)
+    longer = ["1e21", str(10**21), "1" * 30, "-2.5e22", f"-25{'0' * 21}", f"1{'0' * 308}", "1e308"]
+    project = with_numbers(client, clickhouse, [*large, *longer])
     query: dict[str, Any] = {"series": [{"event": "e"}], "breakdown": "n"}
     (answered,) = project.ask("trends", **query)["series"]
     lines = [(line["value"], sum(line["values"])) for line in answered["lines"]]
     assert lines[0] == (10**20, 3)
-    assert sorted(lines[1:], key=str) == sorted([(-(2**63) - 1, 1), (2**64, 1), (str(10**20), 1)], key=str)
+    assert sorted(lines[1:4], key=str) == [(-2.5e22, 2), (1e21, 2), (1e308, 2)]
+    alone = [(-(2**63) - 1, 1), (2**64, 1), (str(10**20), 1), (int("1" * 30), 1)]
+    assert sorted(lines[4:], key=str) == sorted(alone, key=str)
     for value, events in lines:
         people = {"query": {"type": "trends", **WEEK, **query}, "cell": {"line": {"kind": "value", "value": value}}}
         assert project.ask("people", **people)["count"] == 1, value

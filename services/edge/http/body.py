@@ -22,7 +22,7 @@ from services.edge.http.inflate import SEND_FEWER, inflate, inflate_some
 from services.edge.http.rate_limit import RateLimit
 from services.edge.http.turns import Turns
 from services.runtime.byte_budget import BudgetExceededError, ByteBudget
-from services.runtime.http import header
+from services.runtime.http import HEADERS_BY_NAME, header, listed_header
 
 T = TypeVar("T")
 
@@ -89,14 +89,14 @@ class Bodies:
         _check_media_type(request)
         encoding = header(request, b"content-encoding") or ""
         if encoding:
-            encoding = encoding.strip().lower()
+            encoding = _said_encoding(request, encoding)
         announced = header(request, b"content-length") or "0"
         if announced.isdecimal() and float(announced) > self._max_bytes:  # float: takes any number of digits
             raise _too_large(self._max_bytes)
         message = await request.receive()  # Starlette's stream() of these costs as much as all else here
         data: bytes = message.get("body", b"")
         is_whole = message["type"] == "http.request" and not message.get("more_body", False)
-        if is_whole and len(data) <= _SMALL_BYTES and encoding in ("", "identity"):
+        if is_whole and len(data) <= _SMALL_BYTES and not encoding:
             self._rate_limit.charge_bytes(project_id, len(data))
             if len(data) > self._max_bytes:
                 raise _too_large(self._max_bytes)
@@ -150,7 +150,7 @@ class Bodies:
         if encoding is None:
             encoding = _encoding_of(request, data)
         try:
-            if encoding not in ("", "identity"):
+            if encoding:
                 body.data = await self._inflate(data, encoding)
                 rate_limit.charge_bytes(project_id, max(0, len(body.data) - len(data)))
         except BaseException:
@@ -224,9 +224,17 @@ class _Incoming:
         self._memory.free(self._project_id, self.reserved)
 
 
+def _said_encoding(request: Request, first: str) -> str:
+    """What Content-Encoding says, in one line or several: each name once, without those that mean nothing."""
+    said = first if HEADERS_BY_NAME in request.scope else listed_header(request, "content-encoding")
+    names = dict.fromkeys(name.strip().lower() for name in said.split(","))
+    return ", ".join(name for name in names if name not in ("", "identity"))
+
+
 def _encoding_of(request: Request, data: bytes) -> str:
     """How a body is compressed, by its first bytes. Brotli and raw deflate have none that tell."""
-    said = (header(request, b"content-encoding") or "").strip().lower()
+    given = header(request, b"content-encoding")
+    said = _said_encoding(request, given) if given else ""
     if said == "br" and data[:1] not in _NO_BROTLI:
         return said
     encoding = compression_of(data)

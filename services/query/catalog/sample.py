@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -9,10 +10,11 @@ from msgspec import Raw
 
 from services.contract.api.catalog import MAX_TOP_VALUES, MAX_VALUE_BYTES, CatalogProperty, CatalogValue
 from services.contract.repeated_names import readable_object
-from services.query.sql.json_text import INEXACT_FROM
+from services.query.sql.json_text import EXPONENTS_FROM
 
 # Names in objects in objects are shown with dots, so deep.
 _MAX_LEVELS = 3
+_DOUBLES_TO = 10**308
 _TYPES = {str: "string", bool: "boolean", int: "number", float: "number", list: "array", dict: "object"}
 Object = Mapping[str, Any]
 
@@ -55,9 +57,20 @@ def summary(objects: Sequence[Object], search: str, limit: int) -> list[CatalogP
 
 
 def _text(value: Any) -> bytes:
-    """1 and 1.0 are one value, and so are 0 and -0.0, as in breakdowns."""
-    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < INEXACT_FROM
-    return msgspec.json.encode(int(value) if is_whole else value)
+    return msgspec.json.encode(_written(value))
+
+
+def _written(value: Any) -> Any:
+    """As breakdowns write it: 1 and 1.0 are one value, and so are 0 and -0.0, 1e20 and its digits; in arrays too."""
+    if isinstance(value, list):
+        return [_written(member) for member in value]
+    if isinstance(value, dict):
+        return {name: _written(member) for name, member in value.items()}
+    if isinstance(value, float) and value.is_integer() and abs(value) < EXPONENTS_FROM:
+        return int(Decimal(repr(value)))
+    if isinstance(value, int) and EXPONENTS_FROM <= abs(value) < _DOUBLES_TO and Decimal(repr(float(value))) == value:
+        return float(value)
+    return value
 
 
 def _flat(one: Object, before: str = "", level: int = 1) -> Iterator[tuple[str, Any]]:

@@ -18,6 +18,7 @@ from services.query.http.requests import CSV_TAG
 from services.query.http.tables import csv_lines, table_of, wants_csv
 from services.query.insights.runner import Answer
 from services.runtime.byte_budget import BudgetExceededError, ByteBudget
+from services.runtime.http import listed_header
 
 # Below it an answer fits into what the system keeps for a connection anyway.
 _SMALL_BYTES = 64 * 1024
@@ -59,7 +60,7 @@ class Answers:
 
     def tagged(self, request: Request, project_id: str, kind: str, answer: Answer, result: type[Struct]) -> Response:
         """As the request's Accept says, with the tag of that form; 304 where the client has it. Raises as `json`."""
-        as_csv = wants_csv(request.headers.get("accept", ""))
+        as_csv = wants_csv(listed_header(request, "accept"))
         if answer.body is None:
             response = Response(status_code=304, headers={"vary": "Accept"})
         elif as_csv:
@@ -73,7 +74,7 @@ class Answers:
 
     def answer(self, request: Request, project_id: str, kind: str, content: Any) -> Response:
         """As the request's Accept says: JSON, or a table. Raises as `json`."""
-        if not wants_csv(request.headers.get("accept", "")):
+        if not wants_csv(listed_header(request, "accept")):
             response = self.json(project_id, content)
             response.headers["vary"] = "Accept"
             return response

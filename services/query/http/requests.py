@@ -6,7 +6,7 @@ from services.contract.api.encoding import compression_of, refuse_wide_character
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.placeholders import is_placeholder_key, placeholder_warning
 from services.query.http.tables import wants_csv
-from services.runtime.http import authorization_of, receive_body
+from services.runtime.http import authorization_of, listed_header, receive_body
 from services.runtime.idempotency_header import usable_header
 from services.runtime.keys import KeyCache, Scope
 
@@ -62,8 +62,8 @@ def idempotency_key(request: Request, in_body: str | None, warnings: list[str]) 
 
 def known_tags(request: Request) -> list[str]:
     """The tags of If-None-Match, without what says which form of the answer it was."""
-    tags = (one.strip().removeprefix("W/").strip('"') for one in request.headers.get("if-none-match", "").split(","))
-    form = CSV_TAG if wants_csv(request.headers.get("accept", "")) else ""
+    tags = (one.strip().removeprefix("W/").strip('"') for one in listed_header(request, "if-none-match").split(","))
+    form = CSV_TAG if wants_csv(listed_header(request, "accept")) else ""
     return [tag.removesuffix(form) for tag in tags if tag and tag.endswith(form)]
 
 

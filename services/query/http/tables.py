@@ -37,7 +37,10 @@ def wants_csv(accept: str) -> bool:
     """Whether a table is wanted rather than JSON."""
     weights = dict(map(_weight, accept.lower().split(",")))
     csv_weight = weights.get("text/csv", 0.0)
-    return csv_weight > 0 and csv_weight >= weights.get("application/json", 0.0)
+    # The nearest name of JSON counts, whatever the others say.
+    json_names = ("application/json", "application/*", "*/*")
+    json_weight = next((weights[name] for name in json_names if name in weights), 0.0)
+    return csv_weight > 0 and csv_weight >= json_weight
 
 
 def _weight(part: str) -> tuple[str, float]:

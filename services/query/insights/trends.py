@@ -1,6 +1,7 @@
 """The trends query: one number per time bucket, for each series and each value of a breakdown."""
 
 from collections.abc import Iterable, Sequence
+from fractions import Fraction
 from math import floor, isfinite, log10, ulp
 from typing import Any
 
@@ -248,11 +249,13 @@ def _exact(number: float | None, integer: int) -> float | int | None:
 
 
 def _sum(fractions: float, scale: float, whole: int, by: int) -> float | int | None:
-    """The sum of fractions and whole numbers by a count; `scale` is the sum of their absolute values."""
+    """The sum of fractions and whole numbers by a count; `scale` is the sum of the fractions' absolute values."""
     if by == 0 or not isfinite(fractions):
         return None
-    if fractions:
-        return _rounded((fractions + whole) / by, scale / by)
+    part = _rounded(fractions, scale)
+    if not part.is_integer() or abs(part) >= INEXACT_FROM:
+        return _rounded(float(Fraction(part) + whole) / by, (scale + abs(whole)) / by)
+    whole += int(part)
     # Integers are divided to the nearest double.
     return whole // by if whole % by == 0 and abs(whole) >= INEXACT_FROM * by else whole / by
 

@@ -159,7 +159,7 @@ def _resolve(said: Any, now: datetime) -> tuple[TimeWindow, Shift]:
         window = parse_time_window(said.since, said.until, said.timezone)
         by_hours, shift = False, None
     else:
-        by_hours = said.last is not None and said.last.endswith("h")
+        by_hours = _is_in_hours(said)
         window, shift = _in_words(said, zone, now)
     if said.whole_periods:
         window = _whole(window, said, now, by_hours)
@@ -172,7 +172,7 @@ def _in_words(said: Any, zone: ZoneInfo, now: datetime) -> tuple[TimeWindow, Shi
     """None: as long as the window is."""
     local = now.astimezone(zone)
     sundays = getattr(said, "week_start", None) == "sunday"
-    hours = getattr(said, "interval", None) == "hour" or (said.last or "").endswith("h")
+    hours = getattr(said, "interval", None) == "hour" or _is_in_hours(said)
     until_us = _hour(now, zone) + 3_600_000_000 if hours else _midnight(local.date() + timedelta(days=1), zone)
     if said.previous is not None:
         until = _begin(local.date(), said.previous, sundays)
@@ -194,6 +194,10 @@ def _in_words(said: Any, zone: ZoneInfo, now: datetime) -> tuple[TimeWindow, Shi
     else:
         shift = Shift(local=timedelta(days=(number + 1) * (7 if unit_name == "week" else 1)))
     return _window(_midnight(since, zone), until_us, zone), shift
+
+
+def _is_in_hours(said: Any) -> bool:
+    return said.last is not None and _last(said.last)[1] == "h"
 
 
 def _last(text: str) -> tuple[int, str]:

@@ -55,7 +55,10 @@ def complete_buckets(
     starts: Sequence[int], zone: ZoneInfo, interval: Interval, now: datetime, *, sundays: bool = False
 ) -> list[bool]:
     """Which of the time buckets have ended by the clock, wherever the time window ends."""
-    end = next(border for border in _borders(starts[-1], zone, interval, sundays) if border > starts[-1])
+    if interval == "hour":  # where a clock was put by half an hour, an hour begins at half past
+        end = starts[-1] + _HOUR_US
+    else:
+        end = next(border for border in _borders(starts[-1], zone, interval, sundays) if border > starts[-1])
     return [border <= microseconds(now) for border in [*starts[1:], end]]
 
 

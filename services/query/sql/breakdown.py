@@ -11,7 +11,7 @@ from services.contract.api.fields import MAX_BREAKDOWN_CHARS, BreakdownKind
 from services.contract.repeated_names import first_of_each_name
 from services.query.request.breakdown import Breakdown
 from services.query.sql.groups import event_group_text
-from services.query.sql.json_text import is_ambiguous, is_nested, json_text, unmarked, without_negative_zeros
+from services.query.sql.json_text import as_double_written, is_ambiguous, is_nested, json_text, without_negative_zeros
 from services.query.sql.parameters import Parameters
 from services.query.sql.properties import event_property
 
@@ -47,7 +47,7 @@ def _value_sql(text: str, name: str, no_line: str) -> str:
     plain = f"if(position({name}, '-0') = 0, {name}, {without_negative_zeros(name)})"
     return (
         f"multiIf(({text} AS {name}) = '-0', '0', length({name}) > {MAX_BREAKDOWN_CHARS:d}, '{no_line}', "
-        f"NOT ({is_nested(name)}), {unmarked(name)}, {is_ambiguous(name)}, '{no_line}', {plain})"
+        f"NOT ({is_nested(name)}), {as_double_written(name)}, {is_ambiguous(name)}, '{no_line}', {plain})"
     )
 
 

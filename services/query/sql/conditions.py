@@ -66,7 +66,7 @@ def _needs_exact_members(condition: Condition) -> bool:
         return False
     if isinstance(operand, str):
         return len(operand) > len(str(_INT64_MAX)) and operand.removeprefix("-").isdecimal()
-    return isinstance(operand, int | float) and not _INT64_MIN <= operand <= _UINT64_MAX
+    return isinstance(operand, int | float) and not _INT64_MIN < operand <= _UINT64_MAX
 
 
 def _trait(condition: Condition, parameters: Parameters) -> str:

@@ -9,6 +9,8 @@ begins with a plus, which no JSON does.
 _SHORTEST = 22
 # Whole numbers from here on are not all doubles.
 INEXACT_FROM = 2**53
+# From here on ClickHouse writes doubles with an exponent.
+EXPONENTS_FROM = 10**21
 _INT128_TO = "1.7e38"
 # As SQL. What stands before a number, and the number up to what is cut away.
 _LONG_EXPONENT = r"([:,\\[\\s]-?[0-9.]+)[eE][+]?[0-9]{3,}"
@@ -92,8 +94,16 @@ def is_large(text: str) -> str:
 
 
 def unmarked(text: str) -> str:
-    """JSON as any other: of a whole number beyond 64 bits its digits, as of a double of that size."""
+    """JSON as any other: of a whole number beyond 64 bits its digits."""
     return f"trim(LEADING '+' FROM {text})"
+
+
+def as_double_written(text: str) -> str:
+    """As `unmarked`; of a whole number beyond 64 bits what ClickHouse writes for a double with these very digits."""
+    written = f"toString({double(text)})"
+    figures = f"replaceOne(splitByChar('e', {written})[1], '.', '')"
+    is_same = f"trim(TRAILING '0' FROM {figures}) = trim(TRAILING '0' FROM {digits(text)})"
+    return f"multiIf(NOT ({is_large(text)}), {text}, {is_same}, {written}, {digits(text)})"
 
 
 def digits(text: str) -> str:

@@ -16,8 +16,9 @@ EXTREMES = ("min", "max")
 SUMS = ("sum", "avg")
 _NUMERIC = is_number("text")
 # Whole numbers are summed by themselves: their sum may need more digits than a double has.
-_FRACTIONS = f"sumKahanIfState(if(whole = 0, number, 0.), {_NUMERIC})"
-_SUMS_STATE = f"{_FRACTIONS}, sumIf(abs(number), {_NUMERIC}), sumIf(whole, {_NUMERIC}), countIf({_NUMERIC})"
+_FRACTION = "if(whole = 0, number, 0.)"
+_FRACTIONS = f"sumKahanIfState({_FRACTION}, {_NUMERIC})"
+_SUMS_STATE = f"{_FRACTIONS}, sumIf(abs({_FRACTION}), {_NUMERIC}), sumIf(whole, {_NUMERIC}), countIf({_NUMERIC})"
 
 
 class Measured(Struct, frozen=True):
@@ -53,7 +54,7 @@ def _trait_join(trait: Condition, parameters: Parameters) -> str:
 
 class MeasureSql(Struct, frozen=True):
     """`state` aggregates events. `merged` is the number of several states, `total` that of all states of a value, of which
-    `by` is compared. Of sums the number is (sum of fractions, of absolute values, of whole numbers, count), of extremes
+    `by` is compared. Of sums the number is (sum of fractions, of their absolute values, of whole numbers, count), of extremes
     (double, integer or 0)."""
 
     state: str

@@ -84,6 +84,9 @@ def test_every_day_of_thirty_years_begins_at_its_first_moment(zone: str) -> None
         ("2011-12-29", "2011-12-29T12:00", "day", "Pacific/Apia", "2011-12-30T10:00:00Z", [True]),
         ("2011-12-29", "2011-12-29T12:00", "day", "Pacific/Apia", "2011-12-30T09:59:59Z", [False]),
         ("2024-03-01T10:30", "2024-03-01T11:30", "hour", "Asia/Kathmandu", "2024-03-01T05:20:00Z", [True, False]),
+        # A clock that was put back by half an hour: these begin at 14:00 and 15:00 UTC.
+        ("2024-04-07T01:00", "2024-04-07T02:00", "hour", "Australia/Lord_Howe", "2024-04-06T15:59:59Z", [True, False]),
+        ("2024-04-07T01:00", "2024-04-07T02:00", "hour", "Australia/Lord_Howe", "2024-04-06T16:00:00Z", [True, True]),
         ("2024-03-06", "2024-03-07", "week", "UTC", "2024-03-10T23:00:00Z", [False]),
         ("2024-03-06", "2024-03-07", "week", "UTC", "2024-03-11T00:00:00Z", [True]),
         ("2024-02-10", "2024-02-11", "month", "UTC", "2024-02-29T23:00:00Z", [False]),

@@ -278,6 +278,29 @@ async def test_identity_is_no_encoding(encoding: str) -> None:
     assert await read_body(request([TEXT], {"content-encoding": encoding}), LIMIT) == TEXT
 
 
+@pytest.mark.parametrize("lines", [["identity", "gzip"], ["gzip", "identity"], ["gzip", "GZIP"], ["gzip, identity"]])
+async def test_lines_of_the_encoding_header_are_one_list(lines: list[str]) -> None:
+    sent = request([gzip.compress(TEXT)])
+    sent.scope["headers"] = [(b"content-encoding", line.encode()) for line in lines]
+    assert await read_body(sent, LIMIT) == TEXT
+
+
+async def test_lines_of_the_encoding_header_are_one_list_for_sdks_too() -> None:
+    sent = request([COMPRESS["br"](TEXT)])
+    sent.scope["headers"] = [(b"content-encoding", b"identity"), (b"content-encoding", b"br")]
+    bodies = Bodies(LIMIT, ByteBudget(64 * 1024 * 1024), RateLimit(0))
+    with await bodies.read_as_sent(sent, "shop") as body:
+        assert body.data == TEXT
+
+
+async def test_several_encodings_are_refused() -> None:
+    sent = request([gzip.compress(zlib.compress(TEXT))])
+    sent.scope["headers"] = [(b"content-encoding", b"deflate"), (b"content-encoding", b"gzip")]
+    with pytest.raises(ApiError, match="`deflate, gzip` is not taken") as refused:
+        await read_body(sent, LIMIT)
+    assert refused.value.code is ErrorCode.UNSUPPORTED_ENCODING
+
+
 @pytest.mark.parametrize("chunks", [[], [TEXT], [TEXT[:7], b"", TEXT[7:]], [TEXT[i : i + 1] for i in range(len(TEXT))]])
 async def test_chunks_are_put_together(chunks: list[bytes]) -> None:
     assert await read_body(request(chunks), LIMIT) == b"".join(chunks)

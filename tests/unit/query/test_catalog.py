@@ -79,13 +79,22 @@ def test_names_with_dots_are_those_that_filters_find() -> None:
 
 
 def test_a_number_is_one_value_however_it_is_written() -> None:
-    (found,) = summary([{"n": value} for value in (1, 1.0, 0, -0.0, 1.5, "1", True, 2**64, 1e300)], "", 100)
-    assert {bytes(top.value): top.share * 9 for top in found.top} == {
+    values = (1, 1.0, 0, -0.0, 1.5, "1", True, 2**64, 1e300)
+    large = (2.0**53, 2**53, 2.0**63, 9223372036854776000, 1e20, 10**20, -1e21, -(10**21), 10**300, 10**21 + 1)
+    nested = ([1, {"a": -0.0}], [1.0, {"a": 0}])
+    (found,) = summary([{"n": value} for value in (*values, *large, *nested)], "", 100)
+    assert {bytes(top.value): round(top.share * 21) for top in found.top} == {
         b"1": 2,
         b"0": 2,
         b"1.5": 1,
         b'"1"': 1,
         b"true": 1,
         b"18446744073709551616": 1,
-        b"1e300": 1,
+        b"1e300": 2,
+        b"9007199254740992": 2,
+        b"9223372036854776000": 2,
+        b"100000000000000000000": 2,
+        b"-1e21": 2,
+        b"1000000000000000000001": 1,
+        b'[1,{"a":0}]': 2,
     }

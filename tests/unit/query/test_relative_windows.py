@@ -38,6 +38,8 @@ def text(times: tuple[datetime, datetime]) -> str:
         ({"last": "2w", "interval": "week", "whole_periods": True}, "2026-03-02 2026-03-16", "2026-02-16 2026-03-02"),
         ({"last": "1mo", "interval": "hour"}, "2026-02-01 2026-03-18T14:00", "2025-12-01 2026-01-18T14:00"),
         ({"last": "2months", "interval": "month", "whole_periods": True}, "2026-01-01 2026-03-01", "2025-11-01 2026-01-01"),
+        ({"last": "1month"}, "2026-02-01 2026-03-19", "2025-12-01 2026-01-19"),
+        ({"last": "1month", "interval": "month", "whole_periods": True}, "2026-02-01 2026-03-01", "2026-01-01 2026-02-01"),
         ({"this": "week", "week_start": "sunday"}, "2026-03-15 2026-03-19", "2026-03-08 2026-03-12"),
         ({"this": "month"}, "2026-03-01 2026-03-19", "2026-02-01 2026-02-19"),
         ({"this": "quarter", "whole_periods": True}, "2026-01-01 2026-03-18", "2025-10-01 2025-12-18"),

@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.query.dashboards.request import parse_dashboard
-from services.query.http.requests import idempotency_key
+from services.query.http.requests import idempotency_key, known_tags
 from services.query.insights.registry import decode_query
 from services.query.persons.people import decode_people
 from services.query.persons.request import parse_privacy_delete
@@ -21,6 +21,18 @@ HALVES = "half a surrogate pair is replaced by U+FFFD: do not cut strings inside
 def request(key: str | None) -> Request:
     headers = [] if key is None else [(b"idempotency-key", key.encode())]
     return Request({"type": "http", "headers": headers})
+
+
+@pytest.mark.parametrize(
+    ("lines", "tags"),
+    [
+        (['if-none-match: "a"', 'if-none-match: W/"b", "c"'], ["a", "b", "c"]),
+        (["accept: application/json;q=0.5", "accept: text/csv", 'if-none-match: "a-csv"', 'if-none-match: "b"'], ["a"]),
+    ],
+)
+def test_lines_of_a_header_are_one_list(lines: list[str], tags: list[str]) -> None:
+    headers = [tuple(line.encode().split(b": ")) for line in lines]
+    assert known_tags(Request({"type": "http", "headers": headers})) == tags
 
 
 @pytest.mark.parametrize("marks", [1, 2])
