@@ -154,6 +154,22 @@ async def test_what_is_asked_is_what_the_address_says(api: FakeApi) -> None:
 
 
 @pytest.mark.parametrize(
+    ("address", "name"),
+    [("/console/cohorts/csv?c.0.kind=did&c.0.event=a&c.0.range=last:7d", "cohorts"), ("people", "people")],
+)
+async def test_the_name_of_a_table_says_that_there_are_more_people(api: FakeApi, address: str, name: str) -> None:
+    """It looked like all of them."""
+    api.default = (200, {"count": 1, "people": []})
+    if address == "people":
+        address = ADDRESSES["trends"].replace("trends?", "trends/people.csv?") + "&cell="
+    for more, said in (({}, name), ({"x-next-cursor": "c"}, f"{name}-first-page")):
+        api.headers = more
+        async with browser(api, READER) as client:
+            csv = await client.get(address)
+        assert csv.headers["content-disposition"] == f'attachment; filename="{said}.csv"'
+
+
+@pytest.mark.parametrize(
     ("field", "place"),
     [("filter.plan", "f.0"), ("series[0].measure", "s.0.measure"), ("timezone", "tz"), ("nothing.known", None)],
 )

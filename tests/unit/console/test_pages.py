@@ -286,6 +286,20 @@ async def test_a_whole_id_is_found_where_the_search_does_not_look(api: FakeApi) 
     assert any(tag == "a" and "/console/person?" in str(attrs.get("href")) for tag, attrs in page.tags)
 
 
+async def test_a_group_that_events_alone_name_has_its_time_line(api: FakeApi) -> None:
+    """The list of groups led to it, and it was not there."""
+    api.answers[("GET", "/groups/t/k")] = (404, None)
+    async with browser(api) as client:
+        found = await client.get("/console/group?type=t&key=k")
+        body = next(body for _, path, body in api.asked if path == "/query/events")
+        api.answers[("POST", "/query/events")] = (200, {"events": []})
+        unknown = await client.get("/console/group?type=t&key=k")
+    assert (found.status_code, unknown.status_code) == (200, 404)
+    assert body["filter"] == {"group.t": "k"}
+    assert f"/console/event?id={EVENT['event_id']}" in found.text
+    assert "Members" not in found.text
+
+
 async def test_a_page_without_a_stream_asks_for_what_came_since(api: FakeApi) -> None:
     async with browser(api) as client:
         answer = await client.get("/console/live/since?after=1&event=buy", headers={"sec-fetch-mode": "cors"})
