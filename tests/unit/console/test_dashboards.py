@@ -133,6 +133,19 @@ async def test_a_change_is_sent_with_the_version_that_was_read(
     assert sent == ("PUT", "/dashboard/update/d1", {"name": name, "queries": queries, "version": 7})
 
 
+async def test_enter_in_a_title_changes_that_tile(api: FakeApi) -> None:
+    """It presses the first button of the form: of a form of all tiles that was the first tile's."""
+    async with browser(api, READER) as client:
+        page = (await client.get(ADDRESS)).text
+    forms = re.findall(r"<form[^>]*>(.*?)</form>", page, re.S)
+    titled = [form for form in forms if 'name="title.' in form]
+    assert len(titled) == len(QUERIES)
+    for number, form in enumerate(titled):
+        assert f'name="title.{number}"' in form
+        assert re.findall(r"<button[^>]* value=\"([^\"]*)\"", form)[0] == f"set:{number}"
+        assert all(f'type="hidden" name="{name}"' in form for name in ("csrf", "version", "range_query"))
+
+
 async def test_somebody_else_s_change_is_not_undone(api: FakeApi) -> None:
     error = {"code": "conflict", "message": "The dashboard was changed since it was read", "field": "version"}
     api.answers["PUT", "/dashboard/update/d1"] = (409, {"error": error, "request_id": "r"})
