@@ -20,6 +20,7 @@ from services.console.pages.answers import Answered, answer_of
 from services.console.pages.choices import CHOICES
 from services.console.queries.asked import asked_of
 from services.console.queries.kinds import KINDS, has_buckets
+from services.console.queries.params import is_number
 from services.console.queries.tiles import WIDTHS, Tile, moved, range_of, saved_query, tile_of
 from services.console.queries.windows import lasting
 from services.contract.api.dashboards import Dashboard, DashboardList, Deleted
@@ -80,7 +81,7 @@ class DashboardPages:
         """A part of a page, for its module. It sends the query that the page has: the dashboard is not read once more."""
         try:
             query = msgspec.json.decode(visit.form.get("query", ""), type=dict[str, Any])
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise AnswerError(400, "invalid_field", "This tile has no query. Load the page again.") from error
         answered = await answer_of(visit, tile_of(query, 0, {}).asked)
         return self._frame.show(visit, "tile.html", answered=answered)
@@ -117,8 +118,9 @@ class DashboardPages:
         if action == "duplicate":
             name = board.name[: _MAX_NAME_CHARS - len(_COPY)] + _COPY
             return _to(await _create(visit, name, _queries(board)))
-        name, queries = _changed(visit.form, board, action, int(of) if of.isdigit() else -1)
-        version = int(visit.form["version"]) if visit.form.get("version", "").isdigit() else board.version
+        name, queries = _changed(visit.form, board, action, int(of) if is_number(of) else -1)
+        read = visit.form.get("version", "")
+        version = int(read) if is_number(read) else board.version
         await _update(visit, board, name, queries, version)
         return _to(board, visit.form.get("range_query", ""))
 
@@ -135,7 +137,7 @@ def _changed(form: dict[str, str], board: Dashboard, action: str, number: int) -
         return board.name, queries[:number] + queries[number + 1 :]
     changes: dict[str, Any] = {"title": form.get(f"title.{number}", "").strip()}
     width = form.get(f"width.{number}", "")
-    if width.isdigit():
+    if is_number(width):
         changes["width"] = int(width)
     queries[number] |= changes
     return board.name, queries

@@ -359,3 +359,21 @@ async def test_home_says_what_to_do_first(api: FakeApi) -> None:
         none = (await client.get("/console/")).text
     assert (some.count('class="done"'), none.count('class="done"')) == (1, 0)
     assert some.index("Send an event") < some.index("Ask something") < some.index("Keep it")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"/console/trends?s.{'9' * 5000}.event=a",
+        "/console/trends?s.².event=a&s.0.event=b",
+        "/console/funnel?s.0.event=a&do=up:s.²",
+        f"/console/funnel?s.0.event=a&do=remove:s.{'9' * 5000}",
+        f"/console/live?property=a&value={'[' * 5000}",
+        f"/console/trends?s.0.event=a&f.0.key=a&f.0.value={'[' * 5000}",
+        f"/console/cohorts?c.json={'[' * 5000}",
+    ],
+)
+async def test_an_address_that_nobody_writes_is_no_fault(api: FakeApi, address: str) -> None:
+    api.answers["POST", "/query/events"] = (200, {"events": []})
+    async with browser(api, READER) as client:
+        assert (await client.get(address)).status_code == 200

@@ -153,6 +153,19 @@ async def test_somebody_else_s_change_is_not_undone(api: FakeApi) -> None:
     assert (status, sent[2]["version"]) == (409, 6)
 
 
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        ({"do": "set:²"}, 404),
+        ({"do": f"set:{'9' * 5000}"}, 404),
+        ({"do": "set:0", "width.0": "²"}, 303),
+        ({"do": "up:1", "version": "9" * 5000}, 303),
+    ],
+)
+async def test_what_is_no_number_to_us_is_none(api: FakeApi, form: dict[str, str], status: int) -> None:
+    assert (await changed(api, **form))[0] == status
+
+
 async def test_a_tile_that_is_gone_changes_nothing(api: FakeApi) -> None:
     status, _, sent = await changed(api, do="remove:3")
     assert (status, sent[0]) == (404, "GET")
