@@ -28,6 +28,7 @@ from services.contract.api.root_paths import CONSOLE_PATH
 
 _HOME = f"{CONSOLE_PATH}/dashboards"
 _AT_ONCE = 4
+_TRIES = 5
 _COPY = " (copy)"
 _MAX_NAME_CHARS = 200
 Queries = list[dict[str, Any]]
@@ -105,8 +106,7 @@ class DashboardPages:
             if not name:
                 raise AnswerError(400, "invalid_field", "A new dashboard needs a name. Go back, and write one.")
             return _to(await _create(visit, name, [query]))
-        board = await visit.api.get(f"/dashboard/get/{part(dashboard_id)}", Dashboard)
-        return _to(await _update(visit, board, board.name, [*_queries(board), query], board.version))
+        return _to(await _with_tile(visit, dashboard_id, query))
 
     async def change(self, visit: Visit) -> Response:
         """One button of the page. `version`: what the page had read."""
@@ -159,6 +159,19 @@ async def _create(visit: Visit, name: str, queries: Queries) -> Dashboard:
 async def _update(visit: Visit, board: Dashboard, name: str, queries: Queries, version: int) -> Dashboard:
     body = {"name": name, "queries": queries, "version": version}
     return await visit.api.call("PUT", f"/dashboard/update/{part(board.dashboard_id)}", Dashboard, body)
+
+
+async def _with_tile(visit: Visit, dashboard_id: str, query: dict[str, Any]) -> Dashboard:
+    """Somebody else's change in between is no reason to refuse one tile more: it is put behind what is there then."""
+    tries = _TRIES
+    while True:
+        board = await visit.api.get(f"/dashboard/get/{part(dashboard_id)}", Dashboard)
+        try:
+            return await _update(visit, board, board.name, [*_queries(board), query], board.version)
+        except AnswerError as error:
+            tries -= 1
+            if error.code != "conflict" or not tries:
+                raise
 
 
 async def _answers(visit: Visit, tiles: list[Tile]) -> list[Answered]:
