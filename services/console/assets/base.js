@@ -108,6 +108,17 @@ function keys(event) {
   event.preventDefault();
 }
 
+// A button that is pressed twice would change something twice: the page that comes of it is on its way.
+const TWICE_MS = 2000;
+
+function once(event) {
+  const form = event.target, now = Date.now();
+  if (form.method !== "post") return;
+  if (now - Number(form.dataset.sent ?? 0) < TWICE_MS) event.preventDefault();
+  // Others may have a say in it after this.
+  else setTimeout(() => event.defaultPrevented || (form.dataset.sent = now));
+}
+
 function showKeys() {
   const list = document.createElement("div");
   const heading = Object.assign(document.createElement("h2"), { textContent: "Keys" });
@@ -128,5 +139,6 @@ document.querySelector(".menu [aria-current]")?.scrollIntoView({ block: "nearest
 showTimes(document);
 offerCopies(document);
 document.addEventListener("submit", shortenAddress);
+document.addEventListener("submit", once);
 document.addEventListener("click", peek);
 document.addEventListener("keydown", keys);

@@ -8,14 +8,17 @@ import msgspec
 
 _THIN = "\u202f"  # a narrow blank that does not break
 _MAX_BRIEF_CHARS = 160
+_FOUR_DIGITS = 9999.5  # four digits of it are 1e+04
+_LONG = 1e21  # of a double nobody needs so many
 
 
 def number(value: float | int | None) -> str:
     """`31 106`, `0.25`, `–` where there is none."""
     if value is None:
         return "–"
-    if isinstance(value, float) and not value.is_integer():
-        return f"{value:,.4g}".replace(",", _THIN) if abs(value) < 10_000 else f"{value:,.0f}".replace(",", _THIN)
+    if isinstance(value, float) and (abs(value) >= _LONG or not value.is_integer()):
+        is_short = abs(value) < _FOUR_DIGITS or abs(value) >= _LONG
+        return (f"{value:,.4g}" if is_short else f"{value:,.0f}").replace(",", _THIN)
     return f"{int(value):,}".replace(",", _THIN)
 
 

@@ -10,7 +10,7 @@ from starlette.routing import Route
 
 from services.console.frame.curl import curl_line
 from services.console.frame.frame import Frame, Visit
-from services.console.frame.headers import page_headers
+from services.console.frame.headers import page_headers, table_headers
 from services.console.queries.asked import Asked, asked_of
 from services.console.queries.cells import CELL, read_cell, said_of
 from services.console.queries.kinds import KINDS, Kind
@@ -74,8 +74,7 @@ class BehindPages:
         if body is None:
             return _to_builder(asked)
         answer = await visit.api.send("POST", _PEOPLE, {**body, "limit": 1000}, "text/csv")
-        headers = {**page_headers(), "content-disposition": 'attachment; filename="people.csv"'}
-        return Response(answer.content, headers=headers, media_type="text/csv")
+        return Response(answer.content, headers=table_headers("people", answer.headers), media_type="text/csv")
 
 
 def _query(kind: Kind, visit: Visit) -> tuple[Asked, dict[str, Any] | None]:

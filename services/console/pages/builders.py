@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from services.console.frame.api import AnswerError, part
 from services.console.frame.frame import Frame, Visit, is_for_script
-from services.console.frame.headers import page_headers
+from services.console.frame.headers import page_headers, table_headers
 from services.console.pages.all_time import exact
 from services.console.pages.answers import Answered, answer_of, curl_of
 from services.console.pages.choices import CHOICES
@@ -27,7 +27,6 @@ from services.contract.api.root_paths import CONSOLE_PATH
 
 # What stands in the part of the form that is folded: a field that is wrong opens it.
 _MORE = ("week_start", "top", "mode", "min", "people_of_step", "gap", "compare", "tz", "whole")
-_PARTIAL = "x-partial"
 
 
 class BuilderPages:
@@ -98,13 +97,7 @@ class BuilderPages:
             return RedirectResponse(f"{CONSOLE_PATH}/{kind.page}?{asked.address}", 303, page_headers())
         body = (await exact(visit, asked)).body or {}
         answer = await visit.api.send("POST", f"/query/{kind.name}", body, media_type)
-        headers = page_headers()
-        if media_type == "text/csv":
-            # A table has no place to say it, and who opens the file sees no header.
-            is_part = _PARTIAL in answer.headers
-            name = f"{kind.page}-partial.csv" if is_part else f"{kind.page}.csv"
-            headers["content-disposition"] = f'attachment; filename="{name}"'
-            headers |= {_PARTIAL: "true"} if is_part else {}
+        headers = table_headers(kind.page, answer.headers) if media_type == "text/csv" else page_headers()
         return Response(answer.content, headers=headers, media_type=media_type)
 
     async def save_cohort(self, visit: Visit) -> Response:

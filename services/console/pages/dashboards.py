@@ -20,6 +20,7 @@ from services.console.pages.answers import Answered, answer_of
 from services.console.pages.choices import CHOICES
 from services.console.queries.asked import asked_of
 from services.console.queries.kinds import KINDS, has_buckets
+from services.console.queries.params import is_number
 from services.console.queries.tiles import WIDTHS, Tile, moved, range_of, saved_query, tile_of
 from services.console.queries.windows import lasting
 from services.contract.api.dashboards import Dashboard, DashboardList, Deleted
@@ -27,6 +28,7 @@ from services.contract.api.root_paths import CONSOLE_PATH
 
 _HOME = f"{CONSOLE_PATH}/dashboards"
 _AT_ONCE = 4
+_TRIES = 5
 _COPY = " (copy)"
 _MAX_NAME_CHARS = 200
 Queries = list[dict[str, Any]]
@@ -80,7 +82,7 @@ class DashboardPages:
         """A part of a page, for its module. It sends the query that the page has: the dashboard is not read once more."""
         try:
             query = msgspec.json.decode(visit.form.get("query", ""), type=dict[str, Any])
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise AnswerError(400, "invalid_field", "This tile has no query. Load the page again.") from error
         answered = await answer_of(visit, tile_of(query, 0, {}).asked)
         return self._frame.show(visit, "tile.html", answered=answered)
@@ -104,8 +106,7 @@ class DashboardPages:
             if not name:
                 raise AnswerError(400, "invalid_field", "A new dashboard needs a name. Go back, and write one.")
             return _to(await _create(visit, name, [query]))
-        board = await visit.api.get(f"/dashboard/get/{part(dashboard_id)}", Dashboard)
-        return _to(await _update(visit, board, board.name, [*_queries(board), query], board.version))
+        return _to(await _with_tile(visit, dashboard_id, query))
 
     async def change(self, visit: Visit) -> Response:
         """One button of the page. `version`: what the page had read."""
@@ -117,8 +118,9 @@ class DashboardPages:
         if action == "duplicate":
             name = board.name[: _MAX_NAME_CHARS - len(_COPY)] + _COPY
             return _to(await _create(visit, name, _queries(board)))
-        name, queries = _changed(visit.form, board, action, int(of) if of.isdigit() else -1)
-        version = int(visit.form["version"]) if visit.form.get("version", "").isdigit() else board.version
+        name, queries = _changed(visit.form, board, action, int(of) if is_number(of) else -1)
+        read = visit.form.get("version", "")
+        version = int(read) if is_number(read) else board.version
         await _update(visit, board, name, queries, version)
         return _to(board, visit.form.get("range_query", ""))
 
@@ -135,7 +137,7 @@ def _changed(form: dict[str, str], board: Dashboard, action: str, number: int) -
         return board.name, queries[:number] + queries[number + 1 :]
     changes: dict[str, Any] = {"title": form.get(f"title.{number}", "").strip()}
     width = form.get(f"width.{number}", "")
-    if width.isdigit():
+    if is_number(width):
         changes["width"] = int(width)
     queries[number] |= changes
     return board.name, queries
@@ -157,6 +159,19 @@ async def _create(visit: Visit, name: str, queries: Queries) -> Dashboard:
 async def _update(visit: Visit, board: Dashboard, name: str, queries: Queries, version: int) -> Dashboard:
     body = {"name": name, "queries": queries, "version": version}
     return await visit.api.call("PUT", f"/dashboard/update/{part(board.dashboard_id)}", Dashboard, body)
+
+
+async def _with_tile(visit: Visit, dashboard_id: str, query: dict[str, Any]) -> Dashboard:
+    """Somebody else's change in between is no reason to refuse one tile more: it is put behind what is there then."""
+    tries = _TRIES
+    while True:
+        board = await visit.api.get(f"/dashboard/get/{part(dashboard_id)}", Dashboard)
+        try:
+            return await _update(visit, board, board.name, [*_queries(board), query], board.version)
+        except AnswerError as error:
+            tries -= 1
+            if error.code != "conflict" or not tries:
+                raise
 
 
 async def _answers(visit: Visit, tiles: list[Tile]) -> list[Answered]:

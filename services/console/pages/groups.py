@@ -1,9 +1,11 @@
 """/console/groups and /console/group: types of groups, groups of a type, and one group."""
 
+from datetime import timedelta
+
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from services.console.frame.api import part
+from services.console.frame.api import AnswerError, part
 from services.console.frame.curl import curl_line
 from services.console.frame.frame import Frame, Visit, query_of
 from services.console.frame.headers import page_headers
@@ -19,6 +21,8 @@ from services.runtime.clock import utc_now
 
 _WINDOWS = {"7d": "last 7 days", "30d": "last 30 days", "90d": "last 90 days", "24mo": "last 24 months"}
 _CATALOG = {"limit": 100}
+# Of a group that no call names nobody says since when it is there: the longest of the windows above.
+_LOOKED_BACK = timedelta(days=731)
 
 
 class GroupPages:
@@ -60,13 +64,23 @@ class GroupPages:
     async def group(self, visit: Visit) -> Response:
         group_type, key = visit.query.get("type", ""), visit.query.get("key", "")
         path = f"/groups/{part(group_type)}/{part(key)}"
-        group = await visit.api.get(path, GroupProfile)
-        window = Window.of(visit.query, group.first_seen, utc_now())
+        group, now, unknown = None, utc_now(), None
+        try:
+            group = await visit.api.get(path, GroupProfile)
+        except AnswerError as error:
+            if error.status != 404 or not (group_type and key):
+                raise
+            unknown = error
+        window = Window.of(visit.query, now - _LOOKED_BACK if group is None else group.first_seen, now)
         body = time_line_body({f"group.{group_type}": key}, window, visit.query.get("cursor", ""))
         events = await visit.api.post("/query/events", body, EventsResult)
+        if unknown is not None and not events.events:
+            raise unknown
         return self._frame.show(
             visit,
             "group.html",
+            group_type=group_type,
+            key=key,
             group=group,
             events=events.events,
             missing=missing_of(events),

@@ -11,7 +11,7 @@ from starlette.routing import Route
 from services.console.frame.api import AnswerError, part, problem_of
 from services.console.frame.curl import curl_line
 from services.console.frame.frame import Frame, Visit, is_for_script, query_of
-from services.console.frame.headers import page_headers
+from services.console.frame.headers import PARTIAL, page_headers
 from services.console.results.result import missing_of
 from services.console.views.live import (
     OPERATORS,
@@ -114,7 +114,7 @@ class LivePages:
         body = events_since(LiveFilter.of(visit.query), visit.query.get("after", ""), utc_now())
         found = await visit.api.post("/query/events", body, EventsResult)
         text = msgspec.json.encode(sorted(found.events, key=lambda event: event.received_at))
-        headers = page_headers() | ({"x-partial": "true"} if missing_of(found) else {})
+        headers = page_headers() | ({PARTIAL: "true"} if missing_of(found) else {})
         return Response(text, headers=headers, media_type="application/json")
 
     async def send_test(self, visit: Visit) -> Response:

@@ -1,6 +1,6 @@
 """What the buttons of a form do to it where there is no script: `do=add:f`, `do=remove:f.0`, `do=up:s.1`."""
 
-from services.console.queries.params import Params, under
+from services.console.queries.params import Params, is_number, under
 
 DO = "do"
 
@@ -12,7 +12,7 @@ def edited(params: Params) -> Params:
     if action == "add":
         return _added(rest, place)
     parent, _, number = place.rpartition(".")
-    if not number.isdigit():
+    if not is_number(number):
         return rest
     if action == "remove":
         return _removed(rest, parent, int(number))

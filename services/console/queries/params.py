@@ -7,6 +7,12 @@ from collections.abc import Iterable
 from urllib.parse import urlencode
 
 Pairs = list[tuple[str, str]]
+_MOST_DIGITS = 18
+
+
+def is_number(text: str) -> bool:
+    """Whether it is a number as forms have them: of a row, of a tile, a width. Not every digit is one to `int`."""
+    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
 
 
 class Params:
@@ -33,7 +39,7 @@ class Params:
 
     def numbers(self) -> list[str]:
         found = {key.partition(".")[0] for key, _ in self.pairs}
-        return sorted((one for one in found if one.isascii() and one.isdigit()), key=lambda one: (int(one), one))
+        return sorted(filter(is_number, found), key=lambda one: (int(one), one))
 
     def said(self) -> "Params":
         """Without what is blank."""

@@ -4,7 +4,7 @@ import msgspec
 from msgspec.structs import replace
 
 from services.console.results.lines import MOST_TOGETHER, LinePicture, drawn
-from services.console.results.numbers import THIN, line_name
+from services.console.results.numbers import THIN, line_names
 from services.console.results.retention import Matrix, shares_of, width_of
 from services.console.results.scale import WIDE, Tick, scale_of, x
 from services.console.results.trends import Line
@@ -18,7 +18,7 @@ def retention_curve(result: RetentionResult) -> LinePicture | None:
     """Everybody, and each line of the breakdown, in percent. None where there is nothing that bends."""
     sides: list[tuple[str, Matrix]] = [("Everybody", result.matrix)]
     if result.breakdown is not msgspec.UNSET:
-        sides += [(line_name(line.kind, line.value), line.matrix) for line in result.breakdown]
+        sides += zip(line_names(result.breakdown), (line.matrix for line in result.breakdown), strict=True)
     count = max(width_of(matrix) for _, matrix in sides) - 1
     if count < _FEW:
         return None

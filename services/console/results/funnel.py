@@ -6,7 +6,7 @@ from msgspec import UNSET, Struct
 
 from services.console.frame.show import number
 from services.console.queries.titles import event_name
-from services.console.results.numbers import THIN, duration, line_name, share
+from services.console.results.numbers import THIN, duration, line_names, share
 from services.console.results.tables import PART, SIDE_BY_SIDE, Cell, Row, Table, behind, count_cell, heat_of, line_of
 from services.contract.api.funnel import FunnelResult, FunnelStepResult
 
@@ -67,8 +67,10 @@ def funnel_tables(result: FunnelResult, unit: str = "people") -> list[Table]:
     """The whole, each line of the breakdown, and the period before; where there are several, first all together."""
     sides = [_Side("Everybody", result.steps)]
     if result.breakdown is not UNSET:
+        names = line_names(result.breakdown)
         sides += [
-            _Side(line_name(one.kind, one.value), one.steps, line_of(one.kind, one.value)) for one in result.breakdown
+            _Side(name, one.steps, line_of(one.kind, one.value))
+            for name, one in zip(names, result.breakdown, strict=True)
         ]
     if result.previous is not UNSET:
         sides.append(_Side("The period before", result.previous.steps, can_ask=False))

@@ -121,7 +121,7 @@ def _hints(result: TrendsResult, lines: list[Line], scale: Scale, zone: ZoneInfo
 def line_bars(result: TrendsResult, lines: list[Line], zone: ZoneInfo) -> list[LineBar]:
     label = period(result.periods[0], result.interval, zone)
     values = [line.values[0] or 0 for line in lines]
-    low, high = min(0, *values), max(0, *values)
+    low, high = min([0, *values]), max([0, *values])  # nobody has a value: there is no line
     whole = high - low or 1
     return [
         LineBar(

@@ -1,11 +1,13 @@
 """How numbers, times and names look."""
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET
 
 from services.console.frame import show
 from services.console.frame.show import number
@@ -72,17 +74,20 @@ def period(start: datetime, interval: str, zone: ZoneInfo) -> str:
     return f"{local:%a} {day}" if interval == "day" else day
 
 
-def line_name(kind: str, value: Raw | UnsetType) -> str:
-    """Of a line of a breakdown."""
-    if kind == "value" and value is not UNSET:
-        return text_of_raw(value)
-    return {"missing": "(not set)", "other": "(others)"}.get(kind, "")
+def line_names(lines: Sequence[Any]) -> list[str]:
+    """Of the lines of a breakdown. A text is shown as it is, and between quotation marks where another line looks the same:
+    the text `1` beside the number."""
+    values = [None if line.value is UNSET else msgspec.json.decode(bytes(line.value)) for line in lines]
+    names = [_line_name(line.kind, value) for line, value in zip(lines, values, strict=True)]
+    times = Counter(names)
+    return [
+        msgspec.json.encode(value).decode() if times[name] > 1 and isinstance(value, str) else name
+        for name, value in zip(names, values, strict=True)
+    ]
 
 
-def text_of_raw(value: Raw) -> str:
-    """A text as it is, all else as JSON."""
-    decoded = msgspec.json.decode(bytes(value))
-    return shown(decoded)
+def _line_name(kind: str, value: Any) -> str:
+    return shown(value) if kind == "value" else {"missing": "(not set)", "other": "(others)"}.get(kind, "")
 
 
 def shown(value: Any) -> str:

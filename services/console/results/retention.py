@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 from msgspec import UNSET, Struct
 
 from services.console.frame.show import number
-from services.console.results.numbers import line_name, period, share
+from services.console.results.numbers import line_names, period, share
 from services.console.results.tables import PART, SIDE_BY_SIDE, Cell, Row, Table, behind, count_cell, heat_of, line_of
 from services.contract.api.retention import RetentionResult
 
@@ -29,9 +29,10 @@ def retention_tables(result: RetentionResult, zone: ZoneInfo, unit: str = "peopl
     """The whole, a table a line, and the period before; where there are several, first of all their sums."""
     parts = [_Part("Everybody", result.matrix, None)]
     if result.breakdown is not UNSET:
+        names = line_names(result.breakdown)
         parts += [
-            _Part(line_name(line.kind, line.value), line.matrix, line_of(line.kind, line.value))
-            for line in result.breakdown
+            _Part(name, line.matrix, line_of(line.kind, line.value))
+            for name, line in zip(names, result.breakdown, strict=True)
         ]
     sides = [(part, result, True) for part in parts]
     if result.previous is not UNSET:

@@ -18,6 +18,8 @@ _MOST_TICKS = 7
 # What stands so near to an edge would hang over it.
 _EDGE = 3
 _MILLION = 1_000_000
+# Beyond these a double cannot be divided into steps: a value stands at the edge.
+_MOST, _LEAST = 1e300, 1e-300
 Value = float | int | None
 
 
@@ -29,6 +31,7 @@ class Scale(Struct, frozen=True):
     ticks: list[str]
 
     def y(self, value: float) -> int:
+        value = min(self.high, max(self.low, value))
         return round(HIGH * (self.high - value) / (self.high - self.low))
 
     @property
@@ -49,7 +52,7 @@ class Tick(Struct, frozen=True):
 
 def scale_of(values: list[Value]) -> Scale:
     """With nought on it, and steps of 1, 2 or 5."""
-    known = [value for value in values if value is not None] or [0]
+    known = [min(_MOST, max(-_MOST, value)) for value in values if value is not None] or [0]
     low, high = min(0, *known), max(0, *known)
     step = _step((high - low) / _STEPS_UP)
     if step < 1 and all(float(value).is_integer() for value in known):
@@ -63,6 +66,7 @@ def _step(least: float) -> float:
     """The next of 1, 2, 5, 10, 20..."""
     if least <= 0:
         return 1
+    least = max(least, _LEAST)
     size = 10.0 ** math.floor(math.log10(least))
     return next(size * one for one in (1, 2, 5, 10) if size * one >= least * (1 - 1e-9))
 

@@ -7,7 +7,7 @@ from msgspec import UNSET, Struct
 
 from services.console.frame.show import number
 from services.console.queries.titles import event_name
-from services.console.results.numbers import change, line_name, period
+from services.console.results.numbers import change, line_names, period
 from services.console.results.tables import Cell, Row, Table, behind, count_cell, line_of
 from services.contract.api.trends import TrendLine, TrendSeriesResult, TrendsResult
 
@@ -53,7 +53,7 @@ def lines_of(result: TrendsResult, properties: list[str | None]) -> list[Line]:
     """`properties`: what each series measures."""
     return [
         Line(
-            name=_name(series, line, properties[place] if place < len(properties) else None),
+            name=_name(series, line_name, properties[place] if place < len(properties) else None),
             values=list(line.values),
             series=place,
             line=line_of(line.kind, line.value),
@@ -62,7 +62,7 @@ def lines_of(result: TrendsResult, properties: list[str | None]) -> list[Line]:
         )
         for place, series in enumerate(result.series)
         for before in [_lines_before(result, place)]
-        for line in series.lines
+        for line_name, line in zip(line_names(series.lines), series.lines, strict=True)
     ]
 
 
@@ -76,9 +76,9 @@ def _identity(line: TrendLine) -> tuple[str, bytes]:
     return line.kind, b"" if line.value is UNSET else bytes(line.value)
 
 
-def _name(series: TrendSeriesResult, line: TrendLine, of: str | None) -> str:
+def _name(series: TrendSeriesResult, line_name: str, of: str | None) -> str:
     measure = _MEASURES[series.measure] + (f" of {of}" if of else "")
-    return " · ".join(filter(None, (event_name(series.event), measure, line_name(line.kind, line.value))))
+    return " · ".join(filter(None, (event_name(series.event), measure, line_name)))
 
 
 def labels_of(result: TrendsResult, zone: ZoneInfo) -> list[str]:

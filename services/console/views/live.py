@@ -75,7 +75,7 @@ def typed_value(text: str) -> Any:
     """What somebody typed, as JSON where it is a number, true, false or in quotes; else a text."""
     try:
         value = msgspec.json.decode(text)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return text
     return text if value is None or isinstance(value, dict | list) else value
 

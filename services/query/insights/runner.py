@@ -65,7 +65,7 @@ class InsightRunner:
             project_id,
             key,
             months_read(asked),
-            lambda undeleted: self.run(project_id, asked, warnings, undeleted),
+            lambda nothing_deleted: self.run(project_id, asked, warnings, nothing_deleted),
             known,
         )
 

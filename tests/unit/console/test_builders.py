@@ -154,6 +154,22 @@ async def test_what_is_asked_is_what_the_address_says(api: FakeApi) -> None:
 
 
 @pytest.mark.parametrize(
+    ("address", "name"),
+    [("/console/cohorts/csv?c.0.kind=did&c.0.event=a&c.0.range=last:7d", "cohorts"), ("people", "people")],
+)
+async def test_the_name_of_a_table_says_that_there_are_more_people(api: FakeApi, address: str, name: str) -> None:
+    """It looked like all of them."""
+    api.default = (200, {"count": 1, "people": []})
+    if address == "people":
+        address = ADDRESSES["trends"].replace("trends?", "trends/people.csv?") + "&cell="
+    for more, said in (({}, name), ({"x-next-cursor": "c"}, f"{name}-first-page")):
+        api.headers = more
+        async with browser(api, READER) as client:
+            csv = await client.get(address)
+        assert csv.headers["content-disposition"] == f'attachment; filename="{said}.csv"'
+
+
+@pytest.mark.parametrize(
     ("field", "place"),
     [("filter.plan", "f.0"), ("series[0].measure", "s.0.measure"), ("timezone", "tz"), ("nothing.known", None)],
 )
@@ -343,3 +359,21 @@ async def test_home_says_what_to_do_first(api: FakeApi) -> None:
         none = (await client.get("/console/")).text
     assert (some.count('class="done"'), none.count('class="done"')) == (1, 0)
     assert some.index("Send an event") < some.index("Ask something") < some.index("Keep it")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"/console/trends?s.{'9' * 5000}.event=a",
+        "/console/trends?s.².event=a&s.0.event=b",
+        "/console/funnel?s.0.event=a&do=up:s.²",
+        f"/console/funnel?s.0.event=a&do=remove:s.{'9' * 5000}",
+        f"/console/live?property=a&value={'[' * 5000}",
+        f"/console/trends?s.0.event=a&f.0.key=a&f.0.value={'[' * 5000}",
+        f"/console/cohorts?c.json={'[' * 5000}",
+    ],
+)
+async def test_an_address_that_nobody_writes_is_no_fault(api: FakeApi, address: str) -> None:
+    api.answers["POST", "/query/events"] = (200, {"events": []})
+    async with browser(api, READER) as client:
+        assert (await client.get(address)).status_code == 200

@@ -6,6 +6,7 @@ import re
 from typing import Any
 from urllib.parse import urlencode
 
+import httpx
 import pytest
 
 from services.console.queries.tiles import moved, tile_of, with_window
@@ -34,6 +35,10 @@ STEP: dict[str, Any] = {
     "conversion_from_before": None,
     "median_seconds": None,
     "p90_seconds": None,
+}
+CONFLICT = {
+    "error": {"code": "conflict", "message": "The dashboard was changed since it was read", "field": "version"},
+    "request_id": "r",
 }
 ADDRESS = "/console/dashboards/d1"
 CHANGE = f"{ADDRESS}/change"
@@ -133,11 +138,36 @@ async def test_a_change_is_sent_with_the_version_that_was_read(
     assert sent == ("PUT", "/dashboard/update/d1", {"name": name, "queries": queries, "version": 7})
 
 
+async def test_enter_in_a_title_changes_that_tile(api: FakeApi) -> None:
+    """It presses the first button of the form: of a form of all tiles that was the first tile's."""
+    async with browser(api, READER) as client:
+        page = (await client.get(ADDRESS)).text
+    forms = re.findall(r"<form[^>]*>(.*?)</form>", page, re.S)
+    titled = [form for form in forms if 'name="title.' in form]
+    assert len(titled) == len(QUERIES)
+    for number, form in enumerate(titled):
+        assert f'name="title.{number}"' in form
+        assert re.findall(r"<button[^>]* value=\"([^\"]*)\"", form)[0] == f"set:{number}"
+        assert all(f'type="hidden" name="{name}"' in form for name in ("csrf", "version", "range_query"))
+
+
 async def test_somebody_else_s_change_is_not_undone(api: FakeApi) -> None:
-    error = {"code": "conflict", "message": "The dashboard was changed since it was read", "field": "version"}
-    api.answers["PUT", "/dashboard/update/d1"] = (409, {"error": error, "request_id": "r"})
+    api.answers["PUT", "/dashboard/update/d1"] = (409, CONFLICT)
     status, _, sent = await changed(api, do="remove:0", version="6")
     assert (status, sent[2]["version"]) == (409, 6)
+
+
+@pytest.mark.parametrize(
+    ("form", "status"),
+    [
+        ({"do": "set:²"}, 404),
+        ({"do": f"set:{'9' * 5000}"}, 404),
+        ({"do": "set:0", "width.0": "²"}, 303),
+        ({"do": "up:1", "version": "9" * 5000}, 303),
+    ],
+)
+async def test_what_is_no_number_to_us_is_none(api: FakeApi, form: dict[str, str], status: int) -> None:
+    assert (await changed(api, **form))[0] == status
 
 
 async def test_a_tile_that_is_gone_changes_nothing(api: FakeApi) -> None:
@@ -173,6 +203,34 @@ async def test_a_query_is_saved_onto_a_dashboard(api: FakeApi) -> None:
     assert first.headers["location"] == "/console/dashboards/d2"
     assert (unnamed.status_code, nothing.status_code, strange.status_code) == (400, 400, 403)
     assert "A new dashboard needs a name" in unnamed.text
+
+
+class Contended(FakeApi):
+    """Others change the dashboard so many times before an update of ours."""
+
+    def __init__(self, others: int) -> None:
+        super().__init__()
+        self.others = others
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        board = {**BOARD, "version": 7 - self.others}
+        self.answers["GET", "/dashboard/get/d1"] = (200, board)
+        self.answers["PUT", "/dashboard/update/d1"] = (409, CONFLICT) if self.others else (200, BOARD)
+        self.others -= request.method == "PUT" and self.others > 0
+        return super().__call__(request)
+
+
+@pytest.mark.parametrize(("others", "status"), [(0, 303), (2, 303), (1000, 409)])
+async def test_a_tile_more_stands_behind_what_others_have_added(others: int, status: int) -> None:
+    """Of two people who saved at once one was refused."""
+    api = Contended(others)
+    async with browser(api, READER) as client:
+        token = token_of((await client.get("/console/dashboards/d1")).text)
+        form = {"csrf": token, "kind": "trends", "query": "s.0.event=a&range=last:7d", "title": "t", "dashboard": "d1"}
+        answer = await client.post("/console/dashboards/save", data=form)
+    updates = [body["version"] for method, _, body in api.asked if method == "PUT"]
+    assert answer.status_code == status
+    assert updates == [7 - others + i for i in range(min(others + 1, 5))]
 
 
 async def test_the_dashboard_that_was_changed_last_is_chosen(api: FakeApi) -> None:

@@ -112,6 +112,14 @@ def test_numbers_have_thin_separators() -> None:
         "1\u202f234\u202f568",
         "–",
     ]
+    assert [number(value) for value in (9999.4, 9999.75, -9999.5, 2.0**60, 1e21, -1.5e300)] == [
+        "9\u202f999",
+        "10\u202f000",
+        "-10\u202f000",
+        "1\u202f152\u202f921\u202f504\u202f606\u202f846\u202f976",
+        "1e+21",
+        "-1.5e+300",
+    ]
     assert [share(value) for value in (0.0, 0.125, 1.0, None)] == ["0\u202f%", "12.5\u202f%", "100\u202f%", "–"]
 
 

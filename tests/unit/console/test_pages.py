@@ -176,8 +176,8 @@ async def test_a_key_that_may_read_alone_sees_no_button_that_needs_more(api: Fak
         assert "?key=shown" not in (await client.get("/console/setup")).text
         assert READER not in (await client.get("/console/setup?key=shown")).text
         # The console has no right of its own: the API refuses.
-        for path in ("/console/live/test", "/console/person/delete"):
-            form = {"csrf": token_of(live), "id": "x", "confirm": "x", "once": "1"}
+        for path in ("/console/live/test", "/console/person/delete?id=x"):
+            form = {"csrf": token_of(live), "confirm": "x", "once": "1"}
             answer = await client.post(path, data=form)
             assert answer.status_code == 403
             assert "may not do this" in answer.text
@@ -206,16 +206,32 @@ async def test_a_deletion_needs_the_id_once_more_and_happens_once(api: FakeApi) 
     async with browser(api) as client:
         form = (await client.get("/console/person/delete?id=x")).text
         once = form.partition('name="once" value="')[2].partition('"')[0]
-        sent = {"csrf": token_of(form), "id": "x", "once": once}
-        refused = await client.post("/console/person/delete", data={**sent, "confirm": "y"})
+        sent = {"csrf": token_of(form), "once": once}
+        refused = await client.post("/console/person/delete?id=x", data={**sent, "confirm": "y"})
         assert refused.status_code == 400
         assert "Nothing was deleted" in refused.text
         for _ in range(2):
-            answer = await client.post("/console/person/delete", data={**sent, "confirm": "x"})
+            answer = await client.post("/console/person/delete?id=x", data={**sent, "confirm": "x"})
             assert answer.headers["location"] == "/console/deletion?id=0b1c"
     bodies = [body for method, path, body in api.asked if path == "/privacy/delete"]
     assert bodies == [{"distinct_id": "x", "idempotency_key": once}] * 2
     assert len(once) >= 16
+
+
+@pytest.mark.parametrize("person", [" ann@shop.example ", "a\nb", "a  b", "<b>'&\"", "\t"])
+@pytest.mark.parametrize(("written", "status"), [("{}", 303), ("", 400), ("x", 400)])
+async def test_an_id_with_blanks_can_be_confirmed(api: FakeApi, person: str, written: str, status: int) -> None:
+    """Those at its ends are not seen, and no field takes a line end: such a person could not be deleted."""
+    api.default = (200, PERSON | {"person_id": person})
+    api.answers[("POST", "/privacy/delete")] = (200, DELETION)
+    async with browser(api) as client:
+        page = (await client.get("/console/person/delete", params={"id": person})).text
+        (action,) = [attrs["action"] for tag, attrs in Page(page).tags if tag == "form" and "delete" in str(attrs)]
+        typed = written.format(person).replace("\n", "").strip()
+        answer = await client.post(str(action), data={"csrf": token_of(page), "once": "k", "confirm": typed})
+    sent = [body["distinct_id"] for _, path, body in api.asked if path == "/privacy/delete"]
+    assert answer.status_code == (400 if person == "\t" else status)
+    assert sent == ([person] if answer.status_code == 303 else [])
 
 
 async def test_errors_of_a_filter_stand_on_the_page(api: FakeApi) -> None:
@@ -284,6 +300,20 @@ async def test_a_whole_id_is_found_where_the_search_does_not_look(api: FakeApi) 
         page = Page((await client.get("/console/people?q=old+id")).text)
     assert ("GET", "/persons/old%20id") in [(method, path) for method, path, _ in api.asked]
     assert any(tag == "a" and "/console/person?" in str(attrs.get("href")) for tag, attrs in page.tags)
+
+
+async def test_a_group_that_events_alone_name_has_its_time_line(api: FakeApi) -> None:
+    """The list of groups led to it, and it was not there."""
+    api.answers[("GET", "/groups/t/k")] = (404, None)
+    async with browser(api) as client:
+        found = await client.get("/console/group?type=t&key=k")
+        body = next(body for _, path, body in api.asked if path == "/query/events")
+        api.answers[("POST", "/query/events")] = (200, {"events": []})
+        unknown = await client.get("/console/group?type=t&key=k")
+    assert (found.status_code, unknown.status_code) == (200, 404)
+    assert body["filter"] == {"group.t": "k"}
+    assert f"/console/event?id={EVENT['event_id']}" in found.text
+    assert "Members" not in found.text
 
 
 async def test_a_page_without_a_stream_asks_for_what_came_since(api: FakeApi) -> None:

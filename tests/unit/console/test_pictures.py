@@ -11,7 +11,7 @@ from services.console.queries.cells import read_cell
 from services.console.results.flow import Node, Stream, flow_picture
 from services.console.results.lines import line_bars, line_picture
 from services.console.results.numbers import THIN
-from services.console.results.scale import WIDE, scale_of, time_ticks
+from services.console.results.scale import HIGH, WIDE, scale_of, time_ticks
 from services.console.results.trends import lines_of
 from services.contract.api.trends import TrendsResult
 
@@ -87,6 +87,21 @@ def test_one_period_is_bars_from_nought() -> None:
         ("25.00%", "0.00%", "–"),
     ]
     assert read_cell(bars[0].value.behind) == {"bucket": 0, "line": {"kind": "value", "value": "v0"}}
+
+
+def test_one_period_in_which_nobody_has_a_value_has_no_bars() -> None:
+    """It was a fault of the console: today, before the first event of a breakdown."""
+    assert line_bars(trends([None]), [], UTC_ZONE) == []
+
+
+@pytest.mark.parametrize(
+    "values", [[1e308, -1e308], [1.7e308], [-1.7e308, 3], [5e-324], [2e-323, None], [10**400, 1], [1e308, 1e-308]]
+)
+def test_a_double_of_any_size_has_its_place(values: list[float | int | None]) -> None:
+    scale = scale_of(values)
+    assert all(0 <= scale.y(value) <= HIGH for value in values if value is not None)
+    assert len(scale.ticks) <= 12
+    assert all(len(tick) < 20 for tick in scale.ticks)
 
 
 @pytest.mark.parametrize(

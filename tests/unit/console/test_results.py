@@ -66,6 +66,17 @@ def test_the_lines_of_trends_have_names() -> None:
     ]
 
 
+def test_values_that_look_the_same_have_names_of_their_own() -> None:
+    """The number 1 and the text 1 were two columns of one name."""
+    values = [1, "1", "pro", "null", None, "(not set)", "42"]
+    lines = [{"kind": "value", "value": value, "values": [1, 1, 1]} for value in values]
+    lines.append({"kind": "missing", "values": [1, 1, 1]})
+    result = trends(series=[{"event": "buy", "measure": "count", "lines": lines}])
+    assert [line.name.removeprefix("buy · ") for line in lines_of(result, [])] == [
+        *("1", '"1"', "pro", '"null"', "null", '"(not set)"', "42", "(not set)")
+    ]
+
+
 def test_trends_as_a_table() -> None:
     result = trends()
     table = trends_table(result, lines_of(result, []), BERLIN)
