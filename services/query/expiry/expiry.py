@@ -131,26 +131,26 @@ class Expiry:
     async def delete(self, marks: Mapping[str, Mark]) -> None:
         """Take off the disk what can go without rewriting, and once a month what cannot. Raises StoreError."""
         last = max(mark.kept_since for mark in marks.values())
-        for month in await self._months():
-            if _end_of(month) <= last:
-                await self._drop(month, marks)
+        emptied = [
+            month for month in await self._months() if _end_of(month) <= last and await self._empty(month, marks)
+        ]
         due = [project for project, mark in sorted(marks.items()) if mark.rewritten_to < mark.month]
         for at in range(0, len(due), _MAX_PROJECTS):
-            await self._rewrite(due[at : at + _MAX_PROJECTS], marks)
+            await self._rewrite(due[at : at + _MAX_PROJECTS], marks, emptied)
 
     async def _months(self) -> list[int]:
         sql = _MONTHS_SQL.format(parts=on_replicas(self._store.cluster, "system.parts"))
         rows = await self._store.rows(sql, {"database": self._store.database, "events": self._own})
         return sorted(int(row[0]) for row in rows)
 
-    async def _drop(self, month: int, marks: Mapping[str, Mark]) -> None:
-        """The month, if it has expired for all who have something in it."""
+    async def _empty(self, month: int, marks: Mapping[str, Mark]) -> bool:
+        """Whether the month has expired for all who have something in it: then this goes."""
         rows = await self._store.rows(
             f"SELECT DISTINCT toString(project_id) FROM {self._rows} WHERE {_OF_MONTH}", {"month": month}
         )
         found = sorted(project for (project,) in rows)
         if not found or any(marks.get(project, Mark()).kept_since < _end_of(month) for project in found):
-            return
+            return False
         await self._note_taken(_OF_MONTH, found, marks, {"month": month})
         # Of these projects alone. DROP PARTITION would take what others have stored there since, and a server of a cluster
         # that is away does late what it was told.
@@ -162,11 +162,16 @@ class Expiry:
             )
         DROPPED.inc()
         log.info("month_dropped", month=month, projects=len(found))
+        return True
 
-    async def _rewrite(self, projects: Sequence[str], marks: Mapping[str, Mark]) -> None:
+    async def _rewrite(self, projects: Sequence[str], marks: Mapping[str, Mark], emptied: Sequence[int]) -> None:
+        """`emptied`: months that have a mutation of their own."""
         before = [microseconds(marks[project].month) for project in projects]
         parameters = {"projects": projects, "before": before, "last": max(before)}
-        if await self._store.rows(f"SELECT 1 FROM {self._rows} WHERE {_OLDER} LIMIT 1", parameters):
+        if await self._store.rows(
+            f"SELECT 1 FROM {self._rows} WHERE {_OLDER} AND toYYYYMM(timestamp) NOT IN {{emptied:Array(UInt32)}} LIMIT 1",
+            {**parameters, "emptied": emptied},
+        ):
             await self._note_taken(_OLDER, projects, marks, {"before": before, "last": max(before)})
             await self._store.command(
                 f"ALTER TABLE {self._own} {self._everywhere} DELETE WHERE {_OLDER}", parameters, {"mutations_sync": 0}
