@@ -401,6 +401,35 @@ def test_a_shard_that_hangs_makes_no_query_too_expensive(cluster: Cluster, monke
             os.kill(node.pid, signal.SIGCONT)
 
 
+def test_a_shard_that_hangs_is_waited_for_once(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each query waited for it three times, and so did the next one. As soon as it is back, answers are whole."""
+    monkeypatch.setitem(cluster_module._SETTINGS, "handshake_timeout_ms", 3000)
+    node = cluster.nodes[1]
+    with QueryClient.started(cluster.settings, projects=3, query_skip_unavailable_shards=True) as lenient:
+        *_, (project, key) = lenient.projects
+        asyncio.run(insert(cluster.settings, project, ids_of(50)))
+
+        def ask(limit: int) -> tuple[float, bool]:
+            started = time.monotonic()
+            found = lenient.ask("/query/events", key, {**WINDOW, "limit": limit})
+            return time.monotonic() - started, "partial" in found
+
+        assert not ask(1000)[1]
+        os.kill(node.pid, signal.SIGSTOP)
+        try:
+            first, *others = [ask(limit) for limit in range(100, 104)]
+        finally:
+            os.kill(node.pid, signal.SIGCONT)
+        assert all(is_partial for _, is_partial in (first, *others))
+        assert first[0] < 12  # a try of the fingerprint, a look, and the answer
+        assert max(took for took, _ in others) < 5
+        assert not ask(200)[1]
+        node.kill()
+        assert ask(300)[1]
+        node.start()
+        assert not ask(301)[1]
+
+
 async def test_a_shard_that_stores_slowly_is_not_given_the_same_rows_for_ever(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

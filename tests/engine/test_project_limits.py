@@ -392,9 +392,7 @@ def _mutations(clickhouse: ClickHouseSettings) -> str:
 def mutations(clickhouse: ClickHouseSettings) -> int:
     """Without those that empty a month."""
     of_all_months = "command LIKE '%DELETE%' AND command NOT LIKE '%IN PARTITION%'"
-    return int(
-        send_sql(clickhouse, f"SELECT count(DISTINCT mutation_id) {_mutations(clickhouse)} AND {of_all_months}")
-    )
+    return int(send_sql(clickhouse, f"SELECT count(DISTINCT mutation_id) {_mutations(clickhouse)} AND {of_all_months}"))
 
 
 async def mutations_done(clickhouse: ClickHouseSettings) -> None:

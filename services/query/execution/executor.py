@@ -21,7 +21,7 @@ from services.runtime.clickhouse import (
     StoreError,
     StoreUnavailableError,
 )
-from services.runtime.cluster import of_each_shard, own_table, settings_within
+from services.runtime.cluster import of_each_shard, own_table, settings_within, settings_without_missing
 from services.runtime.metrics import FormerName
 
 T = TypeVar("T")
@@ -70,7 +70,10 @@ class QueryExecutor:
     def without_missing_shards(self) -> "QueryExecutor":
         """The same, and what a shard would have said that is away is left out."""
         executor = copy.copy(self)
-        executor._settings = {**self._settings, "skip_unavailable_shards": 1}
+        executor._settings = {
+            **self._settings,
+            **settings_without_missing(self._store.cluster, self._limits.execution_s),
+        }
         return executor
 
     def where_nothing_is_deleted(self) -> "QueryExecutor":
