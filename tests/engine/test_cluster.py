@@ -318,6 +318,24 @@ async def test_a_promoted_property_has_its_column_on_all_shards(cluster: Cluster
     await insert(cluster.settings, "promoted", ids_of(20))
 
 
+async def test_a_server_with_tables_of_an_older_version_is_named(cluster: Cluster) -> None:
+    """Everything was found well, and then each insert into that shard failed."""
+    first = cluster.settings.model_copy(update={"clickhouse_url": cluster.nodes[0].url})
+    role = as_role(cluster.settings, Role.WORKER)
+    for table, column in (("events_local", "later"), ("identity_log", "later")):
+        send_sql(first, f"ALTER TABLE {table} ADD COLUMN {column} Nullable(String)")
+        try:
+            rows = [row async for row in check_clickhouse("worker", role, Role.WORKER)]
+            (wrong,) = [row for row in rows if row.state is State.WRONG]
+            other = f"127.0.0.1:{cluster.nodes[1].config.tcp_port}"
+            assert f"{table} of {other} is of an older version: it has no column {column}." in wrong.says
+            with pytest.raises(TopologyError, match="is of an older version"):
+                await agree_with_schema(role)
+        finally:
+            send_sql(first, f"ALTER TABLE {table} DROP COLUMN {column}")
+    await agree_with_schema(role)
+
+
 async def test_any_server_that_started_again_is_noticed(cluster: Cluster) -> None:
     store = ClickHouse(as_role(cluster.settings, Role.WORKER))
     restarts = StoreRestarts(store, None, 1, dict, [])  # type: ignore[arg-type]
