@@ -19,6 +19,7 @@ from services.runtime.clickhouse import (
     Parameters,
     Settings,
     StoreError,
+    StoreTimeoutError,
     StoreUnavailableError,
 )
 from services.runtime.cluster import of_each_shard, own_table, settings_within, settings_without_missing
@@ -35,6 +36,8 @@ FormerName("headrace_query_seconds", SECONDS, {"query": "question"})
 # How long the store may take to notice its own limit before we stop listening.
 _GRACE_S = 2.0
 _TIMEOUT_EXCEEDED = 159
+# For longer than a shard may be silent.
+_REASON_S = 15.0
 
 
 class QueryExecutor:
@@ -114,9 +117,12 @@ class QueryExecutor:
         """A shard that hangs uses up the time of a query that is not too expensive."""
         if self._store.cluster:
             try:
-                await self._store.rows(f"SELECT 1 FROM {of_each_shard(self._store.cluster, 'system.one')}")
+                async with asyncio.timeout(_REASON_S):
+                    await self._store.rows(f"SELECT 1 FROM {of_each_shard(self._store.cluster, 'system.one')}")
             except StoreUnavailableError as away:
                 return away
+            except TimeoutError:
+                return StoreTimeoutError("no answer in time")
         return late
 
     async def _filled(self, sql: str, parameters: Parameters) -> tuple[str, Parameters]:

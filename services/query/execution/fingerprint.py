@@ -4,6 +4,7 @@ Parts are never changed, only made and taken away, and each has a checksum of it
 Events lie in months: an answer about past months does not depend on the parts of this one.
 """
 
+import asyncio
 import time
 from collections.abc import Collection
 
@@ -21,6 +22,8 @@ log = get_logger(__name__)
 
 # A replica that hangs says nothing for seconds, and each answer waits for the fingerprint.
 _NOT_AGAIN_S = 30.0
+# Longer than a server of a cluster may be silent. The one that is asked may hang itself.
+_LONGEST_S = 15.0
 # None: of all time.
 Months = Collection[int] | None
 
@@ -71,12 +74,13 @@ class Fingerprints:
             "months": [str(month) for month in months or ()],
         }
         try:
-            rows = await self._store.rows(fingerprint_sql(self._store.cluster, months), parameters)
-        except StoreError as error:
+            async with asyncio.timeout(_LONGEST_S):
+                rows = await self._store.rows(fingerprint_sql(self._store.cluster, months), parameters)
+        except (StoreError, TimeoutError) as error:
             if not self._said:
-                log.warning("results_not_kept", reason=str(error)[:500])
+                log.warning("results_not_kept", reason=str(error)[:500] or "no answer in time")
             self._said = True
-            if isinstance(error, StoreUnavailableError) and self._store.cluster:
+            if isinstance(error, TimeoutError) or (isinstance(error, StoreUnavailableError) and self._store.cluster):
                 self._not_before = time.monotonic() + _NOT_AGAIN_S
             return None
         self._said = False

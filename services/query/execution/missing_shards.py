@@ -4,13 +4,16 @@ A shard that hangs says nothing: each statement waits for it, and the query made
 found silent, queries of the next seconds look with one short try first, and do not wait for it again.
 """
 
+import asyncio
 import time
 
-from services.runtime.clickhouse import ClickHouse, StoreError, StoreUnavailableError
+from services.runtime.clickhouse import ClickHouse, StoreError, StoreTimeoutError, StoreUnavailableError
 from services.runtime.cluster import of_each_shard, settings_of_look
 
 # So long after a server did not answer, queries look before they wait.
 _LOOK_FOR_S = 30.0
+# A look takes two seconds where a shard hangs.
+_LOOK_S = 5.0
 # What a look has found is true for so long: within a query it is asked twice.
 _STILL_SO_S = 0.2
 
@@ -28,17 +31,21 @@ class MissingShards:
         self._suspected_until = time.monotonic() + _LOOK_FOR_S
 
     async def is_one_away(self) -> bool:
-        """No replica of it answers. Looks only where something was suspected."""
+        """No replica of it answers. Looks only where something was suspected. Raises StoreTimeoutError where the server that is
+        asked says nothing itself."""
         now = time.monotonic()
         if not self.may_be_skipped or now >= self._suspected_until:
             return False
         if now < self._away_until:
             return True
         try:
-            await self._store.rows(
-                f"SELECT 1 FROM {of_each_shard(self._store.cluster, 'system.one')}",
-                settings=settings_of_look(self._store.cluster),
-            )
+            async with asyncio.timeout(_LOOK_S):
+                await self._store.rows(
+                    f"SELECT 1 FROM {of_each_shard(self._store.cluster, 'system.one')}",
+                    settings=settings_of_look(self._store.cluster),
+                )
+        except TimeoutError as error:
+            raise StoreTimeoutError("no answer in time") from error
         except StoreUnavailableError:
             self._away_until = time.monotonic() + _STILL_SO_S
             return True

@@ -1,5 +1,7 @@
 """How often the fingerprint of the data is asked for where a server of a cluster says nothing."""
 
+import asyncio
+
 import pytest
 
 from services.query.execution.fingerprint import Fingerprints
@@ -44,3 +46,19 @@ async def test_of_a_server_that_is_away_nobody_asks_again_for_a_while(
     assert found is not None
     assert found.deletions == 3
     assert await fingerprints.read(None) == found
+
+
+async def test_a_server_that_hangs_is_not_waited_for_as_long_as_a_statement(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was a minute, before the query itself began to wait."""
+    monkeypatch.setattr("services.query.execution.fingerprint._LONGEST_S", 0.01)
+    store = _Store("", None)
+
+    async def hang(*_: object) -> list[tuple[int, int, int]]:
+        store.asked += 1
+        await asyncio.sleep(60)
+        return []
+
+    monkeypatch.setattr(store, "rows", hang)
+    fingerprints = Fingerprints(store)  # type: ignore[arg-type]
+    assert [await fingerprints.read(None) for _ in range(3)] == [None, None, None]
+    assert store.asked == 1

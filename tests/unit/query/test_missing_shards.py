@@ -1,9 +1,11 @@
 """When queries look whether a shard is away: never on the way of one that is well."""
 
+import asyncio
+
 import pytest
 
 from services.query.execution.missing_shards import MissingShards
-from services.runtime.clickhouse import StoreError, StoreUnavailableError
+from services.runtime.clickhouse import StoreError, StoreTimeoutError, StoreUnavailableError
 
 
 class _Store:
@@ -55,3 +57,18 @@ async def test_without_shards_to_skip_nothing_is_looked_at(now: list[float], clu
     assert not await missing.is_one_away()
     assert not missing.may_be_skipped
     assert store.looks == 0
+
+
+async def test_the_server_that_is_asked_may_hang_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{MissingShards.__module__}._LOOK_S", 0.01)
+    store = _Store("shop")
+    missing = MissingShards(store, skip=True)  # type: ignore[arg-type]
+    missing.suspect()
+
+    async def hang(*_: object, **__: object) -> list[object]:
+        await asyncio.sleep(60)
+        return []
+
+    monkeypatch.setattr(store, "rows", hang)
+    with pytest.raises(StoreTimeoutError):
+        await missing.is_one_away()
