@@ -14,6 +14,7 @@ from services.query.execution.fingerprint import Fingerprints
 from services.query.execution.kept_results import KeptResults
 from services.query.execution.limits import Limits
 from services.query.execution.materialized_columns import MaterializedColumns
+from services.query.execution.missing_shards import MissingShards
 from services.query.execution.project_facts import ProjectFacts
 from services.query.execution.store_size import StoreSize
 from services.query.execution.turns import StoreTurns
@@ -68,7 +69,7 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now, event_log: Delet
         facts,
         fingerprints,
         KeptResults(settings.query_max_kept_bytes),
-        skip_shards=settings.query_skip_unavailable_shards,
+        MissingShards(store, skip=settings.query_skip_unavailable_shards),
     )
     cohorts = SavedCohorts(store, turns)
     saved = CohortRoutes(cohorts, answers, keys, clock)

@@ -32,6 +32,9 @@ _SETTINGS: dict[str, int | str] = {
     "distributed_ddl_output_mode": "none_only_active",
 }
 
+# Of a server that did not answer a moment ago.
+_SHORT_HANDSHAKE_MS = 1000
+
 
 def cluster_settings(cluster: str) -> Mapping[str, int | str]:
     """Nothing for one server."""
@@ -47,6 +50,24 @@ def settings_within(cluster: str, limit_s: float) -> Mapping[str, int]:
         "receive_timeout": max(1, min(silent_s, int(limit_s / 2))),
         "handshake_timeout_ms": max(100, min(handshake_ms, int(limit_s * 1000 / 6))),
     }
+
+
+def settings_of_look(cluster: str) -> Mapping[str, int]:
+    """To see whether a server that did not answer a moment ago does so now: one short try."""
+    return {"receive_timeout": 1, **_one_try(int(_SETTINGS["handshake_timeout_ms"]))} if cluster else {}
+
+
+def settings_without_missing(cluster: str, limit_s: float) -> Mapping[str, int]:
+    """As `settings_within`, for a statement that does without shards that are away. One of them has just not answered: it is
+    not waited for as long again."""
+    if not cluster:
+        return {}
+    within = settings_within(cluster, limit_s)
+    return {**within, **_one_try(within["handshake_timeout_ms"]), "skip_unavailable_shards": 1}
+
+
+def _one_try(usual_ms: int) -> Mapping[str, int]:
+    return {"handshake_timeout_ms": min(_SHORT_HANDSHAKE_MS, usual_ms), "connections_with_failover_max_tries": 1}
 
 
 def of_each_shard(cluster: str, table: str) -> str:

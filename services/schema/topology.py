@@ -3,6 +3,7 @@
 `read_topology` asks every replica; `reasons_against` and `reasons_after` are pure.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -24,10 +25,13 @@ MAX_LAG_S = 300
 _LOOKS = (
     ("one", "version()"),
     ("macros", "macro, substitution"),
-    ("tables", "name, engine_full"),
+    ("tables", "name, engine_full, create_table_query"),
     ("replicas", "table, is_readonly, absolute_delay, total_replicas"),
     ("clusters", "shard_num, shard_weight, replica_num, host_name, port"),
 )
+_COLUMN = re.compile(r"[( ]`(\w+)` ")
+# Of properties that were promoted: queries do without these where they are not there yet.
+_PROMOTED = "property_"
 # How a server ends a connection of one that it takes for a stranger: as the bytes come that it has not read.
 _ENDINGS = ("Attempt to read after eof", "Connection reset by peer", "Broken pipe")
 # Of a table whose rows an earlier migration has put aside, and has not moved yet.
@@ -39,7 +43,7 @@ class TopologyError(OperatorError):
 
 
 class Node(Struct, frozen=True):
-    """What a replica says of itself. `engines`: by table. `copies`: (table, is read only, seconds behind, replicas in Keeper).
+    """What a replica says of itself. `engines`, `columns`: by table. `copies`: (table, is read only, seconds behind, replicas in Keeper).
     `shards`: the cluster, as its own configuration has it."""
 
     replica: Replica
@@ -48,6 +52,7 @@ class Node(Struct, frozen=True):
     copies: list[tuple[str, bool, int, int]]
     shards: Sequence[Sequence[Any]] = ()
     version: str = ""
+    columns: dict[str, frozenset[str]] = {}
 
 
 class Topology(Struct, frozen=True):
@@ -98,10 +103,11 @@ async def read_topology(store: ClickHouse, cluster: str, database: str) -> Topol
         Node(
             replica,
             dict(said["macros"][replica.number]),
-            dict(said["tables"][replica.number]),
+            {table: engine for table, engine, _ in said["tables"][replica.number]},
             [(row[0], bool(row[1]), int(row[2]), int(row[3])) for row in said["replicas"][replica.number]],
             sorted(map(tuple, said["clusters"][replica.number])),
             said["one"][replica.number][0][0],
+            {table: frozenset(_COLUMN.findall(definition)) for table, _, definition in said["tables"][replica.number]},
         )
         for replica in replicas
         if replica.number in said["one"]
@@ -288,6 +294,7 @@ def reasons_after(topology: Topology) -> Iterator[str]:
     replicas = {s: [r for r in topology.replicas if r.shard == s] for s in {r.shard for r in topology.replicas}}
     for node in topology.nodes:
         yield from _reasons_of_tables(topology, node, wanted, len(replicas[node.replica.shard]))
+        yield from _reasons_of_columns(topology, node)
         for table, is_readonly, behind_s, in_keeper in node.copies:
             if is_readonly:
                 yield f"{table} of {node.replica.name} is read only: can it reach Keeper? See its log, SYSTEM RESTORE REPLICA"
@@ -311,6 +318,19 @@ def reasons_after(topology: Topology) -> Iterator[str]:
                     f"Keeper knows {in_keeper} replicas of {table}, the cluster has {here}: no insert would ever have a "
                     "quorum. SYSTEM DROP REPLICA for those that are gone"
                 )
+
+
+def _reasons_of_columns(topology: Topology, node: Node) -> Iterator[str]:
+    """No migration makes up for it: it was applied."""
+    for table in (*WHOLE, *[own_table(table, topology.cluster) for table in SHARDED]):
+        if table not in node.columns:
+            continue
+        elsewhere = frozenset[str]().union(*(other.columns.get(table, ()) for other in topology.nodes))
+        if missing := sorted(one for one in elsewhere - node.columns[table] if not one.startswith(_PROMOTED)):
+            yield (
+                f"{table} of {node.replica.name} is of an older version: it has no column {', '.join(missing)}. If the server has "
+                "just come back, wait; else add it there, as SHOW CREATE TABLE of another server has it"
+            )
 
 
 def _reasons_of_tables(topology: Topology, node: Node, shards: int, replicas: int) -> Iterator[str]:

@@ -318,6 +318,24 @@ async def test_a_promoted_property_has_its_column_on_all_shards(cluster: Cluster
     await insert(cluster.settings, "promoted", ids_of(20))
 
 
+async def test_a_server_with_tables_of_an_older_version_is_named(cluster: Cluster) -> None:
+    """Everything was found well, and then each insert into that shard failed."""
+    first = cluster.settings.model_copy(update={"clickhouse_url": cluster.nodes[0].url})
+    role = as_role(cluster.settings, Role.WORKER)
+    for table, column in (("events_local", "later"), ("identity_log", "later")):
+        send_sql(first, f"ALTER TABLE {table} ADD COLUMN {column} Nullable(String)")
+        try:
+            rows = [row async for row in check_clickhouse("worker", role, Role.WORKER)]
+            (wrong,) = [row for row in rows if row.state is State.WRONG]
+            other = f"127.0.0.1:{cluster.nodes[1].config.tcp_port}"
+            assert f"{table} of {other} is of an older version: it has no column {column}." in wrong.says
+            with pytest.raises(TopologyError, match="is of an older version"):
+                await agree_with_schema(role)
+        finally:
+            send_sql(first, f"ALTER TABLE {table} DROP COLUMN {column}")
+    await agree_with_schema(role)
+
+
 async def test_any_server_that_started_again_is_noticed(cluster: Cluster) -> None:
     store = ClickHouse(as_role(cluster.settings, Role.WORKER))
     restarts = StoreRestarts(store, None, 1, dict, [])  # type: ignore[arg-type]
@@ -399,6 +417,35 @@ def test_a_shard_that_hangs_makes_no_query_too_expensive(cluster: Cluster, monke
             assert lenient.ask("/query/events", key, WINDOW)["partial"] is True
         finally:
             os.kill(node.pid, signal.SIGCONT)
+
+
+def test_a_shard_that_hangs_is_waited_for_once(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each query waited for it three times, and so did the next one. As soon as it is back, answers are whole."""
+    monkeypatch.setitem(cluster_module._SETTINGS, "handshake_timeout_ms", 3000)
+    node = cluster.nodes[1]
+    with QueryClient.started(cluster.settings, projects=3, query_skip_unavailable_shards=True) as lenient:
+        *_, (project, key) = lenient.projects
+        asyncio.run(insert(cluster.settings, project, ids_of(50)))
+
+        def ask(limit: int) -> tuple[float, bool]:
+            started = time.monotonic()
+            found = lenient.ask("/query/events", key, {**WINDOW, "limit": limit})
+            return time.monotonic() - started, "partial" in found
+
+        assert not ask(1000)[1]
+        os.kill(node.pid, signal.SIGSTOP)
+        try:
+            first, *others = [ask(limit) for limit in range(100, 104)]
+        finally:
+            os.kill(node.pid, signal.SIGCONT)
+        assert all(is_partial for _, is_partial in (first, *others))
+        assert first[0] < 12  # a try of the fingerprint, a look, and the answer
+        assert max(took for took, _ in others) < 5
+        assert not ask(200)[1]
+        node.kill()
+        assert ask(300)[1]
+        node.start()
+        assert not ask(301)[1]
 
 
 async def test_a_shard_that_stores_slowly_is_not_given_the_same_rows_for_ever(

@@ -21,9 +21,10 @@ from services.runtime.clickhouse import (
     Parameters,
     Settings,
     StoreError,
+    StoreTimeoutError,
     StoreUnavailableError,
 )
-from services.runtime.cluster import of_each_shard, own_table, settings_within
+from services.runtime.cluster import of_each_shard, own_table, settings_within, settings_without_missing
 from services.runtime.metrics import FormerName
 
 T = TypeVar("T")
@@ -37,6 +38,8 @@ FormerName("headrace_query_seconds", SECONDS, {"query": "question"})
 # How long the store may take to notice its own limit before we stop listening.
 _GRACE_S = 2.0
 _TIMEOUT_EXCEEDED = 159
+# For longer than a shard may be silent.
+_REASON_S = 15.0
 
 
 class QueryExecutor:
@@ -72,7 +75,10 @@ class QueryExecutor:
     def without_missing_shards(self) -> "QueryExecutor":
         """The same, and what a shard would have said that is away is left out."""
         executor = copy.copy(self)
-        executor._settings = {**self._settings, "skip_unavailable_shards": 1}
+        executor._settings = {
+            **self._settings,
+            **settings_without_missing(self._store.cluster, self._limits.execution_s),
+        }
         return executor
 
     def where_nothing_is_deleted(self) -> "QueryExecutor":
@@ -127,9 +133,12 @@ class QueryExecutor:
         """A shard that hangs uses up the time of a query that is not too expensive."""
         if self._store.cluster:
             try:
-                await self._store.rows(f"SELECT 1 FROM {of_each_shard(self._store.cluster, 'system.one')}")
+                async with asyncio.timeout(_REASON_S):
+                    await self._store.rows(f"SELECT 1 FROM {of_each_shard(self._store.cluster, 'system.one')}")
             except StoreUnavailableError as away:
                 return away
+            except TimeoutError:
+                return StoreTimeoutError("no answer in time")
         return late
 
     async def _filled(self, sql: str, parameters: Parameters) -> tuple[str, Parameters]:

@@ -4,6 +4,8 @@ Parts are never changed, only made and taken away, and each has a checksum of it
 Events lie in months: an answer about past months does not depend on the parts of this one.
 """
 
+import asyncio
+import time
 from collections.abc import Collection
 
 from msgspec import Struct
@@ -11,13 +13,17 @@ from xxhash import xxh3_128
 
 from services.contract.tables import COHORT_IDS, COHORTS, DELETED_IDS, EVENTS, IDENTITY_LOG, PERSON_IDS
 from services.query.request.time_window import TimeWindow
-from services.runtime.clickhouse import ClickHouse, StoreError
+from services.runtime.clickhouse import ClickHouse, StoreError, StoreUnavailableError
 from services.runtime.clock import utc_time
 from services.runtime.cluster import on_replicas, own_table
 from services.runtime.logs import get_logger
 
 log = get_logger(__name__)
 
+# A replica that hangs says nothing for seconds, and each answer waits for the fingerprint.
+_NOT_AGAIN_S = 30.0
+# Longer than a server of a cluster may be silent. The one that is asked may hang itself.
+_LONGEST_S = 15.0
 # None: of all time.
 Months = Collection[int] | None
 
@@ -54,9 +60,13 @@ class Fingerprints:
     def __init__(self, store: ClickHouse) -> None:
         self._store = store
         self._said = False
+        self._not_before = float("-inf")
 
     async def read(self, months: Months) -> Fingerprint | None:
-        """None where nothing can be said, for instance because a replica is away: then nothing is kept."""
+        """None where nothing can be said, for instance because a replica is away: then nothing is kept, and none is read for a
+        while."""
+        if time.monotonic() < self._not_before:
+            return None
         parameters = {
             "database": self._store.database,
             "tables": list(_TABLES),
@@ -64,11 +74,14 @@ class Fingerprints:
             "months": [str(month) for month in months or ()],
         }
         try:
-            rows = await self._store.rows(fingerprint_sql(self._store.cluster, months), parameters)
-        except StoreError as error:
+            async with asyncio.timeout(_LONGEST_S):
+                rows = await self._store.rows(fingerprint_sql(self._store.cluster, months), parameters)
+        except (StoreError, TimeoutError) as error:
             if not self._said:
-                log.warning("results_not_kept", reason=str(error)[:500])
+                log.warning("results_not_kept", reason=str(error)[:500] or "no answer in time")
             self._said = True
+            if isinstance(error, TimeoutError) or (isinstance(error, StoreUnavailableError) and self._store.cluster):
+                self._not_before = time.monotonic() + _NOT_AGAIN_S
             return None
         self._said = False
         return Fingerprint(xxh3_128(repr(rows).encode()).digest(), rows[0][2])

@@ -1,7 +1,7 @@
 """Events end after the days that are set: first they leave answers, later the disk.
 
 each minute:   what has expired of each project, up to the beginning of a day, is noted; no query shows it from then on
-once a day:    months in which nothing of anybody is kept any more are dropped, at no cost
+once a day:    months in which nothing of anybody is kept any more are emptied, by a mutation that reads little
 once a month:  whose months ended before those of others are deleted by one mutation, for all such projects together
 
 Nothing comes back: what is noted only grows. Event ids that workers still have to know go to `taken_ids` before.
@@ -40,10 +40,11 @@ _MONTHS_SQL = (
     "WHERE database = {{database:String}} AND table = {{events:String}} AND active"
 )
 _OF_MONTH = "toYYYYMM(timestamp) = {month:UInt32}"
+_OF_PROJECTS = "has({projects:Array(String)}, toString(project_id))"
 # Of these projects, what is older than the time of each. `last` alone says which months need not be looked at.
 _OLDER = (
-    "timestamp < fromUnixTimestamp64Micro({last:Int64}, 'UTC') AND "
-    "has({projects:Array(String)}, toString(project_id)) AND timestamp < fromUnixTimestamp64Micro("
+    f"timestamp < fromUnixTimestamp64Micro({{last:Int64}}, 'UTC') AND {_OF_PROJECTS} AND "
+    "timestamp < fromUnixTimestamp64Micro("
     "transform(toString(project_id), {projects:Array(String)}, {before:Array(Int64)}, toInt64(0)), 'UTC')"
 )
 # Received late: after the time before which all was expired. The others are out of the dedupe window anyway.
@@ -130,38 +131,47 @@ class Expiry:
     async def delete(self, marks: Mapping[str, Mark]) -> None:
         """Take off the disk what can go without rewriting, and once a month what cannot. Raises StoreError."""
         last = max(mark.kept_since for mark in marks.values())
-        for month in await self._months():
-            if _end_of(month) <= last:
-                await self._drop(month, marks)
+        emptied = [
+            month for month in await self._months() if _end_of(month) <= last and await self._empty(month, marks)
+        ]
         due = [project for project, mark in sorted(marks.items()) if mark.rewritten_to < mark.month]
         for at in range(0, len(due), _MAX_PROJECTS):
-            await self._rewrite(due[at : at + _MAX_PROJECTS], marks)
+            await self._rewrite(due[at : at + _MAX_PROJECTS], marks, emptied)
 
     async def _months(self) -> list[int]:
         sql = _MONTHS_SQL.format(parts=on_replicas(self._store.cluster, "system.parts"))
         rows = await self._store.rows(sql, {"database": self._store.database, "events": self._own})
         return sorted(int(row[0]) for row in rows)
 
-    async def _drop(self, month: int, marks: Mapping[str, Mark]) -> None:
-        """The month, if it has expired for all who have something in it."""
-        found = await self._store.rows(
+    async def _empty(self, month: int, marks: Mapping[str, Mark]) -> bool:
+        """Whether the month has expired for all who have something in it: then this goes."""
+        rows = await self._store.rows(
             f"SELECT DISTINCT toString(project_id) FROM {self._rows} WHERE {_OF_MONTH}", {"month": month}
         )
-        if any(marks.get(project, Mark()).kept_since < _end_of(month) for (project,) in found):
-            return
-        await self._note_taken(_OF_MONTH, [project for (project,) in found], marks, {"month": month})
-        # A number of our own. ClickHouse asks for a file to be touched before it drops what is large, unless it is told.
-        await self._store.command(
-            f"ALTER TABLE {self._own} {self._everywhere} DROP PARTITION {month:d}",
-            settings={"max_partition_size_to_drop": 0},
-        )
+        found = sorted(project for (project,) in rows)
+        if not found or any(marks.get(project, Mark()).kept_since < _end_of(month) for project in found):
+            return False
+        await self._note_taken(_OF_MONTH, found, marks, {"month": month})
+        # Of these projects alone. DROP PARTITION would take what others have stored there since, and a server of a cluster
+        # that is away does late what it was told.
+        for at in range(0, len(found), _MAX_PROJECTS):
+            await self._store.command(
+                f"ALTER TABLE {self._own} {self._everywhere} DELETE IN PARTITION {month:d} WHERE {_OF_PROJECTS}",
+                {"projects": found[at : at + _MAX_PROJECTS]},
+                {"mutations_sync": 0},
+            )
         DROPPED.inc()
         log.info("month_dropped", month=month, projects=len(found))
+        return True
 
-    async def _rewrite(self, projects: Sequence[str], marks: Mapping[str, Mark]) -> None:
+    async def _rewrite(self, projects: Sequence[str], marks: Mapping[str, Mark], emptied: Sequence[int]) -> None:
+        """`emptied`: months that have a mutation of their own."""
         before = [microseconds(marks[project].month) for project in projects]
         parameters = {"projects": projects, "before": before, "last": max(before)}
-        if await self._store.rows(f"SELECT 1 FROM {self._rows} WHERE {_OLDER} LIMIT 1", parameters):
+        if await self._store.rows(
+            f"SELECT 1 FROM {self._rows} WHERE {_OLDER} AND toYYYYMM(timestamp) NOT IN {{emptied:Array(UInt32)}} LIMIT 1",
+            {**parameters, "emptied": emptied},
+        ):
             await self._note_taken(_OLDER, projects, marks, {"before": before, "last": max(before)})
             await self._store.command(
                 f"ALTER TABLE {self._own} {self._everywhere} DELETE WHERE {_OLDER}", parameters, {"mutations_sync": 0}

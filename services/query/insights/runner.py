@@ -13,6 +13,7 @@ from services.query.execution.executor import SECONDS, QueryExecutor
 from services.query.execution.fingerprint import Fingerprints, Months
 from services.query.execution.kept_results import KeptResults
 from services.query.execution.materialized_columns import MaterializedColumns
+from services.query.execution.missing_shards import MissingShards
 from services.query.execution.project_facts import ProjectFacts
 from services.query.execution.turns import StoreTurns
 from services.query.insights.dependencies import key_of, months_read
@@ -44,16 +45,15 @@ class InsightRunner:
         facts: ProjectFacts,
         fingerprints: Fingerprints,
         kept: KeptResults,
-        *,
-        skip_shards: bool = False,
+        missing: MissingShards,
     ) -> None:
-        """`skip_shards`: where one is away, the others' answer is given, and says that it is partial."""
+        """`missing`: where a shard is away that may be, the others' answer is given, and says that it is partial."""
         self._turns = turns
         self._columns = columns
         self._facts = facts
         self._fingerprints = fingerprints
         self._kept = kept
-        self._skip_shards = skip_shards
+        self._missing = missing
         self._read_without_columns = 0  # times
 
     async def answer(
@@ -80,7 +80,11 @@ class InsightRunner:
         """What `make` gives, encoded; it is told whether the project is known to have no deletion, see `read`. Its tag says what
         the data were before: should they change while it is made, no later fingerprint is equal, so that it is not given
         again."""
-        fingerprint = await self._fingerprints.read(months)
+        fingerprint = None
+        if not await self._missing.is_one_away():
+            fingerprint = await self._fingerprints.read(months)
+            if fingerprint is None:
+                self._missing.suspect()
         if fingerprint is None:
             return Answer(_encode(await make(False)))
         before = fingerprint.of_all
@@ -107,23 +111,7 @@ class InsightRunner:
         self, project_id: str, asked: Asked, warnings: Sequence[str] = (), nothing_deleted: bool = False
     ) -> Result:
         """The result of a query, with what was ignored of its body. Raises ApiError, StoreError."""
-        insight = INSIGHTS[asked.kind]
-        try:
-            result: Result = await self.read(
-                project_id,
-                asked.kind,
-                lambda store, promoted: insight.run(store, project_id, asked.spec, promoted),
-                nothing_deleted,
-            )
-        except StoreUnavailableError:
-            if not self._skip_shards:
-                raise
-            result = await self.read(
-                project_id,
-                asked.kind,
-                lambda store, promoted: insight.run(store.without_missing_shards(), project_id, asked.spec, promoted),
-            )
-            result.partial = True
+        result = await self._result(project_id, asked, nothing_deleted)
         if asked.window is not None:
             result.window = asked.window
         if asked.before is not None:
@@ -131,6 +119,28 @@ class InsightRunner:
             if result.previous.partial is not UNSET:
                 result.partial = True
         result.warnings = list(warnings) or UNSET
+        return result
+
+    async def _result(self, project_id: str, asked: Asked, nothing_deleted: bool) -> Result:
+        insight = INSIGHTS[asked.kind]
+        if not await self._missing.is_one_away():
+            try:
+                return await self.read(
+                    project_id,
+                    asked.kind,
+                    lambda store, promoted: insight.run(store, project_id, asked.spec, promoted),
+                    nothing_deleted,
+                )
+            except StoreUnavailableError:
+                if not self._missing.may_be_skipped:
+                    raise
+                self._missing.suspect()
+        result: Result = await self.read(
+            project_id,
+            asked.kind,
+            lambda store, promoted: insight.run(store.without_missing_shards(), project_id, asked.spec, promoted),
+        )
+        result.partial = True
         return result
 
     async def read(

@@ -74,6 +74,7 @@ def _node(number: int, shard: int, replica: int) -> Node:
         engines,
         [("events_local", False, 0, 2), ("person_ids", False, 0, 4)],
         _SHARDS,
+        columns={"events_local": frozenset({"event", "groups"}), "usage": frozenset({"day"})},
     )
 
 
@@ -161,10 +162,19 @@ def _engines(**changes: str | None) -> dict[str, str]:
         (_with(copies=[("events_local", False, MAX_LAG_S + 1, 2)]), "301 s behind the other replicas"),
         (_with(copies=[("events_local", False, 0, 5)]), "Keeper knows 5 replicas of events_local, the cluster has 2"),
         (_with(copies=[("person_ids", False, 0, 8)]), "Keeper knows 8 replicas of person_ids, the cluster has 4"),
+        (
+            _with(columns={"events_local": frozenset({"event"}), "usage": frozenset({"day"})}),
+            "events_local of host-2:9000 is of an older version: it has no column groups.",
+        ),
     ],
 )
 def test_services_do_not_start_on_it(change: Callable[[Topology], Topology], says: str) -> None:
     assert any(says in reason for reason in reasons_after(change(_topology())))
+
+
+def test_a_promoted_property_may_be_missing() -> None:
+    has = frozenset({"event", "groups", "property_plan"})
+    assert list(reasons_after(_with(columns={"events_local": has})(_topology()))) == []
 
 
 def test_a_replica_that_is_away_is_no_reason_to_refuse() -> None:
