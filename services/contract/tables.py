@@ -25,6 +25,8 @@ USAGE = "usage"
 EXPIRED = "expired"
 SCHEMA_MIGRATIONS = "schema_migrations"
 
+# Of the names of EVENTS' columns for promoted properties.
+PROMOTED_PREFIX = "property_"
 # On a cluster these are spread over the shards by the hash of a column, so that equal ids meet on one shard.
 SHARDED: Mapping[str, str] = {EVENTS: "event_id"}
 # All others are whole on every node.

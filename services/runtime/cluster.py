@@ -58,12 +58,12 @@ def settings_of_look(cluster: str) -> Mapping[str, int]:
 
 
 def settings_without_missing(cluster: str, limit_s: float) -> Mapping[str, int]:
-    """As `settings_within`, for a statement that does without shards that are away. One of them has just not answered: it is
-    not waited for as long again."""
+    """Beside `settings_within`, for a statement that does without shards that are away. One of them has just not answered: it
+    is not waited for as long again."""
     if not cluster:
         return {}
-    within = settings_within(cluster, limit_s)
-    return {**within, **_one_try(within["handshake_timeout_ms"]), "skip_unavailable_shards": 1}
+    usual_ms = settings_within(cluster, limit_s)["handshake_timeout_ms"]
+    return {**_one_try(usual_ms), "skip_unavailable_shards": 1}
 
 
 def _one_try(usual_ms: int) -> Mapping[str, int]:

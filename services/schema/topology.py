@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from services.contract.tables import EVENTS, SCHEMA_MIGRATIONS, SHARDED, WHOLE
+from services.contract.tables import EVENTS, PROMOTED_PREFIX, SCHEMA_MIGRATIONS, SHARDED, WHOLE
 from services.runtime.at_once import at_once
 from services.runtime.clickhouse import ClickHouse, StoreError, is_older
 from services.runtime.cluster import REPLICAS_SQL, Replica, on_replicas, own_table, replicas_of
@@ -30,8 +30,6 @@ _LOOKS = (
     ("clusters", "shard_num, shard_weight, replica_num, host_name, port"),
 )
 _COLUMN = re.compile(r"[( ]`(\w+)` ")
-# Of properties that were promoted: queries do without these where they are not there yet.
-_PROMOTED = "property_"
 # How a server ends a connection of one that it takes for a stranger: as the bytes come that it has not read.
 _ENDINGS = ("Attempt to read after eof", "Connection reset by peer", "Broken pipe")
 # Of a table whose rows an earlier migration has put aside, and has not moved yet.
@@ -321,12 +319,12 @@ def reasons_after(topology: Topology) -> Iterator[str]:
 
 
 def _reasons_of_columns(topology: Topology, node: Node) -> Iterator[str]:
-    """No migration makes up for it: it was applied."""
+    """No migration makes up for it: it was applied. Promoted properties may be missing: queries do without their columns."""
     for table in (*WHOLE, *[own_table(table, topology.cluster) for table in SHARDED]):
         if table not in node.columns:
             continue
         elsewhere = frozenset[str]().union(*(other.columns.get(table, ()) for other in topology.nodes))
-        if missing := sorted(one for one in elsewhere - node.columns[table] if not one.startswith(_PROMOTED)):
+        if missing := sorted(one for one in elsewhere - node.columns[table] if not one.startswith(PROMOTED_PREFIX)):
             yield (
                 f"{table} of {node.replica.name} is of an older version: it has no column {', '.join(missing)}. If the server has "
                 "just come back, wait; else add it there, as SHOW CREATE TABLE of another server has it"

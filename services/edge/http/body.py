@@ -87,9 +87,7 @@ class Bodies:
     async def read(self, request: Request, project_id: str) -> Body:
         """The decompressed body, at most `max_bytes`. Raises ApiError 400, 413, 415, 429, 503, and ClientDisconnect."""
         _check_media_type(request)
-        encoding = header(request, b"content-encoding") or ""
-        if encoding:
-            encoding = _said_encoding(request, encoding)
+        encoding = _said_encoding(request)
         announced = header(request, b"content-length") or "0"
         if announced.isdecimal() and float(announced) > self._max_bytes:  # float: takes any number of digits
             raise _too_large(self._max_bytes)
@@ -224,8 +222,11 @@ class _Incoming:
         self._memory.free(self._project_id, self.reserved)
 
 
-def _said_encoding(request: Request, first: str) -> str:
+def _said_encoding(request: Request) -> str:
     """What Content-Encoding says, in one line or several: each name once, without those that mean nothing."""
+    first = header(request, b"content-encoding")
+    if not first:
+        return ""
     said = first if HEADERS_BY_NAME in request.scope else listed_header(request, "content-encoding")
     names = dict.fromkeys(name.strip().lower() for name in said.split(","))
     return ", ".join(name for name in names if name not in ("", "identity"))
@@ -233,8 +234,7 @@ def _said_encoding(request: Request, first: str) -> str:
 
 def _encoding_of(request: Request, data: bytes) -> str:
     """How a body is compressed, by its first bytes. Brotli and raw deflate have none that tell."""
-    given = header(request, b"content-encoding")
-    said = _said_encoding(request, given) if given else ""
+    said = _said_encoding(request)
     if said == "br" and data[:1] not in _NO_BROTLI:
         return said
     encoding = compression_of(data)

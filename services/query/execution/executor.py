@@ -92,27 +92,20 @@ class QueryExecutor:
         return QueryExecutor(self._store, replace(self._limits, memory_bytes=memory_bytes), self._facts)
 
     async def rows(self, sql: str, parameters: Parameters) -> list[Sequence[Any]]:
-        async def ask(sql: str, parameters: Parameters) -> list[Sequence[Any]]:
-            return await self._in_time(self._store.rows(sql, parameters, self._usual()))
-
-        return await self._asked(sql, parameters, ask)
+        return await self._ask(sql, parameters, lambda text, values: self._store.rows(text, values, self._usual()))
 
     async def raw(self, sql: str, parameters: Parameters, fmt: str) -> bytes:
         """The whole answer or an error: ClickHouse would else append an error that comes late to the bytes."""
+        settings = {**self._usual(), "wait_end_of_query": 1}
+        return await self._ask(sql, parameters, lambda text, values: self._store.raw(text, values, settings, fmt))
 
-        async def ask(sql: str, parameters: Parameters) -> bytes:
-            settings = {**self._usual(), "wait_end_of_query": 1}
-            return await self._in_time(self._store.raw(sql, parameters, settings, fmt))
-
-        return await self._asked(sql, parameters, ask)
-
-    async def _asked(self, sql: str, parameters: Parameters, ask: Callable[[str, Parameters], Awaitable[T]]) -> T:
+    async def _ask(self, sql: str, parameters: Parameters, send: Callable[[str, Parameters], Awaitable[T]]) -> T:
         """As this project needs the statement now; once more where it finds that it needs another one."""
         try:
-            return await ask(*await self._filled(sql, parameters))
+            return await self._in_time(send(*await self._filled(sql, parameters)))
         except GuardError:
             self._facts.found_many_calls(parameters["project"])
-            return await ask(*await self._filled(sql, parameters))
+            return await self._in_time(send(*await self._filled(sql, parameters)))
 
     def _usual(self) -> Settings:
         return {**settings_within(self._store.cluster, self._limits.execution_s), **self._settings}

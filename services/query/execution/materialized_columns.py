@@ -1,8 +1,8 @@
 """Which properties have a column of their own: read from ClickHouse every few seconds, so that no query waits for it."""
 
-from services.contract.tables import EVENTS
+from services.contract.tables import EVENTS, PROMOTED_PREFIX
 from services.query.sql.parameters import NONE_PROMOTED, Promoted
-from services.query.sql.properties import DEFINITION_MARK, PREFIX, promoted_keys
+from services.query.sql.properties import DEFINITION_MARK, promoted_keys
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.logs import get_logger
 from services.runtime.retry import repeat_forever
@@ -16,7 +16,7 @@ async def read_promoted(store: ClickHouse) -> Promoted:
         "SELECT name FROM system.columns WHERE database = currentDatabase() AND table = {table:String} "
         "AND startsWith(name, {prefix:String}) AND default_kind = 'MATERIALIZED' "
         "AND position(default_expression, {mark:String}) > 0",
-        {"table": EVENTS, "prefix": PREFIX, "mark": DEFINITION_MARK},
+        {"table": EVENTS, "prefix": PROMOTED_PREFIX, "mark": DEFINITION_MARK},
     )
     return promoted_keys(name for (name,) in rows)
 

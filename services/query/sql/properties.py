@@ -7,10 +7,10 @@ of the column `a` to ClickHouse, where `a` is text.
 import re
 from collections.abc import Callable, Iterable
 
+from services.contract.tables import PROMOTED_PREFIX
 from services.query.sql.json_text import json_members, json_text
 from services.query.sql.parameters import Parameters, Promoted
 
-PREFIX = "property_"  # of the columns' names
 # Stands in the definition of a column that was promoted by this version; older ones were defined in another way.
 DEFINITION_MARK = "JSONMergePatch"
 _KEY = re.compile(r"[A-Za-z0-9_.$-]{1,64}")
@@ -22,7 +22,7 @@ def is_promotable(key: str) -> bool:
 
 def column_name(key: str) -> str:
     """The key must be promotable."""
-    return PREFIX + key.replace(".", "/")
+    return PROMOTED_PREFIX + key.replace(".", "/")
 
 
 def property_column(key: str) -> str:
@@ -32,7 +32,9 @@ def property_column(key: str) -> str:
 
 def promoted_keys(columns: Iterable[str]) -> Promoted:
     """From the names of a table's columns; what no key is the name for is left out."""
-    keys = (name.removeprefix(PREFIX).replace("/", ".") for name in columns if name.startswith(PREFIX))
+    keys = (
+        name.removeprefix(PROMOTED_PREFIX).replace("/", ".") for name in columns if name.startswith(PROMOTED_PREFIX)
+    )
     return frozenset(filter(is_promotable, keys))
 
 
