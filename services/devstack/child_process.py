@@ -136,11 +136,21 @@ def _die_with(parent: int) -> None:
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port of 127.0.0.1 that nobody else is given while this process lasts; a server may listen at it.
+
+    On Linux it stays bound, with SO_REUSEADDR, and never listens. So the kernel picks it for no connection and for no
+    port 0, and a server that sets SO_REUSEADDR, as nearly all do, still binds it. Elsewhere it was free a moment ago.
+    """
+    probe = socket.socket()
+    if sys.platform == "linux":
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe.bind(("127.0.0.1", 0))
+    port: int = probe.getsockname()[1]
+    if sys.platform == "linux":
+        probe.detach()
+    else:
+        probe.close()
+    return port
 
 
 def accepts_connections(port: int) -> bool:

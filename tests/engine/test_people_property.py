@@ -2,16 +2,13 @@
 
 import uuid
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from datetime import timedelta
-from unittest.mock import patch
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from services.query.execution.project_facts import ProjectFacts
 from services.runtime.settings import ClickHouseSettings
 from tests.support import oracle, oracle_trends
 from tests.support.counting import check_all_counts
@@ -45,12 +42,6 @@ def stored(client: QueryClient, clickhouse: ClickHouseSettings, *of: PeopleHisto
     return projects[0][1]
 
 
-def groups_in_one_way(data: st.DataObject) -> AbstractContextManager[object]:
-    """Calls are joined by person or by time: the answers are the same."""
-    by_time = data.draw(st.booleans())
-    return patch.object(ProjectFacts, "has_many_calls", lambda *_: by_time)
-
-
 @_examples
 @given(st.data())
 def test_filters_on_traits_and_groups(client: QueryClient, clickhouse: ClickHouseSettings, data: st.DataObject) -> None:
@@ -61,8 +52,7 @@ def test_filters_on_traits_and_groups(client: QueryClient, clickhouse: ClickHous
         since, until = data.draw(windows(zone))
         conditions = {**data.draw(trait_filters), **data.draw(plain_filters)}
         body = {"since": since.isoformat(), "until": until.isoformat(), "filter": conditions}
-        with groups_in_one_way(data):
-            answer = client.ask("/query/events", key, body)
+        answer = client.ask("/query/events", key, body)
         assert [e["event_id"] for e in answer["events"]] == oracle.events(filtered(history, conditions), since, until)
 
 
@@ -83,8 +73,7 @@ def test_filters_and_groups_in_questions_that_count(
         about = about if group_type is None else by_group(about, group_type)
         names = data.draw(st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)))
         breakdown = data.draw(st.sampled_from([None, "n", "group.company", "group.téam '", "group.nothing"]))
-        with groups_in_one_way(data):
-            check_all_counts(client, key, about, (since, until), zone, names, options, breakdown)
+        check_all_counts(client, key, about, (since, until), zone, names, options, breakdown)
 
 
 @_examples
