@@ -49,7 +49,6 @@ _LIMIT_CODES = {
     396,  # TOO_MANY_ROWS_OR_BYTES
 }
 _UNKNOWN_IDENTIFIER = 47
-_THROW_IF = 395
 # A server that was asked by another one did not answer in time.
 _SOCKET_TIMEOUT = 209
 _BAD_DATA_CODES = {
@@ -117,10 +116,6 @@ class UnsupportedVersionError(StoreError):
 
 class UnknownColumnError(StoreError):
     """The statement has a name in it that is no column."""
-
-
-class GuardError(StoreError):
-    """A statement was not made for the rows that it met: its `throwIf` says so."""
 
 
 class BadDataError(StoreError):
@@ -316,8 +311,6 @@ def _translate(error: BaseException, settings: ClickHouseSettings) -> StoreError
         return BadDataError(message, code)
     if code == _UNKNOWN_IDENTIFIER:
         return UnknownColumnError(message, code)
-    if code == _THROW_IF:
-        return GuardError(message, code)
     if code == _SOCKET_TIMEOUT:
         return StoreTimeoutError(message, code)
     if code in _UNAVAILABLE_CODES:

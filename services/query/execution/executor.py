@@ -13,10 +13,8 @@ from services.query.execution.limits import Limits
 from services.query.execution.project_facts import ProjectFacts
 from services.query.sql.events import KEPT, NOT_DELETED, with_border, with_joined_deletions, without_deletions
 from services.query.sql.events import SETTINGS as EVENTS_SETTINGS
-from services.query.sql.groups import with_calls_by_person
 from services.runtime.clickhouse import (
     ClickHouse,
-    GuardError,
     LimitExceededError,
     Parameters,
     Settings,
@@ -100,12 +98,7 @@ class QueryExecutor:
         return await self._ask(sql, parameters, lambda text, values: self._store.raw(text, values, settings, fmt))
 
     async def _ask(self, sql: str, parameters: Parameters, send: Callable[[str, Parameters], Awaitable[T]]) -> T:
-        """As this project needs the statement now; once more where it finds that it needs another one."""
-        try:
-            return await self._in_time(send(*await self._filled(sql, parameters)))
-        except GuardError:
-            self._facts.found_many_calls(parameters["project"])
-            return await self._in_time(send(*await self._filled(sql, parameters)))
+        return await self._in_time(send(*await self._filled(sql, parameters)))
 
     def _usual(self) -> Settings:
         return {**settings_within(self._store.cluster, self._limits.execution_s), **self._settings}
@@ -142,6 +135,4 @@ class QueryExecutor:
             sql = without_deletions(sql)
         elif NOT_DELETED in sql and self._facts.has_many_deleted(parameters["project"]):
             sql = with_joined_deletions(sql)
-        if self._store.cluster and not self._facts.has_many_calls(parameters.get("project", "")):
-            sql = with_calls_by_person(sql)
         return sql, parameters

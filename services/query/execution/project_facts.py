@@ -1,10 +1,7 @@
 """What statements have to know of a project ahead: read from ClickHouse every few seconds, so that no query waits for it.
 
-Whether anything of it was deleted is read when the deletions have changed. That somebody has many `group` calls is
-found by a statement that cannot bear it.
+Whether anything of it was deleted is read when the deletions have changed.
 """
-
-import time
 
 from services.contract.tables import DELETED_IDS, EXPIRED
 from services.runtime.clickhouse import ClickHouse, StoreError
@@ -15,8 +12,6 @@ from services.runtime.retry import repeat_forever
 log = get_logger(__name__)
 # With 10,000 deleted ids as constants queries took two to six times as long as with a join; with none the join costs more.
 MANY_DELETED_IDS = 1000
-# Whoever had many calls has them still, unless they were deleted.
-_MANY_CALLS_S = 3600.0
 _BORDERS_SQL = f"SELECT project_id, toUnixTimestamp64Micro(max(kept_since)) FROM {EXPIRED} GROUP BY project_id"
 _MANY_DELETED_SQL = f"SELECT project_id FROM {DELETED_IDS} GROUP BY project_id HAVING count() > {MANY_DELETED_IDS:d}"
 
@@ -29,8 +24,6 @@ class ProjectFacts:
         self._refresh_s = refresh_s
         self._since_us: dict[str, int] | None = None
         self._many_deleted: frozenset[str] = frozenset()
-        # By project, when it was found.
-        self._many_calls: dict[str, float] = {}
         # For a fingerprint of the deleted ids: the projects that have some.
         self._with_deletions: tuple[int, frozenset[str]] = (0, frozenset())
 
@@ -63,11 +56,3 @@ class ProjectFacts:
     def has_many_deleted(self, project_id: str) -> bool:
         """What is faster hangs on it, and no answer."""
         return project_id in self._many_deleted
-
-    def found_many_calls(self, project_id: str) -> None:
-        self._many_calls[project_id] = time.monotonic()
-
-    def has_many_calls(self, project_id: str) -> bool:
-        """What is faster hangs on it, and no answer."""
-        found_at = self._many_calls.get(project_id)
-        return found_at is not None and time.monotonic() - found_at < _MANY_CALLS_S

@@ -217,7 +217,7 @@ def _histories(project_id: str, spec: FunnelSpec, promoted: Promoted, person: st
         columns.append("value")
         can_start = f"{mask} != 0" if spec.order == "any" else f"bitTest({mask}, 0)"
         aggregates["starts"] = f"groupArrayIf((packed, value), {can_start})"
-    units = segment.units_of_rows(given, columns, aggregates, EVENTS_WITH_DUPLICATES, f"{IN_WINDOW}{only_steps}")
+    units = segment.units_of_rows(given, columns, aggregates, EVENTS_WITH_DUPLICATES, IN_WINDOW, only_steps)
     can_begin = "" if spec.order == "any" else " WHERE first > 0"
     starts = "" if spec.breakdown is None else "starts, "
     history = f"arraySort({history})"

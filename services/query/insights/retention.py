@@ -228,11 +228,11 @@ def _units(project_id: str, spec: RetentionSpec, promoted: Promoted, part: _Part
         given += f", if(is_born, {value_sql(spec.breakdown, value_text(spec.breakdown, named))}, '') AS value, {MOMENT} AS moment"
         columns += ["value", "moment"]
         aggregates[value] = "argMinIf(value, moment, is_born)"
-    when, having = IN_WINDOW, "births > 0"
+    rows, when, having = IN_WINDOW, "", "births > 0"
     if spec.first_time:
         # The born events of all time; whoever has one before the window is left out, so no other row of it matters.
         before = "e.timestamp < fromUnixTimestamp64Micro({since:Int64}, 'UTC')"
-        when = f"{in_window('{ever:Int64}', '{until:Int64}')} AND (NOT {before} OR is_born)"
+        rows, when = in_window("{ever:Int64}", "{until:Int64}"), f" AND (NOT {before} OR is_born)"
         given += f", {before} AS is_before"
         columns.append("is_before")
         aggregates["earlier"] = "countIf(is_born AND is_before)"
@@ -243,7 +243,7 @@ def _units(project_id: str, spec: RetentionSpec, promoted: Promoted, part: _Part
         when += f" AND ({_BORN_IN_TIME} OR {_BACK_IN_TIME})"
     if conditions or part is not None:
         when += " AND (is_born OR is_return)"
-    units = segment.units_of_rows(given, columns, aggregates, table, when)
+    units = segment.units_of_rows(given, columns, aggregates, table, rows, when)
     parameters = {
         **window_parameters(project_id, spec.window),
         **segment.parameters,

@@ -21,6 +21,7 @@ from services.query.request.time_window import TimeWindow, window_of
 from services.query.sql.breakdown import label_sql, line_of, placed_sql, value_sql, value_text
 from services.query.sql.event_filter import event_filter_sql
 from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW, window_parameters
+from services.query.sql.groups import joined
 from services.query.sql.json_text import INEXACT_FROM
 from services.query.sql.measures import EXTREMES, SUMS, measure_sql, measured_value
 from services.query.sql.parameters import Parameters, Promoted
@@ -211,7 +212,7 @@ def _events(
     events = (
         f"SELECT {person} AS person{measured.columns}{value}, "
         "roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}) AS period "
-        f"FROM {table} {joins}{measured.join} WHERE {IN_WINDOW}{when}{segment.where} AND {selected}"
+        f"FROM {joined(table, IN_WINDOW + when, joins + measured.join)}{segment.where} AND {selected}"
     )
     parameters = {**window_parameters(project_id, spec.window), **segment.parameters, **named.values}
     return events, {**parameters, "starts": spec.starts}

@@ -22,6 +22,8 @@ SETTINGS = {
     "optimize_move_to_prewhere_if_final": 1,
     # Events are looked up in the merged ids, never the other way round, which copies all columns of the events.
     "query_plan_join_swap_table": "false",
+    # Statements that take rows first name no columns; ClickHouse reads those that are needed.
+    "asterisk_include_materialized_columns": 1,
 }
 
 # What a deletion of an id covers, also where it comes in later. Holds for the identity log too. Written once in a
@@ -77,7 +79,7 @@ _JOIN_DELETED = (
     f"ANY LEFT JOIN (SELECT distinct_hash, max(before) AS before FROM {DELETED_IDS} WHERE project_id = {{project:String}} "
     "GROUP BY distinct_hash) AS deleted ON deleted.distinct_hash = e.distinct_hash"
 )
-_IS_E = re.compile(r" AS e(?: FINAL)?(?= )")
+_IS_E = re.compile(r"(?<!\)) AS e(?: FINAL)?(?= )")
 
 
 def with_joined_deletions(sql: str) -> str:

@@ -5,7 +5,6 @@ the receipt decides which came first, the call or the event; of both, the call d
 traits to a group) are of no event: an id is never empty.
 """
 
-import re
 from collections.abc import Iterable
 
 from xxhash import xxh3_64_hexdigest
@@ -15,8 +14,6 @@ from services.query.sql.events import NOT_DELETED
 from services.query.sql.parameters import Parameters
 from services.query.sql.persons import PERSON, join_persons
 
-# Of a person in several groups, so many calls at most are joined to each event: arrays are copied.
-MANY_CALLS = 32
 _NO_KEYS = "('Bool', 'Object', 'Array')"
 # An ASOF join compares one column of at most 128 bits: timestamp, time of receipt, the first bits of a call's id. 52 bits
 # of microseconds last until 2112.
@@ -33,21 +30,7 @@ def _moment(id_bits: str) -> str:
 _CALL_MOMENT = _moment(f"bitShiftRight(toUInt128(e.event_id), {128 - _ID_BITS:d})")
 _EVENT_MOMENT = _moment(str(2**_ID_BITS - 1))
 
-_BY_TIME = f" ASOF LEFT JOIN (SELECT {PERSON} AS who, {_CALL_MOMENT} AS moment, e.group_key AS group_key"
-# Of each person the moment of the first call, and the group; of whoever was in several the moments and groups of all calls.
-# The groups are one text, between bytes that no text has: an array of texts would take twice the time of the join. The
-# names are no other's: in a statement's HAVING, a column of a join comes before an alias.
-_BETWEEN = "'\\xFF'"
-_SEVERAL = "length(arrayCompact(call_groups)) > 1"
-_BY_PERSON = (
-    f" GLOBAL ANY LEFT JOIN (SELECT who, call_first, if({_SEVERAL}, call_moments, []) AS calls_at, "
-    f"if({_SEVERAL}, arrayStringConcat(call_groups, {_BETWEEN}), call_groups[1]) AS call_group FROM ("
-    f"SELECT {PERSON} AS who, min({_CALL_MOMENT} AS call_moment) AS call_first, groupArray(call_moment) AS call_moments, "
-    "groupArray(e.group_key) AS call_groups"
-)
-_ALIAS = "(group_[0-9a-f]{16})"
-_JOIN = re.compile(rf"\) AS {_ALIAS} ON \1\.who = {re.escape(PERSON)} AND \1\.moment <= {re.escape(_EVENT_MOMENT)}")
-_GROUP = re.compile(rf"{_ALIAS}\.group_key")
+_JOIN_CALLS = f" ASOF LEFT JOIN (SELECT {PERSON} AS who, {_CALL_MOMENT} AS moment, e.group_key AS group_key"
 
 
 def event_group(group_type: str, parameters: Parameters) -> str:
@@ -75,34 +58,27 @@ def event_joins(group_types: Iterable[str | None], parameters: Parameters, *, pe
     return join_persons(named) + "".join(_group_join(one, parameters) for one in types)
 
 
+def joined(table: str, rows: str, joins: str) -> str:
+    """What stands behind FROM, up to a condition that more may follow, behind AND. `rows`: of which rows `e` of the table,
+    in words of its columns alone; `joins`: see `event_joins`.
+
+    Where groups are joined the rows come first. So on a cluster the shards send them, and the server that is asked joins:
+    else each shard would read and sort all calls for itself. On one server it makes no difference.
+    """
+    if _JOIN_CALLS not in joins:
+        return f"{table} {joins} WHERE {rows}"
+    return f"(SELECT e.* FROM {table} WHERE {rows}) AS e {joins} WHERE true"
+
+
 def _group_join(group_type: str, parameters: Parameters) -> str:
     named, place = _alias(group_type), parameters.add(group_type, "String")
     calls = (
         f"FROM {IDENTITY_LOG} AS e {join_persons(False)} WHERE e.project_id = {{project:String}} AND {NOT_DELETED} "
         f"AND e.kind = 'group' AND e.group_type = {place}"
     )
-    return f"{_BY_TIME} {calls}) AS {named} ON {named}.who = {PERSON} AND {named}.moment <= {_EVENT_MOMENT}"
-
-
-def with_calls_by_person(sql: str) -> str:
-    """A statement that says the same, for a cluster: the server that is asked works out the calls, not each shard for itself
-    what is the same on all. Raises GuardError where somebody has more than MANY_CALLS calls."""
-    return _GROUP.sub(_group_of_person, _JOIN.sub(_by_person_end, sql.replace(_BY_TIME, _BY_PERSON)))
+    return f"{_JOIN_CALLS} {calls}) AS {named} ON {named}.who = {PERSON} AND {named}.moment <= {_EVENT_MOMENT}"
 
 
 def _alias(group_type: str) -> str:
     """A name for SQL that follows from the type and holds none of it."""
     return f"group_{xxh3_64_hexdigest(group_type.encode())}"
-
-
-def _by_person_end(join: re.Match[str]) -> str:
-    named = join[1]
-    return f" GROUP BY who) WHERE throwIf(length(calls_at) > {MANY_CALLS:d}) = 0) AS {named} ON {named}.who = {PERSON}"
-
-
-def _group_of_person(key: re.Match[str]) -> str:
-    named = key[1]
-    last = f"arrayMax(arrayFilter(at -> at <= {_EVENT_MOMENT}, {named}.calls_at))"
-    of_one = f"if({named}.call_first <= {_EVENT_MOMENT}, {named}.call_group, '')"
-    of_several = f"splitByChar({_BETWEEN}, {named}.call_group)[indexOf({named}.calls_at, {last})]"
-    return f"if(empty({named}.calls_at), {of_one}, {of_several})"

@@ -13,7 +13,7 @@ from services.query.request.filters import Condition
 from services.query.request.segment import Segment
 from services.query.sql.cohorts import in_cohort
 from services.query.sql.conditions import conditions_sql, joins_of
-from services.query.sql.groups import event_group
+from services.query.sql.groups import event_group, joined
 from services.query.sql.parameters import Parameters, Promoted
 from services.query.sql.persons import PERSON, PERSON_ID
 
@@ -31,15 +31,15 @@ class SegmentSql(Struct, frozen=True):
     parameters: dict[str, Any]
 
     def units_of_rows(
-        self, given: str, columns: Sequence[str], aggregates: Mapping[str, str], table: str, where: str
+        self, given: str, columns: Sequence[str], aggregates: Mapping[str, str], table: str, rows: str, where: str = ""
     ) -> str:
-        """Rows (unit, aggregates) of the events for which `where` holds. `given` is what stands behind WITH, `columns` of it
-        what the aggregates see. On a cluster shards send these event by event, which whoever asked reads in a fraction of
+        """Rows (unit, aggregates) of the events for which `rows` holds, and `where`, behind an AND: see `joined`. `given` is
+        what stands behind WITH, `columns` of it what the aggregates see. On a cluster shards send these event by event, which whoever asked reads in a fraction of
         the time of states by person: most people have events on every shard."""
         kept = ", ".join(f"{aggregate} AS {name}" for name, aggregate in aggregates.items())
         events = (
             f"WITH {given} SELECT {self.who} AS unit, {', '.join(columns)} "
-            f"FROM {table} {self.joins} WHERE {where}{self.where}"
+            f"FROM {joined(table, rows, self.joins)}{where}{self.where}"
         )
         return f"SELECT unit, {kept} FROM ({events}) GROUP BY unit"
 
