@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from services.contract.api.fields import Interval
+from services.contract.api.fields import MAX_BREAKDOWN_CHARS, Interval
 from services.contract.api.people import CellLine
 from services.contract.api.trends import Measure, TrendLine, TrendSeriesResult, TrendsQuery, TrendsResult
 from services.contract.api.validation import invalid_field, refuse_nul
@@ -160,10 +160,11 @@ def trend_people_sql(
 def _placed(breakdown: Breakdown, series: Series, events: str, columns: str = "") -> str:
     """Rows (period, value, state, place, label): see placed_sql. `columns`: further aggregates."""
     measure = measure_sql(series.measure, series.percentile)
-    value = value_sql(breakdown, "value_text")
-    by_value = (
-        f"SELECT period, {value} AS value, {measure.state} AS state{columns} FROM ({events}) GROUP BY period, value"
+    by_text = (
+        f"SELECT period, value_text, {measure.state} AS state{columns} FROM ({events}) GROUP BY period, value_text"
     )
+    # Of few texts, not of each event. Of one value there may be several: what follows takes them together.
+    by_value = f"SELECT * EXCEPT value_text, {value_sql(breakdown, 'value_text')} AS value FROM ({by_text})"
     return placed_sql(breakdown, by_value, measure.total, measure.by)
 
 
@@ -208,7 +209,10 @@ def _events(
     else:
         joins, person = segment.filter_joins, "0"
     measured = measured_value(trait, series.key, series.measure, named)
-    value = "" if spec.breakdown is None else f", {value_text(spec.breakdown, named)} AS value_text"
+    value = ""
+    if spec.breakdown is not None:
+        # Of a text that is too long for a line, no more than says so: it is grouped by.
+        value = f", substring({value_text(spec.breakdown, named)}, 1, {MAX_BREAKDOWN_CHARS + 1:d}) AS value_text"
     events = (
         f"SELECT {person} AS person{measured.columns}{value}, "
         "roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}) AS period "

@@ -10,14 +10,22 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from services.contract.api.fields import MAX_BREAKDOWN_CHARS, BreakdownKind
 from services.contract.repeated_names import first_of_each_name
 from services.query.request.breakdown import Breakdown
-from services.query.sql.groups import event_group_text
-from services.query.sql.json_text import as_double_written, is_ambiguous, is_nested, json_text, without_negative_zeros
+from services.query.sql.groups import event_group, key_text
+from services.query.sql.json_text import (
+    is_ambiguous,
+    is_large,
+    json_text,
+    large_as_double_written,
+    without_negative_zeros,
+)
 from services.query.sql.parameters import Parameters
 from services.query.sql.properties import event_property
 
 # The text of a value that is too long for a line of its own, or ambiguous: no JSON begins so.
 _LONG = "*"
 _NO_LINE = "?"  # nor so
+# What may stand for a value that is written in another way too: whole numbers beyond 64 bits, arrays, objects, -0.
+_OTHER_WRITTEN = r"^([+[{]|-0$)"
 OVER_VALUE = "OVER (PARTITION BY value)"
 
 
@@ -29,25 +37,27 @@ class Line(Struct, frozen=True):
 
 
 def value_text(breakdown: Breakdown, parameters: Parameters) -> str:
-    """The text of the value of an event `e`; of a group it needs the joins of that type."""
+    """What `value_sql` is worked out from, of an event `e`; of a group it needs the joins of that type."""
     if breakdown.group_type is None:
         return event_property(breakdown.key, parameters)
-    return event_group_text(breakdown.group_type, parameters)
+    return event_group(breakdown.group_type, parameters)
 
 
 def value_sql(breakdown: Breakdown, text: str) -> str:
-    """The value, of its text. Once in a SELECT."""
-    if breakdown.group_type is not None:  # a string, or empty
-        return f"if(length({text} AS breakdown_text) > {MAX_BREAKDOWN_CHARS:d}, '{_LONG}', breakdown_text)"
+    """The value, of what `value_text` gave. Once in a SELECT."""
+    if breakdown.group_type is not None:
+        written = f"{key_text(text)} AS breakdown_text"
+        return f"if(length({written}) > {MAX_BREAKDOWN_CHARS:d}, '{_LONG}', breakdown_text)"
     return _value_sql(text, "breakdown_text", _LONG)
 
 
 def _value_sql(text: str, name: str, no_line: str) -> str:
     """`name`: of the text in the statement; `no_line`: of values that have no line of their own."""
-    plain = f"if(position({name}, '-0') = 0, {name}, {without_negative_zeros(name)})"
+    # Nearly all texts are what the second condition finds: short SQL, because each function takes time before a row is read.
     return (
-        f"multiIf(({text} AS {name}) = '-0', '0', length({name}) > {MAX_BREAKDOWN_CHARS:d}, '{no_line}', "
-        f"NOT ({is_nested(name)}), {as_double_written(name)}, {is_ambiguous(name)}, '{no_line}', {plain})"
+        f"multiIf(length({text} AS {name}) > {MAX_BREAKDOWN_CHARS:d}, '{no_line}', NOT match({name}, '{_OTHER_WRITTEN}'), "
+        f"{name}, {name} = '-0', '0', {is_large(name)}, {large_as_double_written(name)}, {is_ambiguous(name)}, '{no_line}', "
+        f"{without_negative_zeros(name)})"
     )
 
 

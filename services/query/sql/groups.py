@@ -47,7 +47,12 @@ def event_group(group_type: str, parameters: Parameters) -> str:
 
 def event_group_text(group_type: str, parameters: Parameters) -> str:
     """SQL: the key as JSON text, as properties are read; empty for none."""
-    return f"ifNull(nullIf(toJSONString({event_group(group_type, parameters)}), '\"\"'), '')"
+    return key_text(event_group(group_type, parameters))
+
+
+def key_text(key: str) -> str:
+    """SQL: a key as JSON text; empty for none."""
+    return f"ifNull(nullIf(toJSONString({key}), '\"\"'), '')"
 
 
 def event_joins(group_types: Iterable[str | None], parameters: Parameters, *, persons: bool, named: bool) -> str:

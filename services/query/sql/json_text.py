@@ -64,11 +64,6 @@ def _other(column: str) -> str:
     return f"JSONMergePatch(replaceRegexpAll({shorter}, '{_LONG_NUMBER}', '\\\\1'), '{{}}')"
 
 
-def is_nested(text: str) -> str:
-    """Whether it is an array or an object."""
-    return f"substring({text}, 1, 1) IN ('[', '{{')"
-
-
 def is_ambiguous(nested: str) -> str:
     """Whether the text of an array or object may stand for another value too: in it ClickHouse writes a whole number beyond
     64 bits as a string of its digits, and a double of that size as such a number."""
@@ -98,12 +93,13 @@ def unmarked(text: str) -> str:
     return f"trim(LEADING '+' FROM {text})"
 
 
-def as_double_written(text: str) -> str:
-    """As `unmarked`; of a whole number beyond 64 bits what ClickHouse writes for a double with these very digits."""
-    written = f"toString({double(text)})"
-    figures = f"replaceOne(splitByChar('e', {written})[1], '.', '')"
-    is_same = f"trim(TRAILING '0' FROM {figures}) = trim(TRAILING '0' FROM {digits(text)})"
-    return f"multiIf(NOT ({is_large(text)}), {text}, {is_same}, {written}, {digits(text)})"
+def large_as_double_written(large: str) -> str:
+    """Of a whole number beyond 64 bits what ClickHouse writes for a double with these very digits; else the digits. `large` is
+    a name, once in a SELECT."""
+    own, written = f"{large}_digits", f"{large}_written"
+    double_written = f"toString(JSONExtractFloat(concat({digits(large)} AS {own}, 'e0'))) AS {written}"
+    figures = f"replaceOne(splitByChar('e', {double_written})[1], '.', '')"
+    return f"if(trim(TRAILING '0' FROM {figures}) = trim(TRAILING '0' FROM {own}), {written}, {own})"
 
 
 def digits(text: str) -> str:
