@@ -7,9 +7,9 @@ compute it when they are read, so it may be used from the first moment on.
 from msgspec import Struct
 
 from services.contract.tables import EVENTS
-from services.query.execution.materialized_columns import read_promoted
+from services.query.execution.materialized_columns import add_column, read_promoted, tables_of_columns
 from services.query.request.filters import FIELDS, TRAITS
-from services.query.sql.properties import column_definition, column_name, is_promotable, property_column
+from services.query.sql.properties import column_name, is_promotable, property_column
 from services.runtime.clickhouse import ClickHouse, StoreTimeoutError
 from services.runtime.cluster import on_cluster, on_replicas, own_table
 from services.runtime.operator_errors import OperatorError
@@ -48,16 +48,11 @@ async def promote(store: ClickHouse, cluster: str, key: str, *, new_only: bool) 
         raise PropertyError(f"{key} is no property of events to filters and breakdowns: they read something else by it")
     if not is_promotable(key):
         raise PropertyError("only keys of 1 to 64 of the characters A-Z a-z 0-9 _ - . $ can be promoted")
-    tables, column = _tables(cluster), property_column(key)
-    definition = f"String MATERIALIZED {column_definition(key)}"
     if key not in await read_promoted(store):
         # What an older version made of the property, if it did.
-        for table in reversed(tables):
-            await store.command(f"ALTER TABLE {table} DROP COLUMN IF EXISTS {column}")
-    for table in tables:
-        await store.command(f"ALTER TABLE {table} ADD COLUMN IF NOT EXISTS {column} {definition}")
-    if not new_only:
-        await store.command(f"ALTER TABLE {tables[0]} MATERIALIZE COLUMN {column}", settings={"mutations_sync": 0})
+        for table in reversed(tables_of_columns(cluster)):
+            await store.command(f"ALTER TABLE {table} DROP COLUMN IF EXISTS {property_column(key)}")
+    await add_column(store, cluster, key, new_only=new_only)
 
 
 async def demote(store: ClickHouse, cluster: str, key: str) -> None:
@@ -76,15 +71,10 @@ async def demote(store: ClickHouse, cluster: str, key: str) -> None:
         f"AND trim(BOTH '()' FROM replaceAll(command, '`', '')) = 'MATERIALIZE COLUMN {column_name(key)}'"
     )
     try:
-        for table in reversed(_tables(cluster)):
+        for table in reversed(tables_of_columns(cluster)):
             await store.command(f"ALTER TABLE {table} DROP COLUMN IF EXISTS {property_column(key)}")
     except StoreTimeoutError as error:
         raise PropertyError(
             f"ClickHouse has not dropped the column of {key} yet: it rewrites parts in turn (see system.mutations). "
             "It goes on by itself"
         ) from error
-
-
-def _tables(cluster: str) -> list[str]:
-    """That have the column: the one with the rows, and on a cluster the one that shows all shards, which asks it for them."""
-    return [f"{table} {on_cluster(cluster)}" for table in dict.fromkeys((own_table(EVENTS, cluster), EVENTS))]

@@ -16,6 +16,7 @@ from services.query.execution.limits import Limits
 from services.query.execution.materialized_columns import MaterializedColumns
 from services.query.execution.missing_shards import MissingShards
 from services.query.execution.project_facts import ProjectFacts
+from services.query.execution.promoter import Promoter
 from services.query.execution.store_size import StoreSize
 from services.query.execution.turns import StoreTurns
 from services.query.expiry.expiry import Expiry
@@ -62,10 +63,12 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now, event_log: Delet
     turns = StoreTurns(QueryExecutor(store, limits, facts), limits)
     answers = Answers(ByteBudget(settings.query_max_answers_bytes))
     columns = MaterializedColumns(store, settings.keys_refresh_s)
+    promoter = Promoter(store, columns, settings.query_promote_up_to)
     fingerprints = Fingerprints(store)
     insights = InsightRunner(
         turns,
         columns,
+        promoter,
         facts,
         fingerprints,
         KeptResults(settings.query_max_kept_bytes),
@@ -95,6 +98,7 @@ def create_app(settings: QuerySettings, clock: Clock = utc_now, event_log: Delet
         working = [
             in_background("keys", keys.refresh_forever()),
             in_background("promoted properties", columns.refresh_forever()),
+            in_background("promotion", promoter.run_forever()),
             in_background("facts of projects", facts.refresh_forever()),
             in_background("deletions", queues.run_forever()),
             in_background("sweep of deletions", sweep.run_forever()),

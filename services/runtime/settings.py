@@ -471,6 +471,12 @@ class QuerySettings(GroupSettings, HttpSettings, ClickHouseSettings, LogSettings
         le=3600,
         description="How often the catalog is compared with what is stored, where that takes little; after a long time it rests longer.",
     )
+    query_promote_up_to: int = Field(
+        default=3,
+        ge=0,
+        description="A property that queries read from the text all the time gets a column of its own, while fewer than so many "
+        "have one. 0: only `headrace properties promote` gives columns.",
+    )
     events_retention_days: int = Field(
         default=0,
         ge=0,

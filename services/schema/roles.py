@@ -76,10 +76,11 @@ _RIGHTS = {
         }
     ),
     # Queries only read. Dashboards, cohorts, the catalog and deletions are kept here; a deletion rewrites what it deletes from.
+    # A property that is read all the time gets a column.
     Role.QUERY: _Rights(
         {
             API_KEYS: _READ,
-            EVENTS: _ERASE,
+            EVENTS: (*_ERASE, "ALTER ADD COLUMN", "ALTER MATERIALIZE COLUMN"),
             IDENTITY_LOG: (*_ERASE, "ALTER UPDATE"),
             PERSON_IDS: _ERASE,
             DASHBOARDS: _ADD,

@@ -15,6 +15,7 @@ import pytest
 from services.cli.app import main
 from services.contract.tables import EVENTS
 from services.operations.properties import PromotedProperty, demote, list_promoted, promote
+from services.query.execution import promoter
 from services.query.sql.properties import DEFINITION_MARK, property_column
 from services.runtime.clickhouse import ClickHouse
 from services.runtime.cluster import on_cluster, on_replicas, own_table
@@ -208,6 +209,37 @@ def test_a_column_that_an_older_version_made_is_not_read(clickhouse: ClickHouseS
     operate(clickhouse, [partial(promote, cluster=cluster, key="old", new_only=True)])
     assert "old" in [promoted.key for promoted in operate(clickhouse, [list_promoted])[0]]
     operate(clickhouse, [partial(demote, cluster=cluster, key="old")])
+
+
+def test_what_is_read_all_the_time_is_promoted_by_itself(
+    clickhouse: ClickHouseSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(promoter, "_LEAST_READ_S", 0.05)
+    monkeypatch.setattr(promoter, "_EVERY_S", 0.1)
+    key = "asked.often"
+    events = [
+        Event(str(uuid.uuid4()), "read", f"u{i}", START + timedelta(minutes=i), json.dumps({"asked": {"often": i % 3}}))
+        for i in range(50)
+    ]
+    store(clickhouse, {"project_0": History(events)})
+    (before,) = operate(clickhouse, [list_promoted])
+    limit = len(before) + 1
+    asked = {"since": "2024-01-01", "series": [{"event": "read"}], "interval": "month", "breakdown": key}
+    bodies = [{**asked, "until": f"2024-01-03T00:{i // 60:02d}:{i % 60:02d}Z"} for i in range(40)]
+    with QueryClient.started(clickhouse, projects=1, keys_refresh_s=0.05, query_promote_up_to=limit) as running:
+        # Answers that are kept read nothing, so each body is another one.
+        answers = [running.ask("/query/trends", "hr_key_0", body) for body in bodies[:20]]
+        (rows,) = eventually(
+            lambda: [each for each in operate(clickhouse, [list_promoted])[0] if each not in before],
+            lambda found: bool(found) and found[0].rows_written == found[0].rows,
+        )
+        assert rows.key == key
+        assert [running.ask("/query/trends", "hr_key_0", body) for body in bodies[:5]] == answers[:5]
+        # No more than so many.
+        for body in bodies[20:]:
+            running.ask("/query/trends", "hr_key_0", {**body, "breakdown": "another"})
+        assert len(operate(clickhouse, [list_promoted])[0]) == limit
+    operate(clickhouse, [partial(demote, cluster=clickhouse.clickhouse_cluster, key=key)])
 
 
 @pytest.fixture

@@ -58,12 +58,14 @@ MAY = {
         "read": {API_KEYS, PARTITIONING, PROJECT_LIMITS, USAGE},
         "add": {USAGE},
         "erase": set(),
+        "widen": set(),
         "define": set(),
     },
     Role.WORKER: {
         "read": PEOPLE | {DELETED_IDS, DELETIONS, TAKEN_IDS, PARTITIONING, SCHEMA_MIGRATIONS},
         "add": PEOPLE | {DELETED_IDS, DELETIONS, PARTITIONING},
         "erase": set(),
+        "widen": set(),
         "define": set(),
     },
     Role.QUERY: {
@@ -83,15 +85,17 @@ MAY = {
             EXPIRED,
         },
         "erase": PEOPLE | {COHORT_IDS},
+        "widen": {EVENTS},
         "define": set(),
     },
-    Role.ADMIN: {"read": TABLES, "add": TABLES, "erase": TABLES, "define": TABLES},
+    Role.ADMIN: {"read": TABLES, "add": TABLES, "erase": TABLES, "widen": TABLES, "define": TABLES},
 }
 STATEMENTS = {
     "read": "SELECT count() FROM {}",
     "add": "INSERT INTO {0} SELECT * FROM {0} WHERE false",
     "erase": "ALTER TABLE {} DELETE WHERE false",
-    "define": "ALTER TABLE {} ADD COLUMN IF NOT EXISTS added UInt8",
+    "widen": "ALTER TABLE {} ADD COLUMN IF NOT EXISTS added UInt8",
+    "define": "ALTER TABLE {} DROP COLUMN IF EXISTS no_such_column",
 }
 # Each leaves ClickHouse or the database of Headrace: files, networks, programs, other users, the server itself.
 FOR_NOBODY = [

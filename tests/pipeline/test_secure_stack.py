@@ -251,7 +251,9 @@ def test_a_right_in_clickhouse_that_the_workers_lose(stack: Stack) -> None:
 
 
 def test_a_right_in_clickhouse_that_the_query_service_loses(stack: Stack) -> None:
-    with stack.without_right(Role.QUERY, "SELECT, ALTER DELETE ON headrace.events"):
+    with stack.without_right(
+        Role.QUERY, "SELECT, ALTER DELETE, ALTER ADD COLUMN, ALTER MATERIALIZE COLUMN ON headrace.events"
+    ):
         refused = stack.query()
         assert refused.status_code == 503
         assert int(refused.headers["retry-after"]) >= 1

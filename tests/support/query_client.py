@@ -73,7 +73,8 @@ class QueryClient:
     ) -> Iterator[Self]:
         keys = list(itertools.islice(project_keys(), projects))
         insert_keys(settings, [(project, key, ["query"]) for project, key in keys])
-        given = {**as_role(settings, Role.QUERY).model_dump(), "query_deletions_pause_s": 0, **options}
+        usual = {"query_deletions_pause_s": 0, "query_promote_up_to": 0}
+        given = {**as_role(settings, Role.QUERY).model_dump(), **usual, **options}
         event_log = WorkersAtTheEnd(as_role(settings, Role.WORKER))
         app = create_app(QuerySettings(**given), event_log=event_log)
         with asyncio.Runner() as runner:

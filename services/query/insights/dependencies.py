@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from msgspec import Struct
 from xxhash import xxh3_128
 
 from services import __version__
@@ -11,7 +12,9 @@ from services.query.insights.cohort import CohortSpec
 from services.query.insights.funnel import FunnelSpec
 from services.query.insights.registry import Asked
 from services.query.insights.retention import RetentionSpec
-from services.query.insights.trends import TrendsSpec
+from services.query.insights.trends import Series, TrendsSpec
+from services.query.request.breakdown import Breakdown
+from services.query.request.filters import Condition, property_name
 from services.query.request.time_buckets import complete_buckets
 
 
@@ -33,6 +36,22 @@ def months_read(asked: Asked) -> Months:
             return None
         months.update(months_of(spec.read_window if isinstance(spec, FunnelSpec) else spec.window))
     return sorted(months)
+
+
+def properties_read(spec: object) -> set[str]:
+    """Of events: those that conditions, a breakdown and measures of a typed query speak of."""
+    if isinstance(spec, list | tuple):
+        return set().union(*map(properties_read, spec))
+    if not isinstance(spec, Struct):
+        return set()
+    read = set().union(*(properties_read(getattr(spec, name)) for name in spec.__struct_fields__))
+    if isinstance(spec, Condition) and not spec.is_field and not spec.is_trait:
+        read.add(property_name(spec.key))
+    if isinstance(spec, Breakdown) and spec.group_type is None:
+        read.add(spec.key)
+    if isinstance(spec, Series) and spec.key is not None and spec.trait is None:
+        read.add(property_name(spec.key))
+    return read
 
 
 def _complete(asked: Asked, now: datetime) -> list[Any]:

@@ -15,8 +15,9 @@ from services.query.execution.kept_results import KeptResults
 from services.query.execution.materialized_columns import MaterializedColumns
 from services.query.execution.missing_shards import MissingShards
 from services.query.execution.project_facts import ProjectFacts
+from services.query.execution.promoter import Promoter
 from services.query.execution.turns import StoreTurns
-from services.query.insights.dependencies import key_of, months_read
+from services.query.insights.dependencies import key_of, months_read, properties_read
 from services.query.insights.registry import INSIGHTS, Asked, Result
 from services.query.sql.parameters import NONE_PROMOTED, Promoted
 from services.runtime.clickhouse import StoreUnavailableError, UnknownColumnError
@@ -42,6 +43,7 @@ class InsightRunner:
         self,
         turns: StoreTurns,
         columns: MaterializedColumns,
+        promoter: Promoter,
         facts: ProjectFacts,
         fingerprints: Fingerprints,
         kept: KeptResults,
@@ -50,6 +52,7 @@ class InsightRunner:
         """`missing`: where a shard is away that may be, the others' answer is given, and says that it is partial."""
         self._turns = turns
         self._columns = columns
+        self._promoter = promoter
         self._facts = facts
         self._fingerprints = fingerprints
         self._kept = kept
@@ -122,15 +125,16 @@ class InsightRunner:
         return result
 
     async def _result(self, project_id: str, asked: Asked, nothing_deleted: bool) -> Result:
-        insight = INSIGHTS[asked.kind]
+
+        async def run(store: QueryExecutor, promoted: Promoted) -> Result:
+            since = monotonic()
+            result = await INSIGHTS[asked.kind].run(store, project_id, asked.spec, promoted)
+            self._promoter.note(properties_read(asked.spec) - promoted, monotonic() - since)
+            return result
+
         if not await self._missing.is_one_away():
             try:
-                return await self.read(
-                    project_id,
-                    asked.kind,
-                    lambda store, promoted: insight.run(store, project_id, asked.spec, promoted),
-                    nothing_deleted,
-                )
+                return await self.read(project_id, asked.kind, run, nothing_deleted)
             except StoreUnavailableError:
                 if not self._missing.may_be_skipped:
                     raise
@@ -138,7 +142,7 @@ class InsightRunner:
         result: Result = await self.read(
             project_id,
             asked.kind,
-            lambda store, promoted: insight.run(store.without_missing_shards(), project_id, asked.spec, promoted),
+            lambda store, promoted: run(store.without_missing_shards(), promoted),
         )
         result.partial = True
         return result

@@ -92,8 +92,8 @@ def query_service(settings: ClickHouseSettings, admin: ClickHouseSettings) -> It
             statements.append(Statement(sql, dict(parameters or {}), dict(settings)))
 
     with mock.patch("services.query.app.ClickHouse", Noting):
-        # A kept result would be measured else.
-        ours = {"query_max_execution_s": 600, "query_max_kept_bytes": 0}
+        # A kept result would be measured else, and a property that was promoted meanwhile.
+        ours = {"query_max_execution_s": 600, "query_max_kept_bytes": 0, "query_promote_up_to": 0}
         app = create_app(QuerySettings(**{**settings.model_dump(), **ours}))
     # The catalog reads all days at its start, in the time of whatever is measured.
     with mock.patch.object(CatalogBuilder, "build_forever", _for_ever), asyncio.Runner() as runner:
