@@ -12,6 +12,7 @@ from services.contract.api.encoding import without_mark
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.repeated_names import first_members
 from services.edge.protocols.family import (
+    MAX_HEADER_CHARS,
     Answer,
     Family,
     Incoming,
@@ -164,7 +165,7 @@ class PostHog(Family):
             taken.lost["recording"] += 1
             return
         members = self.request_members(incoming)
-        library, _, version = incoming.headers.get("posthog-sdk-info", "").partition("/")
+        library, _, version = incoming.headers.get("posthog-sdk-info", "")[:MAX_HEADER_CHARS].partition("/")
         if incoming.path in _V1 and library:  # as capture v1 says: these come from the header alone
             members += [b'"$lib":' + encode(library), b'"$lib_version":' + encode(version)]
         translation = _Translation(taken, parsed, members, library, _sent_of_try(incoming))
