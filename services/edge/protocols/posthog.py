@@ -98,12 +98,14 @@ class _Batch(Struct):
     api_key: str | None = None
     token: str | None = None
     sent_at: Raw = field(default_factory=Raw)
+    sent_at_of_python: Raw = field(default_factory=Raw, name="sentAt")  # so its SDK named it for years
 
 
 class _Envelope(Struct):
     api_key: str | None = None
     token: str | None = None
     sent_at: Raw = field(default_factory=Raw)
+    sent_at_of_python: Raw = field(default_factory=Raw, name="sentAt")
 
 
 # posthog-js loses what gets a 429. Node's SDK halves what gets a 413.
@@ -296,7 +298,7 @@ class _Translation:
     ) -> None:
         self._taken = taken
         self._key = encode(parsed.key)
-        self._sent = parsed.envelope.sent_at
+        self._sent = parsed.envelope.sent_at or parsed.envelope.sent_at_of_python
         self._sent_of_try = time_or_none(sent_of_try)
         self._request_members = request_members
         self._library = library
