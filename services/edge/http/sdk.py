@@ -47,7 +47,8 @@ from services.runtime.keys import Key, KeyCache, Scope
 from services.runtime.whole_answer import send_whole
 
 T = TypeVar("T")
-# Some SDKs give up within a second, and all wait for ten at least: so long a request waits for a log that is away.
+# So long a request waits for a log that is away: some SDKs give up within a second. Most wait for ten; Ruby's for eight, and
+# then send the same again.
 HOLD_S = 8.0
 _ASK_AGAIN_S = 0.2
 _LEAST_S = 1.0  # the log has so long for an answer, however long the request has waited before
