@@ -24,7 +24,7 @@ from services.edge.http.routes import EdgeRoutes
 from services.edge.http.sdk import SdkCalls
 from services.edge.http.traced import TracedCalls, TracedLog
 from services.edge.http.usage import Usage
-from services.edge.protocols.families import FAMILIES
+from services.edge.protocols.families import families_of
 from services.edge.protocols.family import Options
 from services.runtime.api_reference import api_reference_routes
 from services.runtime.background import in_background
@@ -73,7 +73,7 @@ def create_app(settings: EdgeSettings, connections: Connections) -> ASGIApp:
     quotas = Quotas(store, usage, settings.edge_quota_events_day, utc_now)
     calls = EdgeRoutes(kept_in, keys, utc_now, rate_limit, bodies, quotas)
     options = Options(settings.edge_sdk_group_type, settings.edge_sdk_request_properties)
-    sdks = [FAMILIES[name](options) for name in settings.edge_sdk_families.split(",") if name]
+    sdks = families_of(settings.edge_sdk_families, options)
 
     def in_front(app: ASGIApp) -> ASGIApp:
         """The SDK surfaces: with none of them nothing is in front."""

@@ -34,13 +34,21 @@ from services.edge.protocols.forms import pairs_of
 from services.edge.protocols.messages import FAULTS
 from services.edge.protocols.taken import Taken, encode
 from services.runtime.byte_budget import BudgetExceededError, ByteBudget
-from services.runtime.http import HEADERS_BY_NAME, authorization_of, bug_response, headers_for_pages, request_id_of
+from services.runtime.http import (
+    HEADERS_BY_NAME,
+    authorization_of,
+    bug_response,
+    error_response,
+    headers_for_pages,
+    request_id_of,
+)
 from services.runtime.http_metrics import HTTP_ERRORS
 from services.runtime.keys import Key, KeyCache, Scope
 from services.runtime.whole_answer import send_whole
 
 T = TypeVar("T")
-# Some SDKs give up within a second, and all wait for ten at least: so long a request waits for a log that is away.
+# So long a request waits for a log that is away: some SDKs give up within a second. Most wait for ten; Ruby's for eight, and
+# then send the same again.
 HOLD_S = 8.0
 _ASK_AGAIN_S = 0.2
 _LEAST_S = 1.0  # the log has so long for an answer, however long the request has waited before
@@ -95,16 +103,18 @@ class SdkCalls:
             return
         shown = sdk_path(scope["path"]) or ""
         post, get = self._post.get(shown), self._get.get(shown)
-        method = scope["method"]
-        families = {"POST": post, "GET": get, "OPTIONS": post or get}.get(method)
-        if not families:
+        if not (post or get):
             await self._app(scope, receive, send)
             return
+        method = scope["method"]
         request = Request(scope, receive, send)
+        families = {"POST": post, "GET": get, "HEAD": get}.get(method)
         if method == "OPTIONS":
             response = Response(status_code=204, headers=_preflight(request))
-        else:
+        elif families:
             response = await self._respond(request, families)
+        else:
+            response = _refused_method(request, [name for name, of in (("POST", post), ("GET", get)) if of])
         for_pages = headers_for_pages(request)
         if for_pages or method != "POST":
             response.headers.update(for_pages)
@@ -120,6 +130,8 @@ class SdkCalls:
             page = family.page(incoming)
             if page is not None:
                 return _response(page)
+            if request.method == "HEAD":  # it asks for no more than what a page would say
+                return _refused_method(request, ["POST", "GET"])
             return await self._take(request, incoming, families)
         except ApiError as error:
             return _answer_refused(request, incoming, error, _refusal_of_all(families, incoming, error))
@@ -391,6 +403,15 @@ def _answer_refused(request: Request, incoming: Incoming, error: ApiError, answe
     response.headers["x-request-id"] = incoming.request_id
     if error.retry_after_s is not None and response.status_code in (429, 503):
         response.headers["retry-after"] = str(error.retry_after_s)
+    return response
+
+
+def _refused_method(request: Request, methods: list[str]) -> Response:
+    error = ApiError(
+        ErrorCode.METHOD_NOT_ALLOWED, f"This address takes {' and '.join(methods)}, not {request.method[:50]}."
+    )
+    response = error_response(request, error, "edge")
+    response.headers["allow"] = ", ".join([*methods, "OPTIONS"])
     return response
 
 

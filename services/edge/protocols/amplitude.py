@@ -36,7 +36,7 @@ from services.edge.protocols.messages import (
     text_of,
 )
 from services.edge.protocols.posthog import has_events
-from services.edge.protocols.taken import Taken, encode, with_members
+from services.edge.protocols.taken import LINE_BYTES, Taken, encode, with_members
 from services.edge.protocols.text_keys import TextKeys, is_exact, is_id
 
 _Id = str | int | float | None
@@ -300,9 +300,7 @@ class _Translation:
             traits, set_once = self._traits(event.user_properties, "user_properties")
             prior = device if user is not None and device is not None else distinct_id
             self._taken.identify(prior, user, traits, time, key, set_once=set_once, payload=payload)
-            for number, (group_type, group_key) in enumerate(self._groups(event.groups)):
-                of_group = key and self._taken.key_of(f"{number}:{key}")
-                self._taken.group(distinct_id, group_type, group_key, b"{}", time, of_group)
+            self._say_groups(distinct_id, list(self._groups(event.groups)), b"{}", b"{}", time, key)
             return
         properties = self._taken.object_of(event.event_properties, "event_properties")
         members = _members(fields)
@@ -355,9 +353,22 @@ class _Translation:
         groups = list(self._groups(event.groups))
         if not groups:
             raise ApiError(ErrorCode.MISSING_FIELD, "`groups` is required.", field="groups")
+        self._say_groups(None, groups, traits, set_once, time, key)
+
+    def _say_groups(
+        self,
+        distinct_id: str | None,
+        groups: list[tuple[str, str]],
+        traits: bytes,
+        set_once: bytes,
+        time: datetime | None,
+        key: str | None,
+    ) -> None:
+        """A message each."""
+        self._taken.repeat((len(traits) + len(set_once) + LINE_BYTES) * max(0, len(groups) - 1))
         for number, (group_type, group_key) in enumerate(groups):
             of_group = key and self._taken.key_of(f"{number}:{key}")
-            self._taken.group(None, group_type, group_key, traits, time, of_group, set_once=set_once)
+            self._taken.group(distinct_id, group_type, group_key, traits, time, of_group, set_once=set_once)
 
     def _groups(self, value: Raw) -> Iterator[tuple[str, str]]:
         """Types and keys; of a type there may be several."""

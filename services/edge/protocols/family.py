@@ -15,6 +15,9 @@ from services.contract.api.errors import ApiError, ErrorCode
 from services.edge.intake.timestamps import EARLIEST, read_time
 from services.edge.protocols.taken import Taken, encode
 
+# Of a header that becomes a property of all events of its request.
+MAX_HEADER_CHARS = 1000
+
 
 class Options(Struct, frozen=True):
     """What an operator can set. `request_properties`: whether events get the IP and User-Agent of their request."""
@@ -101,7 +104,7 @@ class Family(ABC):
         if not self.options.request_properties:
             return []
         found = {"$ip": incoming.address, "$user_agent": incoming.headers.get("user-agent", "")}
-        return [encode(name) + b":" + encode(value) for name, value in found.items() if value]
+        return [encode(name) + b":" + encode(value[:MAX_HEADER_CHARS]) for name, value in found.items() if value]
 
 
 def none_valid(taken: Taken) -> ApiError:
@@ -194,6 +197,8 @@ def corrected(time: datetime, sent: datetime | None, now: datetime, stamps_each_
     if ahead < _BEHIND and time - sent > _AHEAD:
         return time
     try:
-        return time - ahead
+        right = time - ahead
     except OverflowError:
         return time
+    # Of a clock that is years ahead by now: what happened before it was wrong has a time of its own.
+    return time if right < EARLIEST <= time else right

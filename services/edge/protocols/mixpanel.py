@@ -21,7 +21,7 @@ from services.edge.protocols.family import (
 )
 from services.edge.protocols.forms import form_of, is_json, unpacked
 from services.edge.protocols.messages import FAULTS, Messages, Payload, read_lines, read_list, read_one, text_of
-from services.edge.protocols.taken import Taken, encode, merged, with_members
+from services.edge.protocols.taken import LINE_BYTES, Taken, encode, merged, with_members
 from services.edge.protocols.text_keys import TextKeys, is_exact, is_id
 from services.runtime.keys import KEY_PREFIX
 
@@ -194,6 +194,7 @@ class _Translation:
                 raise ApiError(
                     ErrorCode.MISSING_FIELD, "`$distinct_ids` needs two ids.", field="properties.$distinct_ids"
                 )
+            self._taken.repeat(LINE_BYTES * (len(texts) - 2))
             for number, other in enumerate(texts[1:]):
                 self._taken.alias(texts[0], other, key and self._taken.key_of(f"{number}:{key}"))
 

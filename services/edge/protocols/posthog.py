@@ -12,6 +12,7 @@ from services.contract.api.encoding import without_mark
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.repeated_names import first_members
 from services.edge.protocols.family import (
+    MAX_HEADER_CHARS,
     Answer,
     Family,
     Incoming,
@@ -97,12 +98,14 @@ class _Batch(Struct):
     api_key: str | None = None
     token: str | None = None
     sent_at: Raw = field(default_factory=Raw)
+    sent_at_of_python: Raw = field(default_factory=Raw, name="sentAt")  # so its SDK named it for years
 
 
 class _Envelope(Struct):
     api_key: str | None = None
     token: str | None = None
     sent_at: Raw = field(default_factory=Raw)
+    sent_at_of_python: Raw = field(default_factory=Raw, name="sentAt")
 
 
 # posthog-js loses what gets a 429. Node's SDK halves what gets a 413.
@@ -164,7 +167,7 @@ class PostHog(Family):
             taken.lost["recording"] += 1
             return
         members = self.request_members(incoming)
-        library, _, version = incoming.headers.get("posthog-sdk-info", "").partition("/")
+        library, _, version = incoming.headers.get("posthog-sdk-info", "")[:MAX_HEADER_CHARS].partition("/")
         if incoming.path in _V1 and library:  # as capture v1 says: these come from the header alone
             members += [b'"$lib":' + encode(library), b'"$lib_version":' + encode(version)]
         translation = _Translation(taken, parsed, members, library, _sent_of_try(incoming))
@@ -295,7 +298,7 @@ class _Translation:
     ) -> None:
         self._taken = taken
         self._key = encode(parsed.key)
-        self._sent = parsed.envelope.sent_at
+        self._sent = parsed.envelope.sent_at or parsed.envelope.sent_at_of_python
         self._sent_of_try = time_or_none(sent_of_try)
         self._request_members = request_members
         self._library = library

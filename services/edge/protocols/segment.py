@@ -235,7 +235,8 @@ class _Translation:
         self._group_type = family.options.group_type
         self._request_members = request_members
         self._sent = time_or_none(envelope.sent_at)
-        self._context = envelope.context
+        context = bytes(envelope.context)
+        self._context = context if context[:1] == b"{" and context not in _NOTHING else b""
         self._integrations = self._metadata = self._channel = self._identity_context = self._unknown = 0
 
     @property
@@ -262,6 +263,8 @@ class _Translation:
             for i, one in enumerate(messages)
             if isinstance(one, _Message) and one.type == "track" and not one.sent_at
         }
+        if self._context and any(bytes(track.context) != self._context for track in tracks.values()):
+            return ()
         events = _plain_events(tracks.values(), taken.now)
         if events is None:
             return ()
@@ -275,7 +278,7 @@ class _Translation:
         kind = own_kind or message.type or ""
         key = self._taken.key_of(text_of_id(message.message_id))
         user, anonymous = text_of_id(message.user_id), text_of_id(message.anonymous_id)
-        context = message.context or self._context
+        context = self._context_of(message)
         time, sent = self._time(message, context)
         if kind == "track":
             self._event(message, context, (user, anonymous), _required(message.event, "event"), [], time, sent, key)
@@ -307,6 +310,15 @@ class _Translation:
         self._count_lost(message)
         if kind in ("identify", "alias", "group"):
             self._identity_context += _says_more(context, kind)
+
+    def _context_of(self, message: _Message) -> Raw:
+        """What the batch says in its context counts for all its messages, and what they say themselves counts more. Raises
+        ApiError."""
+        own = bytes(message.context)
+        if not self._context or own == self._context:
+            return message.context
+        self._taken.repeat(len(self._context))
+        return Raw(merged(self._context, own if own[:1] == b"{" else b"{}"))
 
     def _event(
         self,

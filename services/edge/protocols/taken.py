@@ -11,6 +11,7 @@ from xxhash import xxh3_128_digest, xxh3_128_hexdigest
 
 from services.contract.api.errors import ApiError, ErrorCode
 from services.contract.api.ingest import (
+    MAX_BODY_BYTES,
     MAX_EVENT_BYTES,
     MAX_EVENT_NAME_CHARS,
     MAX_ID_CHARS,
@@ -32,6 +33,8 @@ from services.edge.protocols.messages import FAULTS, MAX_MESSAGES, Messages, Pay
 M = TypeVar("M", bound=Struct)
 _STEP = timedelta(microseconds=1)
 _STEPS = [timedelta(microseconds=i) for i in range(MAX_MESSAGES)]
+# What a message of ours costs beside its text: it is a line in the log.
+LINE_BYTES = 2048
 encode = msgspec.json.Encoder().encode
 
 
@@ -63,6 +66,7 @@ class Taken:
         self.messages = 0
         self._now = self._next = now
         self._prefix = project_prefix(project_id)
+        self._repeated_bytes = 0
         # One look at the whole body costs less than one at each message of it.
         self._may_hold_large = may_hold_large_number(body)
         self._may_hold_nul = b"\\" in body and b"\\u0000" in body
@@ -130,6 +134,17 @@ class Taken:
         self.messages -= len(self.events)
         self.aside = [letter_of_line(line, error) for line in self.events]
         self.events, self.event_ids = [], []
+
+    def repeat(self, size: int) -> None:
+        """What the request says once takes so many bytes more, because we say it with several messages. Raises ApiError
+        where all of it is more than a body may have: a small request would take all memory."""
+        self._repeated_bytes += size
+        if self._repeated_bytes > MAX_BODY_BYTES:
+            raise ApiError(
+                ErrorCode.EVENT_TOO_LARGE,
+                "The request says something once for so many messages that it comes to more than "
+                f"{MAX_BODY_BYTES} bytes. Shorten it, or send fewer messages at once.",
+            )
 
     # --- Messages. Each raises ApiError, and takes nothing then. ---
 

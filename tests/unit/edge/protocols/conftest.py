@@ -18,7 +18,7 @@ from services.edge.http.rate_limit import RateLimit
 from services.edge.http.routes import EdgeRoutes
 from services.edge.http.sdk import SdkCalls
 from services.edge.http.usage import Usage
-from services.edge.protocols.families import FAMILIES
+from services.edge.protocols.families import FAMILIES, families_of
 from services.edge.protocols.family import Options
 from services.runtime.byte_budget import ByteBudget
 from services.runtime.keys import KeyCache
@@ -74,7 +74,7 @@ def sdk_edge_app(
     bodies = Bodies(MAX_BODY_BYTES, ByteBudget(64 * 1024 * 1024), rate_limit)
     quotas = quotas or Quotas(MemoryUsageStore(), Usage(), 0, clock)
     calls = EdgeRoutes(log, keys, clock, rate_limit, bodies, quotas)
-    surfaces = [FAMILIES[name](options or Options()) for name in families]
+    surfaces = families_of(",".join(families), options or Options())
 
     async def ready() -> dict[str, bool]:
         return {}

@@ -203,6 +203,20 @@ async def test_times(sdk: SdkEdge, fields: dict[str, Any], sent_at: str | None, 
 
 
 @pytest.mark.parametrize(
+    ("sent_at", "timestamp"),
+    [("2026-11-20T14:00:00+00:00", "2026-11-20T13:59:00+00:00"), ("2026-11-20T09:00:01+00:00", "2026-11-20T08:59:01Z")],
+)
+@pytest.mark.parametrize("bad", [[], [{"event": "e", "colour": 1}]])
+async def test_the_clock_of_an_older_sdk_for_python(
+    sdk: SdkEdge, sent_at: str, timestamp: str, bad: list[dict[str, Any]]
+) -> None:
+    """It says when it sent the request under another name."""
+    event = {**EVENT, "timestamp": timestamp, "properties": PYTHON}
+    assert (await send(sdk, event, *bad, historical_migration=False, sentAt=sent_at)).status_code == 200
+    assert sdk.events[0]["timestamp"] == "2026-11-20T11:59:00Z"
+
+
+@pytest.mark.parametrize(
     ("library", "time"),
     [
         ("web", "2026-11-20T11:59:59Z"),

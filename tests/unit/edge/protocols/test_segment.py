@@ -154,6 +154,54 @@ async def test_a_track_that_is_called_page_has_no_name_of_a_page(sdk: SdkEdge) -
     assert event["properties"] == {}
 
 
+@pytest.mark.parametrize(
+    ("of_batch", "own", "context"),
+    [
+        (
+            {"library": {"name": "analytics-go"}, "ip": "1"},
+            {"ip": "2"},
+            {"library": {"name": "analytics-go"}, "ip": "2"},
+        ),
+        ({"ip": "1"}, None, {"ip": "1"}),
+        ({"ip": "1"}, {}, {"ip": "1"}),
+        ({"ip": "1"}, 5, {"ip": "1"}),
+        ({"ip": "1", "traits": {"email": "a@b"}}, {"os": 1}, {"ip": "1", "os": 1}),
+        ({"ip": "1"}, {"ip": "1"}, {"ip": "1"}),
+        ({}, {"os": 1}, {"os": 1}),
+        (5, {"os": 1}, {"os": 1}),
+        (None, {"os": 1}, {"os": 1}),
+    ],
+)
+@pytest.mark.parametrize("messages", [1, 20])
+async def test_the_context_of_a_batch_is_that_of_its_messages(
+    sdk: SdkEdge, of_batch: Any, own: Any, context: dict[str, Any], messages: int
+) -> None:
+    """Go's and Java's SDKs say there what the app has given for all. What a message says itself counts more."""
+    message = {**TRACK, "timestamp": "2026-11-20T11:00:00Z", "context": own}
+    response = await send(sdk, *({**message, "messageId": f"m{i}"} for i in range(messages)), context=of_batch)
+    assert response.status_code == 200
+    assert [event["properties"] for event in sdk.events] == [{"$context": context}] * messages
+
+
+async def test_the_group_and_traits_of_a_batchs_context_count_beside_a_messages_own(sdk: SdkEdge) -> None:
+    identify = {"type": "identify", "userId": "u1", "context": {"os": 1}}
+    await send(sdk, {**TRACK, "context": {"os": 1}}, identify, context={"groupId": "acme", "traits": {"plan": "pro"}})
+    assert sdk.events[0]["properties"]["$groups"] == {"group": "acme"}
+    assert sdk.identity[0]["traits"] == {"plan": "pro"}
+
+
+async def test_a_context_that_a_batch_says_once_does_not_take_all_memory(sdk: SdkEdge) -> None:
+    """It is written into each event: a request of some kilobytes, packed, took gigabytes."""
+    messages = [{**TRACK, "messageId": f"m{i}"} for i in range(2500)]
+    assert (await send(sdk, *messages, context={"of": "x" * 4000})).status_code == 200
+    assert len(sdk.events) == 2500
+    sdk.log.clear()
+    assert (await send(sdk, *messages, context={"of": "x" * 100_000})).status_code == 200
+    assert sum(map(len, sdk.log.event_lines)) < 11 * 1024 * 1024
+    assert len(sdk.events) + len(sdk.letters) == 2500
+    assert {code for code, _ in sdk.letters} == {"event_too_large"}
+
+
 async def test_personal_data_of_the_context_stays_out_of_events(sdk: SdkEdge) -> None:
     """RudderStack's browser SDK sends all traits with every event."""
     message = {**TRACK, "context": {"traits": {"email": "ada@shop.example"}, "page": {"traits": "no"}}}
@@ -313,6 +361,9 @@ PYTHON, GO = {"library": {"name": "analytics-python"}}, {"library": {"name": "an
             "2026-11-20T11:59:59Z",
             "2026-11-20T10:00:00Z",
         ),
+        # Years ahead by now: what happened before has its time from a clock that was right.
+        ({"timestamp": "2026-11-20T11:00:00Z"}, "2060-01-01T00:00:00Z", "2026-11-20T11:00:00Z", None),
+        ({"timestamp": "2059-12-31T23:00:00Z"}, "2060-01-01T00:00:00Z", "2026-11-20T11:00:00Z", "2059-12-31T23:00:00Z"),
         # A time after that of sending is from another clock: before the phone lost its time, or a server's.
         ({"timestamp": "2026-11-20T10:00:00Z", "context": GO}, "1970-01-01T00:06:00Z", "2026-11-20T10:00:00Z", None),
         ({"timestamp": "2026-11-20T10:00:00Z", "context": GO}, "0001-01-01T00:00:00Z", "2026-11-20T10:00:00Z", None),

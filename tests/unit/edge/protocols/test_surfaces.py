@@ -16,6 +16,7 @@ from services.contract.api.sdk import GET_PATHS, LOST, POST_PATHS
 from services.contract.repeated_names import first_of_each_name
 from services.edge.protocols import taken
 from services.edge.protocols.families import FAMILIES
+from services.edge.protocols.family import Options
 from services.runtime.settings import EdgeSettings
 from tests.unit.edge.protocols.conftest import KEY, OTHER_KEY, SdkEdge, lost
 
@@ -210,6 +211,51 @@ async def test_other_addresses_are_nobodys(sdk: SdkEdge, path: str) -> None:
     assert (response.status_code, response.json()["error"]["code"]) == (404, ErrorCode.NOT_FOUND.code)
 
 
+@every_family
+async def test_a_method_that_an_address_does_not_take_is_405(sdk: SdkEdge, family: str) -> None:
+    """It said that there is no such address, to whoever looked with a browser whether there is one."""
+    for path in {*POST_PATHS[family], *GET_PATHS[family]}:
+        for method in ("GET", "PUT", "DELETE"):
+            if method == "GET" and any(path in paths for paths in GET_PATHS.values()):
+                continue
+            response = await sdk.client.request(method, path.replace("*", "key"), headers={"origin": PAGE})
+            assert (response.status_code, response.json()["error"]["code"]) == (405, "method_not_allowed")
+            takes = [
+                name
+                for name, of in (("POST", POST_PATHS), ("GET", GET_PATHS))
+                if any(path in one for one in of.values())
+            ]
+            assert response.headers["allow"] == ", ".join([*takes, "OPTIONS"])
+            assert response.headers["access-control-allow-origin"] == PAGE
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        (f"/v1/projects/{KEY}/settings", 200),
+        ("/sourceConfig/", 200),
+        (f"/array/{KEY}/config.js", 200),
+        ("/flags/", 200),
+        (f'/track?data={{"event":"e","properties":{{"distinct_id":"u","token":"{KEY}"}}}}', 405),
+        ("/v1/batch", 405),
+    ],
+)
+async def test_a_head_asks_for_a_page_and_sends_nothing(sdk: SdkEdge, path: str, status: int) -> None:
+    assert (await sdk.client.head(path)).status_code == status
+    assert sdk.is_empty
+
+
+@pytest.mark.parametrize(
+    "sdk", [{"families": ("amplitude", "posthog")}, {"families": ("posthog", "amplitude")}], indirect=True
+)
+async def test_the_order_in_which_families_are_named_means_nothing(sdk: SdkEdge) -> None:
+    """Both have the address /batch."""
+    posthog = {"batch": [{"event": "of_posthog", "distinct_id": "u"}]}
+    assert (await sdk.client.post(f"/batch/?token={KEY}", json=posthog)).json() == {"status": 1}
+    refused = await sdk.client.post("/batch", content=b"x" * 3_000_000)
+    assert (refused.status_code, refused.json()["code"]) == (413, 413)
+
+
 @pytest.mark.parametrize("sdk", [{"families": ()}], indirect=True)
 @every_family
 async def test_a_family_that_is_off_is_not_there(sdk: SdkEdge, family: str) -> None:
@@ -238,6 +284,52 @@ async def test_a_large_body_is_received_when_it_is_done(sdk: SdkEdge) -> None:
     assert response.status_code == 200
     assert len({event["received_at"] for event in sdk.events}) == 4
     assert all(event["timestamp"] == event["received_at"] for event in sdk.events)
+
+
+# What is said once for several messages of ours.
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (
+            "/2/httpapi",
+            {
+                "api_key": KEY,
+                "events": [
+                    {
+                        "event_type": "$groupidentify",
+                        "groups": {"company": [f"c{i}" for i in range(2000)]},
+                        "group_properties": {"of": "x" * 20_000},
+                    }
+                ],
+            },
+        ),
+        (
+            "/2/httpapi",
+            {
+                "api_key": KEY,
+                "events": [{"event_type": "$identify", "user_id": "u", "groups": {"c": list(range(100_000))}}],
+            },
+        ),
+        ("/track", {"event": "$merge", "properties": {"token": KEY, "$distinct_ids": list(range(1, 100_000))}}),
+    ],
+)
+async def test_one_message_does_not_become_as_many_as_take_all_memory(sdk: SdkEdge, path: str, body: Any) -> None:
+    response = await sdk.client.post(path, json=body)
+    assert response.status_code == (400 if path == "/2/httpapi" else 200)
+    assert not sdk.identity
+    assert [code for code, _ in sdk.letters] == ["event_too_large"]
+
+
+@pytest.mark.parametrize("sdk", [{"options": Options(request_properties=True)}], indirect=True)
+async def test_of_a_long_header_the_beginning_is_kept(sdk: SdkEdge) -> None:
+    """It becomes a property of up to 5000 events."""
+    headers = {"user-agent": "x" * 30_000, "posthog-sdk-info": "y" * 30_000, "authorization": f"Bearer {KEY}"}
+    body = {"batch": [{"event": "e", "distinct_id": "u", "uuid": "m"}]}
+    await sdk.client.post("/i/v1/analytics/events", json=body, headers=headers)
+    properties = sdk.events[0]["properties"]
+    assert (properties["$user_agent"], properties["$lib"]) == ("x" * 1000, "y" * 1000)
 
 
 # Odd JSON in the messages.
