@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 from services.contract.tables import EVENTS
 from services.query.execution.materialized_columns import MaterializedColumns, add_column, read_promoted
-from services.query.sql.properties import column_name, is_promotable
+from services.query.sql.parameters import Promoted
+from services.query.sql.properties import DEFINITION_MARK, column_name, is_promotable
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.cluster import own_table
 from services.runtime.logs import get_logger
@@ -28,10 +29,11 @@ _ACCESS_DENIED = 497
 _ROWS_SQL = (
     "SELECT sum(rows) FROM system.parts WHERE database = currentDatabase() AND table = {table:String} AND active"
 )
-# Also one that an older version defined in another way: whose it is, an operator decides.
-_HAS_COLUMN_SQL = (
-    "SELECT count() FROM system.columns WHERE database = currentDatabase() AND table = {table:String} "
-    "AND name = {name:String}"
+# One that an older version defined in another way: whose it is, an operator decides. On a cluster it may lie behind a table
+# that does not show it.
+_HAS_OTHER_COLUMN_SQL = (
+    "SELECT count() FROM system.columns WHERE database = currentDatabase() AND table IN {tables:Array(String)} "
+    "AND name = {name:String} AND position(default_expression, {mark:String}) = 0"
 )
 
 
@@ -44,10 +46,14 @@ class Promoter:
         self._columns = columns
         self._up_to = up_to
         self._read_s: dict[str, float] = defaultdict(float)
+        # Those that may have a column which ClickHouse was not told to write: they are read from the text still.
+        self._unwritten: set[str] = set()
 
     def note(self, keys: Iterable[str], seconds: float) -> None:
-        """A query took so long, and read these properties from the text."""
+        """A query took so long, and read these properties. Those that have a column do not count."""
         for key in filter(is_promotable, keys if self._up_to else ()):
+            if key in self._written():
+                continue
             if key not in self._read_s and len(self._read_s) >= _MAX_KEYS:
                 del self._read_s[min(self._read_s, key=self._read_s.__getitem__)]
             self._read_s[key] += seconds
@@ -68,11 +74,15 @@ class Promoter:
             if self._read_s[key] < rows * _WRITE_S_PER_EVENT:
                 return
             read_s = self._read_s.pop(key)
-            ((known,),) = await self._store.rows(_HAS_COLUMN_SQL, {"table": EVENTS, "name": column_name(key)})
             # What was read every few seconds may not know the latest one yet.
-            if known or len(await read_promoted(self._store)) >= self._up_to:
+            promoted = await read_promoted(self._store)
+            if key in promoted and key not in self._unwritten:
                 return
+            if key not in promoted and (len(promoted) >= self._up_to or await self._has_other_column(table, key)):
+                return
+            self._unwritten.add(key)
             await add_column(self._store, self._store.cluster, key, new_only=False)
+            self._unwritten.discard(key)
         except StoreError as error:
             advice = "run `headrace roles` again: the role of the query service has new rights"
             log.warning(
@@ -84,10 +94,19 @@ class Promoter:
             return
         log.info("property_promoted", property=key, read_s=round(read_s, 1), events=rows)
 
+    async def _has_other_column(self, table: str, key: str) -> bool:
+        named = {"tables": [table, EVENTS], "name": column_name(key), "mark": DEFINITION_MARK}
+        ((count,),) = await self._store.rows(_HAS_OTHER_COLUMN_SQL, named)
+        return bool(count)
+
+    def _written(self) -> Promoted:
+        return self._columns.keys - self._unwritten
+
     def _most_read(self) -> str | None:
-        if len(self._columns.keys) >= self._up_to:
+        written = self._written()
+        if len(written) >= self._up_to:
             return None
-        for promoted in self._columns.keys & self._read_s.keys():
-            del self._read_s[promoted]
-        key = max(self._read_s, key=self._read_s.__getitem__, default=None)
-        return key if key is not None and self._read_s[key] >= _LEAST_READ_S else None
+        for key in written & self._read_s.keys():
+            del self._read_s[key]
+        most = max(self._read_s, key=self._read_s.__getitem__, default=None)
+        return most if most is not None and self._read_s[most] >= _LEAST_READ_S else None

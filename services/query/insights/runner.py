@@ -129,7 +129,7 @@ class InsightRunner:
         async def run(store: QueryExecutor, promoted: Promoted) -> Result:
             since = monotonic()
             result = await INSIGHTS[asked.kind].run(store, project_id, asked.spec, promoted)
-            self._promoter.note(properties_read(asked.spec) - promoted, monotonic() - since)
+            self._promoter.note(properties_read(asked.spec), monotonic() - since)
             return result
 
         if not await self._missing.is_one_away():

@@ -1,7 +1,7 @@
 """When a property gets a column by itself, and which properties a query reads."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from services.query.execution.materialized_columns import MaterializedColumns
 from services.query.execution.promoter import Promoter
 from services.query.insights.dependencies import properties_read
 from services.query.insights.registry import parse_query
-from services.runtime.clickhouse import ClickHouse, Settings, StoreError
+from services.runtime.clickhouse import ClickHouse, Settings, StoreError, StoreUnavailableError
 from services.runtime.clickhouse import Parameters as Values
 from services.runtime.settings import ClickHouseSettings
 
@@ -19,16 +19,27 @@ WINDOW = {"since": "2026-03-01", "until": "2026-03-02"}
 
 
 class Store(ClickHouse):
-    """Has so many events, and some columns; notes what is altered, or refuses it."""
+    """Has so many events, and some columns, `others` by table that are defined in another way; notes what is altered, or refuses
+    it, or the writing alone."""
 
-    def __init__(self, events: int, columns: Sequence[str] = (), refused: StoreError | None = None) -> None:
-        super().__init__(ClickHouseSettings())
-        self.events, self.columns, self.refused = events, columns, refused
+    def __init__(
+        self,
+        events: int,
+        columns: Sequence[str] = (),
+        refused: StoreError | None = None,
+        others: Collection[tuple[str, str]] = (),
+        cluster: str = "",
+    ) -> None:
+        super().__init__(ClickHouseSettings(clickhouse_cluster=cluster))
+        self.events, self.columns, self.refused, self.others = events, columns, refused, others
+        self.writes = True
         self.altered: list[str] = []
 
     async def command(self, sql: str, parameters: Values | None = None, settings: Settings | None = None) -> None:
         if self.refused is not None:
             raise self.refused
+        if "MATERIALIZE COLUMN" in sql and not self.writes:
+            raise StoreUnavailableError("gone away")
         self.altered.append(sql.partition(" String ")[0])
 
     async def rows(
@@ -37,7 +48,9 @@ class Store(ClickHouse):
         assert parameters is not None
         if "system.parts" in sql:
             return [(self.events,)]
-        return [(int(parameters["name"] in self.columns),)] if "name" in parameters else [(c,) for c in self.columns]
+        if "name" in parameters:
+            return [(sum((table, parameters["name"]) in self.others for table in parameters["tables"]),)]
+        return [(c,) for c in self.columns]
 
 
 def promoter(store: Store, up_to: int = 5, promoted: Sequence[str] = ()) -> Promoter:
@@ -105,12 +118,31 @@ async def test_what_is_promoted_is_not_promoted_again() -> None:
     assert store.altered == []
 
 
-async def test_a_column_that_another_version_made_stays() -> None:
-    store = Store(events=10, columns=["property_plan"])
+@pytest.mark.parametrize(("cluster", "table"), [("", "events"), ("c", "events"), ("c", "events_local")])
+async def test_a_column_that_another_version_made_stays(cluster: str, table: str) -> None:
+    """Also where a table with the rows has it, and the one that shows them does not: it has other values."""
+    store = Store(events=10, others=[(table, "property_plan")], cluster=cluster)
     one = promoter(store)
     one.note(["plan"], 1000)
     await one.promote()
     assert store.altered == []
+
+
+async def test_a_column_that_clickhouse_was_not_told_to_write_is_written_later() -> None:
+    store = Store(events=10)
+    one, (added, written) = promoter(store, up_to=1), column("plan")
+    store.writes = False
+    one.note(["plan"], 30)
+    await one.promote()
+    # Now it is there, and the rows of before are read from the text.
+    store.columns, store.writes = ["property_plan"], True
+    one._columns.keys = frozenset(["plan"])
+    await one.promote()
+    assert store.altered == [added]
+    for _ in range(3):
+        one.note(["plan"], 30)
+        await one.promote()
+    assert store.altered == [added, added, written]
 
 
 async def test_names_that_no_column_can_have_are_left_out_and_others_are_bounded() -> None:
