@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from services.contract.tables import EVENTS
 from services.query.execution.materialized_columns import MaterializedColumns, add_column, read_promoted
-from services.query.sql.properties import column_name, is_promotable
+from services.query.sql.properties import DEFINITION_MARK, column_name, is_promotable
 from services.runtime.clickhouse import ClickHouse, StoreError
 from services.runtime.cluster import own_table
 from services.runtime.logs import get_logger
@@ -28,10 +28,11 @@ _ACCESS_DENIED = 497
 _ROWS_SQL = (
     "SELECT sum(rows) FROM system.parts WHERE database = currentDatabase() AND table = {table:String} AND active"
 )
-# Also one that an older version defined in another way: whose it is, an operator decides.
-_HAS_COLUMN_SQL = (
-    "SELECT count() FROM system.columns WHERE database = currentDatabase() AND table = {table:String} "
-    "AND name = {name:String}"
+# Also one that an older version defined in another way: whose it is, an operator decides. On a cluster it may lie behind a
+# table that does not show it.
+_HAS_OTHER_COLUMN_SQL = (
+    "SELECT count() FROM system.columns WHERE database = currentDatabase() AND table IN {tables:Array(String)} "
+    "AND name = {name:String} AND position(default_expression, {mark:String}) = 0"
 )
 
 
@@ -68,19 +69,18 @@ class Promoter:
             if self._read_s[key] < rows * _WRITE_S_PER_EVENT:
                 return
             read_s = self._read_s.pop(key)
-            ((known,),) = await self._store.rows(_HAS_COLUMN_SQL, {"table": EVENTS, "name": column_name(key)})
+            named = {"tables": [table, EVENTS], "name": column_name(key), "mark": DEFINITION_MARK}
+            ((others,),) = await self._store.rows(_HAS_OTHER_COLUMN_SQL, named)
             # What was read every few seconds may not know the latest one yet.
-            if known or len(await read_promoted(self._store)) >= self._up_to:
+            promoted = await read_promoted(self._store)
+            if others or key in promoted or len(promoted) >= self._up_to:
                 return
             await add_column(self._store, self._store.cluster, key, new_only=False)
         except StoreError as error:
-            advice = "run `headrace roles` again: the role of the query service has new rights"
-            log.warning(
-                "property_not_promoted",
-                property=key,
-                reason=str(error)[:500],
-                **({"advice": advice} if error.code == _ACCESS_DENIED else {}),
-            )
+            advice = f"`headrace properties promote {key}` does the same, also where it was done in part"
+            if error.code == _ACCESS_DENIED:
+                advice = "run `headrace roles` again: the role of the query service has new rights"
+            log.warning("property_not_promoted", property=key, reason=str(error)[:500], advice=advice)
             return
         log.info("property_promoted", property=key, read_s=round(read_s, 1), events=rows)
 

@@ -74,12 +74,13 @@ def with_border(sql: str, parameters: Parameters, since_us: int) -> tuple[str, P
 
 
 # Behind each table that is called `e`: the deletion of the row's id, where there was one. Constants in the text of a
-# statement take ClickHouse longer, the more of them there are.
+# statement take ClickHouse longer, the more of them there are. Rows of a statement inside that has the condition already are
+# called `e` without AS: there it is not asked again.
 _JOIN_DELETED = (
     f"ANY LEFT JOIN (SELECT distinct_hash, max(before) AS before FROM {DELETED_IDS} WHERE project_id = {{project:String}} "
     "GROUP BY distinct_hash) AS deleted ON deleted.distinct_hash = e.distinct_hash"
 )
-_IS_E = re.compile(r"(?<!\)) AS e(?: FINAL)?(?= )")
+_IS_E = re.compile(r" AS e(?: FINAL)?(?= )")
 
 
 def with_joined_deletions(sql: str) -> str:

@@ -68,11 +68,12 @@ def joined(table: str, rows: str, joins: str) -> str:
     in words of its columns alone; `joins`: see `event_joins`.
 
     Where groups are joined the rows come first. So on a cluster the shards send them, and the server that is asked joins:
-    else each shard would read and sort all calls for itself. On one server it makes no difference.
+    else each shard would read and sort all calls for itself. On one server it makes no difference. They are `e` without AS: see
+    `with_joined_deletions`.
     """
     if _JOIN_CALLS not in joins:
         return f"{table} {joins} WHERE {rows}"
-    return f"(SELECT e.* FROM {table} WHERE {rows}) AS e {joins} WHERE true"
+    return f"(SELECT e.* FROM {table} WHERE {rows}) e {joins} WHERE true"
 
 
 def _group_join(group_type: str, parameters: Parameters) -> str:

@@ -1,7 +1,7 @@
 """When a property gets a column by itself, and which properties a query reads."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -19,11 +19,18 @@ WINDOW = {"since": "2026-03-01", "until": "2026-03-02"}
 
 
 class Store(ClickHouse):
-    """Has so many events, and some columns; notes what is altered, or refuses it."""
+    """Has so many events, and some columns; notes what is altered, or refuses it. `other`: of another version, by table."""
 
-    def __init__(self, events: int, columns: Sequence[str] = (), refused: StoreError | None = None) -> None:
-        super().__init__(ClickHouseSettings())
-        self.events, self.columns, self.refused = events, columns, refused
+    def __init__(
+        self,
+        events: int,
+        columns: Sequence[str] = (),
+        refused: StoreError | None = None,
+        other: Mapping[str, str] = {},
+        cluster: str = "",
+    ) -> None:
+        super().__init__(ClickHouseSettings(clickhouse_cluster=cluster))
+        self.events, self.columns, self.refused, self.other = events, columns, refused, other
         self.altered: list[str] = []
 
     async def command(self, sql: str, parameters: Values | None = None, settings: Settings | None = None) -> None:
@@ -37,7 +44,9 @@ class Store(ClickHouse):
         assert parameters is not None
         if "system.parts" in sql:
             return [(self.events,)]
-        return [(int(parameters["name"] in self.columns),)] if "name" in parameters else [(c,) for c in self.columns]
+        if "tables" in parameters:
+            return [(sum(self.other.get(table) == parameters["name"] for table in parameters["tables"]),)]
+        return [(column,) for column in self.columns]
 
 
 def promoter(store: Store, up_to: int = 5, promoted: Sequence[str] = ()) -> Promoter:
@@ -105,8 +114,9 @@ async def test_what_is_promoted_is_not_promoted_again() -> None:
     assert store.altered == []
 
 
-async def test_a_column_that_another_version_made_stays() -> None:
-    store = Store(events=10, columns=["property_plan"])
+@pytest.mark.parametrize(("cluster", "table"), [("", "events"), ("shop", "events"), ("shop", "events_local")])
+async def test_a_column_that_another_version_made_stays(cluster: str, table: str) -> None:
+    store = Store(events=10, other={table: "property_plan"}, cluster=cluster)
     one = promoter(store)
     one.note(["plan"], 1000)
     await one.promote()
@@ -137,6 +147,21 @@ async def test_a_role_without_the_right_is_told_what_to_do() -> None:
     assert said["event"] == "property_not_promoted"
     assert said["property"] == "plan"
     assert "headrace roles" in said["advice"]
+
+
+async def test_what_fails_is_tried_again_after_as_much_reading() -> None:
+    store = Store(events=10, refused=StoreError("a replica is away"))
+    one = promoter(store)
+    with structlog.testing.capture_logs() as logs:
+        one.note(["plan"], 1000)
+        await one.promote()
+    assert "headrace properties promote plan" in logs[0]["advice"]
+    store.refused = None
+    await one.promote()
+    assert store.altered == []
+    one.note(["plan"], 1000)
+    await one.promote()
+    assert store.altered == column("plan")
 
 
 @pytest.mark.parametrize(
