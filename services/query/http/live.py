@@ -47,6 +47,7 @@ _RETRY_AFTER_S = 10
 _TYPE = "text/event-stream"
 _HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 _encode = msgspec.json.Encoder().encode
+_LINE_ENDS = {b"\r": b" "} | {char.encode(): f"\\u{ord(char):04x}".encode() for char in "\x85\u2028\u2029"}
 
 
 class Sent(Struct):
@@ -191,8 +192,7 @@ class LiveRoutes:
             return b""
         lines = [b'event: gap\ndata: {"more_than":%d}\n\n' % len(events)] if more else []
         for place, event in sent.new(events, are_all=not more):
-            # A carriage return ends a line of a stream. In JSON it is a blank: in texts it is escaped.
-            data = _encode(event).replace(b"\r", b" ")
+            data = _one_line(_encode(event))
             lines.append(b"id: %b\nevent: event\ndata: %b\n\n" % (place.encode(), data))
         return b"".join(lines)
 
@@ -209,6 +209,14 @@ class _Stream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._ended()
+
+
+def _one_line(data: bytes) -> bytes:
+    """JSON for readers of lines. A carriage return ends a line of a stream; in JSON it is a blank: in texts it is escaped. The
+    others end none, but Python's readers of lines, and those of its HTTP clients, take them for ends; they stand in texts."""
+    for char, written in _LINE_ENDS.items():
+        data = data.replace(char, written)
+    return data
 
 
 def _uuid(text: str) -> uuid.UUID | None:
