@@ -33,6 +33,7 @@ from services.runtime.clickhouse import StoreError
 from services.runtime.clock import Clock
 from services.runtime.http import STOPPING
 from services.runtime.keys import KeyCache
+from services.runtime.waited_for import while_waited_for
 
 STREAMS = Gauge("headrace_query_live_streams", "Streams of live events that are open.")
 MAX_STREAMS, MAX_STREAMS_OF_PROJECT = 50, 10
@@ -112,7 +113,7 @@ class LiveRoutes:
     def routes(self) -> list[Route]:
         return [
             Route(f"{BASE_PATH}/events/live", self.live, methods=["GET"]),
-            Route(f"{BASE_PATH}/events/{{event_id}}", self.event, methods=["GET"]),
+            Route(f"{BASE_PATH}/events/{{event_id}}", while_waited_for(self.event), methods=["GET"]),
         ]
 
     async def event(self, request: Request) -> Response:
