@@ -14,12 +14,13 @@ import aiohttp
 from multidict import CIMultiDict
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 from yarl import URL
 
 from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError, ErrorCode
-from services.contract.api.root_paths import is_console_path
+from services.contract.api.root_paths import CONSOLE_PATH, is_console_path
 from services.contract.api.sdk import sdk_path
 from services.runtime.connections import Connections
 from services.runtime.http import error_response, exact_addresses, exception_handlers, headers_for_pages, serve
@@ -27,12 +28,15 @@ from services.runtime.logs import get_logger
 from services.runtime.operator_errors import errors_for_operators
 from services.runtime.settings import HttpSettings, LogSettings
 from services.runtime.start import start_service
+from services.runtime.waited_for import result_while_waited_for
 
 log = get_logger(__name__)
 
 _API = f"{BASE_PATH}/"
 _QUERY_PARTS = ("query", "dashboard", "persons", "privacy", "events", "groups", "cohorts")
 _REFERENCE = ("/openapi.json", "/docs")
+# Calls that read, and are POST.
+_READING = (f"{_API}query/", f"{_API}dashboard/run/", f"{CONSOLE_PATH}/dashboards/tiles")
 # They are about one connection, not about the request (RFC 9110, 7.6.1).
 _HOP_BY_HOP = {
     b"connection",
@@ -107,7 +111,8 @@ class Gateway:
             await error_response(request, missing, "gateway")(scope, receive, send)
             return
         try:
-            answer = await self._ask(upstream, request)
+            asking = self._ask(upstream, request)
+            answer = await (result_while_waited_for(request, asking) if _only_reads(request) else asking)
         except (aiohttp.ClientError, OSError) as error:
             log.warning("upstream_unavailable", upstream=upstream.name, reason=repr(error))
             message = f"The {upstream.name} service does not answer now. Send it again, with the same idempotency keys."
@@ -118,6 +123,7 @@ class Gateway:
             await response(scope, receive, send)
             return
         except ClientDisconnect:
+            await Response(status_code=400)(scope, receive, send)  # nobody is there to read it
             return
         async with answer:
             leaving = asyncio.create_task(_close_when_left(request, answer)) if answer.content_type == _STREAM else None
@@ -141,6 +147,11 @@ class Gateway:
         except BaseException:
             incoming.stop()
             raise
+
+
+def _only_reads(request: Request) -> bool:
+    """What a service may learn of, that its client has left before the answer; what writes goes on."""
+    return request.method == "GET" or request.scope["path"].startswith(_READING)
 
 
 class _Incoming:

@@ -125,6 +125,11 @@ class BoundedHttpProtocol(HttpToolsProtocol):
                 return
 
     @property
+    def client_left(self) -> bool:
+        """Whether it sends nothing more: it left, or waits for its answers."""
+        return self._client_left
+
+    @property
     def _address(self) -> str | None:
         return self.client[0] if self.client else None
 

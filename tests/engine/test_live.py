@@ -171,13 +171,17 @@ def test_a_stream_ends_with_its_key(clickhouse: ClickHouseSettings) -> None:
 def test_an_event_is_one_line_of_the_stream(client: QueryClient, clickhouse: ClickHouseSettings) -> None:
     project, key = next(client.projects)
     now = datetime.now(UTC)
-    returns = Event(str(uuid.uuid4()), "e", "u", now - timedelta(days=1), '{"a":\r1,\r\t"b":"\\r\\n"\r}', now)
+    name = "next\x85line"
+    text = '{"a":\r1,\r\t"b":"\\r\\n","pasted":"one\u2028two\u2029"\r}'
+    returns = Event(str(uuid.uuid4()), name, "u", now - timedelta(days=1), text, now)
 
     async def follow() -> None:
         async with opened(client, key) as stream:
             store(clickhouse, {project: History([dataclasses.replace(returns, received=datetime.now(UTC))])})
             await stream.until(1, 10)
-            assert stream.messages[0][1]["properties"] == {"a": 1, "b": "\r\n"}
+            data = stream.messages[0][1]
+            assert data["properties"] == {"a": 1, "b": "\r\n", "pasted": "one\u2028two\u2029"}
+            assert data["event"] == name
 
     client.run(follow())
 

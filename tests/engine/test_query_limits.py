@@ -17,6 +17,7 @@ from services.query.execution.project_facts import ProjectFacts
 from services.query.execution.turns import StoreTurns
 from services.runtime.clickhouse import ClickHouse, LimitExceededError, StoreError
 from services.runtime.settings import ClickHouseSettings
+from tests.fakes.transport import MemoryConnection
 from tests.support.engine import send_sql
 from tests.support.query_client import QueryClient
 
@@ -122,6 +123,34 @@ def test_small_questions_are_answered_while_large_ones_run(clickhouse: ClickHous
             return done
 
         assert client.run(small_ones_done_while_large_ones_run()) == 5
+
+
+def test_queries_end_whose_caller_has_gone(clickhouse: ClickHouseSettings) -> None:
+    """Of a dashboard, too: it would else hold its place in the project's queue for as long as all of them take."""
+    large = {"type": "funnel", **WINDOW, "steps": [{"event": f"e{i}"} for i in range(MAX_STEPS)]}
+    queries = [{**large, "conversion_window_seconds": 1000 + i} for i in range(50)]
+
+    with QueryClient.started(clickhouse, projects=1) as client:
+        ((project, key),) = list(client.projects)
+        insert_crowd(clickhouse, project, 10 * PEOPLE)
+        board = client.ask("/dashboard/create", key, {"name": "large", "queries": queries})["dashboard_id"]
+
+        async def running() -> bool:
+            return "headrace_query_running 0.0" not in (await client.http.get("/metrics")).text
+
+        async def leave() -> list[bool]:
+            connection = MemoryConnection(client.app)
+            head = f"POST {BASE_PATH}/dashboard/run/{board} HTTP/1.1\r\nauthorization: Bearer {key}\r\n"
+            await connection.send(f"{head}content-length: 0\r\n\r\n".encode())
+            async with asyncio.timeout(10):
+                while not await running():  # noqa: ASYNC110 (nobody tells us)
+                    await asyncio.sleep(0.01)
+            connection.reset()
+            await asyncio.sleep(2)
+            # Between two queries of a dashboard none runs.
+            return [await asyncio.sleep(0.05, await running()) for _ in range(20)]
+
+        assert not any(client.run(leave()))
 
 
 async def ask(settings: ClickHouseSettings, sql: str, limits: Limits) -> None:

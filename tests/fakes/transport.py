@@ -31,6 +31,9 @@ class MemoryTransport(asyncio.Transport):
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return {"peername": (self.address, 40000), "sockname": ("127.0.0.1", 8000)}.get(name, default)
 
+    def get_protocol(self) -> Any:
+        return self.protocol
+
     def write(self, data: Any) -> None:
         if self.closed:
             return

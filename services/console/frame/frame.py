@@ -25,6 +25,7 @@ from services.console.frame.show import FILTERS
 from services.contract.api.root_paths import CONSOLE_PATH
 from services.runtime.http import receive_body, request_id_of
 from services.runtime.settings import ConsoleSettings
+from services.runtime.waited_for import while_waited_for
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 SIGN_IN = f"{CONSOLE_PATH}/sign-in"
@@ -83,8 +84,11 @@ class Frame:
         self._public_url = settings.console_public_url
         self._jinja = compiled_templates()
 
-    def page(self, path: str, handler: Handler, methods: tuple[str, ...] = ("GET",)) -> Route:
-        """`path` is below /console. POST handlers are called with a form whose token was right."""
+    def page(
+        self, path: str, handler: Handler, methods: tuple[str, ...] = ("GET",), *, only_reads: bool = False
+    ) -> Route:
+        """`path` is below /console. POST handlers are called with a form whose token was right. What only reads, as all GET
+        do, is given up where its reader goes to another page."""
 
         async def answer(request: Request) -> Response:
             session = self.sessions.of(request)
@@ -108,7 +112,8 @@ class Frame:
             except AnswerError as problem:
                 return self.problem(visit, problem)
 
-        return Route(CONSOLE_PATH + path, answer, methods=list(methods))
+        is_read = only_reads or methods == ("GET",)
+        return Route(CONSOLE_PATH + path, while_waited_for(answer) if is_read else answer, methods=list(methods))
 
     def _refuse_strangers(self, request: Request, session: Session, form: dict[str, str]) -> None:
         if not is_from_here(request) or not has_token(request, session, form):

@@ -46,7 +46,7 @@ class DashboardPages:
             page("/dashboards", self.all),
             page("/dashboards/create", self.create, ("POST",)),
             page("/dashboards/save", self.save, ("POST",)),
-            page("/dashboards/tiles", self.tile, ("POST",)),
+            page("/dashboards/tiles", self.tile, ("POST",), only_reads=True),
             page("/dashboards/{dashboard_id}", self.one),
             page("/dashboards/{dashboard_id}/change", self.change, ("POST",)),
         ]

@@ -13,6 +13,7 @@ from services.query.execution.turns import StoreTurns
 from services.query.http.answers import Answers
 from services.query.http.requests import project_of, query_body
 from services.runtime.keys import KeyCache
+from services.runtime.waited_for import while_waited_for
 
 
 class CatalogRoutes:
@@ -25,7 +26,7 @@ class CatalogRoutes:
         self._keys = keys
 
     def routes(self) -> list[Route]:
-        return [Route(f"{BASE_PATH}/query/catalog", self.catalog, methods=["POST"])]
+        return [Route(f"{BASE_PATH}/query/catalog", while_waited_for(self.catalog), methods=["POST"])]
 
     async def catalog(self, request: Request) -> Response:
         project_id = await project_of(request, self._keys)

@@ -20,6 +20,7 @@ from services.query.insights.runner import InsightRunner
 from services.runtime.clock import Clock
 from services.runtime.http import json_response
 from services.runtime.keys import KeyCache
+from services.runtime.waited_for import while_waited_for
 
 
 class DashboardRoutes:
@@ -47,7 +48,7 @@ class DashboardRoutes:
             ("GET", "get/{dashboard_id}", self.get),
             ("GET", "list", self.list),
             ("PUT", "update/{dashboard_id}", self.update),
-            ("POST", "run/{dashboard_id}", self.run),
+            ("POST", "run/{dashboard_id}", while_waited_for(self.run)),
             ("DELETE", "delete/{dashboard_id}", self.delete),
         ]
         return [Route(f"{BASE_PATH}/dashboard/{path}", call, methods=[method]) for method, path, call in calls]

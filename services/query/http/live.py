@@ -33,6 +33,7 @@ from services.runtime.clickhouse import StoreError
 from services.runtime.clock import Clock
 from services.runtime.http import STOPPING
 from services.runtime.keys import KeyCache
+from services.runtime.waited_for import while_waited_for
 
 STREAMS = Gauge("headrace_query_live_streams", "Streams of live events that are open.")
 MAX_STREAMS, MAX_STREAMS_OF_PROJECT = 50, 10
@@ -47,6 +48,7 @@ _RETRY_AFTER_S = 10
 _TYPE = "text/event-stream"
 _HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 _encode = msgspec.json.Encoder().encode
+_LINE_ENDS = {b"\r": b" "} | {char.encode(): f"\\u{ord(char):04x}".encode() for char in "\x85\u2028\u2029"}
 
 
 class Sent(Struct):
@@ -111,7 +113,7 @@ class LiveRoutes:
     def routes(self) -> list[Route]:
         return [
             Route(f"{BASE_PATH}/events/live", self.live, methods=["GET"]),
-            Route(f"{BASE_PATH}/events/{{event_id}}", self.event, methods=["GET"]),
+            Route(f"{BASE_PATH}/events/{{event_id}}", while_waited_for(self.event), methods=["GET"]),
         ]
 
     async def event(self, request: Request) -> Response:
@@ -191,8 +193,7 @@ class LiveRoutes:
             return b""
         lines = [b'event: gap\ndata: {"more_than":%d}\n\n' % len(events)] if more else []
         for place, event in sent.new(events, are_all=not more):
-            # A carriage return ends a line of a stream. In JSON it is a blank: in texts it is escaped.
-            data = _encode(event).replace(b"\r", b" ")
+            data = _one_line(_encode(event))
             lines.append(b"id: %b\nevent: event\ndata: %b\n\n" % (place.encode(), data))
         return b"".join(lines)
 
@@ -209,6 +210,14 @@ class _Stream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._ended()
+
+
+def _one_line(data: bytes) -> bytes:
+    """JSON for readers of lines. A carriage return ends a line of a stream; in JSON it is a blank: in texts it is escaped. The
+    others end none, but Python's readers of lines, and those of its HTTP clients, take them for ends; they stand in texts."""
+    for char, written in _LINE_ENDS.items():
+        data = data.replace(char, written)
+    return data
 
 
 def _uuid(text: str) -> uuid.UUID | None:

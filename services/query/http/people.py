@@ -17,6 +17,7 @@ from services.query.insights.runner import InsightRunner
 from services.query.persons.people import decode_people, parse_people, run_people
 from services.runtime.clock import Clock
 from services.runtime.keys import KeyCache
+from services.runtime.waited_for import while_waited_for
 
 
 class PeopleRoutes:
@@ -32,7 +33,7 @@ class PeopleRoutes:
         self._clock = clock
 
     def routes(self) -> list[Route]:
-        return [Route(f"{BASE_PATH}/query/people", self.people, methods=["POST"])]
+        return [Route(f"{BASE_PATH}/query/people", while_waited_for(self.people), methods=["POST"])]
 
     async def people(self, request: Request) -> Response:
         project_id = await project_of(request, self._keys)

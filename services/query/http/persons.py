@@ -26,6 +26,7 @@ from services.query.persons.search import search_people
 from services.runtime.clock import Clock
 from services.runtime.http import json_response
 from services.runtime.keys import KeyCache, Scope
+from services.runtime.waited_for import while_waited_for
 
 _MAX_SEARCH_CHARS = 200
 _FOUND_PEOPLE = 20
@@ -46,9 +47,13 @@ class PersonRoutes:
     def routes(self) -> list[Route]:
         # Ids may have slashes in them.
         return [
-            Route(f"{BASE_PATH}/persons", self.search, methods=["GET"]),
-            Route(f"{BASE_PATH}{_GROUPS}{{group_type:path}}/{{group_key:path}}", self.group, methods=["GET"]),
-            Route(f"{BASE_PATH}/persons/{{distinct_id:path}}", self.person, methods=["GET"]),
+            Route(f"{BASE_PATH}/persons", while_waited_for(self.search), methods=["GET"]),
+            Route(
+                f"{BASE_PATH}{_GROUPS}{{group_type:path}}/{{group_key:path}}",
+                while_waited_for(self.group),
+                methods=["GET"],
+            ),
+            Route(f"{BASE_PATH}/persons/{{distinct_id:path}}", while_waited_for(self.person), methods=["GET"]),
             Route(f"{BASE_PATH}/privacy/delete", self.delete, methods=["POST"]),
             Route(f"{BASE_PATH}/privacy/delete/{{deletion_id}}", self.deletion, methods=["GET"]),
         ]

@@ -14,6 +14,7 @@ from services.query.insights.registry import INSIGHTS, asked, decode_query
 from services.query.insights.runner import InsightRunner
 from services.runtime.clock import Clock
 from services.runtime.keys import KeyCache
+from services.runtime.waited_for import while_waited_for
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -43,4 +44,4 @@ class QueryRoutes:
             answer = await self._insights.answer(project_id, found, warnings, now, known_tags(request))
             return self._answers.tagged(request, project_id, kind, answer, INSIGHTS[kind].kind.result)
 
-        return ask
+        return while_waited_for(ask)
