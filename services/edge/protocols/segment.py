@@ -402,9 +402,7 @@ def _plain_events(tracks: Collection[_Message], now: datetime) -> PlainEvents | 
         return None
     times = read_plain_times([one.timestamp for one in tracks], now)
     properties = _plain_properties(tracks) if times else None
-    if not times or not properties or not all_objects(properties, b"\n".join(properties)):
-        return None
-    return PlainEvents(names, ids, properties, times, keys)
+    return PlainEvents(names, ids, properties, times, keys) if times and properties else None
 
 
 def _texts(values: list[_Id], most: int) -> list[str] | None:
@@ -418,12 +416,18 @@ def _texts(values: list[_Id], most: int) -> list[str] | None:
 
 def _plain_properties(tracks: Collection[_Message]) -> list[bytes] | None:
     """With the context, and with the anonymous id beside a user's. None where one needs a closer look. Its copies are short
-    lived, and so stay in the processor's caches."""
-    texts = []
+    lived, and so stay in the processor's caches. A context that is the one of the event before was looked at with it."""
+    texts, objects, last = [], [], b""
     for one in tracks:
-        properties, context, anonymous = bytes(one.properties), one.context, one.anonymous_id
-        if len(context) <= len("{}"):
+        properties, context, anonymous = bytes(one.properties), bytes(one.context), one.anonymous_id
+        if context != last:
+            if len(context) <= len("{}") or context[0] != _CURLY:
+                return None
+            objects.append(b'{"$context":%b}' % context)
+            last = context
+        elif not context:
             return None
+        objects.append(properties or b"{}")
         if properties == b"{}" or not properties:
             start = b"{"
         elif properties[-2:-1] in _BLANKS:
@@ -436,10 +440,10 @@ def _plain_properties(tracks: Collection[_Message]) -> list[bytes] | None:
             text = b"".join((start, b'"$anonymous_id":', encode(anonymous), b',"$context":', context, b"}"))
         else:
             return None
-        if text[-1 - len(context)] != _CURLY or len(text) > MAX_EVENT_BYTES:
+        if len(text) > MAX_EVENT_BYTES:
             return None
         texts.append(text)
-    return texts
+    return texts if all_objects(objects, b"\n".join(objects)) else None
 
 
 def _may_hold(properties: bytes, members: list[bytes]) -> bool:
