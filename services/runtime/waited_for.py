@@ -4,9 +4,9 @@ What only reads is worth nothing then, and others of its project wait for its pl
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -26,16 +26,12 @@ def while_waited_for(call: Handler) -> Handler:
 
     @wraps(call)
     async def answer(request: Request) -> Response:
-        return await result_while_waited_for(request, _run(call, request))
+        return await result_while_waited_for(request, call(request))
 
     return answer
 
 
-async def _run(call: Handler, request: Request) -> Response:
-    return await call(request)
-
-
-async def result_while_waited_for(request: Request, work: Coroutine[Any, Any, T]) -> T:
+async def result_while_waited_for(request: Request, work: Awaitable[T]) -> T:
     """What `work` gives, and raises; ClientDisconnect where the client leaves before. Where no connection can be looked at,
     it goes on to its end."""
     cycle = getattr(request.receive, "__self__", None)

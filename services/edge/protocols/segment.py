@@ -417,18 +417,17 @@ def _texts(values: list[_Id], most: int) -> list[str] | None:
 def _plain_properties(tracks: Collection[_Message]) -> list[bytes] | None:
     """With the context, and with the anonymous id beside a user's. None where one needs a closer look. Its copies are short
     lived, and so stay in the processor's caches. A context that is the one of the event before was looked at with it."""
-    texts, objects, last = [], [], b""
+    texts, objects = [], []
+    last: bytes | None = None
     for one in tracks:
-        properties, context, anonymous = bytes(one.properties), bytes(one.context), one.anonymous_id
+        properties, context, anonymous = bytes(one.properties) or b"{}", bytes(one.context), one.anonymous_id
         if context != last:
             if len(context) <= len("{}") or context[0] != _CURLY:
                 return None
             objects.append(b'{"$context":%b}' % context)
             last = context
-        elif not context:
-            return None
-        objects.append(properties or b"{}")
-        if properties == b"{}" or not properties:
+        objects.append(properties)
+        if properties == b"{}":
             start = b"{"
         elif properties[-2:-1] in _BLANKS:
             return None

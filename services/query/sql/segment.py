@@ -34,8 +34,8 @@ class SegmentSql(Struct, frozen=True):
         self, given: str, columns: Sequence[str], aggregates: Mapping[str, str], table: str, rows: str, where: str = ""
     ) -> str:
         """Rows (unit, aggregates) of the events for which `rows` holds, and `where`, behind an AND: see `joined`. `given` is
-        what stands behind WITH, `columns` of it what the aggregates see. On a cluster shards send these event by event, which whoever asked reads in a fraction of
-        the time of states by person: most people have events on every shard."""
+        what stands behind WITH, `columns` of it what the aggregates see. On a cluster shards send these event by event, which
+        whoever asked reads in a fraction of the time of states by person: most people have events on every shard."""
         kept = ", ".join(f"{aggregate} AS {name}" for name, aggregate in aggregates.items())
         events = (
             f"WITH {given} SELECT {self.who} AS unit, {', '.join(columns)} "
