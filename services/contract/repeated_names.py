@@ -51,32 +51,19 @@ def _written_again(text: bytes) -> bytes:
 
 
 def _has_all_names(text: bytes) -> bool:
-    """Whether a reader, which keeps one of each name, finds as many as there are colons behind a quote: then none stands
-    twice. It takes half the time of `_repeats`, and is no answer where a string holds such a colon."""
-    if b" :" in text or b"\t:" in text or b"\r:" in text or b"\n:" in text:
-        return False
+    """Whether a reader, which keeps one of each name, finds all: then none stands twice. Written again there are as many colons
+    then; those within strings stay. It takes a fifth of the time of `_repeats`, and is no answer where a colon may be escaped.
+    """
     try:
-        return _names(_decode(text)) == text.count(b'":')
+        again = _encode(_decode(text))
     except msgspec.DecodeError:
         return False
-
-
-def _names(value: Any) -> int:
-    """On all levels."""
-    count = 0
-    if type(value) is dict:
-        count, value = len(value), value.values()
-    elif type(value) is not list:
-        return 0
-    for member in value:
-        if type(member) is dict or type(member) is list:
-            count += _names(member)
-    return count
+    return again == text or (again.count(b":") == text.count(b":") and b"\\u003" not in text)
 
 
 def _repeats(text: bytes) -> bool:
     try:
-        json.loads(text, object_pairs_hook=_each_once, parse_constant=_refuse)
+        json.loads(text, object_pairs_hook=_each_once, parse_constant=_refuse, parse_int=str)  # of any length
     except _RepeatedError:
         return True
     return False

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from services.contract.tables import EXPIRED
-from services.query.execution.executor import QueryExecutor
+from services.query.execution.executor import Known, QueryExecutor
 from services.query.execution.fingerprint import Fingerprints
 from services.query.execution.limits import Limits
 from services.query.execution.project_facts import MANY_DELETED_IDS, ProjectFacts
@@ -102,7 +102,7 @@ async def test_a_deletion_hides_from_the_next_answer_on(clickhouse: ClickHouseSe
             fingerprint = await fingerprints.read(None)
             assert fingerprint is not None
             none = await facts.nothing_deleted(project, fingerprint.deletions)
-            rows = await (asked.where_nothing_is_deleted() if none else asked).rows(sql, {"project": project})
+            rows = await (asked.knowing(Known(nothing_deleted=none))).rows(sql, {"project": project})
             return none, [who for (who,) in rows]
 
         assert [await of(project) for project in (first, second)] == [(True, ["else", "gone"])] * 2

@@ -42,6 +42,7 @@ def no_final() -> None:
     from services.query.sql import events as source
 
     source.EVENTS_ONCE = source.EVENTS_WITH_DUPLICATES
+    source.ROW_ID = "reinterpretAsUInt128(generateUUIDv4())"
 
 
 def automatic_reset() -> None:

@@ -5,6 +5,7 @@ import copy
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
+from msgspec import Struct
 from msgspec.structs import replace
 from prometheus_client import Histogram
 
@@ -40,6 +41,16 @@ _TIMEOUT_EXCEEDED = 159
 _REASON_S = 15.0
 
 
+class Known(Struct, frozen=True):
+    """What is known of the data when a query is asked. Where nothing is known, answers are the same and take longer."""
+
+    nothing_deleted: bool = False
+    fresh: bool = False
+
+
+NOTHING_KNOWN = Known()
+
+
 class QueryExecutor:
     """ClickHouse for queries: reads only, and every query has its limits. Raises StoreError and its kinds."""
 
@@ -47,7 +58,7 @@ class QueryExecutor:
         self._store = store
         self._limits = limits
         self._facts = facts
-        self._nothing_deleted = False
+        self._known = NOTHING_KNOWN
         self.memory_bytes = limits.memory_bytes
         self._timeout_s = limits.execution_s + _GRACE_S
         self._settings: Settings = {
@@ -79,11 +90,15 @@ class QueryExecutor:
         }
         return executor
 
-    def where_nothing_is_deleted(self) -> "QueryExecutor":
-        """The same, for a project that is known to have no deletion."""
+    def knowing(self, known: Known) -> "QueryExecutor":
         executor = copy.copy(self)
-        executor._nothing_deleted = True
+        executor._known = known
         return executor
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether many events that are asked for have not been merged yet."""
+        return self._known.fresh
 
     def with_memory(self, memory_bytes: int) -> "QueryExecutor":
         """The same with another limit of memory."""
@@ -131,7 +146,7 @@ class QueryExecutor:
         """The statement as this project needs it now."""
         if KEPT in sql:
             sql, parameters = with_border(sql, parameters, await self._facts.kept_since_us(parameters["project"]))
-        if self._nothing_deleted:
+        if self._known.nothing_deleted:
             sql = without_deletions(sql)
         elif NOT_DELETED in sql and self._facts.has_many_deleted(parameters["project"]):
             sql = with_joined_deletions(sql)

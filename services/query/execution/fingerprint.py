@@ -1,4 +1,5 @@
 """What of the store an answer can depend on, as one number: it changes with whatever is inserted, merged, deleted or dropped.
+And what these parts say of how to read them.
 
 Parts are never changed, only made and taken away, and each has a checksum of its files. So the same parts are the same rows.
 Events lie in months: an answer about past months does not depend on the parts of this one.
@@ -6,10 +7,11 @@ Events lie in months: an answer about past months does not depend on the parts o
 
 import asyncio
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from typing import Any
 
 from msgspec import Struct
-from xxhash import xxh3_128
+from xxhash import xxh3_64_intdigest, xxh3_128
 
 from services.contract.tables import COHORT_IDS, COHORTS, DELETED_IDS, EVENTS, IDENTITY_LOG, PERSON_IDS
 from services.query.request.time_window import TimeWindow
@@ -28,24 +30,30 @@ _LONGEST_S = 15.0
 Months = Collection[int] | None
 
 _TABLES = (COHORT_IDS, COHORTS, DELETED_IDS, IDENTITY_LOG, PERSON_IDS)
-# One row, of a short text: every answer waits for it, and on a cluster each server works the text out.
+# A short text: every answer waits for it, and on a cluster each server works it out. To put the parts together there takes
+# longer than to send them.
 _SQL = (
-    f"SELECT count(), sum(cityHash64(hash_of_all_files) AS hash), sumIf(hash, table = '{DELETED_IDS}') "
-    "FROM {parts} WHERE database = {{database:String}} AND active "
+    "SELECT table, partition, rows, hash_of_all_files FROM {parts} WHERE database = {{database:String}} AND active "
     "AND (table IN {{tables:Array(String)}} OR table = {{events:String}}{of_months})"
 )
 _OF_MONTHS = " AND partition IN {months:Array(String)}"
 
 
+# FINAL costs some 0.25 us for each row that it has to merge, to count distinct rows 0.035 us for each row that is counted.
+_FRESH_SHARE = 0.1
+
+
 class Fingerprint(Struct, frozen=True):
-    """`deletions`: of the deleted ids of all projects alone; 0 where there are none."""
+    """`deletions`: of the deleted ids of all projects alone; 0 where there are none. `fresh`: a tenth of the events lies outside
+    of the largest part of its month, and more."""
 
     of_all: bytes
     deletions: int
+    fresh: bool
 
 
 def fingerprint_sql(cluster: str, months: Months) -> str:
-    """On a cluster, of all replicas: whichever of them a query meets, its rows are among them."""
+    """On a cluster, of all replicas: whichever of them a query meets, its parts are among them."""
     return _SQL.format(parts=on_replicas(cluster, "system.parts"), of_months=_OF_MONTHS if months else "")
 
 
@@ -84,4 +92,19 @@ class Fingerprints:
                 self._not_before = time.monotonic() + _NOT_AGAIN_S
             return None
         self._said = False
-        return Fingerprint(xxh3_128(repr(rows).encode()).digest(), rows[0][2])
+        parts = sorted(map(tuple, rows))
+        deleted = [part for part in parts if part[0] == DELETED_IDS]
+        deletions = xxh3_64_intdigest(repr(deleted).encode()) if deleted else 0
+        # On a cluster, parts of several servers: which of them is read is not known.
+        fresh = not self._store.cluster and _is_fresh(parts)
+        return Fingerprint(xxh3_128(repr(parts).encode()).digest(), deletions, fresh)
+
+
+def _is_fresh(parts: Iterable[tuple[Any, ...]]) -> bool:
+    largest: dict[str, int] = {}
+    total = 0
+    for table, month, rows, _ in parts:
+        if table == EVENTS:
+            total += rows
+            largest[month] = max(rows, largest.get(month, 0))
+    return total - sum(largest.values()) > total * _FRESH_SHARE

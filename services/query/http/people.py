@@ -9,6 +9,7 @@ from services.contract.api.endpoints import BASE_PATH
 from services.contract.api.errors import ApiError
 from services.contract.api.people import PeopleResult
 from services.query.cohorts.repository import SavedCohorts
+from services.query.execution.executor import Known
 from services.query.http.answers import Answers
 from services.query.http.requests import known_tags, project_of, query_body
 from services.query.insights.dependencies import key_of, months_read
@@ -47,12 +48,12 @@ class PeopleRoutes:
         spec = parse_people(sent, found, query, project_id)
         named = [*warnings, *(f"query: {warning}" for warning in of_query)]
 
-        async def list_people(nothing_deleted: bool) -> PeopleResult:
+        async def list_people(data: Known) -> PeopleResult:
             result = await self._insights.read(
                 project_id,
                 "people",
                 lambda store, promoted: run_people(store, project_id, spec, promoted),
-                nothing_deleted,
+                data,
             )
             result.warnings = named or UNSET
             return result

@@ -120,7 +120,10 @@ def funnel_sql(project_id: str, spec: FunnelSpec, promoted: Promoted) -> tuple[s
         f"quantilesExactInclusiveIfState(0.5, 0.9)(at[{k:d}] - at[{k - 1:d}], level >= {k:d}) AS seconds_{k:d}"
         for k in steps[1:]
     ]
-    by_value = f"SELECT value, people_1 AS weight, {', '.join(states)} FROM ({people}) GROUP BY value"
+    by_value = (
+        f"SELECT {_value(spec.breakdown)} AS value, people_1 AS weight, * EXCEPT value_text "
+        f"FROM (SELECT value_text, {', '.join(states)} FROM ({people}) GROUP BY value_text)"
+    )
     # The first step takes no time, and an answer has the same columns for each step.
     figures = ["(sum(people_1), [toFloat64(0), toFloat64(0)])"]
     figures += [f"(sum(people_{k:d}), quantilesExactInclusiveIfMerge(0.5, 0.9)(seconds_{k:d}))" for k in steps[1:]]
@@ -159,9 +162,13 @@ def funnel_people_sql(
     named = Parameters("line", promoted)
     label = label_sql(spec.breakdown, line.kind, line.value, named)
     if line.kind != "other":
-        sql = f"SELECT {_those(f'{came} AND value = {label}')} AS unit FROM ({people})"
+        sql = f"SELECT {_those(f'{came} AND {_value(spec.breakdown)} = {label}')} AS unit FROM ({people})"
     else:
-        by_value = f"SELECT value, countIf(level >= 1) AS weight, groupArrayIf(unit, {came}) AS units FROM ({people}) GROUP BY value"
+        by_text = (
+            f"SELECT value_text, countIf(level >= 1) AS weight, groupArrayIf(unit, {came}) AS units "
+            f"FROM ({people}) GROUP BY value_text"
+        )
+        by_value = f"SELECT weight, units, {_value(spec.breakdown)} AS value FROM ({by_text})"
         sql = f"SELECT arrayJoin(units) AS unit FROM ({placed_sql(spec.breakdown, by_value)}) WHERE label = {label}"
     return sql, {**parameters, **named.values}
 
@@ -174,7 +181,8 @@ def _as_far_as(spec: FunnelSpec, step: int) -> FunnelSpec:
 
 
 def _people(project_id: str, spec: FunnelSpec, promoted: Promoted, person: str = PERSON) -> tuple[str, dict[str, Any]]:
-    """Rows (unit, level, at, value): see services/query/sql/funnel_steps.py. `value` is the breakdown's at the event of step 1."""
+    """Rows (unit, level, at, value_text): see services/query/sql/funnel_steps.py. The text is the breakdown's at the event of
+    step 1."""
     rows, parameters = _histories(project_id, spec, promoted, person)
     count = len(spec.steps)
     if spec.order == "ordered":
@@ -183,8 +191,12 @@ def _people(project_id: str, spec: FunnelSpec, promoted: Promoted, person: str =
         found = strict(rows, count)
     else:
         found = in_any_order(rows, count, alike(spec.steps))
-    value = "''" if spec.breakdown is None else "arrayFirst(s -> s.1 = history[started], starts).2"
-    return f"SELECT unit, level, at, {value} AS value FROM ({found})", parameters
+    text = "''" if spec.breakdown is None else "arrayFirst(s -> s.1 = history[started], starts).2"
+    return f"SELECT unit, level, at, {text} AS value_text FROM ({found})", parameters
+
+
+def _value(breakdown: Breakdown | None) -> str:
+    return "value_text" if breakdown is None else value_sql(breakdown, "value_text")
 
 
 def _histories(project_id: str, spec: FunnelSpec, promoted: Promoted, person: str) -> tuple[str, dict[str, Any]]:
@@ -213,10 +225,10 @@ def _histories(project_id: str, spec: FunnelSpec, promoted: Promoted, person: st
         aggregates["first"] = f"minIf(packed, bitTest({mask}, 0))"
         history = "arrayFilter(x -> x >= first, packed_events)"
     if spec.breakdown is not None:
-        given += f", {value_sql(spec.breakdown, value_text(spec.breakdown, named))} AS value"
-        columns.append("value")
-        can_start = f"{mask} != 0" if spec.order == "any" else f"bitTest({mask}, 0)"
-        aggregates["starts"] = f"groupArrayIf((packed, value), {can_start})"
+        can_start = "{} != 0" if spec.order == "any" else "bitTest({}, 0)"
+        given += f", {value_text(spec.breakdown, named, can_start.format('mask'))} AS text"
+        columns.append("text")
+        aggregates["starts"] = f"groupArrayIf((packed, text), {can_start.format(mask)})"
     units = segment.units_of_rows(given, columns, aggregates, EVENTS_WITH_DUPLICATES, IN_WINDOW, only_steps)
     can_begin = "" if spec.order == "any" else " WHERE first > 0"
     starts = "" if spec.breakdown is None else "starts, "

@@ -146,12 +146,11 @@ class _Part(NamedTuple):
 
 
 class _Units(NamedTuple):
-    """Rows (unit, cohort, came, ...) as SQL, those for whom `having` holds; `value`: of the breakdown, `returned`: the time
-    buckets in `came`."""
+    """Rows (unit, cohort, came, ...) as SQL, with `value_text` where there is a breakdown, those for whom `having` holds;
+    `returned`: the time buckets in `came`."""
 
     rows: str
     having: str
-    value: str
     returned: str
     parameters: dict[str, Any]
 
@@ -174,13 +173,15 @@ def retention_people_sql(
     named = Parameters("line", promoted)
     label = label_sql(spec.breakdown, line.kind, line.value, named)
     if is_ranked:
-        by_value = (
-            f"SELECT {units.value} AS value, count() AS weight, groupArrayIf(unit, {who}) AS units "
-            f"FROM ({units.rows}) WHERE {units.having} GROUP BY value"
+        by_text = (
+            f"SELECT value_text, count() AS weight, groupArrayIf(unit, {who}) AS units "
+            f"FROM ({units.rows}) WHERE {units.having} GROUP BY value_text"
         )
+        by_value = f"SELECT weight, units, {value_sql(spec.breakdown, 'value_text')} AS value FROM ({by_text})"
         sql = f"SELECT arrayJoin(units) AS unit FROM ({placed_sql(spec.breakdown, by_value)}) WHERE label = {label}"
     else:
-        sql = f"SELECT unit FROM ({units.rows}) WHERE {units.having} AND {who} AND {units.value} = {label}"
+        value = value_sql(spec.breakdown, "value_text")
+        sql = f"SELECT unit FROM ({units.rows}) WHERE {units.having} AND {who} AND {value} = {label}"
     return sql, {**parameters, **named.values}
 
 
@@ -196,10 +197,12 @@ def _part_of(spec: RetentionSpec, cohort: int, offset: int) -> _Part:
 def _groups(project_id: str, spec: RetentionSpec, promoted: Promoted) -> tuple[str, str, dict[str, Any]]:
     """One row per distinct (value, cohort, came), with the number of people. And the SQL of the buckets in `came`."""
     units = _units(project_id, spec, promoted)
-    groups = (
-        f"SELECT {units.value} AS value, cohort, came, count() AS number FROM ({units.rows}) WHERE {units.having} "
-        "GROUP BY value, cohort, came"
-    )
+    people = f"FROM ({units.rows}) WHERE {units.having}"
+    if spec.breakdown is None:
+        groups = f"SELECT '' AS value, cohort, came, count() AS number {people} GROUP BY value, cohort, came"
+    else:
+        by_text = f"SELECT value_text, cohort, came, count() AS number {people} GROUP BY value_text, cohort, came"
+        groups = f"SELECT * EXCEPT value_text, {value_sql(spec.breakdown, 'value_text')} AS value FROM ({by_text})"
     return groups, units.returned, units.parameters
 
 
@@ -221,13 +224,11 @@ def _units(project_id: str, spec: RetentionSpec, promoted: Promoted, part: _Part
     )
     columns = ["bucket", "is_born", "is_return"]
     aggregates = {"cohort": "minIf(bucket, is_born)", "births": "countIf(is_born)", "came": came}
-    value = "''"
     if spec.breakdown is not None:
-        value = "first_value"
         # Of other events no value is looked at, and shards would send it.
-        given += f", if(is_born, {value_sql(spec.breakdown, value_text(spec.breakdown, named))}, '') AS value, {MOMENT} AS moment"
-        columns += ["value", "moment"]
-        aggregates[value] = "argMinIf(value, moment, is_born)"
+        given += f", {value_text(spec.breakdown, named, 'is_born')} AS text, {MOMENT} AS moment"
+        columns += ["text", "moment"]
+        aggregates["value_text"] = "argMinIf(text, moment, is_born)"
     rows, when, having = IN_WINDOW, "", "births > 0"
     if spec.first_time:
         # The born events of all time; whoever has one before the window is left out, so no other row of it matters.
@@ -252,7 +253,7 @@ def _units(project_id: str, spec: RetentionSpec, promoted: Promoted, part: _Part
         "ever": EARLIEST_US,
         **({} if part is None else part._asdict()),
     }
-    return _Units(units, having, value, returned, parameters)
+    return _Units(units, having, returned, parameters)
 
 
 def _of_names(spec: RetentionSpec, named: Parameters) -> str:

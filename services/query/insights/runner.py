@@ -7,9 +7,10 @@ from typing import TypeVar
 
 import msgspec
 from msgspec import UNSET, Struct
+from msgspec.structs import replace
 from xxhash import xxh3_128
 
-from services.query.execution.executor import SECONDS, QueryExecutor
+from services.query.execution.executor import NOTHING_KNOWN, SECONDS, Known, QueryExecutor
 from services.query.execution.fingerprint import Fingerprints, Months
 from services.query.execution.kept_results import KeptResults
 from services.query.execution.materialized_columns import MaterializedColumns
@@ -68,7 +69,7 @@ class InsightRunner:
             project_id,
             key,
             months_read(asked),
-            lambda nothing_deleted: self.run(project_id, asked, warnings, nothing_deleted),
+            lambda data: self.run(project_id, asked, warnings, data),
             known,
         )
 
@@ -77,19 +78,18 @@ class InsightRunner:
         project_id: str,
         key: bytes,
         months: Months,
-        make: Callable[[bool], Awaitable[Result]],
+        make: Callable[[Known], Awaitable[Result]],
         known: Collection[str] = (),
     ) -> Answer:
-        """What `make` gives, encoded; it is told whether the project is known to have no deletion, see `read`. Its tag says what
-        the data were before: should they change while it is made, no later fingerprint is equal, so that it is not given
-        again."""
+        """What `make` gives, encoded; it is told what is known of the data, see `read`. Its tag says what the data were before:
+        should they change while it is made, no later fingerprint is equal, so that it is not given again."""
         fingerprint = None
         if not await self._missing.is_one_away():
             fingerprint = await self._fingerprints.read(months)
             if fingerprint is None:
                 self._missing.suspect()
         if fingerprint is None:
-            return Answer(_encode(await make(False)))
+            return Answer(_encode(await make(NOTHING_KNOWN)))
         before = fingerprint.of_all
         # Promoted properties say what the text says; should one not, it is another answer. The border is the one that the
         # statements are given, which may be older than the fingerprint.
@@ -102,7 +102,8 @@ class InsightRunner:
         if body is not None:
             return Answer(body, tag)
         read_without = self._read_without_columns
-        result = await make(await self._facts.nothing_deleted(project_id, fingerprint.deletions))
+        nothing_deleted = await self._facts.nothing_deleted(project_id, fingerprint.deletions)
+        result = await make(Known(nothing_deleted, fingerprint.fresh))
         body = _encode(result)
         is_other = self._read_without_columns != read_without or await self._facts.kept_since_us(project_id) != border
         if is_other or getattr(result, "partial", UNSET) is not UNSET:
@@ -111,20 +112,20 @@ class InsightRunner:
         return Answer(body, tag)
 
     async def run(
-        self, project_id: str, asked: Asked, warnings: Sequence[str] = (), nothing_deleted: bool = False
+        self, project_id: str, asked: Asked, warnings: Sequence[str] = (), data: Known = NOTHING_KNOWN
     ) -> Result:
         """The result of a query, with what was ignored of its body. Raises ApiError, StoreError."""
-        result = await self._result(project_id, asked, nothing_deleted)
+        result = await self._result(project_id, asked, data)
         if asked.window is not None:
             result.window = asked.window
         if asked.before is not None:
-            result.previous = await self.run(project_id, asked.before, (), nothing_deleted)
+            result.previous = await self.run(project_id, asked.before, (), data)
             if result.previous.partial is not UNSET:
                 result.partial = True
         result.warnings = list(warnings) or UNSET
         return result
 
-    async def _result(self, project_id: str, asked: Asked, nothing_deleted: bool) -> Result:
+    async def _result(self, project_id: str, asked: Asked, data: Known) -> Result:
 
         async def run(store: QueryExecutor, promoted: Promoted) -> Result:
             since = monotonic()
@@ -134,7 +135,7 @@ class InsightRunner:
 
         if not await self._missing.is_one_away():
             try:
-                return await self.read(project_id, asked.kind, run, nothing_deleted)
+                return await self.read(project_id, asked.kind, run, data)
             except StoreUnavailableError:
                 if not self._missing.may_be_skipped:
                     raise
@@ -152,17 +153,17 @@ class InsightRunner:
         project_id: str,
         name: str,
         work: Callable[[QueryExecutor, Promoted], Awaitable[T]],
-        nothing_deleted: bool = False,
+        data: Known = NOTHING_KNOWN,
     ) -> T:
         """What `work` gives in the project's turn, with the properties that have a column; it may be called again.
 
-        `nothing_deleted`: so it was when this was asked. Whoever has waited for the turn looks for deletions again.
+        `data`: as they were when this was asked. Whoever has waited for the turn looks for deletions again.
         """
         asked_at = monotonic()
 
         async def run(store: QueryExecutor) -> T:
-            if nothing_deleted and monotonic() - asked_at < _STILL_SO_S:
-                store = store.where_nothing_is_deleted()
+            still_so = monotonic() - asked_at < _STILL_SO_S
+            store = store.knowing(data if still_so else replace(data, nothing_deleted=False))
             try:
                 return await work(store, self._columns.keys)
             except UnknownColumnError:

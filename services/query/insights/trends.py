@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from services.contract.api.fields import MAX_BREAKDOWN_CHARS, Interval
+from services.contract.api.fields import Interval
 from services.contract.api.people import CellLine
 from services.contract.api.trends import Measure, TrendLine, TrendSeriesResult, TrendsQuery, TrendsResult
 from services.contract.api.validation import invalid_field, refuse_nul
@@ -20,12 +20,13 @@ from services.query.request.time_buckets import bucket_starts, bucket_window, co
 from services.query.request.time_window import TimeWindow, window_of
 from services.query.sql.breakdown import label_sql, line_of, placed_sql, value_sql, value_text
 from services.query.sql.event_filter import event_filter_sql
-from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW, window_parameters
+from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW, ROW_ID, window_parameters
 from services.query.sql.groups import joined
 from services.query.sql.json_text import INEXACT_FROM
-from services.query.sql.measures import EXTREMES, SUMS, measure_sql, measured_value
+from services.query.sql.measures import EXTREMES, SUMS, MeasureSql, measure_sql, measured_value
 from services.query.sql.parameters import Parameters, Promoted
 from services.query.sql.segment import segment_sql
+from services.runtime.clickhouse import LimitExceededError
 from services.runtime.clock import utc_now
 
 # Measures of a numeric property.
@@ -33,6 +34,7 @@ _OF_PROPERTY = ("sum", "avg", "min", "max", "percentile")
 # A row that is stored twice changes neither sets of people nor extremes.
 _DUPLICATES_DO_NO_HARM = ("people", "min", "max")
 _OF_PEOPLE = ("people", "per_person")
+_COUNT_EVENTS = ("count", "per_person")
 # What a time bucket without events has; elsewhere there is nothing to measure.
 _OF_NOTHING: dict[Measure, float | int] = {"count": 0, "people": 0, "sum": 0.0}
 _SUM_DIGITS = 15
@@ -111,8 +113,7 @@ async def run_trends(store: QueryExecutor, project_id: str, spec: TrendsSpec, pr
     """One series after the other: each has the limits of a query for itself."""
     results = []
     for series in spec.series:
-        rows = await store.rows(*trend_sql(project_id, spec, series, promoted))
-        lines = _lines(rows, spec, series.measure)
+        lines = _lines(await _rows(store, project_id, spec, series, promoted), spec, series.measure)
         results.append(
             TrendSeriesResult(event=shown_names(series.event_filter.event), measure=series.measure, lines=lines)
         )
@@ -124,15 +125,31 @@ async def run_trends(store: QueryExecutor, project_id: str, spec: TrendsSpec, pr
     )
 
 
-def trend_sql(project_id: str, spec: TrendsSpec, series: Series, promoted: Promoted) -> tuple[str, dict[str, Any]]:
-    """Rows (place, label, period, number), in order of place; see placed_sql."""
-    events, parameters = _events(project_id, spec, series, promoted)
-    measure = measure_sql(series.measure, series.percentile)
+async def _rows(
+    store: QueryExecutor, project_id: str, spec: TrendsSpec, series: Series, promoted: Promoted
+) -> list[Sequence[Any]]:
+    if store.is_fresh and series.measure in _COUNT_EVENTS:
+        try:
+            return await store.rows(*trend_sql(project_id, spec, series, promoted, distinct=True))
+        except LimitExceededError as error:
+            # FINAL holds nothing of what it has read.
+            if not error.is_memory:
+                raise
+    return await store.rows(*trend_sql(project_id, spec, series, promoted))
+
+
+def trend_sql(
+    project_id: str, spec: TrendsSpec, series: Series, promoted: Promoted, *, distinct: bool = False
+) -> tuple[str, dict[str, Any]]:
+    """Rows (place, label, period, number), in order of place; see placed_sql. `distinct`: duplicates are not taken away but
+    counted once, of measures that count events."""
+    events, parameters = _events(project_id, spec, series, promoted, distinct=distinct)
+    measure = _measure_sql(series, distinct=distinct)
     if spec.breakdown is None:
         by_period = f"SELECT period, {measure.state} AS state FROM ({events}) GROUP BY period"
         sql = f"SELECT 1, '', period, {measure.merged} FROM ({by_period}) GROUP BY period"
     else:
-        placed = _placed(spec.breakdown, series, events)
+        placed = _placed(spec.breakdown, measure, events)
         sql = f"SELECT place, label, period, {measure.merged} FROM ({placed}) GROUP BY place, label, period ORDER BY place"
     return sql, parameters
 
@@ -149,7 +166,7 @@ def trend_people_sql(
         found, parameters = _people_of_bucket(project_id, spec, series, bucket, promoted)
         return f"{found} WHERE {value_sql(spec.breakdown, 'value_text')} {is_line}", parameters | named.values
     events, parameters = _events(project_id, spec, series, promoted, with_people=True, ranked=True)
-    placed = _placed(spec.breakdown, series, events, ", groupUniqArray(person) AS units")
+    placed = _placed(spec.breakdown, _measure_sql(series), events, ", groupUniqArray(person) AS units")
     where = f"label {is_line}"
     if bucket is not None:
         parameters["bucket"] = spec.starts[bucket]
@@ -157,9 +174,12 @@ def trend_people_sql(
     return f"SELECT DISTINCT arrayJoin(units) AS unit FROM ({placed}) WHERE {where}", parameters | named.values
 
 
-def _placed(breakdown: Breakdown, series: Series, events: str, columns: str = "") -> str:
+def _measure_sql(series: Series, *, distinct: bool = False) -> MeasureSql:
+    return measure_sql(series.measure, series.percentile, "uniqExact(row_id)" if distinct else "count()")
+
+
+def _placed(breakdown: Breakdown, measure: MeasureSql, events: str, columns: str = "") -> str:
     """Rows (period, value, state, place, label): see placed_sql. `columns`: further aggregates."""
-    measure = measure_sql(series.measure, series.percentile)
     by_text = (
         f"SELECT period, value_text, {measure.state} AS state{columns} FROM ({events}) GROUP BY period, value_text"
     )
@@ -193,16 +213,18 @@ def _events(
     with_people: bool = False,
     ranked: bool = False,
     when: str = "",
+    distinct: bool = False,
 ) -> tuple[str, dict[str, Any]]:
     """Rows (person, value_text, period, what is measured) of a series' events. `with_people`: whatever the measure; then, unless
-    `ranked`, nothing is counted, so that duplicates do no harm. `when`: one more condition."""
+    `ranked`, nothing is counted, so that duplicates do no harm. `when`: one more condition. `distinct`: with duplicates, and
+    `row_id`."""
     trait = series.trait
     needed = [*series.event_filter.conditions, *([] if trait is None else [trait])]
     segment = segment_sql(spec.segment, promoted, needed, breakdown=spec.breakdown)
     named = Parameters("series", promoted)
     selected = event_filter_sql(series.event_filter, named)
     # FINAL takes duplicates away before they are counted.
-    harmless = series.measure in _DUPLICATES_DO_NO_HARM or (with_people and not ranked)
+    harmless = distinct or series.measure in _DUPLICATES_DO_NO_HARM or (with_people and not ranked)
     table = EVENTS_WITH_DUPLICATES if harmless else EVENTS_ONCE
     if with_people or series.measure in _OF_PEOPLE or spec.segment.aggregate_by is not None:
         joins, person = segment.joins, segment.who
@@ -211,10 +233,10 @@ def _events(
     measured = measured_value(trait, series.key, series.measure, named)
     value = ""
     if spec.breakdown is not None:
-        # Of a text that is too long for a line, no more than says so: it is grouped by.
-        value = f", substring({value_text(spec.breakdown, named)}, 1, {MAX_BREAKDOWN_CHARS + 1:d}) AS value_text"
+        value = f", {value_text(spec.breakdown, named)} AS value_text"
+    row_id = f", {ROW_ID} AS row_id" if distinct else ""
     events = (
-        f"SELECT {person} AS person{measured.columns}{value}, "
+        f"SELECT {person} AS person{row_id}{measured.columns}{value}, "
         "roundDown(toUnixTimestamp64Micro(e.timestamp), {starts:Array(Int64)}) AS period "
         f"FROM {joined(table, IN_WINDOW + when, joins + measured.join)}{segment.where} AND {selected}"
     )

@@ -36,11 +36,17 @@ class Line(Struct, frozen=True):
     value: Raw | UnsetType = UNSET
 
 
-def value_text(breakdown: Breakdown, parameters: Parameters) -> str:
-    """What `value_sql` is worked out from, of an event `e`; of a group it needs the joins of that type."""
+def value_text(breakdown: Breakdown, parameters: Parameters, condition: str = "") -> str:
+    """What `value_sql` is worked out from, of an event `e`; of a group it needs the joins of that type. `condition`: of other
+    events it is empty, and nothing is looked for. Group by it before values are worked out: of few texts, not of each event.
+    """
     if breakdown.group_type is None:
-        return event_property(breakdown.key, parameters)
-    return event_group(breakdown.group_type, parameters)
+        text = event_property(breakdown.key, parameters, condition)
+    else:
+        text = event_group(breakdown.group_type, parameters)
+        text = f"if({condition}, {text}, '')" if condition else text
+    # Of a text that is too long for a line, no more than says so.
+    return f"substring({text}, 1, {MAX_BREAKDOWN_CHARS + 1:d})"
 
 
 def value_sql(breakdown: Breakdown, text: str) -> str:

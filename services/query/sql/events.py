@@ -2,7 +2,8 @@
 
 A row may be stored twice until ClickHouse merges its parts (the sorting key ends with the event id). Queries whose
 answer a duplicate would change read EVENTS_ONCE; those that take duplicates away themselves read EVENTS_WITH_DUPLICATES,
-which costs a third.
+which costs a third. Whoever only counts events may count distinct ROW_IDs of these: where many parts are not merged yet,
+that takes half the time.
 """
 
 import re
@@ -14,6 +15,9 @@ from services.runtime.clickhouse import Parameters
 
 EVENTS_ONCE = f"{EVENTS} AS e FINAL"
 EVENTS_WITH_DUPLICATES = f"{EVENTS} AS e"
+# Of an event `e`, the same for rows that FINAL takes for one. An id that comes again long after, with another time, is
+# another event.
+ROW_ID = "bitXor(reinterpretAsUInt128(e.event_id), toUInt128(toUnixTimestamp64Micro(e.timestamp)))"
 
 SETTINGS = {
     # Safe because the partition is a function of a column of the sorting key: duplicates never lie in two partitions.

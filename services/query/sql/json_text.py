@@ -24,13 +24,15 @@ def json_text(column: str, *path: str) -> str:
     """The SQL of the text of a value in a column of JSON objects. `path`: the SQL of the names that lead to it."""
     names = ", ".join(path)
     raw = f"JSONExtractRaw({column}, {names})"
-    return f"if({_looks_large(raw)} AND JSONType({_other(column)}, {names}) != 'String', {_large(raw)}, {raw})"
+    other = _other(column, _looks_large(raw))
+    return f"if({_looks_large(raw)} AND JSONType({other}, {names}) != 'String', {_large(raw)}, {raw})"
 
 
 def json_members(column: str, *path: str) -> str:
     """The SQL of the texts of an array's members, an array itself; empty where there is none."""
     names = ", ".join(path)
-    raws, others = f"JSONExtractArrayRaw({column}, {names})", f"JSONExtractArrayRaw({_other(column)}, {names})"
+    raws = f"JSONExtractArrayRaw({column}, {names})"
+    others = f"JSONExtractArrayRaw({_other(column, f'isValidJSON({column})')}, {names})"
     text = f"if({_looks_large('raw')} AND NOT {is_string('other')}, {_large('raw')}, raw)"
     return f"arrayMap((raw, other) -> {text}, {raws}, arrayResize({others}, length({raws})))"
 
@@ -54,13 +56,14 @@ def _large(raw: str) -> str:
     return f"concat('+', trim(BOTH '\"' FROM {raw}))"
 
 
-def _other(column: str) -> str:
-    """The JSON as the other parser of ClickHouse reads it, which is slower: to it, such a number is a double.
+def _other(column: str, condition: str) -> str:
+    """The JSON as the other parser of ClickHouse reads it, which is slower: to it, such a number is a double. Of rows for which
+    the condition does not hold, an empty object: ClickHouse often works this out for rows that do not need it.
 
-    It fails for numbers that it cannot hold, also for 0e400, and so would the whole query. Only the types matter here:
-    large exponents and very long numbers are shortened first.
+    It fails for what is no JSON, and for numbers that it cannot hold, also for 0e400, and so would the whole query. Only the
+    types matter here: large exponents and very long numbers are shortened first.
     """
-    shorter = f"replaceRegexpAll({column}, '{_LONG_EXPONENT}', '\\\\1e0')"
+    shorter = f"replaceRegexpAll(if({condition}, {column}, '{{}}'), '{_LONG_EXPONENT}', '\\\\1e0')"
     return f"JSONMergePatch(replaceRegexpAll({shorter}, '{_LONG_NUMBER}', '\\\\1'), '{{}}')"
 
 
@@ -109,7 +112,9 @@ def digits(text: str) -> str:
 
 def double(text: str) -> str:
     """The nearest double of a number."""
-    return f"if({is_large(text)}, JSONExtractFloat(concat({digits(text)}, 'e0')), JSONExtractFloat({text}))"
+    # No `if`: its branches would be worked out from the text's own source, with all that is for large numbers alone, for
+    # each row (1,190 instead of 210 ms for the maxima of 630,000 events).
+    return f"JSONExtractFloat(replaceRegexpOne({text}, '^[+](.+)', '\\\\1e0'))"
 
 
 def whole_number(text: str) -> str:

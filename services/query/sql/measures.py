@@ -63,9 +63,9 @@ class MeasureSql(Struct, frozen=True):
     by: str = "total"
 
 
-def measure_sql(measure: Measure, percentile: float) -> MeasureSql:
-    """`percentile` from 0 to 1."""
-    state, by = _state(measure, percentile), "total"
+def measure_sql(measure: Measure, percentile: float, events: str = "count()") -> MeasureSql:
+    """`percentile` from 0 to 1. `events`: the aggregate that counts them."""
+    state, by = _state(measure, percentile, events), "total"
     if measure in SUMS:
         by = "total.1 + toFloat64(total.3)"
         if measure == "avg":
@@ -77,14 +77,14 @@ def measure_sql(measure: Measure, percentile: float) -> MeasureSql:
     return MeasureSql(state, _merged(measure, percentile), _merged(measure, percentile, f" {OVER_VALUE}"), by)
 
 
-def _state(measure: Measure, percentile: float) -> str:
+def _state(measure: Measure, percentile: float, events: str) -> str:
     match measure:
         case "count":
-            return "count()"
+            return events
         case "people":
             return "uniqExactState(person)"
         case "per_person":
-            return "(count(), uniqExactState(person))"
+            return f"({events}, uniqExactState(person))"
         case "percentile":
             return f"quantileExactInclusiveOrNullIfState({percentile!r})(number, {_NUMERIC})"
         case "sum" | "avg":

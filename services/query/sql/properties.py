@@ -38,11 +38,15 @@ def promoted_keys(columns: Iterable[str]) -> Promoted:
     return frozenset(filter(is_promotable, keys))
 
 
-def event_property(key: str, parameters: Parameters) -> str:
-    """The SQL of the JSON text of a property of `events AS e`: its own column, where it has one."""
-    if key in parameters.promoted:
-        return f"e.{property_column(key)}"
-    return property_text("e.properties", key, parameters)
+def event_property(key: str, parameters: Parameters, condition: str = "") -> str:
+    """The SQL of the JSON text of a property of `events AS e`: its own column, where it has one. `condition`: of other events
+    it is empty."""
+    is_promoted = key in parameters.promoted
+    column, without = (f"e.{property_column(key)}", "") if is_promoted else ("e.properties", "{}")
+    if condition:
+        # The column, not what is made of it: ClickHouse works out more than it must within an `if`.
+        column = f"if({condition}, {column}, '{without}')"
+    return column if is_promoted else property_text(column, key, parameters)
 
 
 def event_members(key: str, parameters: Parameters) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from services.contract.repeated_names import first_members, first_of_each_name
+from services.contract.repeated_names import first_members, first_of_each_name, readable_object
 
 NAMES = st.sampled_from(["a", "b", '":', "\\", "ä", ""])
 VALUES: st.SearchStrategy[Any] = st.recursive(
@@ -38,6 +38,8 @@ def read(text: str, repeats: list[str]) -> Any:
 @example('{"a":{"b":1},"c":[{"b":2,"b":3}]}')
 @example('{"a":"\\":","a":2}')
 @example('{"a" :1,"a":2}')
+@example('{"a":1,"a":2,"c":"\\u003a"}')
+@example('{"a":1,"a":2,"c":"\\u003A"}')
 @example('{"a":[{"b":1}],"c":"\\":","a":2}')
 def test_each_name_once(text: str) -> None:
     repeats: list[str] = []
@@ -51,3 +53,9 @@ def test_each_name_once(text: str) -> None:
     if isinstance(wanted, dict):
         members = first_members(text.encode())
         assert {name: read(bytes(value).decode(), []) for name, value in members.items()} == wanted
+
+
+def test_a_number_of_any_length_is_readable() -> None:
+    """Python makes no integer of more than 4,300 digits."""
+    text = b'{"a":' + b"9" * 5000 + b"}"
+    assert readable_object(text) == first_of_each_name(text) == text

@@ -78,7 +78,7 @@ def test_questions_read_the_columns(kind: str, body: dict[str, Any]) -> None:
         assert "e.`property_plan`" in sql or "e.`property_device/os`" in sql
         assert "JSONExtractRaw(" not in sql
     for sql in statements(kind, "p", query, frozenset({"plan.os", "Plan"})):
-        assert "JSONExtractRaw(e.properties" in sql
+        assert "JSONExtractRaw(" in sql
         assert "`" not in sql
 
 
