@@ -25,7 +25,7 @@ from services.query.request.event_filter import EventFilter, can_be_one, listed_
 from services.query.request.segment import Segment, parse_segment
 from services.query.request.time_window import LATEST_US, SECOND_US, TimeWindow, window_of
 from services.query.sql.breakdown import label_sql, line_of, placed_sql, value_sql, value_text
-from services.query.sql.event_filter import event_filter_sql
+from services.query.sql.event_filter import event_filter_columns
 from services.query.sql.events import EVENTS_WITH_DUPLICATES, IN_WINDOW, window_parameters
 from services.query.sql.funnel_steps import in_any_order, ordered, strict
 from services.query.sql.moments import moments
@@ -210,16 +210,19 @@ def _histories(project_id: str, spec: FunnelSpec, promoted: Promoted, person: st
     named = Parameters("step", promoted)
     read = spec.read_window
     moment = moments(read, max(len(spec.steps), _MIN_MASK_BITS), microseconds(utc_now()))
-    can_be = [f"bitShiftLeft(toUInt32({event_filter_sql(s, named)}), {i:d})" for i, s in enumerate(spec.steps)]
+    are_step = event_filter_columns(spec.steps, named)
+    can_be = [f"bitShiftLeft(toUInt32({is_step}), {i:d})" for i, is_step in enumerate(are_step)]
     length = spec.window.until_us - spec.window.since_us
     within = length if spec.conversion_s is None else spec.conversion_s * SECOND_US
     if spec.conversion_s is not None and spec.order != "any":
         can_be[0] += " * (e.timestamp < fromUnixTimestamp64Micro({until_start:Int64}, 'UTC'))"
-    only_steps = _only_steps(spec, named, filtered=bool(conditions))
+    only_steps = _only_steps(spec, named)
     given, columns = f"{' + '.join(can_be)} AS mask, {moment.number('mask')} AS packed", ["packed"]
-    aggregates, history = {"packed_events": "groupArray(packed)"}, "packed_events"
     # The mask is in the number: it need not be sent beside it.
     mask = moment.payload("packed")
+    # Not in a WHERE, where conditions would be worked out once more.
+    is_kept = f"If(packed, {mask} != 0)" if conditions and spec.order != "strict" else "(packed)"
+    aggregates, history = {"packed_events": f"groupArray{is_kept}"}, "packed_events"
     if spec.order != "any":
         # Nothing before the first start can matter.
         aggregates["first"] = f"minIf(packed, bitTest({mask}, 0))"
@@ -246,8 +249,8 @@ def _histories(project_id: str, spec: FunnelSpec, promoted: Promoted, person: st
     return rows, {**window, **moment.parameters, **segment.parameters, **named.values, **starts_end}
 
 
-def _only_steps(spec: FunnelSpec, named: Parameters, *, filtered: bool) -> str:
-    """Which events are read, behind an AND: those that can be a step, where others do not come between."""
+def _only_steps(spec: FunnelSpec, named: Parameters) -> str:
+    """Which events are read, behind an AND: those of the steps' names, where others do not come between."""
     listed: set[str] = set()
     for step in spec.steps:
         listed.update(() if step.event is None else listed_names(step.event))
@@ -255,8 +258,7 @@ def _only_steps(spec: FunnelSpec, named: Parameters, *, filtered: bool) -> str:
     names = named.add(sorted(listed), "Array(String)")
     if spec.order == "strict":
         return ""
-    of_names = "" if any(step.event is None for step in spec.steps) else f" AND e.event IN {names}"
-    return f"{of_names}{' AND mask != 0' if filtered else ''}"
+    return "" if any(step.event is None for step in spec.steps) else f" AND e.event IN {names}"
 
 
 def alike(steps: Sequence[EventFilter]) -> list[list[int]]:

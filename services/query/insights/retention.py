@@ -17,7 +17,7 @@ from services.query.request.segment import Segment, parse_segment
 from services.query.request.time_buckets import bucket_starts, bucket_window, complete_buckets, local_time
 from services.query.request.time_window import EARLIEST_US, TimeWindow, window_of
 from services.query.sql.breakdown import label_sql, line_of, placed_sql, value_sql, value_text
-from services.query.sql.event_filter import event_filter_sql
+from services.query.sql.event_filter import event_filter_columns
 from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW, in_window, window_parameters
 from services.query.sql.moments import MOMENT
 from services.query.sql.parameters import Parameters, Promoted
@@ -214,7 +214,7 @@ def _units(project_id: str, spec: RetentionSpec, promoted: Promoted, part: _Part
         Parameters("own", promoted),
     )
     table, came, returned = _returns(spec)
-    is_born, is_return = event_filter_sql(spec.born, named), event_filter_sql(spec.returned, named)
+    is_born, is_return = event_filter_columns([spec.born, spec.returned], named)
     if part is not None:
         is_born, is_return = f"({is_born}) AND {_BORN_IN_TIME}", f"({is_return}) AND {_BACK_IN_TIME}"
     given = (
@@ -242,7 +242,7 @@ def _units(project_id: str, spec: RetentionSpec, promoted: Promoted, part: _Part
     if part is not None:
         # In words of the column alone, so that days are passed over.
         when += f" AND ({_BORN_IN_TIME} OR {_BACK_IN_TIME})"
-    if conditions or part is not None:
+    if part is not None and not conditions:
         when += " AND (is_born OR is_return)"
     units = segment.units_of_rows(given, columns, aggregates, table, rows, when)
     parameters = {

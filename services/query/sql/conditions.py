@@ -29,7 +29,7 @@ _INT64_MIN, _INT64_MAX, _UINT64_MAX = -(2**63), 2**63 - 1, 2**64 - 1
 
 def conditions_sql(conditions: Sequence[Condition], parameters: Parameters) -> str:
     """Each condition behind an AND. Needs the joins of `joins_of`."""
-    return "".join(f" AND ({_condition(condition, parameters)})" for condition in conditions)
+    return "".join(f" AND ({condition_sql(condition, parameters)})" for condition in conditions)
 
 
 def joins_of(
@@ -49,14 +49,15 @@ def joins_of(
     )
 
 
-def _condition(condition: Condition, parameters: Parameters) -> str:
+def condition_sql(condition: Condition, parameters: Parameters, among: str = "") -> str:
+    """0 or 1. `among`: a condition on the events that matter; of others it may be either."""
     if condition.is_field:
         return _field(condition, parameters)
     if condition.is_trait:
         return _trait(condition, parameters)
     name = property_name(condition.key)
     members = event_members(name, parameters) if _needs_exact_members(condition) else None
-    return value_condition(event_property(name, parameters), condition, parameters, members)
+    return value_condition(event_property(name, parameters, among), condition, parameters, members)
 
 
 def _needs_exact_members(condition: Condition) -> bool:

@@ -5,6 +5,8 @@ object the first counts. ClickHouse reads a whole number beyond 64 bits as if it
 begins with a plus, which no JSON does.
 """
 
+from collections.abc import Sequence
+
 # The shortest such number has 20 characters, and two quotes.
 _SHORTEST = 22
 # Whole numbers from here on are not all doubles.
@@ -22,10 +24,24 @@ _LARGE_MEMBER = r'["\\[:,](?:[1-9][0-9]{19,}|-[1-9][0-9]{18,})[",}\\]]'
 
 def json_text(column: str, *path: str) -> str:
     """The SQL of the text of a value in a column of JSON objects. `path`: the SQL of the names that lead to it."""
-    names = ", ".join(path)
-    raw = f"JSONExtractRaw({column}, {names})"
+    return json_text_of_first(column, [path])
+
+
+def json_text_of_first(column: str, paths: Sequence[Sequence[str]]) -> str:
+    """As `json_text`, of the first path that leads to something."""
+    raws = [f"JSONExtractRaw({column}, {', '.join(path)})" for path in paths]
+    raw = _first(raws, raws)
     other = _other(column, _looks_large(raw))
-    return f"if({_looks_large(raw)} AND JSONType({other}, {names}) != 'String', {_large(raw)}, {raw})"
+    kind = _first(raws, [f"JSONType({other}, {', '.join(path)})" for path in paths])
+    return f"if({_looks_large(raw)} AND {kind} != 'String', {_large(raw)}, {raw})"
+
+
+def _first(raws: Sequence[str], values: Sequence[str]) -> str:
+    """The value at the place of the first raw text that is not empty, else the last one."""
+    value = values[-1]
+    for raw, before in zip(raws[-2::-1], values[-2::-1], strict=True):
+        value = f"if({raw} != '', {before}, {value})"
+    return value
 
 
 def json_members(column: str, *path: str) -> str:

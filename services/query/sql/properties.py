@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 
 from services.contract.tables import PROMOTED_PREFIX
-from services.query.sql.json_text import json_members, json_text
+from services.query.sql.json_text import json_members, json_text_of_first
 from services.query.sql.parameters import Parameters, Promoted
 
 # Stands in the definition of a column that was promoted by this version; older ones were defined in another way.
@@ -71,7 +71,7 @@ def column_definition(key: str) -> str:
 
 def _property_text(column: str, key: str, place: Callable[[str], str]) -> str:
     """`place` gives the SQL of a name."""
-    whole = json_text(column, place(key))
-    if "." not in key:
-        return whole
-    return f"if({whole} != '', {whole}, {json_text(column, *map(place, key.split('.')))})"
+    paths = [[place(key)]]
+    if "." in key:
+        paths.append([place(part) for part in key.split(".")])
+    return json_text_of_first(column, paths)

@@ -128,6 +128,8 @@ class Measuring:
 
     def _comparable(self) -> None:
         for query in self._plan.queries:
+            if query.sql is None:
+                continue
             self._say(f"{query.name}: {query.method}")
             if query.same is not None and query.name in self._answers:
                 query.same(self._answers[query.name], self._data.client.rows(query.sql()))

@@ -14,14 +14,16 @@ BAR_EVENTS = 10_000_000
 BY_PROPERTY, BY_GROUP = "trends by day, breakdown", "trends by group"
 
 _CONVERSION_S = int(CONVERSION.total_seconds())
+_OVER_100 = {"price": {"gt": 100}}
 _WINDOW = {"since": SINCE.isoformat(), "until": UNTIL.isoformat()}
 
 
 class MeasuredQuery(Struct, frozen=True, kw_only=True):
     """`path` and `body` ask the service. `proposal`: SQL that would answer it faster, or before the service can.
 
-    `bar_ms` is for 10 million events. `method` names the comparable system's way, `times_as_fast` is the bar of its time
-    to ours. `same` holds its rows to the service's answer. `besides`: ways of another meaning, by name, for no bar.
+    `bar_ms` is for 10 million events. `method` names the comparable system's way, if one is timed, `times_as_fast` is the bar
+    of its time to ours. `same` holds its rows to the service's answer. `besides`: ways of another meaning, by name, for no
+    bar.
     """
 
     name: str
@@ -29,9 +31,9 @@ class MeasuredQuery(Struct, frozen=True, kw_only=True):
     path: str
     body: dict[str, Any]
     proposal: Callable[[], str] | None = None
-    method: str
-    sql: Callable[[], str]
-    duckdb: str
+    method: str = ""
+    sql: Callable[[], str] | None = None
+    duckdb: str = "not asked"
     same: Callable[[dict[str, Any], Sequence[Sequence[Any]]], None] | None = None
     besides: dict[str, Callable[[], str]] = {}
     times_as_fast: float | None = None
@@ -98,7 +100,6 @@ QUERIES = (
         body={**_WINDOW, "series": [{"event": "page_viewed"}], "interval": "day", "breakdown": "group.company"},
         method="JSONExtract a row (of a property)",
         sql=comparable.json_trends,
-        duckdb="trends by group",  # not asked
     ),
     MeasuredQuery(
         name="trends, promoted property",
@@ -108,6 +109,57 @@ QUERIES = (
         method="JSONExtract a row",
         sql=partial(comparable.json_trends, PROMOTED),
         duckdb="trends of plans",
+    ),
+    # What properties in the text add to queries of each kind.
+    MeasuredQuery(
+        name="trends, property of an object",
+        bar_ms=400,
+        path="/query/trends",
+        body={**_WINDOW, "series": [{"event": "page_viewed"}], "interval": "day", "breakdown": "device.os"},
+    ),
+    MeasuredQuery(
+        name="trends, maxima of a property",
+        bar_ms=300,
+        path="/query/trends",
+        body={
+            **_WINDOW,
+            "series": [{"event": "page_viewed", "measure": "max", "property": "price"}],
+            "interval": "day",
+        },
+    ),
+    MeasuredQuery(
+        name="trends, count of a month",
+        bar_ms=50,
+        path="/query/trends",
+        body={**_WINDOW, "series": [{"event": "page_viewed"}], "interval": "day"},
+    ),
+    MeasuredQuery(
+        name="retention by property",
+        bar_ms=900,
+        path="/query/retention",
+        body={**_WINDOW, "born_event": "app_opened", "return_event": "page_viewed", "breakdown": "country"},
+    ),
+    MeasuredQuery(
+        name="retention with a condition",
+        bar_ms=900,
+        path="/query/retention",
+        body={**_WINDOW, "born_event": "app_opened", "return_event": "page_viewed", "born_filter": _OVER_100},
+    ),
+    MeasuredQuery(
+        name="funnel with a condition",
+        bar_ms=1500,
+        path="/query/funnel",
+        body={
+            **_WINDOW,
+            "steps": [{"event": name, "filter": _OVER_100 if name == FUNNEL[2] else {}} for name in FUNNEL],
+            "conversion_window_seconds": _CONVERSION_S,
+        },
+    ),
+    MeasuredQuery(
+        name="path with a condition",
+        bar_ms=3000,
+        path="/query/path",
+        body={**_WINDOW, "start_event": "app_opened", "max_depth": 5, "filter": {"device.os": "mac"}},
     ),
 )
 
