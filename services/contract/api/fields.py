@@ -144,7 +144,8 @@ EventNames = (
     | None
 )
 CohortName = Annotated[str, Meta(min_length=1, max_length=MAX_COHORT_NAME_CHARS, examples=["power users"])]
-Times = Annotated[int, Meta(ge=0, le=1_000_000, description="Number of such events in the time window.")]
+_TIMES = "Number of such events in the time window."
+Times = Annotated[int, Meta(ge=0, le=1_000_000, description=_TIMES)]
 
 
 class Cohort(Struct, kw_only=True, rename={"all_of": "and", "any_of": "or", "none_of": "not"}):
@@ -177,7 +178,7 @@ class Cohort(Struct, kw_only=True, rename={"all_of": "and", "any_of": "or", "non
     previous: Previous | None = None
     whole_periods: WholePeriods | None = None
     filter: Filter = field(default_factory=Raw)
-    at_least: Times | None = None
+    at_least: Annotated[int, Meta(ge=1, le=1_000_000, description=_TIMES)] | None = None  # 0 times: everybody
     at_most: Times | None = None
     exactly: Times | None = None
 

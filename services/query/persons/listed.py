@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Raw
 
 from services.contract.api.people import ListedGroup, ListedPerson
+from services.contract.repeated_names import first_of_each_name
 from services.contract.tables import COHORT_IDS, IDENTITY_LOG, PERSON_IDS
 from services.query.execution.executor import QueryExecutor
 from services.query.persons.seen import Seen
@@ -103,6 +104,7 @@ def folded_traits(rows: Iterable[Sequence[Any]]) -> dict[Any, Traits]:
     """By person or group, of the rows of `latest_traits`: by name."""
     found: dict[Any, Traits] = {}
     for who, text, names in rows:
-        sent = msgspec.json.decode(text, type=dict[str, Raw])
+        # Edges of 0.1.0 left a name that stood twice in the log.
+        sent = msgspec.json.decode(first_of_each_name(text.encode()), type=dict[str, Raw])
         found.setdefault(who, {}).update({name: sent[name] for name in names})
     return {who: dict(sorted(traits.items())) for who, traits in found.items()}

@@ -189,8 +189,6 @@ def _did(cohort: Cohort, place: str) -> Rule:
         bound, times = "at_most", 0
     if bound == "at_most":
         return Not(Did(event, window, conditions, times + 1, words=words))
-    if times == 0:
-        raise invalid_field(f"{place}.at_least", "must be 1 or more: everybody did it 0 times or more")
     return Did(event, window, conditions, times, bound == "exactly", words)
 
 

@@ -5,10 +5,11 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from services.contract.api.errors import ApiError, ErrorCode
-from services.contract.api.fields import MAX_COHORT_RULES
+from services.contract.api.fields import MAX_COHORT_RULES, Cohort
 from services.query.cohorts.request import parse_saved_cohort
 from services.query.insights.cohort import CohortSpec
 from services.query.insights.registry import asked, decode_query, parse_query, parse_saved_query
@@ -209,3 +210,9 @@ def test_a_number_that_no_double_holds_is_told_by_its_field(cohort: str, field: 
         with pytest.raises(ApiError) as caught:
             parse()
         assert caught.value.field == f"cohort{field}"
+
+
+def test_the_schema_says_how_often_a_rule_may_ask_for() -> None:
+    fields = msgspec.json.schema(Cohort)["$defs"]["Cohort"]["properties"]
+    least = {name: fields[name]["anyOf"][0]["minimum"] for name in ("at_least", "at_most", "exactly")}
+    assert least == {"at_least": 1, "at_most": 0, "exactly": 0}
