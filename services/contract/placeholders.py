@@ -14,22 +14,23 @@ _IDS = frozenset(
     ]
 )
 # With one of these, all of a client's events but one would vanish behind 2xx.
-_KEYS = frozenset(["undefined", "null", "none", "nil", "nan", "[object object]", "{}", "[]", ""])
+_KEYS = frozenset(["undefined", "null", "none", "nil", "nan", "object object", ""])
 # No such key begins with one of these (N and U are missing), whatever is around it: most keys need no closer look.
 FIRST_OF_KEYS = frozenset("0123456789abcdefghijklmopqrstvwxyzABCDEFGHIJKLMOPQRSTVWXYZ")
-_BRACKETS = "\\\"'`´‘’‚“”„«»‹›()[]{}<>"
+_BRACKETS = "()[]{}<>"
+_QUOTES_AND_BRACKETS = "\\\"'`´‘’‚“”„«»‹›" + _BRACKETS
 # A longer id is none of these, whatever is around it; a nil UUID has 36 characters.
 _LONGEST = 80
 
 
 def is_placeholder_id(value: str) -> bool:
     """Whatever its case, and with quotes, brackets, blanks or invisible characters around it."""
-    return _bare(value, _BRACKETS) in _IDS
+    return _bare(value, _QUOTES_AND_BRACKETS) in _IDS
 
 
 def is_placeholder_key(value: str) -> bool:
-    """Whatever its case, and with blanks or invisible characters around it."""
-    return value[:1] not in FIRST_OF_KEYS and _bare(value, "") in _KEYS
+    """Whatever its case, and with brackets (`(null)`, `<nil>`), blanks or invisible characters around it."""
+    return value[:1] not in FIRST_OF_KEYS and _bare(value, _BRACKETS) in _KEYS
 
 
 def placeholder_warning(key: str, place: str = "") -> str:

@@ -225,7 +225,7 @@ class _Incoming:
 def _said_encoding(request: Request) -> str:
     """What Content-Encoding says, in one line or several: each name once, without those that mean nothing."""
     first = header(request, b"content-encoding")
-    if not first:
+    if first is None:
         return ""
     said = first if HEADERS_BY_NAME in request.scope else listed_header(request, "content-encoding")
     names = dict.fromkeys(name.strip().lower() for name in said.split(","))

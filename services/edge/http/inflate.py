@@ -53,8 +53,11 @@ def _inflate_deflate(body: bytes, max_bytes: int) -> bytes:
     """RFC 9110 means the zlib format; some clients send raw deflate."""
     try:
         return _inflate_zlib(body, 15, max_bytes)
-    except zlib.error:
-        return _inflate_zlib(body, -15, max_bytes)
+    except zlib.error as error:
+        try:
+            return _inflate_zlib(body, -15, max_bytes)
+        except zlib.error:
+            raise error from None
 
 
 def _inflate_zlib(body: bytes, window_bits: int, max_bytes: int) -> bytes:

@@ -76,6 +76,14 @@ def test_keys_of_broken_clients(key: str) -> None:
     assert is_placeholder_key(key)
 
 
-@pytest.mark.parametrize("key", ["0", "-1", "true", "false", "guest", "anonymous", "n/a", '"null"', "undefined-1"])
+@pytest.mark.parametrize("key", ["(null)", "<null>", "<nil>", "{undefined}", "[None]", "{ }", "[[]]"])
+def test_nothing_as_languages_print_it_is_no_key(key: str) -> None:
+    """Objective-C's nil and NSNull, Go's nil, Python's None in a list."""
+    assert is_placeholder_key(key)
+
+
+@pytest.mark.parametrize(
+    "key", ["0", "-1", "true", "false", "guest", "anonymous", "n/a", '"null"', "undefined-1", "(null)-1", "<a>"]
+)
 def test_a_key_may_be_what_an_id_may_not(key: str) -> None:
     assert not is_placeholder_key(key)

@@ -74,6 +74,16 @@ def test_deflate_may_come_without_the_zlib_frame() -> None:
     assert inflate(raw_deflate(TEXT), "deflate", LIMIT) == TEXT
 
 
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [(zlib.compress(TEXT)[:-4] + b"\0\0\0\0", "incorrect data check"), (TEXT, "incorrect header check")],
+)
+def test_of_deflate_it_is_said_what_is_wrong_with_the_zlib_format(body: bytes, reason: str) -> None:
+    """Rather than that it is no raw deflate, which hardly anybody sends."""
+    with pytest.raises(ApiError, match=reason):
+        inflate(body, "deflate", LIMIT)
+
+
 def test_gzip_may_have_several_members_and_padding() -> None:
     assert inflate(gzip.compress(b"one ") + gzip.compress(b"two") + b"\0" * 512, "gzip", LIMIT) == b"one two"
 
@@ -278,7 +288,9 @@ async def test_identity_is_no_encoding(encoding: str) -> None:
     assert await read_body(request([TEXT], {"content-encoding": encoding}), LIMIT) == TEXT
 
 
-@pytest.mark.parametrize("lines", [["identity", "gzip"], ["gzip", "identity"], ["gzip", "GZIP"], ["gzip, identity"]])
+@pytest.mark.parametrize(
+    "lines", [["identity", "gzip"], ["gzip", "identity"], ["gzip", "GZIP"], ["gzip, identity"], ["", "gzip"]]
+)
 async def test_lines_of_the_encoding_header_are_one_list(lines: list[str]) -> None:
     sent = request([gzip.compress(TEXT)])
     sent.scope["headers"] = [(b"content-encoding", line.encode()) for line in lines]
@@ -287,7 +299,11 @@ async def test_lines_of_the_encoding_header_are_one_list(lines: list[str]) -> No
 
 async def test_lines_of_the_encoding_header_are_one_list_for_sdks_too() -> None:
     sent = request([COMPRESS["br"](TEXT)])
-    sent.scope["headers"] = [(b"content-encoding", b"identity"), (b"content-encoding", b"br")]
+    sent.scope["headers"] = [
+        (b"content-encoding", b""),
+        (b"content-encoding", b"identity"),
+        (b"content-encoding", b"br"),
+    ]
     bodies = Bodies(LIMIT, ByteBudget(64 * 1024 * 1024), RateLimit(0))
     with await bodies.read_as_sent(sent, "shop") as body:
         assert body.data == TEXT
