@@ -110,6 +110,10 @@ class LimitExceededError(StoreError):
         return self.code == _MEMORY_LIMIT_EXCEEDED
 
 
+class StatementTooLongError(LimitExceededError):
+    """Longer, or with more parameters, than ClickHouse reads."""
+
+
 class UnsupportedVersionError(StoreError):
     """ClickHouse is older than what Headrace is made for; nothing is read from it and nothing written."""
 
@@ -303,6 +307,8 @@ def _translate(error: BaseException, settings: ClickHouseSettings) -> StoreError
         return StoreUnavailableError(tls_advice(error, "HEADRACE_CLICKHOUSE_") or message + _tls_hint(error, settings))
     if _CUT_OFF.match(message):
         return StoreUnavailableError(message, code)
+    if _TOO_LONG.match(message):
+        return StatementTooLongError(message, code)
     if code in _ADVICE:
         return StoreError(f"{_advice(code, message)} [{message}]", code)
     if code in _LIMIT_CODES:
@@ -356,6 +362,12 @@ _CUT_OFF = re.compile(
     r"[^:]*(?:code: \d+, server response: )?Code: \d+\. DB::(?:Net)?Exception: (?:Attempt to read after eof"
     r"|Cannot read all data\. Bytes read: \d+\. Bytes expected: \d+\.?)"
     r": (?:while receiving packet from|Insertion status:|While executing Remote)"
+)
+# No code is of these alone.
+_TOO_LONG = re.compile(
+    r"[^:]*(?:code: \d+, server response: )?(?:Code: \d+\. DB::Exception|Poco::Exception)[.:].{0,120}?"
+    r"(?:Query tree is too big|AST is too (?:big|deep)|Too many form fields|Max query size exceeded)",
+    re.DOTALL,
 )
 _UNAVAILABLE_CODES = {
     3,  # UNEXPECTED_END_OF_FILE

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp
 from services.contract.api.errors import ApiError, ErrorBody, ErrorCode
 from services.contract.api.sdk import sdk_path
 from services.runtime.background import dead_tasks
-from services.runtime.clickhouse import LimitExceededError, StoreError
+from services.runtime.clickhouse import LimitExceededError, StatementTooLongError, StoreError
 from services.runtime.connections import NO_LIMITS, Connections
 from services.runtime.http_metrics import HTTP_ERRORS, count_errors_from_zero
 from services.runtime.http_protocol import bounded_protocol
@@ -126,6 +126,9 @@ def error_response(request: Request, error: ApiError, service: str) -> Response:
 
 def error_of_store(error: StoreError, path: str) -> ApiError:
     """What a client is told of it. What is no limit of the query's is logged."""
+    if isinstance(error, StatementTooLongError):
+        advice = "It has too many conditions in all: use fewer, also in its steps."
+        return ApiError(ErrorCode.QUERY_TOO_EXPENSIVE, f"The query needs too much. {advice}")
     if isinstance(error, LimitExceededError):
         advice = "Narrow the window, filter more, or ask for less, and retry."
         return ApiError(ErrorCode.QUERY_TOO_EXPENSIVE, f"The query needs too much. {advice}")

@@ -68,6 +68,19 @@ def test_a_tree_of_too_many_nodes(client: QueryClient, crowd: str) -> None:
     assert len(answer["children"]) == 2
 
 
+@pytest.mark.parametrize(("steps", "conditions"), [(10, 10), (MAX_STEPS, 50)])
+def test_too_many_conditions_in_all(client: QueryClient, crowd: str, steps: int, conditions: int) -> None:
+    """The statement is longer than ClickHouse reads, or has more parameters. To try again would not help."""
+
+    def funnel(steps: int, conditions: int) -> dict[str, Any]:
+        filters = [{f"inner{j}.key{i}": {"gt": j} for j in range(conditions)} for i in range(steps)]
+        return {**WINDOW, "steps": [{"event": "start", "filter": one} for one in filters]}
+
+    error = refused(client, crowd, "/query/funnel", funnel(steps, conditions))
+    assert "too many conditions" in error["message"]
+    assert client.ask("/query/funnel", crowd, funnel(5, 2))["steps"][0]["people"] == 0
+
+
 def test_too_many_periods(client: QueryClient, crowd: str) -> None:
     body = {**WINDOW, "until": "2024-03-01", "born_event": "start", "return_event": "e1", "interval": "hour"}
     error = refused(client, crowd, "/query/retention", body)

@@ -18,10 +18,13 @@ def event_filter_columns(event_filters: Sequence[EventFilter], parameters: Param
     there; here it is worked out once for each event that is of a name with conditions, also where several speak of it. In a
     WHERE beside it would be worked out twice."""
     filtered = [one.event for one in event_filters if one.conditions]
-    among = "" if None in filtered else f"({' OR '.join(names_sql(names, parameters) for names in filtered)})"
+    is_filtered, among = parameters.alias(), ""
     columns = []
     for one in event_filters:
         column = names_sql(one.event, parameters)
+        if one.conditions and not among and None not in filtered:
+            any_of = " OR ".join(names_sql(names, parameters) for names in filtered)
+            column, among = f"bitAnd({column}, ignore(({any_of}) AS {is_filtered}) = 0)", is_filtered
         for condition in one.conditions:
             column = f"bitAnd({column}, {condition_sql(condition, parameters, among)})"
         columns.append(column)

@@ -27,13 +27,16 @@ def json_text(column: str, *path: str) -> str:
     return json_text_of_first(column, [path])
 
 
-def json_text_of_first(column: str, paths: Sequence[Sequence[str]]) -> str:
-    """As `json_text`, of the first path that leads to something."""
+def json_text_of_first(column: str, paths: Sequence[Sequence[str]], alias: str = "") -> str:
+    """As `json_text`, of the first path that leads to something. `alias`: a name for it in the statement, which is shorter with
+    one."""
     raws = [f"JSONExtractRaw({column}, {', '.join(path)})" for path in paths]
-    raw = _first(raws, raws)
-    other = _other(column, _looks_large(raw))
-    kind = _first(raws, [f"JSONType({other}, {', '.join(path)})" for path in paths])
-    return f"if({_looks_large(raw)} AND {kind} != 'String', {_large(raw)}, {raw})"
+    found = _first(raws, raws)
+    raw = alias or found
+    looks_large = _looks_large(raw)
+    kind = _first(raws, [f"JSONType({_other(column, looks_large)}, {', '.join(path)})" for path in paths])
+    first_time = looks_large.replace(raw, f"({found} AS {alias})", 1) if alias else looks_large
+    return f"if({first_time} AND {kind} != 'String', {_large(raw)}, {raw})"
 
 
 def _first(raws: Sequence[str], values: Sequence[str]) -> str:

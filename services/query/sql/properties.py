@@ -61,7 +61,7 @@ def event_members(key: str, parameters: Parameters) -> str:
 
 def property_text(column: str, key: str, parameters: Parameters) -> str:
     """The SQL of a property's JSON text in a column of JSON objects. A dotted key is a property of that very name where there is one, else the way into nested objects."""
-    return _property_text(column, key, lambda name: parameters.add(name, "String"))
+    return _property_text(column, key, lambda name: parameters.add(name, "String"), parameters.alias())
 
 
 def column_definition(key: str) -> str:
@@ -69,9 +69,9 @@ def column_definition(key: str) -> str:
     return _property_text("properties", key, lambda name: f"'{name}'")
 
 
-def _property_text(column: str, key: str, place: Callable[[str], str]) -> str:
+def _property_text(column: str, key: str, place: Callable[[str], str], alias: str = "") -> str:
     """`place` gives the SQL of a name."""
     paths = [[place(key)]]
     if "." in key:
         paths.append([place(part) for part in key.split(".")])
-    return json_text_of_first(column, paths)
+    return json_text_of_first(column, paths, alias)
