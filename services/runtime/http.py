@@ -126,11 +126,10 @@ def error_response(request: Request, error: ApiError, service: str) -> Response:
 
 def error_of_store(error: StoreError, path: str) -> ApiError:
     """What a client is told of it. What is no limit of the query's is logged."""
-    if isinstance(error, StatementTooLongError):
-        advice = "It has too many conditions in all: use fewer, also in its steps."
-        return ApiError(ErrorCode.QUERY_TOO_EXPENSIVE, f"The query needs too much. {advice}")
     if isinstance(error, LimitExceededError):
         advice = "Narrow the window, filter more, or ask for less, and retry."
+        if isinstance(error, StatementTooLongError):
+            advice = "It has too many conditions in all: use fewer, also in its steps."
         return ApiError(ErrorCode.QUERY_TOO_EXPENSIVE, f"The query needs too much. {advice}")
     log.error("store_error", call=call_of(path), reason=_without_values(str(error))[:2000])
     return ApiError(ErrorCode.STORE_UNAVAILABLE, "The store cannot answer now. Retry.", retry_after_s=2)

@@ -2,7 +2,7 @@
 
 import json
 import uuid
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -42,12 +42,24 @@ class Noting(ClickHouse):
         return await super().rows(sql, parameters, settings)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _unmerged(clickhouse: ClickHouseSettings) -> Iterator[None]:
+    send_sql(clickhouse, f"SYSTEM STOP MERGES {EVENTS}")
+    yield
+    send_sql(clickhouse, f"SYSTEM START MERGES {EVENTS}")
+
+
 @pytest.fixture(scope="module")
 def client(clickhouse: ClickHouseSettings) -> Iterator[QueryClient]:
-    send_sql(clickhouse, f"SYSTEM STOP MERGES {EVENTS}")
     with QueryClient.started(clickhouse, projects=4) as client:
         yield client
-    send_sql(clickhouse, f"SYSTEM START MERGES {EVENTS}")
+
+
+@pytest.fixture
+async def noting(clickhouse: ClickHouseSettings) -> AsyncIterator[Noting]:
+    store = Noting(as_role(clickhouse, Role.QUERY))
+    yield store
+    await store.close()
 
 
 def history() -> History:
@@ -88,52 +100,34 @@ def test_rows_that_are_stored_twice_are_counted_once(
     assert numbers(client.ask("/query/trends", key, {**body, "breakdown": "plan"})) == by_plan
 
 
-async def test_it_is_not_final_that_counts_them(clickhouse: ClickHouseSettings) -> None:
+async def test_it_is_not_final_that_counts_them(clickhouse: ClickHouseSettings, noting: Noting) -> None:
     project = "fresh-parts"
-    send_sql(clickhouse, f"SYSTEM STOP MERGES {EVENTS}")
     stored = history()
     for _ in range(3):
         store(clickhouse, {project: stored})
-    noting = Noting(as_role(clickhouse, Role.QUERY))
-    try:
-        executor = QueryExecutor(noting, Limits.of(QuerySettings()), ProjectFacts(noting, 60))
-        for measure, is_final in (("count", False), ("per_person", False), ("sum", True), ("people", False)):
-            series = {**COUNTED, "measure": measure, **({"property": "plan"} if measure == "sum" else {})}
-            spec = parse_query("trends", _json({**WINDOW, "series": [series]}), project)[0]
-            for known, expected in ((FRESH, is_final), (Known(), measure != "people")):
-                noting.asked.clear()
-                result = await run_trends(executor.knowing(known), project, spec, NONE_PROMOTED)
-                assert any("AS e FINAL" in sql for sql in noting.asked) == expected
-                assert result.series[0].lines[0].values == [
-                    {"count": 4, "per_person": 2, "sum": 0.0, "people": 2}[measure]
-                ]
-    finally:
-        await noting.close()
-        send_sql(clickhouse, f"SYSTEM START MERGES {EVENTS}")
+    executor = QueryExecutor(noting, Limits.of(QuerySettings()), ProjectFacts(noting, 60))
+    for measure, is_final in (("count", False), ("per_person", False), ("sum", True), ("people", False)):
+        series = {**COUNTED, "measure": measure, **({"property": "plan"} if measure == "sum" else {})}
+        spec = parse_query("trends", json.dumps({**WINDOW, "series": [series]}).encode(), project)[0]
+        for known, expected in ((FRESH, is_final), (Known(), measure != "people")):
+            noting.asked.clear()
+            result = await run_trends(executor.knowing(known), project, spec, NONE_PROMOTED)
+            assert any("AS e FINAL" in sql for sql in noting.asked) == expected
+            assert result.series[0].lines[0].values == [{"count": 4, "per_person": 2, "sum": 0.0, "people": 2}[measure]]
 
 
-async def test_more_rows_than_memory_holds_are_counted_by_final(clickhouse: ClickHouseSettings) -> None:
+async def test_more_rows_than_memory_holds_are_counted_by_final(clickhouse: ClickHouseSettings, noting: Noting) -> None:
     project, rows = "many-fresh-parts", 300_000
     insert = (
         f"INSERT INTO {EVENTS} (project_id, event_id, event, distinct_id, timestamp, properties) "
         f"SELECT '{project}', reinterpretAsUUID(sipHash128(number)), 'view', toString(number % 100), "
         f"toDateTime64('2026-03-05', 6, 'UTC') + number % 86400, '{{}}' FROM numbers({rows})"
     )
-    send_sql(clickhouse, f"SYSTEM STOP MERGES {EVENTS}")
     for _ in range(2):
         send_sql(clickhouse, insert)
-    noting = Noting(as_role(clickhouse, Role.QUERY))
-    try:
-        spec = parse_query("trends", _json({**WINDOW, "series": [{"event": "view"}]}), project)[0]
-        limits = replace(Limits.of(QuerySettings()), memory_bytes=12 * 1024**2)
-        executor = QueryExecutor(noting, limits, ProjectFacts(noting, 60)).knowing(FRESH)
-        result = await run_trends(executor, project, spec, NONE_PROMOTED)
-        assert result.series[0].lines[0].values == [rows]
-        assert [" FINAL" in sql for sql in noting.asked if EVENTS in sql] == [False, True]
-    finally:
-        await noting.close()
-        send_sql(clickhouse, f"SYSTEM START MERGES {EVENTS}")
-
-
-def _json(body: dict[str, Any]) -> bytes:
-    return json.dumps(body).encode()
+    spec = parse_query("trends", json.dumps({**WINDOW, "series": [{"event": "view"}]}).encode(), project)[0]
+    limits = replace(Limits.of(QuerySettings()), memory_bytes=12 * 1024**2)
+    executor = QueryExecutor(noting, limits, ProjectFacts(noting, 60)).knowing(FRESH)
+    result = await run_trends(executor, project, spec, NONE_PROMOTED)
+    assert result.series[0].lines[0].values == [rows]
+    assert [" FINAL" in sql for sql in noting.asked if EVENTS in sql] == [False, True]

@@ -102,7 +102,7 @@ async def test_a_deletion_hides_from_the_next_answer_on(clickhouse: ClickHouseSe
             fingerprint = await fingerprints.read(None)
             assert fingerprint is not None
             none = await facts.nothing_deleted(project, fingerprint.deletions)
-            rows = await (asked.knowing(Known(nothing_deleted=none))).rows(sql, {"project": project})
+            rows = await asked.knowing(Known(nothing_deleted=none)).rows(sql, {"project": project})
             return none, [who for (who,) in rows]
 
         assert [await of(project) for project in (first, second)] == [(True, ["else", "gone"])] * 2

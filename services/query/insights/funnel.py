@@ -24,7 +24,7 @@ from services.query.request.breakdown import Breakdown, parse_breakdown
 from services.query.request.event_filter import EventFilter, can_be_one, listed_names, parse_event_filters, shown_names
 from services.query.request.segment import Segment, parse_segment
 from services.query.request.time_window import LATEST_US, SECOND_US, TimeWindow, window_of
-from services.query.sql.breakdown import label_sql, line_of, placed_sql, value_sql, value_text
+from services.query.sql.breakdown import by_value, label_sql, line_of, placed_sql, value_sql, value_text
 from services.query.sql.event_filter import event_filter_columns
 from services.query.sql.events import EVENTS_WITH_DUPLICATES, IN_WINDOW, window_parameters
 from services.query.sql.funnel_steps import in_any_order, ordered, strict
@@ -120,17 +120,15 @@ def funnel_sql(project_id: str, spec: FunnelSpec, promoted: Promoted) -> tuple[s
         f"quantilesExactInclusiveIfState(0.5, 0.9)(at[{k:d}] - at[{k - 1:d}], level >= {k:d}) AS seconds_{k:d}"
         for k in steps[1:]
     ]
-    by_value = (
-        f"SELECT {_value(spec.breakdown)} AS value, people_1 AS weight, * EXCEPT value_text "
-        f"FROM (SELECT value_text, {', '.join(states)} FROM ({people}) GROUP BY value_text)"
-    )
+    by_text = f"SELECT value_text, people_1 AS weight, {', '.join(states)} FROM ({people}) GROUP BY value_text"
     # The first step takes no time, and an answer has the same columns for each step.
     figures = ["(sum(people_1), [toFloat64(0), toFloat64(0)])"]
     figures += [f"(sum(people_{k:d}), quantilesExactInclusiveIfMerge(0.5, 0.9)(seconds_{k:d}))" for k in steps[1:]]
     if spec.breakdown is None:
-        return f"SELECT 0, '', [{', '.join(figures)}] FROM ({by_value})", parameters
+        return f"SELECT 0, '', [{', '.join(figures)}] FROM ({by_text})", parameters
+    placed = placed_sql(spec.breakdown, by_value(spec.breakdown, by_text))
     return (
-        f"SELECT place, label, [{', '.join(figures)}] AS figures FROM ({placed_sql(spec.breakdown, by_value)}) "
+        f"SELECT place, label, [{', '.join(figures)}] AS figures FROM ({placed}) "
         "GROUP BY GROUPING SETS ((), (place, label)) ORDER BY place",
         parameters,
     )
@@ -162,14 +160,15 @@ def funnel_people_sql(
     named = Parameters("line", promoted)
     label = label_sql(spec.breakdown, line.kind, line.value, named)
     if line.kind != "other":
-        sql = f"SELECT {_those(f'{came} AND {_value(spec.breakdown)} = {label}')} AS unit FROM ({people})"
+        value = value_sql(spec.breakdown, "value_text")
+        sql = f"SELECT {_those(f'{came} AND {value} = {label}')} AS unit FROM ({people})"
     else:
         by_text = (
             f"SELECT value_text, countIf(level >= 1) AS weight, groupArrayIf(unit, {came}) AS units "
             f"FROM ({people}) GROUP BY value_text"
         )
-        by_value = f"SELECT weight, units, {_value(spec.breakdown)} AS value FROM ({by_text})"
-        sql = f"SELECT arrayJoin(units) AS unit FROM ({placed_sql(spec.breakdown, by_value)}) WHERE label = {label}"
+        placed = placed_sql(spec.breakdown, by_value(spec.breakdown, by_text))
+        sql = f"SELECT arrayJoin(units) AS unit FROM ({placed}) WHERE label = {label}"
     return sql, {**parameters, **named.values}
 
 
@@ -195,10 +194,6 @@ def _people(project_id: str, spec: FunnelSpec, promoted: Promoted, person: str =
     return f"SELECT unit, level, at, {text} AS value_text FROM ({found})", parameters
 
 
-def _value(breakdown: Breakdown | None) -> str:
-    return "value_text" if breakdown is None else value_sql(breakdown, "value_text")
-
-
 def _histories(project_id: str, spec: FunnelSpec, promoted: Promoted, person: str) -> tuple[str, dict[str, Any]]:
     """Rows (unit, times, masks), each person's events as numbers, see moments.py, with the mask as payload, in order.
 
@@ -221,8 +216,9 @@ def _histories(project_id: str, spec: FunnelSpec, promoted: Promoted, person: st
     # The mask is in the number: it need not be sent beside it.
     mask = moment.payload("packed")
     # Not in a WHERE, where conditions would be worked out once more.
-    is_kept = f"If(packed, {mask} != 0)" if conditions and spec.order != "strict" else "(packed)"
-    aggregates, history = {"packed_events": f"groupArray{is_kept}"}, "packed_events"
+    all_read_count = not conditions or spec.order == "strict"
+    packed_events = "groupArray(packed)" if all_read_count else f"groupArrayIf(packed, {mask} != 0)"
+    aggregates, history = {"packed_events": packed_events}, "packed_events"
     if spec.order != "any":
         # Nothing before the first start can matter.
         aggregates["first"] = f"minIf(packed, bitTest({mask}, 0))"

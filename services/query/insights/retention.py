@@ -16,7 +16,7 @@ from services.query.request.filters import parse_filter_of
 from services.query.request.segment import Segment, parse_segment
 from services.query.request.time_buckets import bucket_starts, bucket_window, complete_buckets, local_time
 from services.query.request.time_window import EARLIEST_US, TimeWindow, window_of
-from services.query.sql.breakdown import label_sql, line_of, placed_sql, value_sql, value_text
+from services.query.sql.breakdown import by_value, label_sql, line_of, placed_sql, value_sql, value_text
 from services.query.sql.event_filter import event_filter_columns
 from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW, in_window, window_parameters
 from services.query.sql.moments import MOMENT
@@ -177,8 +177,8 @@ def retention_people_sql(
             f"SELECT value_text, count() AS weight, groupArrayIf(unit, {who}) AS units "
             f"FROM ({units.rows}) WHERE {units.having} GROUP BY value_text"
         )
-        by_value = f"SELECT weight, units, {value_sql(spec.breakdown, 'value_text')} AS value FROM ({by_text})"
-        sql = f"SELECT arrayJoin(units) AS unit FROM ({placed_sql(spec.breakdown, by_value)}) WHERE label = {label}"
+        placed = placed_sql(spec.breakdown, by_value(spec.breakdown, by_text))
+        sql = f"SELECT arrayJoin(units) AS unit FROM ({placed}) WHERE label = {label}"
     else:
         value = value_sql(spec.breakdown, "value_text")
         sql = f"SELECT unit FROM ({units.rows}) WHERE {units.having} AND {who} AND {value} = {label}"
@@ -202,7 +202,7 @@ def _groups(project_id: str, spec: RetentionSpec, promoted: Promoted) -> tuple[s
         groups = f"SELECT '' AS value, cohort, came, count() AS number {people} GROUP BY value, cohort, came"
     else:
         by_text = f"SELECT value_text, cohort, came, count() AS number {people} GROUP BY value_text, cohort, came"
-        groups = f"SELECT * EXCEPT value_text, {value_sql(spec.breakdown, 'value_text')} AS value FROM ({by_text})"
+        groups = by_value(spec.breakdown, by_text)
     return groups, units.returned, units.parameters
 
 

@@ -18,7 +18,7 @@ from services.query.request.filters import FIELDS, MAX_KEY_LEVELS, Condition, pr
 from services.query.request.segment import Segment, parse_segment
 from services.query.request.time_buckets import bucket_starts, bucket_window, complete_buckets, local_time
 from services.query.request.time_window import TimeWindow, window_of
-from services.query.sql.breakdown import label_sql, line_of, placed_sql, value_sql, value_text
+from services.query.sql.breakdown import by_value, label_sql, line_of, placed_sql, value_sql, value_text
 from services.query.sql.event_filter import event_filter_sql
 from services.query.sql.events import EVENTS_ONCE, EVENTS_WITH_DUPLICATES, IN_WINDOW, ROW_ID, window_parameters
 from services.query.sql.groups import joined
@@ -183,9 +183,7 @@ def _placed(breakdown: Breakdown, measure: MeasureSql, events: str, columns: str
     by_text = (
         f"SELECT period, value_text, {measure.state} AS state{columns} FROM ({events}) GROUP BY period, value_text"
     )
-    # Of few texts, not of each event. Of one value there may be several: what follows takes them together.
-    by_value = f"SELECT * EXCEPT value_text, {value_sql(breakdown, 'value_text')} AS value FROM ({by_text})"
-    return placed_sql(breakdown, by_value, measure.total, measure.by)
+    return placed_sql(breakdown, by_value(breakdown, by_text), measure.total, measure.by)
 
 
 def _people_of_bucket(

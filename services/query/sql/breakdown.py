@@ -57,6 +57,11 @@ def value_sql(breakdown: Breakdown, text: str) -> str:
     return _value_sql(text, "breakdown_text", _LONG)
 
 
+def by_value(breakdown: Breakdown, by_text: str) -> str:
+    """Rows (SQL) with a column `value_text`, with `value` in its place. Of one value there may be several, of different texts."""
+    return f"SELECT * EXCEPT value_text, {value_sql(breakdown, 'value_text')} AS value FROM ({by_text})"
+
+
 def _value_sql(text: str, name: str, no_line: str) -> str:
     """`name`: of the text in the statement; `no_line`: of values that have no line of their own."""
     # Nearly all texts are what the second condition finds: short SQL, because each function takes time before a row is read.

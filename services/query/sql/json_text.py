@@ -32,11 +32,10 @@ def json_text_of_first(column: str, paths: Sequence[Sequence[str]], alias: str =
     one."""
     raws = [f"JSONExtractRaw({column}, {', '.join(path)})" for path in paths]
     found = _first(raws, raws)
-    raw = alias or found
-    looks_large = _looks_large(raw)
-    kind = _first(raws, [f"JSONType({_other(column, looks_large)}, {', '.join(path)})" for path in paths])
-    first_time = looks_large.replace(raw, f"({found} AS {alias})", 1) if alias else looks_large
-    return f"if({first_time} AND {kind} != 'String', {_large(raw)}, {raw})"
+    named, raw = (f"({found} AS {alias})", alias) if alias else (found, found)
+    other = _other(column, _looks_large(raw, raw))
+    kind = _first(raws, [f"JSONType({other}, {', '.join(path)})" for path in paths])
+    return f"if({_looks_large(named, raw)} AND {kind} != 'String', {_large(raw)}, {raw})"
 
 
 def _first(raws: Sequence[str], values: Sequence[str]) -> str:
@@ -52,7 +51,7 @@ def json_members(column: str, *path: str) -> str:
     names = ", ".join(path)
     raws = f"JSONExtractArrayRaw({column}, {names})"
     others = f"JSONExtractArrayRaw({_other(column, f'isValidJSON({column})')}, {names})"
-    text = f"if({_looks_large('raw')} AND NOT {is_string('other')}, {_large('raw')}, raw)"
+    text = f"if({_looks_large('raw', 'raw')} AND NOT {is_string('other')}, {_large('raw')}, raw)"
     return f"arrayMap((raw, other) -> {text}, {raws}, arrayResize({others}, length({raws})))"
 
 
@@ -67,8 +66,9 @@ def array_members(text: str) -> str:
     return f"JSONExtract({text}, 'Array(String)')"
 
 
-def _looks_large(raw: str) -> str:
-    return f"length({raw}) >= {_SHORTEST:d} AND match({raw}, '^\"-?[0-9]+\"$')"
+def _looks_large(raw: str, again: str) -> str:
+    """`again`: how the text is spoken of a second time."""
+    return f"length({raw}) >= {_SHORTEST:d} AND match({again}, '^\"-?[0-9]+\"$')"
 
 
 def _large(raw: str) -> str:
